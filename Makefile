@@ -1,0 +1,49 @@
+# Every target works on a fresh machine with Python 3.11 or later: what it needs is installed into .venv first, once.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# A folder of lossless images to evaluate on.
+KODAK ?= kodak
+
+.DEFAULT_GOAL := help
+.PHONY: help setup serve test lint evaluate train benchmark clean
+
+help: ## List the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+setup: $(READY) ## Make .venv with the service, the command line and the test tools
+
+serve: $(READY) ## Serve on http://127.0.0.1:8000 (settings: ZIGGURAT_..., see README.md)
+	$(BIN)/ziggurat serve
+
+test: lint ## Lint, then run every test and show the coverage
+	$(BIN)/pytest --cov
+
+lint: $(READY) ## ruff, mypy --strict and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+evaluate: $(READY) ## Rate-distortion against AVIF, WebP and JPEG on KODAK=folder
+	$(BIN)/ziggurat evaluate $(KODAK) --against avif,webp,jpeg $(ARGS)
+
+train: $(READY) ## Train, or resume training (ARGS="--help" lists the options)
+	$(BIN)/python -m models.training $(ARGS)
+
+benchmark: $(READY) ## How close rate control comes to its target on KODAK=folder, and what it costs
+	$(BIN)/python -m benchmarks.rate_control $(KODAK) $(ARGS)
+
+clean: ## Remove .venv and every cache
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage build *.egg-info
+
+# torch goes first and by itself: with its exact pin pip takes a plain CPU build where one is configured (find-links or an extra index),
+# and every later requirement finds it installed.
+$(READY): pyproject.toml constraints.txt
+	@echo 'Setting up $(VENV): a few minutes the first time'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch setuptools
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation --editable '.[evaluation,test]'
+	touch $@
