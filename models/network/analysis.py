@@ -1,0 +1,49 @@
+"""g_a: the pyramid analysis transform.
+
+    x (3, 1/1) --unshuffle 4, conv3x3, res--> f4 (1/4) --down, 2 res--> f8 (1/8) --down, 2 res--> f16 (1/16)
+        |                                      | side: unshuffle 4, 1x1   | side: unshuffle 2, 1x1     |
+        |                                      +--------------------------+------- concat, 1x1 --------+--(+)--> y (M, 1/16)
+        +--- linear 16x16 blocks, initialised to the DCT --------------------------------------------------+
+
+The side branches bring the finer steps of the pyramid to the latents' resolution, as in Zhou et al. 2018, Fig. 1.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from models.network.blocks import ResidualBlock, down
+from models.network.dct import LinearAnalysis
+
+SIDE = 64  # channels that each side branch brings to 1/16
+
+
+class Analysis(nn.Module):
+    """Image to latents.
+
+    Args:
+        widths: channels at 1/4, 1/8 and 1/16.
+        latents: channels M of y.
+    """
+
+    def __init__(self, widths: tuple[int, int, int], latents: int) -> None:
+        super().__init__()
+        a, b, c = widths
+        self.stage4 = nn.Sequential(nn.PixelUnshuffle(4), nn.Conv2d(48, a, 3, 1, 1), ResidualBlock(a))
+        self.stage8 = nn.Sequential(down(a, b), ResidualBlock(b), ResidualBlock(b))
+        self.stage16 = nn.Sequential(down(b, c), ResidualBlock(c), ResidualBlock(c))
+        self.side4 = nn.Sequential(nn.PixelUnshuffle(4), nn.Conv2d(16 * a, SIDE, 1))
+        self.side8 = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(4 * b, SIDE, 1))
+        self.fuse = nn.Conv2d(c + 2 * SIDE, latents, 1)
+        self.fuse.weight.data.mul_(0.1)  # the linear base leads at first
+        self.linear = LinearAnalysis(latents)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) in [0, 1], H and W multiples of 16, to y (N, M, H/16, W/16)."""
+        x = x - 0.5
+        f4 = self.stage4(x)
+        f8 = self.stage8(f4)
+        f16 = self.stage16(f8)
+        y: Tensor = self.fuse(torch.cat([self.side4(f4), self.side8(f8), f16], 1)) + self.linear(x)
+        return y

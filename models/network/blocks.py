@@ -1,0 +1,39 @@
+"""The few building blocks that every transform is made of."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+SLOPE = 0.1  # of every LeakyReLU; the paper states none
+
+
+class ResidualBlock(nn.Module):
+    """LeakyReLU, conv3x3, LeakyReLU, conv3x3, plus the input (Zhou et al. 2018, Fig. 3a).
+
+    Args:
+        channels: of input and output, (N, channels, H, W).
+
+    The second convolution starts small, so that a fresh block is nearly the identity and deep stacks train at once.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.a = nn.Conv2d(channels, channels, 3, 1, 1)
+        self.b = nn.Conv2d(channels, channels, 3, 1, 1)
+        nn.init.zeros_(self.b.bias)  # type: ignore[arg-type]  # torch types the bias as optional
+        self.b.weight.data.mul_(0.3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual = self.b(F.leaky_relu(self.a(F.leaky_relu(x, SLOPE)), SLOPE))
+        return x + residual  # type: ignore[no-any-return]  # modules are untyped when called
+
+
+def down(channels_in: int, channels_out: int) -> nn.Sequential:
+    """Halve the resolution: space to depth, then a 1x1 convolution (no pixel is computed only to be dropped)."""
+    return nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(4 * channels_in, channels_out, 1))
+
+
+def up(channels_in: int, channels_out: int, kernel: int = 1) -> nn.Sequential:
+    """Double the resolution: a convolution at the low resolution, then depth to space."""
+    return nn.Sequential(nn.Conv2d(channels_in, 4 * channels_out, kernel, 1, kernel // 2), nn.PixelShuffle(2))

@@ -1,0 +1,31 @@
+"""g_s: the synthesis transform, without a pyramid ("unbalanced", Zhou et al. 2018, Fig. 1).
+
+y_hat (M, 1/16) --1x1, 2 res, up--> (1/8) --2 res, up--> (1/4) --res, conv3x3, shuffle 4--(+)--> x_hat (3, 1/1)
+    +------------------- linear 16x16 blocks, initialised to the inverse DCT ---------------+
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from models.network.blocks import ResidualBlock, up
+from models.network.dct import LinearSynthesis
+
+
+class Synthesis(nn.Module):
+    """Latents to image; `widths` and `latents` as in `Analysis`."""
+
+    def __init__(self, widths: tuple[int, int, int], latents: int) -> None:
+        super().__init__()
+        a, b, c = widths
+        self.stage16 = nn.Sequential(nn.Conv2d(latents, c, 1), ResidualBlock(c), ResidualBlock(c), up(c, b))
+        self.stage8 = nn.Sequential(ResidualBlock(b), ResidualBlock(b), up(b, a))
+        to_pixels = nn.Conv2d(a, 48, 3, 1, 1)
+        to_pixels.weight.data.mul_(0.1)  # the linear base leads at first
+        self.stage4 = nn.Sequential(ResidualBlock(a), to_pixels, nn.PixelShuffle(4))
+        self.linear = LinearSynthesis(latents)
+
+    def forward(self, y_hat: Tensor) -> Tensor:
+        """(N, M, h, w) to (N, 3, 16 h, 16 w); in [0, 1] but for overshoot."""
+        x_hat: Tensor = self.stage4(self.stage8(self.stage16(y_hat))) + self.linear(y_hat) + 0.5
+        return x_hat
