@@ -1,0 +1,69 @@
+"""The published network has the published shape: its parameters, its resolutions, its cost."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from models.evaluation.complexity import kmac_per_pixel, parameters
+from models.network.tng2018 import GDN, SIGMA_FLOOR, TNG2018, Decoder, Encoder, HyperDecoder, HyperEncoder, PostProcessor
+
+
+@pytest.mark.parametrize(
+    ("part", "count"),
+    [(Encoder, 6_827_904), (Decoder, 2_440_131), (HyperEncoder, 811_648), (HyperDecoder, 811_712), (PostProcessor, 446_659)],
+)
+def test_parameters(part: type[nn.Module], count: int) -> None:
+    with torch.device("meta"):
+        assert parameters(part()) == count
+
+
+def test_decoder_is_as_large_as_the_one_submitted() -> None:
+    """The single-model decoder on the 2018 server had 14.76 MB; ours, f_d and h_d in float32, must fit and not by far."""
+    with torch.device("meta"):
+        megabytes = 4 * (parameters(Decoder()) + parameters(HyperDecoder())) / 1e6
+    assert 12 < megabytes < 14.76
+
+
+def test_shapes() -> None:
+    torch.manual_seed(0)
+    network = TNG2018()
+    with torch.no_grad():
+        coded = network(torch.rand(2, 3, 64, 128))
+    assert coded.x_hat.shape == (2, 3, 64, 128)
+    assert coded.y_hat.shape == coded.sigma.shape == (2, 192, 4, 8)
+    assert coded.z_hat.shape == (2, 128, 1, 2)
+    assert coded.sigma.min() >= SIGMA_FLOOR
+    assert torch.equal(coded.y_hat, coded.y_hat.round())
+    assert PostProcessor()(coded.x_hat).shape == coded.x_hat.shape
+
+
+def test_inverse_gdn_multiplies_by_what_gdn_divides_by() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(1, 8, 5, 5)
+    forward, inverse = GDN(8), GDN(8, inverse=True)
+    torch.testing.assert_close(forward(x) * inverse(x), x * x)
+    expected = x / (1 + 1e-6 + 0.1 * x * x).sqrt()  # gamma starts as a tenth of the identity
+    torch.testing.assert_close(forward(x), expected)
+
+
+def test_gdn_is_differentiable_from_the_start() -> None:
+    layer = GDN(4)
+    layer(torch.randn(1, 4, 3, 3)).sum().backward()
+    assert all(parameter.grad is not None and torch.isfinite(parameter.grad).all() for parameter in layer.parameters())
+
+
+def test_cost_per_pixel() -> None:
+    """By hand: a 3x3 convolution, 192 on 192, costs 331,776 MAC per output pixel (per input pixel where transposed), GDN 36,864."""
+    with torch.device("meta"):
+        network, post, x = TNG2018(), PostProcessor(), torch.rand(1, 3, 256, 256)
+        y, z = torch.rand(1, 192, 16, 16), torch.rand(1, 128, 4, 4)
+        conv, gdn, image = 9 * 192 * 192, 192 * 192 * (1 / 4 + 1 / 16 + 1 / 64), 9 * 192 * 3
+        sides = (81 + 25 + 9) * 192 * 192 / 256 + 4 * 192 * 192 / 256
+        stages = conv * (2 / 4 + 2 / 16 + 2 / 64 + 1 / 256)
+        assert kmac_per_pixel(network.f_e, x, pixels=256 * 256) == pytest.approx((image + stages + gdn + sides) / 1000)
+        assert kmac_per_pixel(network.f_d, y, pixels=256 * 256) == pytest.approx((image + stages + gdn) / 1000)
+        assert kmac_per_pixel(network.h_e, y, pixels=256 * 256) == pytest.approx(1.764)
+        assert kmac_per_pixel(network.h_d, z, pixels=256 * 256) == pytest.approx(1.224)
+        assert kmac_per_pixel(post, x, pixels=256 * 256) == pytest.approx(445.824)
