@@ -1,0 +1,105 @@
+"""PSNR and MS-SSIM, the two distortions by which the codec is trained and judged.
+
+Both are differentiable, take batches in [0, 1] and return one value per image. They compute in float32 whatever the caller's
+precision: under bfloat16 autocast the variances of MS-SSIM cancel and the value is wrong by several hundredths.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+WINDOW = 11
+SIGMA = 1.5
+C1, C2 = 0.01**2, 0.03**2  # stabilise the two quotients; K1 = 0.01 and K2 = 0.03 at data range 1
+
+# Below it a contrast term counts as 0. Its power would have a derivative of 1e4 and more, and at 0 an infinite one.
+SMALLEST_TERM = 1e-6
+
+
+def psnr(x_hat: Tensor, x: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in dB, one MSE over all RGB samples of each image; (N, 3, H, W) in [0, 1] to (N,).
+
+    Infinite for identical images.
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        mse = (x_hat.float() - x.float()).square().mean((1, 2, 3))
+        return -10 * torch.log10(mse)
+
+
+def ms_ssim(x_hat: Tensor, x: Tensor) -> Tensor:
+    """Multi-scale structural similarity in [0, 1]; (N, 3, H, W) in [0, 1] to (N,).
+
+    Wang, Simoncelli and Bovik, "Multiscale structural similarity for image quality assessment", 2003, eq. 7, with the usual choices
+    (TensorFlow, pytorch-msssim, CLIC): 11x11 Gaussian windows without padding, 2x2 average pooling between scales, the five published
+    weights, negative terms taken as 0, RGB planes scored apart and then averaged. Equal to pytorch-msssim to 1e-5.
+
+    An image with a side of 160 pixels or less has room for fewer than five windows of 11: it uses the scales that fit, their weights
+    scaled up to the sum of all five. A side under 11 pixels shrinks the window to it.
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        # In channels_last the grouped convolutions of _window_means take an eighth of the time on a CPU (24 ms against 194, 512x768,
+        # one thread). Together, because the strides of a single image are ambiguous and later operations would guess wrongly.
+        a, b = torch.cat([x_hat.float(), x.float()]).contiguous(memory_format=torch.channels_last).chunk(2)
+        scales = _scales(*x.shape[-2:])
+        renormalise = sum(SCALE_WEIGHTS) / sum(SCALE_WEIGHTS[:scales])
+        score = torch.ones(x.shape[:2], device=x.device)
+        for scale, weight in enumerate(SCALE_WEIGHTS[:scales]):
+            luminance, contrast = _similarity(a, b)
+            last = scale == scales - 1
+            term = (luminance * contrast if last else contrast).mean((2, 3))
+            score = score * _power(term, weight * renormalise)
+            if not last:
+                a, b = _halve(a), _halve(b)
+        return score.mean(1)
+
+
+def decibels(similarity: Tensor) -> Tensor:
+    """MS-SSIM on a logarithmic scale, -10 log10(1 - x), on which equal steps look about equal."""
+    return -10 * torch.log10(1 - similarity)
+
+
+def _scales(height: int, width: int) -> int:
+    """How many of the five scales still hold one whole window."""
+    shorter = min(height, width)
+    return max(1, sum(shorter > (WINDOW - 1) << scale for scale in range(len(SCALE_WEIGHTS))))
+
+
+def _similarity(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Luminance and contrast-structure maps, (N, C, H - 10, W - 10) each.
+
+    Only the sum of the two variances is needed, so four moments are filtered, as one batch.
+    """
+    mean_a, mean_b, power, product = _window_means(torch.cat([a, b, a * a + b * b, a * b])).chunk(4)
+    means_power = mean_a * mean_a + mean_b * mean_b
+    means_product = mean_a * mean_b
+    luminance = (2 * means_product + C1) / (means_power + C1)
+    contrast = (2 * (product - means_product) + C2) / (power - means_power + C2)
+    return luminance, contrast
+
+
+def _window_means(x: Tensor) -> Tensor:
+    """Gaussian-weighted means over all windows that lie inside the image, one axis after the other."""
+    channels = x.shape[1]
+    column = _gaussian(min(WINDOW, x.shape[2]), x.device).view(1, 1, -1, 1).expand(channels, 1, -1, 1)
+    row = _gaussian(min(WINDOW, x.shape[3]), x.device).view(1, 1, 1, -1).expand(channels, 1, 1, -1)
+    return F.conv2d(F.conv2d(x, column, groups=channels), row, groups=channels)
+
+
+def _gaussian(size: int, device: torch.device) -> Tensor:
+    offsets = torch.arange(size, dtype=torch.float32, device=device) - (size - 1) / 2
+    weights = torch.exp(-offsets.square() / (2 * SIGMA**2))
+    return weights / weights.sum()
+
+
+def _halve(x: Tensor) -> Tensor:
+    """2x2 averages; an odd side is padded with zeros on both ends, as in the reference implementations."""
+    return F.avg_pool2d(x, 2, padding=(x.shape[2] % 2, x.shape[3] % 2))
+
+
+def _power(term: Tensor, exponent: float) -> Tensor:
+    """term ** exponent, and 0 with gradient 0 for what is not positive."""
+    positive = term > SMALLEST_TERM
+    return torch.where(positive, torch.where(positive, term, 1.0) ** exponent, 0.0)
