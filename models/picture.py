@@ -1,0 +1,103 @@
+"""Picture: the pixels the codec works on, apart from files, modes and metadata.
+
+Orientation and colour profiles are dealt with before (`service.images`); what arrives here is reduced to 8-bit sRGB planes, an optional
+alpha plane, and the knowledge that a picture is greyscale, so that a decoded one cannot come out tinted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from models.bitstream import MAX_SIDE
+from models.errors import PictureError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """8-bit sRGB pixels: `rgb` (H, W, 3), `alpha` (H, W) or None when fully opaque. All three planes are equal when `greyscale`.
+
+    Raises `PictureError` for another dtype or shape, or a side outside 1..16384.
+    """
+
+    rgb: NDArray[np.uint8]
+    alpha: NDArray[np.uint8] | None
+    greyscale: bool
+
+    def __post_init__(self) -> None:
+        if self.rgb.dtype != np.uint8 or self.rgb.ndim != 3 or self.rgb.shape[2] != 3:
+            raise PictureError(f"a picture is (H, W, 3) of uint8, not {self.rgb.shape} of {self.rgb.dtype}")
+        _check_sides(self.width, self.height)
+        if self.alpha is not None and (self.alpha.dtype != np.uint8 or self.alpha.shape != self.rgb.shape[:2]):
+            raise PictureError(f"alpha is {self.rgb.shape[:2]} of uint8, not {self.alpha.shape} of {self.alpha.dtype}")
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return int(self.rgb.shape[1])
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return int(self.rgb.shape[0])
+
+    @property
+    def pixels(self) -> int:
+        """Width times height, the denominator of bits per pixel."""
+        return self.width * self.height
+
+    @classmethod
+    def from_array(cls, rgb: NDArray[np.uint8]) -> Picture:
+        """An opaque picture from (H, W, 3) uint8; greyscale when its planes are equal. Copies only what is strided or read-only."""
+        if rgb.dtype != np.uint8 or rgb.ndim != 3:
+            raise PictureError(f"a picture is (H, W, 3) of uint8, not {rgb.shape} of {rgb.dtype}")
+        rgb = np.require(rgb, requirements=["C", "W"])
+        return cls(rgb=rgb, alpha=None, greyscale=_planes_equal(rgb))
+
+    @classmethod
+    def from_image(cls, image: Image.Image) -> Picture:
+        """A picture from a Pillow image of any mode; 16-bit samples are rounded to 8. Ignores orientation and colour profile."""
+        _check_sides(*image.size)
+        if image.mode.startswith("I"):
+            image = _to_8_bit(image)
+        grey = image.mode in {"1", "L", "LA", "La"}
+        target = ("L" if grey else "RGB") + ("A" if image.has_transparency_data else "")
+        samples = np.array(image if image.mode == target else image.convert(target))
+        alpha = np.ascontiguousarray(samples[..., -1]) if target.endswith("A") else None
+        if alpha is not None and alpha.min() == 255:
+            alpha = None
+        if grey:
+            luma = samples if samples.ndim == 2 else samples[..., 0]
+            return cls(rgb=np.repeat(luma[..., None], 3, axis=2), alpha=alpha, greyscale=True)
+        rgb = np.ascontiguousarray(samples[..., :3])
+        return cls(rgb=rgb, alpha=alpha, greyscale=_planes_equal(rgb))
+
+    def to_image(self) -> Image.Image:
+        """A Pillow image of mode L or RGB, with A when there is alpha."""
+        image = Image.fromarray(self.rgb[..., 0] if self.greyscale else self.rgb)
+        if self.alpha is not None:
+            image.putalpha(Image.fromarray(self.alpha))
+        return image
+
+
+def _check_sides(width: int, height: int) -> None:
+    if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
+        raise PictureError(f"a picture of {width}x{height} pixels is outside 1..{MAX_SIDE} on a side")
+
+
+def _planes_equal(rgb: NDArray[np.uint8]) -> bool:
+    # Nearly every colour picture is known by a few hundred samples; only a grey one is read whole.
+    return all(bool(np.all(part == part[..., :1])) for part in (rgb[::64, ::64], rgb))
+
+
+def _to_8_bit(image: Image.Image) -> Image.Image:
+    """Modes I and I;16 (Pillow's greyscale samples in 0..65535) as L, or LA when one value is marked transparent."""
+    samples = np.clip(np.asarray(image), 0, 0xFFFF).astype(np.uint32)
+    reduced = Image.fromarray(((samples + 128) // 257).astype(np.uint8))
+    transparent = image.info.get("transparency")
+    if transparent is not None:
+        reduced.putalpha(Image.fromarray(np.where(samples == transparent, 0, 255).astype(np.uint8)))
+    return reduced
