@@ -1,0 +1,129 @@
+"""Probability tables as integers [format]: made once when a model is exported, stored with its weights, never recomputed at load.
+
+Computing them with exp() at load would tie the stream to a machine's maths library; integers do not.
+
+A table over symbols 0..n-1 is n counts that sum to 2**24. Laplace table i (1..63) covers residuals -K..K as symbols 0..2K and ends with one
+escape symbol for everything beyond; table 0 means "surely zero" and has no symbols: such elements are not coded at all.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+TOTAL = 1 << 24  # constriction's fixed-point precision
+LAPLACE_TABLES = 64
+SMALLEST_SCALE, LARGEST_SCALE = 0.045, 32.0  # Laplace scales b of tables 1 and 63, log-spaced; below, P(nonzero) < 1e-5
+WIDEST = 255  # K of the widest table
+ESCAPE_BITS = 16  # an escaped residual: sign and distance beyond K, uniform
+LARGEST_RESIDUAL = (1 << (ESCAPE_BITS - 1)) - 1
+Z_LIMIT = 63  # hyper-latents are clamped to the symbols of their table, at most this
+
+Counts = NDArray[np.int32]
+
+
+def integer_counts(probabilities: NDArray[np.float64]) -> Counts:
+    """Counts >= 1 that sum to 2**24, nearest to `probabilities` (n,); what rounding leaves goes to the likeliest symbol."""
+    share = probabilities / probabilities.sum()
+    counts: Counts = np.floor(share * (TOTAL - len(share))).astype(np.int32) + 1
+    counts[share.argmax()] += TOTAL - counts.sum()
+    return counts
+
+
+def laplace_scales() -> NDArray[np.float64]:
+    """The Laplace scale b of every table (64,); table 0's is a bound: one step below table 1's."""
+    step = math.log(LARGEST_SCALE / SMALLEST_SCALE) / (LAPLACE_TABLES - 2)
+    scales: NDArray[np.float64] = SMALLEST_SCALE * np.exp(step * np.arange(-1, LAPLACE_TABLES - 1))
+    return scales
+
+
+def index_thresholds() -> NDArray[np.float64]:
+    """Scales at which the table index rises by one (63,): a scale between thresholds i-1 and i takes table i."""
+    scales = laplace_scales()
+    thresholds: NDArray[np.float64] = np.sqrt(scales[1:] * scales[:-1])
+    return thresholds
+
+
+def _laplace_table(scale: float) -> Counts:
+    support = min(WIDEST, max(1, math.ceil(scale * 12)))  # P(escape) <= exp(-12) wherever K is not capped
+    k = np.arange(1, support + 1)
+    tail = 0.5 * np.exp(-(k - 0.5) / scale) * -np.expm1(-1 / scale)
+    centre = -np.expm1(-0.5 / scale)
+    escape = np.exp(-(support + 0.5) / scale)
+    return integer_counts(np.concatenate([tail[::-1], [centre], tail, [escape]]))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tables:
+    """All tables of a model.
+
+    Attributes:
+        laplace: one count array per table, the first empty; table i has 2 K_i + 2 symbols.
+        z: one count array per channel of z.
+        z_low: the value of symbol 0 per channel (C,).
+    """
+
+    laplace: tuple[Counts, ...]
+    z: tuple[Counts, ...]
+    z_low: NDArray[np.int32]
+
+    @classmethod
+    def make(cls, z_probabilities: NDArray[np.float64]) -> Tables:
+        """Tables for a prior of z given as probabilities of -Z_LIMIT..Z_LIMIT: (C, 2 * Z_LIMIT + 1)."""
+        z, low = [], []
+        for row in z_probabilities:
+            likely = np.flatnonzero(row >= 1e-6)  # rarer values are clamped: they cost more than they say
+            first, last = min(likely[0], Z_LIMIT - 1), max(likely[-1], Z_LIMIT + 1)
+            z.append(integer_counts(row[first : last + 1]))
+            low.append(first - Z_LIMIT)
+        laplace = (np.zeros(0, np.int32), *(_laplace_table(scale) for scale in laplace_scales()[1:]))
+        return cls(laplace, tuple(z), np.array(low, np.int32))
+
+    @property
+    def support(self) -> NDArray[np.int32]:
+        """K of every Laplace table (64,); 0 for table 0."""
+        return np.array([max(0, (len(counts) - 2) // 2) for counts in self.laplace], np.int32)
+
+    @property
+    def z_high(self) -> NDArray[np.int32]:
+        """The value of the last symbol per channel of z (C,)."""
+        return self.z_low + np.array([len(counts) - 1 for counts in self.z], np.int32)
+
+    def laplace_bits(self) -> NDArray[np.float32]:
+        """Bits of a residual by table and magnitude: (64, WIDEST + 2), the last column for all larger magnitudes. Row 0 is 0."""
+        bits = np.zeros((LAPLACE_TABLES, WIDEST + 2), np.float32)
+        for i, counts in enumerate(self.laplace[1:], 1):
+            cost = np.log2(TOTAL) - np.log2(counts)
+            support = (len(counts) - 2) // 2
+            bits[i, : support + 1] = cost[support : 2 * support + 1]
+            bits[i, support + 1 :] = cost[-1] + ESCAPE_BITS
+        return bits
+
+    def z_bits(self) -> NDArray[np.float32]:
+        """Bits of a value of z by channel and symbol: (C, longest table), padded with 0."""
+        bits = np.zeros((len(self.z), max(map(len, self.z))), np.float32)
+        for row, counts in zip(bits, self.z, strict=True):
+            row[: len(counts)] = np.log2(TOTAL) - np.log2(counts)
+        return bits
+
+    def to_arrays(self) -> dict[str, NDArray[np.int32]]:
+        """Flat arrays for the weights file."""
+        return {
+            "tables.laplace": np.concatenate(self.laplace),
+            "tables.laplace_length": np.array([len(counts) for counts in self.laplace], np.int32),
+            "tables.z": np.concatenate(self.z),
+            "tables.z_length": np.array([len(counts) for counts in self.z], np.int32),
+            "tables.z_low": self.z_low,
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, NDArray[np.int32]]) -> Tables:
+        """The inverse of `to_arrays`."""
+
+        def split(name: str) -> tuple[Counts, ...]:
+            return tuple(np.split(arrays[name], np.cumsum(arrays[f"{name}_length"])[:-1]))
+
+        return cls(split("tables.laplace"), split("tables.z"), arrays["tables.z_low"])

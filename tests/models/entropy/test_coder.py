@@ -1,0 +1,74 @@
+"""models.entropy.coder"""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.entropy.coder import CHUNK, SymbolCoder
+from models.entropy.tables import LAPLACE_TABLES, LARGEST_RESIDUAL, Z_LIMIT, Tables, laplace_scales
+from models.errors import DamagedStreamError
+
+TABLES = Tables.make(np.stack([0.6 ** np.abs(np.arange(-Z_LIMIT, Z_LIMIT + 1) - shift) for shift in (-3, 0, 0, 7)]))
+CODER = SymbolCoder(TABLES)
+
+residual = st.one_of(st.integers(-3, 3), st.integers(-LARGEST_RESIDUAL, LARGEST_RESIDUAL))
+pairs = st.lists(st.tuples(st.integers(0, LAPLACE_TABLES - 1), residual), max_size=300)
+
+
+@given(pairs)
+def test_any_residuals_come_back_escaped_ones_too(symbols: list[tuple[int, int]]) -> None:
+    indices = np.array([index for index, _ in symbols], np.uint8)
+    residuals = np.array([value if index else 0 for index, value in symbols], np.int32)
+    data = CODER.encode_residuals(residuals, indices)
+    assert np.array_equal(CODER.decode_residuals(data, indices), residuals)
+
+
+@given(st.data(), st.integers(1, 6), st.integers(1, 6))
+def test_hyper_latents_come_back(data: st.DataObject, height: int, width: int) -> None:
+    planes = [
+        data.draw(st.lists(st.integers(int(low), int(high)), min_size=height * width, max_size=height * width))
+        for low, high in zip(TABLES.z_low, TABLES.z_high, strict=True)
+    ]
+    z = np.array(planes, np.int32).reshape(-1, height, width)
+    assert np.array_equal(CODER.decode_z(CODER.encode_z(z), height, width), z)
+
+
+def test_chunks_do_not_show_in_the_stream() -> None:
+    rng = np.random.default_rng(0)
+    indices = np.full(CHUNK + 17, 30, np.uint8)
+    residuals = rng.laplace(0, laplace_scales()[30], len(indices)).round().astype(np.int32)
+    data = CODER.encode_residuals(residuals, indices)
+    assert np.array_equal(CODER.decode_residuals(data, indices), residuals)
+
+
+def test_the_stream_is_as_long_as_the_tables_say() -> None:
+    rng = np.random.default_rng(0)
+    indices = rng.integers(0, LAPLACE_TABLES, (40, 40, 40)).astype(np.uint8)
+    residuals = rng.laplace(0, laplace_scales()[indices]).round().astype(np.int32) * (indices > 0)
+    bits = TABLES.laplace_bits()[indices, np.minimum(np.abs(residuals), 256)].sum()
+    assert 8 * len(CODER.encode_residuals(residuals, indices)) == pytest.approx(bits, rel=0.001)
+
+
+def test_surely_zero_costs_nothing() -> None:
+    assert CODER.encode_residuals(np.zeros(1000, np.int32), np.zeros(1000, np.uint8)) == b""
+
+
+@given(st.binary(max_size=200))
+def test_foreign_bytes_give_symbols_or_our_error(data: bytes) -> None:
+    indices = np.arange(500, dtype=np.int64).astype(np.uint8) % LAPLACE_TABLES
+    with contextlib.suppress(DamagedStreamError):
+        assert CODER.decode_residuals(data, indices).shape == indices.shape
+    with contextlib.suppress(DamagedStreamError):
+        assert CODER.decode_z(data, 3, 3).shape == (4, 3, 3)
+
+
+def test_left_over_symbols_are_damage() -> None:
+    indices = np.full(2000, 40, np.uint8)
+    data = CODER.encode_residuals(np.random.default_rng(0).integers(-9, 10, 2000).astype(np.int32), indices)
+    with pytest.raises(DamagedStreamError):
+        CODER.decode_residuals(data, indices[:500])
