@@ -1,0 +1,121 @@
+"""Rate control: the position on the gain axis whose stream just fits a budget.
+
+log(size) is nearly a fixed curve of the position, shifted from image to image. So the first probe goes where that typical curve meets the
+budget, the second where the curve shifted through the first does, and from then on it is a secant in the curve's own coordinate, inside a
+bracket. Three probes or so are enough.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import TargetError
+
+FINEST = 0xFFFF  # positions on the gain axis are 0..65535, as in the container
+TOLERANCE = 0.01  # a result this little under its budget has met it
+AIM = 0.996  # probes aim here, so that small errors of the prediction still land between 0.99 and 1
+MOST_PROBES = 12
+HIGHEST_BPP = 32.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What one image may cost: exactly one of three, else TargetError.
+
+    Attributes:
+        bpp: bits of the whole stream per pixel of the image, (0, 32].
+        max_bytes: size of the whole stream in bytes, at least 1.
+        quality: [0, 100], the codec's own axis; no size is asked for.
+    """
+
+    bpp: float | None = None
+    max_bytes: int | None = None
+    quality: float | None = None
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("bpp", "max_bytes", "quality") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise TargetError(f"exactly one of bpp, max_bytes and quality is needed, not {' and '.join(given) or 'none'}")
+        if self.bpp is not None and not 0 < self.bpp <= HIGHEST_BPP:
+            raise TargetError(f"bpp must be in (0, {HIGHEST_BPP:g}], not {self.bpp:g}")
+        if self.max_bytes is not None and self.max_bytes < 1:
+            raise TargetError(f"max_bytes must be at least 1, not {self.max_bytes}")
+        if self.quality is not None and not 0 <= self.quality <= 100:
+            raise TargetError(f"quality must be in [0, 100], not {self.quality:g}")
+
+    def budget(self, pixels: int) -> int | None:
+        """The largest stream allowed for an image of `pixels`, in bytes; None for a quality."""
+        return math.floor(self.bpp * pixels / 8) if self.bpp is not None else self.max_bytes
+
+
+class Search:
+    """The search for one image: ask `probe` where to look, tell `observe` what was there, until `probe` is None.
+
+    Args:
+        budget: bytes of the whole stream.
+        typical: ln(size in bytes) of a typical image of this size at equally spaced positions from 0 to FINEST, increasing.
+    """
+
+    def __init__(self, budget: int, typical: NDArray[np.float64]) -> None:
+        self.budget = budget
+        self._typical = typical
+        self._grid = np.linspace(0, FINEST, len(typical))
+        self._seen: dict[int, float] = {}
+        self.probe: int | None = self._position(math.log(budget * AIM))
+
+    @property
+    def probes(self) -> int:
+        """How many positions were looked at."""
+        return len(self._seen)
+
+    @property
+    def best(self) -> int:
+        """The highest position seen within the budget; the lowest of all when none was."""
+        return max((position for position, size in self._seen.items() if size <= self.budget), default=0)
+
+    def met(self, size: float) -> bool:
+        """Whether a stream of `size` bytes is within the budget and close under it."""
+        return self.budget * (1 - TOLERANCE) <= size <= self.budget
+
+    def observe(self, position: int, size: float) -> None:
+        """Take note that the stream at `position` has `size` bytes, and choose the next probe."""
+        self._seen[position] = size
+        self.probe = None if self.met(size) or self.probes >= MOST_PROBES else self._next()
+
+    def _next(self) -> int | None:
+        low = max((p for p, size in self._seen.items() if size <= self.budget), default=None)
+        high = min((p for p, size in self._seen.items() if size > self.budget), default=None)
+        if low == FINEST or high == 0:
+            return None  # the budget lies outside the model's range
+        first, last = (0 if low is None else low + 1), (FINEST if high is None else high - 1)
+        if first > last:
+            return None
+        guess = min(max(self._guess(), first), last)
+        bracketed = low is not None and high is not None
+        # A guess that hugs an end of the bracket is the secant stalling: halve instead.
+        if bracketed and self.probes >= 4 and min(guess - first, last - guess) < (last - first) // 16:
+            guess = (first + last) // 2
+        return guess
+
+    def _guess(self) -> int:
+        """Where the size should be the aim, from the one or two observations nearest to it."""
+        aim = math.log(self.budget * AIM)
+        nearest = sorted(self._seen.items(), key=lambda item: abs(math.log(item[1]) - aim))[:2]
+        coordinates = [self._coordinate(position) for position, _ in nearest]
+        sizes = [math.log(size) for _, size in nearest]
+        slope = 1.0
+        if len(nearest) == 2 and coordinates[0] != coordinates[1]:
+            slope = min(max((sizes[1] - sizes[0]) / (coordinates[1] - coordinates[0]), 0.2), 5.0)
+        return self._position(coordinates[0] + (aim - sizes[0]) / slope)
+
+    def _coordinate(self, position: int) -> float:
+        """ln(size) of the typical image at a position."""
+        return float(np.interp(position, self._grid, self._typical))
+
+    def _position(self, coordinate: float) -> int:
+        """The position at which the typical image has that ln(size), extended straight beyond both ends and cut to the axis."""
+        return round(float(np.interp(coordinate, self._typical, self._grid)))

@@ -1,0 +1,78 @@
+"""models.rate_control"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.errors import TargetError
+from models.rate_control import FINEST, MOST_PROBES, Search, Target
+
+TYPICAL = np.log(np.geomspace(1_000, 60_000, 12))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"bpp": 0.1, "quality": 3}, {"bpp": 0}, {"bpp": 33}, {"bpp": math.nan}, {"max_bytes": 0}, {"quality": -1}, {"quality": 100.5}],
+)
+def test_senseless_targets_are_refused(fields: dict[str, float]) -> None:
+    with pytest.raises(TargetError):
+        Target(**fields)  # type: ignore[arg-type]  # max_bytes is an int here
+
+
+def test_a_budget_is_rounded_down() -> None:
+    assert Target(bpp=0.15).budget(1000) == 18
+    assert Target(max_bytes=77).budget(1000) == 77
+    assert Target(quality=5).budget(1000) is None
+
+
+def run(search: Search, size: object) -> None:
+    while (position := search.probe) is not None:
+        search.observe(position, size(position))  # type: ignore[operator]  # a function of a position
+
+
+@given(
+    shift=st.floats(-2, 2),
+    bend=st.floats(-0.4, 0.4),
+    ripple=st.floats(0, 0.004),
+    share=st.floats(0.02, 0.98),
+)
+def test_any_smooth_rate_curve_is_met_from_below(shift: float, bend: float, ripple: float, share: float) -> None:
+    def size(position: int) -> float:
+        t = position / FINEST
+        return math.exp(shift + 7 + 4 * t + bend * math.sin(3 * t) + ripple * math.sin(900 * t))
+
+    budget = round(math.exp(math.log(size(0)) + share * (math.log(size(FINEST)) - math.log(size(0)))))
+    search = Search(budget, TYPICAL)
+    run(search, size)
+    assert search.met(size(search.best))
+    assert search.probes <= MOST_PROBES
+
+
+def test_a_budget_below_the_range_ends_at_the_lowest_position() -> None:
+    search = Search(10, TYPICAL)
+    run(search, lambda position: 1_000 + position)
+    assert (search.best, search.probes) == (0, 1)
+
+
+def test_a_budget_above_the_range_ends_at_the_highest_position() -> None:
+    search = Search(10_000_000, TYPICAL)
+    run(search, lambda position: 1_000 + position)
+    assert (search.best, search.probes) == (FINEST, 1)
+
+
+def test_a_step_in_the_curve_ends_below_it() -> None:
+    search = Search(5_000, TYPICAL)
+    run(search, lambda position: 2_000 if position < 30_000 else 9_000)
+    assert search.best < 30_000
+    assert search.probes <= MOST_PROBES
+
+
+def test_a_typical_image_needs_one_probe() -> None:
+    search = Search(10_000, TYPICAL)
+    run(search, lambda position: math.exp(np.interp(position, np.linspace(0, FINEST, 12), TYPICAL)))
+    assert search.probes == 1
