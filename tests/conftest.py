@@ -1,0 +1,51 @@
+"""What all tests share: one thread, one seed, no settings from outside, and a picture worth compressing."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+from PIL import Image
+
+if TYPE_CHECKING:
+    from models import Codec
+
+
+# Tiny pictures are faster on one thread; subprocesses inherit it. Settings of the machine's owner must not reach the tests.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
+for name in [name for name in os.environ if name.startswith("ZIGGURAT_")]:
+    del os.environ[name]
+
+# No deadline: a shared machine stalls now and then. In CI the examples are the same in every run.
+settings.register_profile("ziggurat", deadline=None, derandomize=bool(os.environ.get("CI")), print_blob=True)
+settings.load_profile("ziggurat")
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+    np.random.seed(0)
+
+
+@pytest.fixture(scope="session")
+def photo() -> Image.Image:
+    """128x96, RGB: smooth light, an edge, and a textured patch, so that the rate follows the quality as it does on photographs."""
+    rows, columns = np.mgrid[0:96, 0:128]
+    light = 40 + columns + 0.6 * rows
+    rgb = np.stack([light, 0.8 * light + 30 * np.sin(rows / 9), 200 - light], axis=2)
+    rgb[columns + rows > 150] *= 0.45
+    rgb[20:60, 20:60] += np.random.default_rng(3).normal(0, 18, (40, 40, 1))
+    return Image.fromarray(rgb.clip(0, 255).astype(np.uint8))
+
+
+@pytest.fixture(scope="session")
+def codec() -> Codec:
+    """The default model on the CPU, loaded once for the session."""
+    from models import Codec
+
+    return Codec.load()

@@ -1,0 +1,75 @@
+"""Makes the golden streams; run it only for a new format version: what it wrote must decode for ever.
+
+    python -m tests.make_golden
+
+The model behind them is tiny and random but complete, so that the goldens hold the format and the integer arithmetic, not any training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from models import Codec, Picture, Target
+from models.bitstream import Bitstream
+from models.card import ModelCard
+from models.model import CodecModel
+from models.network.autoencoder import AutoEncoder, Topology
+from models.training.crops import CropSampler
+from models.training.scale_decoder import finish
+
+FIXTURES = Path(__file__).parent / "fixtures"
+GOLDEN = FIXTURES / "golden"
+TINY = Topology(widths=(8, 8, 8), latents=24, hyper=8, anchors=4)
+QUALITIES = (0.0, 50.0, 100.0)
+
+
+def tiny_card(model_id: str) -> ModelCard:
+    """What a codec of the tiny model wants to know."""
+    return ModelCard("tiny", model_id, "none", 0.0, 0.0, 0, "", "", 0, (), "", ())
+
+
+def tiny_codec() -> Codec:
+    """The codec of the golden streams."""
+    model = CodecModel.load(FIXTURES / "tiny.safetensors")
+    return Codec(model, tiny_card(model.model_id))
+
+
+def golden_picture() -> Picture:
+    """The fixture photograph, 192x144."""
+    with Image.open(FIXTURES / "photo.png") as image:
+        return Picture.from_image(image)
+
+
+def symbols_digest(codec: Codec, data: bytes) -> str:
+    """SHA-256 of the integers that a stream decodes to."""
+    z, residuals = codec._read_symbols([Bitstream.parse(data)])
+    digest = hashlib.sha256(z.numpy().astype("<i4").tobytes())
+    digest.update(residuals.numpy().astype("<i4").tobytes())
+    return digest.hexdigest()
+
+
+def main() -> None:
+    """Make and write everything."""
+    torch.manual_seed(0)
+    sampler = CropSampler([golden_picture().rgb], 128, np.random.default_rng(0))
+    finish(AutoEncoder(TINY), sampler, steps=30, batch=2).save(FIXTURES / "tiny.safetensors")
+    codec = tiny_codec()
+    hashes = {}
+    for quality in QUALITIES:
+        data = codec.encode([golden_picture()], [Target(quality=quality)])[0].data
+        (GOLDEN / f"tiny-{quality:g}.zgt").write_bytes(data)
+        hashes[f"tiny-{quality:g}.zgt"] = symbols_digest(codec, data)
+    (GOLDEN / "symbols.json").write_text(
+        json.dumps({"topology": asdict(TINY), "model_id": codec.model_id, "symbols": hashes}, indent=2) + "\n"
+    )
+
+
+if __name__ == "__main__":
+    main()

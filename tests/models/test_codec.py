@@ -1,0 +1,161 @@
+"""models.codec: on the tiny golden model where any model will do, on the shipped ones where quality counts."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from models import Codec, Picture, Target
+from models.bitstream import Bitstream, CodecKind
+from models.errors import DamagedStreamError, StreamTooLargeError, TargetError, UnknownModelError, WeightsError
+from models.model import CodecModel
+from models.registry import available, weights
+from tests.make_golden import FIXTURES, GOLDEN, golden_picture, symbols_digest, tiny_card, tiny_codec
+
+EXPECTED = json.loads((GOLDEN / "symbols.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Codec:
+    return tiny_codec()
+
+
+@pytest.fixture(scope="module", params=available())
+def shipped(request: pytest.FixtureRequest) -> Codec:
+    return Codec.load(request.param)
+
+
+def psnr(a: Picture, b: Picture) -> float:
+    return float(-10 * np.log10(np.square(a.rgb / 255 - b.rgb / 255).mean() + 1e-10))
+
+
+@pytest.mark.parametrize("name", EXPECTED["symbols"])
+def test_golden_streams_decode_to_the_same_integers_for_ever(tiny: Codec, name: str) -> None:
+    assert tiny.model_id == EXPECTED["model_id"]
+    assert symbols_digest(tiny, (GOLDEN / name).read_bytes()) == EXPECTED["symbols"][name]
+
+
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_streams_decode_alike_in_either_precision_and_any_batch(bfloat16: bool) -> None:
+    model = CodecModel.load(FIXTURES / "tiny.safetensors")
+    codec = Codec(model, tiny_card(model.model_id), bfloat16=bfloat16)
+    streams = [path.read_bytes() for path in sorted(GOLDEN.glob("*.zgt"))]
+    assert [symbols_digest(codec, data) for data in streams] == [EXPECTED["symbols"][p.name] for p in sorted(GOLDEN.glob("*.zgt"))]
+    together = codec.decode(streams * 3)
+    for data, picture in zip(streams * 3, together, strict=True):
+        assert psnr(codec.decode([data])[0], picture) > 50
+
+
+@pytest.mark.parametrize("bpp", [0.1, 0.3, 0.8])
+def test_a_photograph_comes_back_within_its_budget(shipped: Codec, bpp: float) -> None:
+    photo = golden_picture()
+    stream = shipped.encode([photo], [Target(bpp=bpp)])[0]
+    assert stream.target_met
+    assert 0.985 * bpp <= stream.bpp <= bpp  # 1 %, and the half byte that a small picture's budget is rounded by
+    assert psnr(photo, shipped.decode([stream.data])[0]) > 24 + 6 * np.log2(bpp / 0.1) / 3
+
+
+def test_rate_control_predicts_what_the_coder_writes(shipped: Codec) -> None:
+    photo = golden_picture()
+    with torch.inference_mode():
+        y = shipped._network.g_a(shipped._to_tensor([photo])).float()
+        for position in (0, 20_000, 40_000, 65_535):
+            predicted = shipped._size(shipped._quantise(y, [position]), 0, None)
+            written = len(shipped._write(shipped._quantise(y, [position]), 0, photo, None, position))
+            assert abs(predicted - written) <= max(0.005 * written, 8)
+
+
+def test_a_batch_gives_the_streams_of_its_members(shipped: Codec) -> None:
+    photo = golden_picture()
+    turned = Picture.from_array(np.ascontiguousarray(photo.rgb.transpose(1, 0, 2)))
+    pictures = [photo, turned, photo, photo]
+    targets = [Target(bpp=0.3), Target(quality=40), Target(max_bytes=900), Target(bpp=0.1)]
+    together = shipped.encode(pictures, targets)
+    alone = [shipped.encode([picture], [target])[0] for picture, target in zip(pictures, targets, strict=True)]
+    for batched, single, decoded in zip(together, alone, shipped.decode([stream.data for stream in together]), strict=True):
+        # Floats of other batches may round a residual to the other side; the streams then differ, but neither is wrong.
+        assert len(batched.data) == pytest.approx(len(single.data), rel=0.01)
+        assert psnr(decoded, shipped.decode([single.data])[0]) > 40
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 300), (17, 15), (16, 16), (63, 65), (64, 64), (130, 3), (16384, 1)])
+def test_every_size_comes_back_as_it_was(tiny: Codec, width: int, height: int) -> None:
+    rows, columns = np.mgrid[0:height, 0:width]
+    picture = Picture.from_array(np.stack([rows % 256, columns % 256, (rows + columns) % 256], 2).astype(np.uint8))
+    stream = tiny.encode([picture], [Target(quality=50)])[0]
+    decoded = tiny.decode([stream.data])[0]
+    assert (decoded.width, decoded.height) == (width, height) == (stream.width, stream.height)
+
+
+def test_alpha_is_lossless_and_counted(tiny: Codec) -> None:
+    rgb = golden_picture().rgb
+    alpha = np.linspace(0, 255, rgb.shape[1]).astype(np.uint8)[None].repeat(rgb.shape[0], 0)
+    stream = tiny.encode([Picture(rgb, alpha, False)], [Target(max_bytes=1200)])[0]
+    assert len(stream.data) <= 1200
+    decoded = tiny.decode([stream.data])[0]
+    assert decoded.alpha is not None
+    assert np.array_equal(decoded.alpha, alpha)
+
+
+def test_greyscale_stays_grey(tiny: Codec) -> None:
+    image = golden_picture().to_image().convert("L")
+    restored = tiny.decompress(tiny.compress(image, quality=70).data)
+    assert restored.mode == "L"
+
+
+def test_an_impossible_budget_gives_the_smallest_stream_and_says_so(shipped: Codec) -> None:
+    stream = shipped.compress(golden_picture(), max_bytes=20)
+    assert (stream.target_met, stream.quality) == (False, 0.0)
+    generous = shipped.compress(golden_picture(), max_bytes=10_000_000)
+    assert (generous.target_met, generous.quality) == (False, 100.0)
+
+
+def test_compress_takes_images_and_arrays(tiny: Codec) -> None:
+    photo = golden_picture()
+    streams = [tiny.compress(image, quality=30).data for image in (photo, photo.rgb, photo.to_image())]
+    assert streams[0] == streams[1] == streams[2]
+    assert isinstance(tiny.decompress(streams[0]), Image.Image)
+    with pytest.raises(TargetError):
+        tiny.compress(photo, bpp=0.1, quality=3)
+
+
+def test_streams_of_another_model_are_refused(tiny: Codec, shipped: Codec) -> None:
+    data = tiny.compress(golden_picture(), quality=10).data
+    with pytest.raises(UnknownModelError) as caught:
+        shipped.decode([data])
+    assert caught.value.model_id == tiny.model_id
+
+
+def test_the_pixel_limit_holds(tiny: Codec) -> None:
+    data = tiny.compress(golden_picture(), quality=10).data
+    with pytest.raises(StreamTooLargeError):
+        tiny.decode([data], max_pixels=1000)
+
+
+@pytest.mark.parametrize("alpha", [b"not a png", b"", (FIXTURES / "photo.png").read_bytes()])
+def test_a_foreign_alpha_section_is_damage(tiny: Codec, alpha: bytes) -> None:
+    stream = Bitstream.parse(tiny.compress(golden_picture(), quality=10).data)
+    fields = {name: getattr(stream, name) for name in Bitstream.__dataclass_fields__}
+    with pytest.raises(DamagedStreamError):
+        tiny.decode([Bitstream(**{**fields, "alpha": alpha}).to_bytes()])
+
+
+def test_swapped_sections_are_damage_or_pixels_never_a_crash(tiny: Codec) -> None:
+    stream = Bitstream.parse(tiny.compress(golden_picture(), quality=60).data)
+    fields = {name: getattr(stream, name) for name in Bitstream.__dataclass_fields__}
+    for z, y in ((stream.y, stream.z), (b"", b""), (stream.z, stream.y * 2), (b"\xff" * 50, b"\xff" * 50)):
+        with contextlib.suppress(DamagedStreamError):
+            tiny.decode([Bitstream(**{**fields, "z": z, "y": y}).to_bytes()])
+    with pytest.raises(UnknownModelError):
+        tiny.decode([Bitstream(**{**fields, "z": b"", "codec": CodecKind.HYBRID}).to_bytes()])
+
+
+def test_weights_and_card_must_agree() -> None:
+    model = CodecModel.load(weights(available()[0]))
+    with pytest.raises(WeightsError):
+        Codec(model, tiny_card("00000000"))
