@@ -1,0 +1,58 @@
+"""Train a model unattended; run it again with the same folder to go on where it stopped.
+
+python -m models.training --data train/ --run runs/psnr --distortion mse --steps 12000 --init small.safetensors
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+
+from safetensors.torch import load_file
+
+from models.network.autoencoder import AutoEncoder, Topology
+from models.training.crops import CropSampler, load
+from models.training.grow import grow
+from models.training.loop import Recipe, Trainer, averaged_model
+from models.training.objective import OBJECTIVES
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m models.training", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder of .tar shards of training images")
+    parser.add_argument("--run", type=Path, required=True, help="folder of the run: checkpoint.pt and log.csv")
+    parser.add_argument(
+        "--init", type=Path, help="start from a checkpoint.pt (its averaged weights) or from the .safetensors of a smaller network"
+    )
+    parser.add_argument("--anchors-below", type=int, default=3, help="new gain anchors below those of a smaller network")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--distortion", choices=list(OBJECTIVES), default="mse")
+    for field in fields(Recipe):
+        if field.name != "distortion":
+            parser.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default)
+    return parser.parse_args()
+
+
+def _initial(init: Path | None, anchors_below: int) -> AutoEncoder:
+    if init is None:
+        return AutoEncoder()
+    if init.suffix == ".pt":
+        return averaged_model(init).train()
+    return grow(load_file(init), Topology(), anchors_below=anchors_below)
+
+
+def main() -> None:
+    """The command."""
+    arguments = _arguments()
+    recipe = Recipe(**{field.name: getattr(arguments, field.name) for field in fields(Recipe)})
+    trainer = Trainer(arguments.run, recipe, _initial(arguments.init, arguments.anchors_below), device=arguments.device)
+    if trainer.checkpoint.exists():
+        trainer.resume()
+    pictures = load(arguments.data, recipe.crop)
+    print(f"{len(pictures)} pictures; step {trainer.step} of {recipe.steps}", flush=True)
+    trainer.run(CropSampler(pictures, recipe.crop, trainer.rng), report=lambda line: print(line, flush=True))
+
+
+if __name__ == "__main__":
+    main()

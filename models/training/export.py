@@ -1,0 +1,104 @@
+"""Export a run: the integer scale decoder, the tables, the weights in half precision, and the card with what the model measures.
+
+python -m models.training.export --run runs/psnr --name psnr --data train/ --images kodak/
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from models.card import ModelCard, RatePoint
+from models.codec import Codec
+from models.evaluation.curves import mean_of
+from models.evaluation.points import measure
+from models.evaluation.run import image_paths, read_picture
+from models.rate_control import Target
+from models.registry import WEIGHTS
+from models.training.crops import CropSampler, content_hash, load
+from models.training.loop import CHECKPOINT, averaged_model
+from models.training.objective import OBJECTIVES
+from models.training.scale_decoder import finish
+
+QUALITIES = (0.0, 25.0, 50.0, 75.0, 100.0)
+
+
+def _commit() -> str:
+    result = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
+    return result.stdout.strip() or "unknown"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m models.training.export", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--run", type=Path, required=True, help="folder of the training run")
+    parser.add_argument("--name", required=True, help="of the model: psnr or ms-ssim")
+    parser.add_argument("--data", type=Path, required=True, help="folder of .tar shards of training images")
+    parser.add_argument("--images", type=Path, required=True, help="folder of test images for the card")
+    parser.add_argument("--output", type=Path, default=WEIGHTS)
+    parser.add_argument("--scale-steps", type=int, default=600, help="training steps of the integer scale decoder")
+    parser.add_argument("--earlier-steps", type=int, default=0, help="steps of the weights that the run started from")
+    parser.add_argument("--history", action="append", default=[], help="a line about the weights that the run started from")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """The command."""
+    arguments = _arguments()
+    state: dict[str, Any] = torch.load(arguments.run / CHECKPOINT, map_location="cpu", weights_only=True)
+    recipe, step = state["recipe"], state["step"]
+    sampler = CropSampler(load(arguments.data, recipe["crop"]), recipe["crop"], np.random.default_rng(recipe["seed"]))
+    network = averaged_model(arguments.run / CHECKPOINT)
+    model = finish(network, sampler, steps=arguments.scale_steps, report=lambda line: print(line, flush=True))
+
+    objective = OBJECTIVES[recipe["distortion"]]
+    shape = f"{recipe['batch']} crops of {recipe['crop']}x{recipe['crop']}"
+    history = [
+        *arguments.history,
+        f"{step} steps of {shape}, {recipe['distortion']}, {state['seconds'] / 60:.0f} minutes, weights averaged at {recipe['averaging']}",
+        f"{arguments.scale_steps} steps of the integer scale decoder, everything else frozen",
+    ]
+    card = ModelCard(
+        name=arguments.name,
+        model_id=model.model_id,
+        distortion="MSE" if recipe["distortion"] == "mse" else "0.2 MSE + 0.8 (1 - MS-SSIM)",
+        lambda_low=objective.lambda_low,
+        lambda_high=objective.lambda_high,
+        steps=arguments.earlier_steps + step,
+        data_sha256=content_hash(arguments.data),
+        commit=_commit(),
+        parameters=sum(parameter.numel() for parameter in model.network.parameters()),
+        history=tuple(history),
+        evaluated_on="",
+        rate_distortion=(),
+    )
+    card = replace(card, evaluated_on=arguments.images.name, rate_distortion=_rate_distortion(Codec(model, card), arguments.images))
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    model.save(arguments.output / f"{arguments.name}.safetensors")
+    card.save(arguments.output / f"{arguments.name}.json")
+
+
+def _rate_distortion(codec: Codec, images: Path) -> tuple[RatePoint, ...]:
+    """Means over the images of a folder at QUALITIES: real streams, really decoded."""
+    pictures = [read_picture(path) for path in image_paths(images)]
+    rows = []
+    for quality in QUALITIES:
+        points = []
+        for picture in pictures:
+            stream = codec.encode([picture], [Target(quality=quality)])[0]
+            points.append(measure(picture, codec.decode([stream.data])[0], setting=quality, size=len(stream.data)))
+        mean = mean_of(points, setting=quality)
+        rows.append(RatePoint(quality, round(mean.bpp, 4), round(mean.psnr, 3), round(mean.ms_ssim, 5)))
+        print(f"quality {quality:g}: {rows[-1].bpp} bpp, {rows[-1].psnr} dB, MS-SSIM {rows[-1].ms_ssim}", flush=True)
+    return tuple(rows)
+
+
+if __name__ == "__main__":
+    main()
