@@ -1,0 +1,85 @@
+"""Points are measured right, kept on disk, and not measured twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from models.evaluation.anchors import ANCHORS, Anchor
+from models.evaluation.points import PIXEL_EXACT_PSNR, AnchorPoints, Point, fingerprint, largest_within, measure
+from models.picture import Picture
+
+JPEG, WEBP = ANCHORS[0], ANCHORS[1]
+
+
+@pytest.fixture(scope="module")
+def picture(photo: Image.Image) -> Picture:
+    return Picture.from_image(photo)
+
+
+def test_measure_counts_the_whole_file(picture: Picture) -> None:
+    off_by_one = Picture.from_array(np.where(picture.rgb < 255, picture.rgb + 1, 254).astype(np.uint8))
+    point = measure(picture, off_by_one, setting=3, size=picture.pixels // 16)
+    assert (point.setting, point.bpp) == (3, 0.5)
+    assert point.psnr == pytest.approx(20 * np.log10(255), abs=1e-3)
+    assert 0.99 < point.ms_ssim < 1
+
+
+def test_identical_pictures_have_a_finite_psnr(picture: Picture) -> None:
+    point = measure(picture, picture, setting=0, size=1)
+    assert (point.psnr, point.ms_ssim) == pytest.approx((PIXEL_EXACT_PSNR, 1))
+
+
+def test_points_survive_on_disk(picture: Picture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "points.json"
+    first = AnchorPoints(path)
+    measured = first.sweep(JPEG, picture)
+    first.save()
+    assert list(tmp_path.iterdir()) == [path]
+
+    def refuse(*_: object) -> bytes:
+        raise AssertionError("encoded again")
+
+    monkeypatch.setattr(Anchor, "encode", refuse)
+    again = AnchorPoints(path).sweep(JPEG, picture)
+    assert [(point.size, point.setting) for point in again] == [(point.size, point.setting) for point in measured]
+    assert [point.psnr for point in again] == pytest.approx([point.psnr for point in measured], abs=1e-4)
+
+
+def test_another_picture_codec_or_method_is_measured_anew(picture: Picture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "points.json"
+    known = AnchorPoints(path)
+    known.point(JPEG, picture, 50)
+    known.save()
+    mirrored = Picture.from_array(picture.rgb[:, ::-1])
+    assert fingerprint(mirrored) != fingerprint(picture)
+    assert known.point(JPEG, mirrored, 50) != known.point(JPEG, picture, 50)
+    assert known.point(WEBP, picture, 50).size != known.point(JPEG, picture, 50).size
+    monkeypatch.setattr(AnchorPoints, "METHOD", "another")
+    AnchorPoints(path).save()
+    assert '"another"' in path.read_text()
+    assert "jpeg" not in path.read_text()
+
+
+def test_largest_within_equals_trying_them_all(picture: Picture) -> None:
+    known = AnchorPoints(None)
+    budget = 1.0
+    sizes = {quality: len(JPEG.encode(picture, quality)) for quality in range(101)}
+    best = known.largest_within(JPEG, picture, budget)
+    assert best is not None
+    assert best.size <= budget * picture.pixels / 8 < sizes[int(best.setting) + 1]
+    assert known.largest_within(JPEG, picture, 0.001) is None
+
+
+def test_largest_within_reaches_the_top_of_the_scale() -> None:
+    def point_at(quality: int) -> Point:
+        return Point(quality, quality, quality / 100, 0.0, 0.0)
+
+    known = [point_at(0), point_at(40)]
+    best = largest_within(point_at, known, 5.0)
+    assert best is not None
+    assert best.setting == 100
+    assert largest_within(point_at, known, 0.577) == point_at(57)
