@@ -17,6 +17,7 @@ from models.errors import TargetError
 
 FINEST = 0xFFFF  # positions on the gain axis are 0..65535, as in the container
 TOLERANCE = 0.01  # a result this little under its budget has met it
+GRAIN = 8  # bytes that are always close enough: positions of very small images are further apart than 1 %
 AIM = 0.996  # probes aim here, so that small errors of the prediction still land between 0.99 and 1
 MOST_PROBES = 12
 HIGHEST_BPP = 32.0
@@ -79,7 +80,7 @@ class Search:
 
     def met(self, size: float) -> bool:
         """Whether a stream of `size` bytes is within the budget and close under it."""
-        return self.budget * (1 - TOLERANCE) <= size <= self.budget
+        return self.budget - max(self.budget * TOLERANCE, GRAIN) <= size <= self.budget
 
     def observe(self, position: int, size: float) -> None:
         """Take note that the stream at `position` has `size` bytes, and choose the next probe."""

@@ -15,18 +15,12 @@ import numpy as np
 import torch
 
 from models.card import ModelCard, RatePoint
-from models.codec import Codec
-from models.evaluation.curves import mean_of
-from models.evaluation.points import measure
-from models.evaluation.run import image_paths, read_picture
-from models.rate_control import Target
+from models.evaluation import evaluate
 from models.registry import WEIGHTS
 from models.training.crops import CropSampler, content_hash, load
 from models.training.loop import CHECKPOINT, averaged_model
 from models.training.objective import OBJECTIVES
 from models.training.scale_decoder import finish
-
-QUALITIES = (0.0, 25.0, 50.0, 75.0, 100.0)
 
 
 def _commit() -> str:
@@ -42,7 +36,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--name", required=True, help="of the model: psnr or ms-ssim")
     parser.add_argument("--data", type=Path, required=True, help="folder of .tar shards of training images")
     parser.add_argument("--images", type=Path, required=True, help="folder of test images for the card")
-    parser.add_argument("--output", type=Path, default=WEIGHTS)
     parser.add_argument("--scale-steps", type=int, default=600, help="training steps of the integer scale decoder")
     parser.add_argument("--earlier-steps", type=int, default=0, help="steps of the weights that the run started from")
     parser.add_argument("--history", action="append", default=[], help="a line about the weights that the run started from")
@@ -79,25 +72,17 @@ def main() -> None:
         evaluated_on="",
         rate_distortion=(),
     )
-    card = replace(card, evaluated_on=arguments.images.name, rate_distortion=_rate_distortion(Codec(model, card), arguments.images))
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    model.save(arguments.output / f"{arguments.name}.safetensors")
-    card.save(arguments.output / f"{arguments.name}.json")
+    model.save(WEIGHTS / f"{arguments.name}.safetensors")
+    card.save(WEIGHTS / f"{arguments.name}.json")
+
+    report = evaluate(arguments.images, profiles=[arguments.name], against=(), output=arguments.run, progress=_say)
+    points = (RatePoint(mean.setting, round(mean.bpp, 4), round(mean.psnr, 3), round(mean.ms_ssim, 5)) for mean in report.curves[0].means)
+    replace(card, evaluated_on=report.name, rate_distortion=tuple(points)).save(WEIGHTS / f"{arguments.name}.json")
+    print(report.markdown())
 
 
-def _rate_distortion(codec: Codec, images: Path) -> tuple[RatePoint, ...]:
-    """Means over the images of a folder at QUALITIES: real streams, really decoded."""
-    pictures = [read_picture(path) for path in image_paths(images)]
-    rows = []
-    for quality in QUALITIES:
-        points = []
-        for picture in pictures:
-            stream = codec.encode([picture], [Target(quality=quality)])[0]
-            points.append(measure(picture, codec.decode([stream.data])[0], setting=quality, size=len(stream.data)))
-        mean = mean_of(points, setting=quality)
-        rows.append(RatePoint(quality, round(mean.bpp, 4), round(mean.psnr, 3), round(mean.ms_ssim, 5)))
-        print(f"quality {quality:g}: {rows[-1].bpp} bpp, {rows[-1].psnr} dB, MS-SSIM {rows[-1].ms_ssim}", flush=True)
-    return tuple(rows)
+def _say(what: str, done: int, of: int) -> None:
+    print(f"{what}: {done} of {of}", flush=True)
 
 
 if __name__ == "__main__":

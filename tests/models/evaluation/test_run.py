@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from models.evaluation import evaluate
+from models import Codec
+from models.evaluation import evaluate, run
+from models.evaluation.report import Sweep
 from models.evaluation.run import QUALITIES, RATES, image_paths, read_picture
 
 
@@ -44,6 +47,23 @@ def test_evaluation(folder: Path, tmp_path: Path) -> None:
     assert [row.target_bpp for row in report.operating] == list(RATES)
     assert (output / "pictures.md").read_text() == report.markdown()
     assert json.loads((output / "pictures.json").read_text())["name"] == "pictures"
+
+
+def test_a_second_run_measures_only_what_is_new(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = evaluate(folder, profiles=["psnr"], against=[], output=tmp_path, rates=[0.3])
+    calls: list[str] = []
+    measured = run.sweep_codec
+
+    def counted(codec: Codec, *arguments: Any) -> Sweep:
+        calls.append(codec.name)
+        return measured(codec, *arguments)
+
+    monkeypatch.setattr(run, "sweep_codec", counted)
+    second = evaluate(folder, profiles=["psnr", "ms-ssim"], against=[], output=tmp_path, rates=[0.3])
+    assert calls == ["ms-ssim", "ms-ssim"]
+    assert second.operating[0].mean.psnr == pytest.approx(first.operating[0].mean.psnr, rel=1e-5)
+    evaluate(folder, profiles=["psnr"], against=[], output=tmp_path, rates=[0.6])
+    assert calls[2:] == ["psnr", "psnr"]
 
 
 def test_without_a_profile_of_ours(folder: Path, tmp_path: Path) -> None:

@@ -1,0 +1,88 @@
+"""Request bodies: raw, or multipart with one `file`; never more bytes than allowed.
+
+Starlette's own RequestBodyLimitMiddleware counts in the same way, but answers in plain text whenever Content-Length is over the limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+from fastapi import Request
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from .negotiation import STREAM_TYPE
+
+_MULTIPART = "multipart/form-data"
+_UNDECLARED = ("", "application/octet-stream")
+
+
+class UnsupportedBodyError(Exception):
+    """The request's Content-Type is not one that the endpoint takes."""
+
+
+class BodyTooLargeError(Exception):
+    """The body is over the byte limit; it was not read further."""
+
+
+class MalformedBodyError(Exception):
+    """A multipart body that is broken or lacks its `file`."""
+
+
+async def read_body(request: Request, *, accepts: str, max_bytes: int) -> bytes:
+    """The file in a request, raw or as multipart field `file`.
+
+    `accepts` is a media type or `image/*`; what a raw body declares must fit it, or declare nothing in particular.
+    Raises `UnsupportedBodyError`, `BodyTooLargeError`, `MalformedBodyError`.
+    """
+    declared = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if declared == _MULTIPART:
+        return await _multipart_file(request, max_bytes)
+    if declared not in _UNDECLARED and not _fits(declared, accepts):
+        raise UnsupportedBodyError(f"Content-Type is {declared}; this takes {accepts}, application/octet-stream or {_MULTIPART}")
+    return b"".join([chunk async for chunk in _limited(request, max_bytes)])
+
+
+def describe_body(media_type: str) -> dict[str, object]:
+    """OpenAPI's `requestBody` of an endpoint that reads its body with `read_body`."""
+    binary = {"type": "string", "format": "binary"}
+    form = {"type": "object", "properties": {"file": binary}, "required": ["file"]}
+    content = {media_type: {"schema": binary}, "application/octet-stream": {"schema": binary}, _MULTIPART: {"schema": form}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def _fits(declared: str, accepts: str) -> bool:
+    if accepts.endswith("/*"):
+        # Our own streams are image/* too, but never what an endpoint for images wants.
+        return declared.startswith(accepts[:-1]) and declared != STREAM_TYPE
+    return declared == accepts
+
+
+async def _limited(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > max_bytes:
+        raise BodyTooLargeError(f"the body has {length} bytes; the limit is {max_bytes}")
+    received = 0
+    async for chunk in request.stream():
+        received += len(chunk)
+        if received > max_bytes:
+            raise BodyTooLargeError(f"the body has more than {max_bytes} bytes")
+        yield chunk
+
+
+async def _multipart_file(request: Request, max_bytes: int) -> bytes:
+    _, options = parse_options_header(request.headers["content-type"])
+    if b"boundary" not in options:
+        raise MalformedBodyError("the Content-Type of a multipart body must name its boundary")
+    try:
+        form = await MultiPartParser(request.headers, _limited(request, max_bytes), max_files=1, max_fields=16).parse()
+    except MultiPartException as error:
+        raise MalformedBodyError(error.message) from error
+    try:
+        file = form.get("file")
+        if not isinstance(file, UploadFile):
+            raise MalformedBodyError("a multipart body needs its file in a field named `file`")
+        return await file.read()
+    finally:
+        await form.close()

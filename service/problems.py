@@ -1,0 +1,183 @@
+"""Errors as HTTP: every typed error becomes one RFC 9457 problem (`application/problem+json`) here, and nowhere else.
+
+`type` is stable: clients may compare it. `detail` is for people and may change.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import models_json_schema
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from models import errors as codec
+
+from . import body, images, negotiation, store
+from .engine import errors as engine
+from .metrics import Metrics
+
+MEDIA_TYPE = "application/problem+json"
+_log = logging.getLogger(__name__)
+_TYPE = "urn:problem-type:ziggurat:"
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    status: int
+    slug: str
+    title: str
+
+
+# Looked up along the class hierarchy of what was raised.
+_KINDS: dict[type[Exception], _Kind] = {
+    codec.NotAStreamError: _Kind(422, "not-a-stream", "Not a Ziggurat stream"),
+    codec.NewerVersionError: _Kind(422, "newer-stream", "Stream of a newer version"),
+    codec.UnknownModelError: _Kind(422, "unknown-model", "Stream of a model that is not loaded"),
+    codec.TruncatedStreamError: _Kind(422, "truncated-stream", "Truncated stream"),
+    codec.DamagedStreamError: _Kind(422, "damaged-stream", "Damaged stream"),
+    codec.StreamTooLargeError: _Kind(422, "stream-too-large", "Stream over the pixel limit"),
+    codec.TargetError: _Kind(422, "invalid-target", "Contradictory or impossible budget"),
+    codec.PictureError: _Kind(422, "invalid-picture", "Pixels that cannot be compressed"),
+    images.UnsupportedImageError: _Kind(415, "unsupported-image", "Not an image we read"),
+    images.ImageTooLargeError: _Kind(413, "image-too-large", "Image over the pixel limit"),
+    images.AnimatedImageError: _Kind(422, "animated-image", "Animated image"),
+    images.DamagedImageError: _Kind(422, "damaged-image", "Damaged image"),
+    store.NotStoredError: _Kind(404, "unknown-id", "No such stream"),
+    store.StoreUnavailableError: _Kind(503, "store-unavailable", "Stream store unavailable"),
+    engine.OverloadedError: _Kind(429, "overloaded", "Too much work waiting"),
+    engine.UnavailableError: _Kind(503, "unavailable", "Shutting down, or the device failed"),
+    engine.DeadlineExceededError: _Kind(503, "deadline-exceeded", "Not finished in time"),
+    negotiation.NotAcceptableError: _Kind(406, "not-acceptable", "No acceptable media type"),
+    body.UnsupportedBodyError: _Kind(415, "unsupported-body", "Unsupported Content-Type"),
+    body.BodyTooLargeError: _Kind(413, "body-too-large", "Body over the byte limit"),
+    body.MalformedBodyError: _Kind(422, "malformed-body", "Malformed multipart body"),
+    engine.UnknownProfileError: _Kind(422, "unknown-profile", "Profile that is not loaded"),
+    engine.TargetMissedError: _Kind(422, "target-missed", "Budget below the model's reach"),
+    ClientDisconnect: _Kind(400, "disconnected", "Client gone before the end of the body"),
+    RequestValidationError: _Kind(422, "invalid-request", "Invalid parameters"),
+}
+
+
+class InvalidParameter(BaseModel):
+    """One parameter of a request that was refused."""
+
+    parameter: str
+    detail: str
+
+
+class Problem(BaseModel):
+    """An error as RFC 9457 describes it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": _TYPE + "animated-image",
+                    "title": "Animated image",
+                    "status": 422,
+                    "detail": "the image has 12 frames; only still images can be compressed",
+                }
+            ]
+        }
+    )
+
+    type: str = Field(description="What happened, stable across versions.")
+    title: str
+    status: int
+    detail: str
+    model_id: str | None = Field(default=None, description="The model that the stream was written with, of `unknown-model`.")
+    errors: list[InvalidParameter] | None = Field(default=None, description="The parameters that are wrong, of `invalid-request`.")
+
+
+def describe(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI's `responses` for the problems that an endpoint can answer."""
+    schema = {"$ref": "#/components/schemas/Problem"}
+    described: dict[int | str, dict[str, Any]] = {
+        status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": schema}}} for status in statuses
+    }
+    for status in {429, 503} & set(statuses):
+        described[status]["headers"] = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
+    return described
+
+
+def reasons() -> list[str]:
+    """The last part of every `type` there is."""
+    return [kind.slug for kind in _KINDS.values()]
+
+
+def add_to_openapi(document: dict[str, Any]) -> None:
+    """Give an OpenAPI document the schema that `describe` refers to, and take out FastAPI's own idea of a 422."""
+    _, schemas = models_json_schema([(Problem, "serialization")], ref_template="#/components/schemas/{model}")
+    components = document["components"]["schemas"]
+    components.update(schemas["$defs"])
+    for name in ("HTTPValidationError", "ValidationError"):
+        components.pop(name, None)
+    for operation in (operation for path in document["paths"].values() for operation in path.values()):
+        if "application/json" in operation["responses"].get("422", {}).get("content", {}):
+            del operation["responses"]["422"]
+
+
+def install(app: FastAPI, metrics: Metrics) -> None:
+    """Answer every error of the app as a problem, and count the typed ones."""
+
+    async def counted(_: Request, error: Exception) -> JSONResponse:
+        kind = next(_KINDS[cls] for cls in type(error).__mro__ if cls in _KINDS)
+        metrics.rejected.labels(kind.slug).inc()
+        if isinstance(error, store.StoreUnavailableError):
+            _log.error("the store failed", exc_info=error)
+        return _typed(kind, error)
+
+    for cls in _KINDS:
+        app.add_exception_handler(cls, counted)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def _typed(kind: _Kind, error: Exception) -> JSONResponse:
+    problem = Problem(type=_TYPE + kind.slug, title=kind.title, status=kind.status, detail=str(error))
+    headers: dict[str, str] = {}
+    if isinstance(error, RequestValidationError):
+        problem.errors = [_invalid(one) for one in error.errors()]
+        problem.detail = "; ".join(f"{one.parameter}: {one.detail}" for one in problem.errors)
+    if isinstance(error, codec.UnknownModelError):
+        problem.model_id = error.model_id
+    if isinstance(error, engine.EngineError):
+        headers["Retry-After"] = str(math.ceil(error.retry_after))
+    elif kind.status == 503:
+        headers["Retry-After"] = "5"
+    if isinstance(error, body.BodyTooLargeError):
+        headers["Connection"] = "close"  # the rest of the body is not read, so nothing can follow it
+    return _response(problem, headers)
+
+
+async def _http(_: Request, error: Exception) -> JSONResponse:
+    """What the framework itself refuses: 404, 405, a multipart body it cannot parse."""
+    assert isinstance(error, HTTPException)
+    phrase = HTTPStatus(error.status_code).phrase
+    problem = Problem(type="about:blank", title=phrase, status=error.status_code, detail=str(error.detail))
+    return _response(problem, error.headers or {})
+
+
+async def _unexpected(_: Request, __: Exception) -> JSONResponse:
+    """A fault of ours: the server logs the traceback, the client learns nothing of it."""
+    problem = Problem(type="about:blank", title="Internal Server Error", status=500, detail="the server failed; the fault is logged")
+    return _response(problem, {})
+
+
+def _invalid(error: dict[str, Any]) -> InvalidParameter:
+    where = ".".join(str(part) for part in error["loc"][1:]) or str(error["loc"][0])
+    return InvalidParameter(parameter=where, detail=error["msg"])
+
+
+def _response(problem: Problem, headers: Mapping[str, str]) -> JSONResponse:
+    return JSONResponse(problem.model_dump(exclude_none=True), problem.status, dict(headers), MEDIA_TYPE)

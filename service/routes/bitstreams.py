@@ -1,0 +1,91 @@
+"""`/bitstreams`: the stored streams themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
+
+from models.bitstream import VERSION, Bitstream
+
+from .. import problems
+from ..negotiation import STREAM_TYPE, content_digest, immutable, matches_etag
+from ..runtime import RuntimeDependency
+
+router = APIRouter(prefix="/bitstreams/{stream_id}", tags=["streams"])
+
+_STREAM: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The stream.", "content": {STREAM_TYPE: {"schema": {"type": "string", "format": "binary"}}}}
+}
+_UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "If-None-Match names the stream's ETag."}}
+
+
+class StreamFacts(BaseModel):
+    """What a stream says about itself."""
+
+    id: str = Field(description="SHA-256 of the stream.")
+    bytes: int
+    bpp: float = Field(description="Bits per pixel, of the whole stream.")
+    width: int
+    height: int
+    format_version: int
+    codec: str
+    model_id: str
+    quality: float = Field(description="0 to 100, on the model's own axis.")
+    alpha: bool
+    greyscale: bool
+
+
+@router.get("", response_class=Response, responses=_STREAM | _UNCHANGED | problems.describe(404, 503))
+async def stream(request: Request, runtime: RuntimeDependency, stream_id: str) -> Response:
+    """The stream, as it was made. It never changes, and may be cached for ever."""
+    if matches_etag(request.headers.get("if-none-match"), _etag(stream_id)):
+        await runtime.store.size(stream_id)  # 404 goes before 304
+        return Response(status_code=304, headers=immutable(_etag(stream_id)))
+    with runtime.metrics.stage_timer("store"):
+        found = await runtime.store.get(stream_id)
+    return Response(found, headers=_headers(stream_id), media_type=STREAM_TYPE)
+
+
+@router.head("", response_class=Response, responses=_STREAM | _UNCHANGED | problems.describe(404, 503))
+async def probe_stream(request: Request, runtime: RuntimeDependency, stream_id: str) -> Response:
+    """Whether the stream is there, and how long it is."""
+    size = await runtime.store.size(stream_id)
+    if matches_etag(request.headers.get("if-none-match"), _etag(stream_id)):
+        return Response(status_code=304, headers=immutable(_etag(stream_id)))
+    return Response(headers=_headers(stream_id) | {"Content-Length": str(size)}, media_type=STREAM_TYPE)
+
+
+@router.delete("", status_code=204, responses=problems.describe(404, 503))
+async def delete_stream(runtime: RuntimeDependency, stream_id: str) -> None:
+    """Forget the stream. Copies in caches live on."""
+    await runtime.store.delete(stream_id)
+
+
+@router.get("/info", responses=problems.describe(404, 422, 503))
+async def stream_facts(runtime: RuntimeDependency, stream_id: str) -> StreamFacts:
+    """The facts in the stream's header. Needs no model."""
+    found = await runtime.store.get(stream_id)
+    header = await runtime.engine.on_image_thread("header", Bitstream.parse, found)
+    return StreamFacts(
+        id=stream_id,
+        bytes=len(found),
+        bpp=8 * len(found) / (header.width * header.height),
+        width=header.width,
+        height=header.height,
+        format_version=VERSION,
+        codec=header.codec.name.lower(),
+        model_id=header.model_id.hex(),
+        quality=header.quality / 655.35,
+        alpha=header.alpha is not None,
+        greyscale=header.greyscale,
+    )
+
+
+def _etag(stream_id: str) -> str:
+    return f'"{stream_id}"'
+
+
+def _headers(stream_id: str) -> dict[str, str]:
+    return immutable(_etag(stream_id)) | {"Content-Digest": content_digest(bytes.fromhex(stream_id))}

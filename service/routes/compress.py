@@ -1,0 +1,158 @@
+"""`POST /compress`: an image to a stream of the size asked for."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from models import Target
+
+from .. import images, problems
+from ..body import describe_body, read_body
+from ..engine import Compressed, Measure
+from ..engine.errors import TargetMissedError
+from ..metrics import asked_bpp
+from ..negotiation import STREAM_TYPE, content_digest, negotiate
+from ..runtime import RuntimeDependency
+
+router = APIRouter(tags=["compression"])
+
+
+def _split(value: Any) -> Any:
+    """`report=psnr,ms-ssim` and `report=psnr&report=ms-ssim` alike."""
+    return [part for item in value for part in item.split(",")] if isinstance(value, list) else value
+
+
+class CompressQuery(BaseModel):
+    """What to compress to. Exactly one of `bpp`, `max_bytes` and `quality` must be given; `models.Target` checks them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    bpp: float | None = Field(
+        default=None, description="Budget in bits per pixel, of the whole stream.", json_schema_extra={"exclusiveMinimum": 0, "maximum": 32}
+    )
+    max_bytes: int | None = Field(default=None, description="Budget in bytes, of the whole stream.", json_schema_extra={"minimum": 1})
+    quality: float | None = Field(
+        default=None, description="A point on the model's own axis.", json_schema_extra={"minimum": 0, "maximum": 100}
+    )
+    profile: str | None = Field(default=None, description="The model: `ms-ssim` (for the eye) or `psnr`. Unset, the service's default.")
+    report: Annotated[list[Measure], BeforeValidator(_split)] = Field(
+        default=[], description="Measure the decoded result: psnr, ms-ssim, or both separated by a comma."
+    )
+    strict: bool = Field(default=False, description="Answer 422 instead of the smallest stream when that is over the budget.")
+
+
+class Compression(BaseModel):
+    """The facts about a stream that was made and stored."""
+
+    id: str = Field(description="SHA-256 of the stream.")
+    url: str = Field(description="Where the picture can be had.")
+    profile: str
+    model_id: str
+    width: int
+    height: int
+    bytes: int
+    bpp: float = Field(description="Bits per pixel, of the whole stream.")
+    target_bpp: float | None = Field(description="The budget in bits per pixel; null when a quality was asked for.")
+    target_met: bool = Field(
+        description="Within the budget and at most 1 % under it, or a quality; false when it is out of the model's reach."
+    )
+    quality: float = Field(description="0 to 100, on the model's own axis.")
+    psnr: float | None = Field(default=None, description="dB, when asked for; null when the picture came back exactly.")
+    ms_ssim: float | None = Field(default=None, description="0 to 1, when asked for.")
+
+
+_HEADERS = {
+    "Location": "Where the picture can be had.",
+    "ETag": "The stream's id.",
+    "Content-Digest": "SHA-256 of this body (RFC 9530).",
+    "Ziggurat-Bpp": "Bits per pixel, of the whole stream.",
+    "Ziggurat-Target-Bpp": "The budget in bits per pixel, unless a quality was asked for.",
+    "Ziggurat-Target-Met": "true or false.",
+    "Ziggurat-Model": "Profile and model id.",
+    "Ziggurat-PSNR": "dB, when asked for.",
+    "Ziggurat-MS-SSIM": "0 to 1, when asked for.",
+}
+
+
+@router.post(
+    "/compress",
+    status_code=201,
+    response_class=Response,
+    responses={
+        201: {
+            "model": Compression,
+            "description": "The stream, or with `Accept: application/json` the facts about it. It is stored in either case.",
+            "content": {STREAM_TYPE: {"schema": {"type": "string", "format": "binary"}}},
+            "headers": {name: {"description": text, "schema": {"type": "string"}} for name, text in _HEADERS.items()},
+        },
+        **problems.describe(406, 413, 415, 422, 429, 503),
+    },
+    openapi_extra=describe_body("image/*"),
+)
+async def compress(request: Request, runtime: RuntimeDependency, query: Annotated[CompressQuery, Query()]) -> Response:
+    """Compress an image, sent raw or as multipart field `file`, to a budget. The same image and budget give the same id."""
+    settings, engine = runtime.settings, runtime.engine
+    media_type = negotiate(request.headers.get("accept", ""), (STREAM_TYPE, "application/json"))
+    target = Target(bpp=query.bpp, max_bytes=query.max_bytes, quality=query.quality)
+    profile = query.profile or settings.profile
+    model_id = engine.model(profile).codec.model_id  # a wrong name is refused before the body is read
+
+    file = await read_body(request, accepts="image/*", max_bytes=settings.max_body_bytes)
+    image = await engine.on_image_thread("header", images.open_image, file, max_pixels=settings.max_pixels)
+    async with engine.admit(image.width * image.height):
+        picture = await engine.on_image_thread("decode", images.decode, image)
+        made = await engine.compress(picture, target, profile=profile, report=frozenset(query.report))
+        budget = target.budget(picture.pixels)
+        if query.strict and budget is not None and len(made.stream.data) > budget:
+            raise TargetMissedError(
+                f"the smallest stream that {profile} makes of this image has {len(made.stream.data)} bytes, not {budget}"
+            )
+        with runtime.metrics.stage_timer("store"):
+            stream_id = await runtime.store.put(made.stream.data)
+
+    url = str(request.app.url_path_for("decompress_stored", stream_id=stream_id))
+    facts = _facts(made, stream_id, url, model_id)
+    body = made.stream.data if media_type == STREAM_TYPE else facts.model_dump_json().encode()
+    return Response(body, 201, _headers(facts, body), media_type)
+
+
+def _facts(made: Compressed, stream_id: str, url: str, model_id: str) -> Compression:
+    stream = made.stream
+    return Compression(
+        id=stream_id,
+        url=url,
+        profile=stream.model,
+        model_id=model_id,
+        width=stream.width,
+        height=stream.height,
+        bytes=len(stream.data),
+        bpp=stream.bpp,
+        target_bpp=asked_bpp(stream),
+        target_met=stream.target_met,
+        quality=stream.quality,
+        psnr=made.report.get(Measure.PSNR),
+        ms_ssim=made.report.get(Measure.MS_SSIM),
+    )
+
+
+def _headers(facts: Compression, body: bytes) -> dict[str, str]:
+    headers = {
+        "Location": facts.url,
+        "ETag": f'"{facts.id}"',
+        "Vary": "Accept",
+        "Content-Digest": content_digest(sha256(body).digest()),
+        "Ziggurat-Bpp": f"{facts.bpp:.6f}",
+        "Ziggurat-Target-Met": str(facts.target_met).lower(),
+        "Ziggurat-Model": f"{facts.profile}/{facts.model_id}",
+    }
+    if facts.target_bpp is not None:
+        headers["Ziggurat-Target-Bpp"] = f"{facts.target_bpp:.6f}"
+    if facts.psnr is not None:
+        headers["Ziggurat-PSNR"] = f"{facts.psnr:.3f}"
+    if facts.ms_ssim is not None:
+        headers["Ziggurat-MS-SSIM"] = f"{facts.ms_ssim:.5f}"
+    return headers

@@ -1,0 +1,98 @@
+"""`/decompress`: a stream, stored or sent along, back to an image."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+
+from models import Picture
+from models.bitstream import Bitstream
+
+from .. import images, problems
+from ..body import describe_body, read_body
+from ..images import ImageFormat
+from ..negotiation import STREAM_TYPE, content_digest, immutable, matches_etag, negotiate
+from ..runtime import Runtime, RuntimeDependency
+
+router = APIRouter(tags=["compression"])
+
+Format = Annotated[
+    Literal["png", "webp", "avif", "jpeg"] | None, Query(description="The image format; goes before Accept. PNG is exact, and the default.")
+]
+_MEDIA_TYPES = tuple(image_format.value for image_format in ImageFormat)
+_IMAGE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The picture.",
+        "content": {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in _MEDIA_TYPES},
+    }
+}
+_UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "If-None-Match names the picture's ETag."}}
+
+
+@router.get("/decompress/{stream_id}", response_class=Response, responses=_IMAGE | _UNCHANGED | problems.describe(404, 406, 422, 429, 503))
+async def decompress_stored(request: Request, runtime: RuntimeDependency, stream_id: str, format: Format = None) -> Response:
+    """The picture in a stored stream. It never changes, and may be cached for ever."""
+    image_format = _wanted(request, format)
+    headers = _headers(stream_id, image_format)
+    if matches_etag(request.headers.get("if-none-match"), headers["ETag"]):
+        await runtime.store.size(stream_id)  # 404 goes before 304
+        return Response(status_code=304, headers=headers)
+    with runtime.metrics.stage_timer("store"):
+        stream = await runtime.store.get(stream_id)
+    answer = await _decompress(runtime, stream, image_format)
+    answer.headers.update(headers)
+    return answer
+
+
+@router.head("/decompress/{stream_id}", response_class=Response, responses=_IMAGE | _UNCHANGED | problems.describe(404, 406, 422, 503))
+async def probe_stored(request: Request, runtime: RuntimeDependency, stream_id: str, format: Format = None) -> Response:
+    """What GET would answer, without decoding; hence without a length."""
+    image_format = _wanted(request, format)
+    headers = _headers(stream_id, image_format)
+    await runtime.store.size(stream_id)
+    unchanged = matches_etag(request.headers.get("if-none-match"), headers["ETag"])
+    answer = Response(status_code=304 if unchanged else 200, headers=headers, media_type=image_format.value)
+    del answer.headers["content-length"]
+    return answer
+
+
+@router.post(
+    "/decompress",
+    response_class=Response,
+    responses=_IMAGE | problems.describe(406, 413, 415, 422, 429, 503),
+    openapi_extra=describe_body(STREAM_TYPE),
+)
+async def decompress_sent(request: Request, runtime: RuntimeDependency, format: Format = None) -> Response:
+    """The picture in a stream, sent raw or as multipart field `file`. Nothing is stored."""
+    image_format = _wanted(request, format)
+    stream = await read_body(request, accepts=STREAM_TYPE, max_bytes=runtime.settings.max_body_bytes)
+    return await _decompress(runtime, stream, image_format)
+
+
+def _wanted(request: Request, format: str | None) -> ImageFormat:
+    if format is not None:
+        return ImageFormat[format.upper()]
+    return ImageFormat(negotiate(request.headers.get("accept", ""), _MEDIA_TYPES))
+
+
+def _headers(stream_id: str, image_format: ImageFormat) -> dict[str, str]:
+    # Weak: another device or library version gives the same picture to float noise, not the same bytes.
+    return immutable(f'W/"{stream_id}.{image_format.name.lower()}"') | {"Vary": "Accept"}
+
+
+async def _decompress(runtime: Runtime, stream: bytes, image_format: ImageFormat) -> Response:
+    engine = runtime.engine
+    header = await engine.on_image_thread("header", Bitstream.parse, stream, max_pixels=runtime.settings.max_pixels)
+    profile, pixels = engine.profile_of(header.model_id.hex()), header.width * header.height
+    async with engine.admit(pixels):
+        picture = await engine.decompress(stream, profile=profile, pixels=pixels)
+        file, digest = await engine.on_image_thread("encode", _encode, picture, image_format)
+    return Response(file, headers={"Content-Digest": content_digest(digest), "Vary": "Accept"}, media_type=image_format.value)
+
+
+def _encode(picture: Picture, image_format: ImageFormat) -> tuple[bytes, bytes]:
+    # Hashing ten megabytes takes ten milliseconds that the event loop should not give.
+    file = images.encode(picture, image_format)
+    return file, sha256(file).digest()

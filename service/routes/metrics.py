@@ -1,0 +1,21 @@
+"""`/metrics`: for Prometheus."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client.exposition import choose_encoder
+
+from ..runtime import RuntimeDependency
+
+router = APIRouter(tags=["operation"])
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"description": "The Prometheus text format, or OpenMetrics.", "content": {"text/plain": {}}}},
+)
+async def metrics(request: Request, runtime: RuntimeDependency) -> Response:
+    """Every metric of this process."""
+    encode, media_type = choose_encoder(request.headers.get("accept", ""))
+    return Response(encode(runtime.metrics.registry), headers={"Content-Type": media_type})

@@ -1,0 +1,52 @@
+"""Settings of the service: the environment (`ZIGGURAT_...`) and the flags of `ziggurat serve`, in one class."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What an operator can choose. Each field is read from `ZIGGURAT_<NAME>`; its description names the unit."""
+
+    model_config = SettingsConfigDict(env_prefix="ZIGGURAT_", frozen=True)
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8000, ge=0, le=65535, description="TCP port to listen on; 0 takes any free one.")
+    device: str = Field(default="cpu", description="Where the networks run: cpu, cuda or cuda:N.")
+    store: str = Field(default="./data", description="Where streams are kept: a directory, s3://…, gs://…, az://… or memory://.")
+    models: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("ms-ssim", "psnr"), min_length=1, description="Models to load, separated by commas."
+    )
+    profile: str = Field(default="ms-ssim", description="Model that compresses when a request names none; one of those loaded.")
+    max_pixels: int = Field(default=40_000_000, ge=1, description="Largest image or stream, in pixels; larger ones get 413 or 422.")
+    max_body_bytes: int = Field(default=64 * 2**20, ge=1, description="Largest request body, in bytes; reading stops there with 413.")
+    max_queued_pixels: int = Field(
+        default=80_000_000,
+        ge=1,
+        description="Pixels of all requests accepted and not yet answered; beyond it 429. One request alone always enters.",
+    )
+    max_batch_pixels: int = Field(
+        default=4_000_000, ge=1, description="Pixels that go through a network in one call; a larger image goes alone."
+    )
+    request_timeout_seconds: float = Field(
+        default=120.0, gt=0, description="Seconds from a request's last body byte to its answer; beyond it 503."
+    )
+    stall_seconds: float = Field(
+        default=300.0, gt=0, description="Seconds without a sign of life from the device thread until /livez fails."
+    )
+    threads: int | None = Field(default=None, ge=1, description="CPU threads for the networks; unset, what PyTorch takes.")
+    image_threads: int = Field(default=2, ge=1, description="Threads that read and write image files.")
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(filter(None, (name.strip() for name in value.split(",")))) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _profile_is_loaded(self) -> Settings:
+        if self.profile not in self.models:
+            raise ValueError(f"profile {self.profile!r} is not among the models to load: {', '.join(self.models)}")
+        return self

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from PIL import Image
+
+from models import Picture, Target
+from models.errors import UnknownModelError, WeightsError
+from service.engine import Engine, Measure
+from service.engine.errors import DeadlineExceededError, OverloadedError, UnavailableError, UnknownProfileError
+from service.metrics import Metrics
+from service.settings import Settings
+
+
+def scenario(steps: Callable[[Engine], Awaitable[None]], **settings: object) -> Metrics:
+    """Run steps against an engine with one real model, and stop it."""
+    metrics = Metrics()
+
+    async def run() -> None:
+        engine = Engine(Settings.model_validate({"models": "ms-ssim", "threads": 1, **settings}), metrics)
+        try:
+            await engine.start()
+            await steps(engine)
+        finally:
+            await engine.close()
+
+    asyncio.run(run())
+    return metrics
+
+
+def test_many_pictures_at_once_come_back_each_to_its_owner(photo: Image.Image) -> None:
+    pictures = [Picture.from_image(photo.crop((0, 0, 40 + 8 * number, 64))) for number in range(6)]
+
+    async def steps(engine: Engine) -> None:
+        made = await asyncio.gather(*(engine.compress(picture, Target(quality=50), profile="ms-ssim") for picture in pictures))
+        assert [one.stream.width for one in made] == [picture.width for picture in pictures]
+        back = await asyncio.gather(
+            *(
+                engine.decompress(one.stream.data, profile="ms-ssim", pixels=picture.pixels)
+                for one, picture in zip(made, pictures, strict=True)
+            )
+        )
+        assert [(one.width, one.height) for one in back] == [(picture.width, picture.height) for picture in pictures]
+
+    metrics = scenario(steps)
+
+    assert metrics.registry.get_sample_value("ziggurat_pixels_total", {"direction": "compress"}) == sum(one.pixels for one in pictures)
+    assert metrics.registry.get_sample_value("ziggurat_queue_images") == 0
+    batches = metrics.registry.get_sample_value("ziggurat_batch_images_count")
+    assert batches is not None
+    assert batches < 12, "what waited together went together"
+
+
+def test_reports_measure_the_decoded_picture(photo: Image.Image) -> None:
+    picture = Picture.from_image(photo)
+
+    async def steps(engine: Engine) -> None:
+        low = await engine.compress(picture, Target(quality=10), profile="ms-ssim", report=frozenset(Measure))
+        high = await engine.compress(picture, Target(quality=90), profile="ms-ssim", report=frozenset(Measure))
+        none = await engine.compress(picture, Target(quality=90), profile="ms-ssim")
+        assert 10 < low.report[Measure.PSNR] < high.report[Measure.PSNR] < 60
+        assert 0 < low.report[Measure.MS_SSIM] < high.report[Measure.MS_SSIM] < 1
+        assert none.report == {}
+
+    scenario(steps)
+
+
+def test_unknown_names_are_refused(photo: Image.Image) -> None:
+    async def steps(engine: Engine) -> None:
+        with pytest.raises(UnknownProfileError, match="ms-ssim"):
+            await engine.compress(Picture.from_image(photo), Target(bpp=1), profile="psnr")
+        with pytest.raises(UnknownModelError, match="00000000"):
+            engine.profile_of("00000000")
+        assert engine.profile_of(engine.codecs["ms-ssim"].model_id) == "ms-ssim"
+
+    scenario(steps)
+
+
+def test_admission_is_by_pixels_and_lets_one_giant_in() -> None:
+    async def steps(engine: Engine) -> None:
+        async with engine.admit(5000):
+            with pytest.raises(OverloadedError) as caught:
+                async with engine.admit(1):
+                    pass
+            assert 1 <= caught.value.retry_after <= 60
+        async with engine.admit(600), engine.admit(400):
+            with pytest.raises(OverloadedError):
+                async with engine.admit(1):
+                    pass
+        async with engine.admit(1):
+            pass
+
+    metrics = scenario(steps, max_queued_pixels=1000)
+
+    assert metrics.registry.get_sample_value("ziggurat_queue_pixels") == 0
+
+
+def test_a_request_may_not_take_for_ever() -> None:
+    async def steps(engine: Engine) -> None:
+        with pytest.raises(DeadlineExceededError):
+            async with engine.admit(1):
+                await asyncio.sleep(10)
+        with pytest.raises(TimeoutError, match="another's"):
+            async with engine.admit(1):
+                raise TimeoutError("another's")
+
+    scenario(steps, request_timeout_seconds=0.02)
+
+
+def test_closing_finishes_what_was_accepted_and_refuses_the_rest(photo: Image.Image) -> None:
+    picture = Picture.from_image(photo)
+
+    async def steps(engine: Engine) -> None:
+        accepted = [asyncio.create_task(engine.compress(picture, Target(bpp=1), profile="ms-ssim")) for _ in range(4)]
+        await asyncio.sleep(0)
+        closing = asyncio.create_task(engine.close())
+        await asyncio.sleep(0)
+        assert not engine.ready
+        with pytest.raises(UnavailableError):
+            async with engine.admit(1):
+                pass
+        assert len(await asyncio.gather(*accepted)) == 4
+        await closing
+        assert not engine.alive
+
+    scenario(steps)
+
+
+def test_closing_waits_for_requests_that_are_not_yet_at_the_device(photo: Image.Image) -> None:
+    async def request(engine: Engine) -> int:
+        async with engine.admit(photo.width * photo.height):
+            picture = await engine.on_image_thread("decode", Picture.from_image, photo)
+            return (await engine.compress(picture, Target(quality=50), profile="ms-ssim")).stream.width
+
+    async def steps(engine: Engine) -> None:
+        answer = asyncio.create_task(request(engine))
+        await asyncio.sleep(0)
+        await engine.close()
+        assert await answer == photo.width
+
+    scenario(steps)
+
+
+def test_a_model_that_does_not_exist_stops_the_start() -> None:
+    async def nothing(engine: Engine) -> None:
+        pytest.fail("it started")
+
+    with pytest.raises(WeightsError):
+        scenario(nothing, models="vmaf", profile="vmaf")

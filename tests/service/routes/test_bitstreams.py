@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import pytest
+from fastapi.testclient import TestClient
+
+from service.store import id_of
+
+
+@pytest.fixture(scope="module")
+def stream(client: TestClient, jpeg: bytes) -> bytes:
+    return client.post("/compress?bpp=0.9", content=jpeg, headers={"Content-Type": "image/jpeg"}).content
+
+
+def test_the_stored_stream_is_the_one_that_was_answered(client: TestClient, stream: bytes) -> None:
+    answer = client.get(f"/bitstreams/{id_of(stream)}")
+
+    assert answer.content == stream
+    assert answer.headers["content-type"] == "image/vnd.ziggurat"
+    assert answer.headers["etag"] == f'"{id_of(stream)}"'
+    assert "immutable" in answer.headers["cache-control"]
+
+
+def test_head_tells_the_length(client: TestClient, stream: bytes) -> None:
+    head = client.head(f"/bitstreams/{id_of(stream)}")
+
+    assert (head.content, head.headers["content-length"]) == (b"", str(len(stream)))
+    assert head.headers["content-digest"] == client.get(f"/bitstreams/{id_of(stream)}").headers["content-digest"]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_client_that_has_it_gets_304(client: TestClient, stream: bytes, method: str) -> None:
+    answer = client.request(method, f"/bitstreams/{id_of(stream)}", headers={"If-None-Match": f'"{id_of(stream)}"'})
+
+    assert (answer.status_code, answer.content) == (304, b"")
+
+
+def test_info_reads_the_header(client: TestClient, stream: bytes) -> None:
+    facts = client.get(f"/bitstreams/{id_of(stream)}/info").json()
+
+    assert facts["id"] == id_of(stream)
+    assert (facts["width"], facts["height"], facts["bytes"]) == (128, 96, len(stream))
+    assert facts["bpp"] == 8 * len(stream) / (128 * 96)
+    assert (facts["codec"], facts["format_version"], facts["alpha"], facts["greyscale"]) == ("learned", 1, False, False)
+    assert 0 <= facts["quality"] <= 100
+
+
+def test_deleting_forgets(client: TestClient, jpeg: bytes) -> None:
+    stream = client.post("/compress?bpp=0.7", content=jpeg, headers={"Content-Type": "image/jpeg"}).content
+    address = f"/bitstreams/{id_of(stream)}"
+
+    assert client.delete(address).status_code == 204
+    assert [client.request(method, address).status_code for method in ("GET", "HEAD", "DELETE")] == [404, 404, 404]
+    assert client.get(f"{address}/info").json()["type"] == "urn:problem-type:ziggurat:unknown-id"

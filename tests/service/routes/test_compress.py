@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from models import Codec
+from models.bitstream import Bitstream
+from service.store import id_of
+
+RAW = {"Content-Type": "image/jpeg"}
+
+
+def test_the_answer_is_the_stream_and_its_facts(client: TestClient, jpeg: bytes) -> None:
+    answer = client.post("/compress?bpp=0.5", content=jpeg, headers=RAW)
+
+    assert answer.status_code == 201
+    assert answer.headers["content-type"] == "image/vnd.ziggurat"
+    stream_id = id_of(answer.content)
+    assert answer.headers["location"] == f"/decompress/{stream_id}"
+    assert answer.headers["etag"] == f'"{stream_id}"'
+    assert answer.headers["content-digest"].startswith("sha-256=:")
+    header = Bitstream.parse(answer.content)
+    assert answer.headers["ziggurat-model"] == f"ms-ssim/{header.model_id.hex()}"
+    assert float(answer.headers["ziggurat-bpp"]) == pytest.approx(8 * len(answer.content) / (128 * 96), abs=1e-6)
+    assert answer.headers["ziggurat-target-bpp"] == "0.500000"
+    assert answer.headers["ziggurat-target-met"] == ("true" if 0.99 * 768 <= len(answer.content) <= 768 else "false")
+    assert "ziggurat-psnr" not in answer.headers
+
+
+def test_it_is_what_the_codec_makes_of_the_same_pixels(client: TestClient, codec: Codec, jpeg: bytes) -> None:
+    answer = client.post("/compress?quality=40", content=jpeg, headers=RAW)
+
+    assert answer.content == codec.compress(Image.open(io.BytesIO(jpeg)), quality=40).data
+
+
+@pytest.mark.parametrize(("budget", "largest"), [("bpp=0.5", 768), ("max_bytes=700", 700), ("quality=60", 10_000)])
+def test_no_budget_is_exceeded(client: TestClient, jpeg: bytes, budget: str, largest: int) -> None:
+    answer = client.post(f"/compress?{budget}", files={"file": ("photo.jpg", jpeg)}, headers={"Accept": "application/json"})
+
+    facts = answer.json()
+    assert answer.status_code == 201
+    assert 0 < facts["bytes"] <= largest
+    assert facts["target_met"] == (budget == "quality=60" or facts["bytes"] >= 0.99 * largest)
+    assert (facts["width"], facts["height"], facts["profile"]) == (128, 96, "ms-ssim")
+
+
+def test_json_tells_what_was_asked_for(client: TestClient, jpeg: bytes) -> None:
+    query = "bpp=2&profile=psnr&report=psnr,ms-ssim"
+    answer = client.post(f"/compress?{query}", content=jpeg, headers=RAW | {"Accept": "application/json"})
+
+    facts = answer.json()
+    assert facts["profile"] == "psnr"
+    assert 15 < facts["psnr"] < 60
+    assert 0.5 < facts["ms_ssim"] < 1
+    assert answer.headers["ziggurat-psnr"] == f"{facts['psnr']:.3f}"
+    assert client.get(facts["url"]).status_code == 200
+
+
+def test_the_same_request_gives_the_same_id(client: TestClient, jpeg: bytes) -> None:
+    ids = {client.post("/compress?bpp=1", content=jpeg, headers=RAW).headers["location"] for _ in range(2)}
+
+    assert len(ids) == 1
+
+
+def test_a_budget_out_of_reach_gives_the_nearest_or_with_strict_an_error(client: TestClient, jpeg: bytes) -> None:
+    lenient = client.post("/compress?max_bytes=10", content=jpeg, headers=RAW)
+    strict = client.post("/compress?max_bytes=10&strict=true", content=jpeg, headers=RAW)
+
+    assert (lenient.status_code, lenient.headers["ziggurat-target-met"]) == (201, "false")
+    assert (strict.status_code, strict.json()["type"]) == (422, "urn:problem-type:ziggurat:target-missed")
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("", "bpp"),
+        ("bpp=1&max_bytes=100", "max_bytes"),
+        ("bpp=0", "32"),
+        ("bpp=33", "32"),
+        ("bpp=nan", "32"),
+        ("max_bytes=0", "1"),
+        ("quality=101", "100"),
+        ("quality=-1", "100"),
+        ("bpp=many", "bpp"),
+        ("bbp=0.15", "bbp"),
+        ("bpp=1&report=vmaf", "report"),
+        ("bpp=1&profile=vmaf", "ms-ssim"),
+    ],
+)
+def test_wrong_parameters_are_named(client: TestClient, jpeg: bytes, query: str, words: str) -> None:
+    answer = client.post(f"/compress?{query}", content=jpeg, headers=RAW)
+
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert words in answer.json()["detail"]
+
+
+def test_bad_images_are_told_apart(client: TestClient, jpeg: bytes, photo: Image.Image) -> None:
+    animation, large = io.BytesIO(), io.BytesIO()
+    photo.save(animation, "GIF", save_all=True, append_images=[photo.rotate(180)])
+    Image.new("1", (1001, 1000)).save(large, "PNG")
+    bodies = {
+        "unsupported-image": b"hello",
+        "damaged-image": jpeg[:1000],
+        "animated-image": animation.getvalue(),
+        "image-too-large": large.getvalue(),
+        "body-too-large": bytes(2_000_001),
+    }
+
+    answers = {name: client.post("/compress?bpp=1", content=body, headers=RAW) for name, body in bodies.items()}
+
+    assert {name: answer.json()["type"].rpartition(":")[2] for name, answer in answers.items()} == {name: name for name in bodies}
+    assert [answer.status_code for answer in answers.values()] == [415, 422, 422, 413, 413]
+    assert "2 frames" in answers["animated-image"].json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status"),
+    [
+        ({"Content-Type": "text/plain"}, b"hello", 415),
+        ({"Content-Type": "image/vnd.ziggurat"}, b"ZGT", 415),
+        ({"Content-Type": "multipart/form-data"}, b"hello", 422),
+        ({"Content-Type": "multipart/form-data; boundary=x"}, b"hello", 422),
+        (
+            {"Content-Type": "multipart/form-data; boundary=x"},
+            b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nb\r\n--x--\r\n',
+            422,
+        ),
+        ({"Accept": "text/html"}, b"", 406),
+    ],
+)
+def test_bodies_and_answers_of_other_types_are_refused(client: TestClient, headers: dict[str, str], body: bytes, status: int) -> None:
+    answer = client.post("/compress?bpp=1", content=body, headers=headers)
+
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_alpha_comes_through(client: TestClient, photo: Image.Image) -> None:
+    image, file = photo.copy(), io.BytesIO()
+    image.putalpha(90)
+    image.save(file, "PNG")
+
+    made = client.post("/compress?bpp=2", content=file.getvalue(), headers={"Content-Type": "image/png"})
+    back = Image.open(io.BytesIO(client.get(made.headers["location"]).content))
+
+    assert back.mode == "RGBA"
+    assert back.getchannel("A").getextrema() == (90, 90)

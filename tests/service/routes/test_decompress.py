@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from models import Codec
+from models.bitstream import Bitstream
+
+
+@pytest.fixture(scope="module")
+def stream(client: TestClient, jpeg: bytes) -> bytes:
+    return client.post("/compress?bpp=1", content=jpeg, headers={"Content-Type": "image/jpeg"}).content
+
+
+@pytest.fixture(scope="module")
+def url(client: TestClient, jpeg: bytes, stream: bytes) -> str:
+    """Where the stored stream's picture is."""
+    return client.post("/compress?bpp=1", content=jpeg, headers={"Content-Type": "image/jpeg"}).headers["location"]
+
+
+def test_the_png_is_exactly_what_the_codec_decodes(client: TestClient, codec: Codec, url: str, stream: bytes) -> None:
+    answer = client.get(url)
+
+    assert answer.headers["content-type"] == "image/png"
+    assert "immutable" in answer.headers["cache-control"]
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(answer.content))), np.asarray(codec.decompress(stream)))
+
+
+@pytest.mark.parametrize("image_format", ["png", "webp", "avif", "jpeg"])
+def test_accept_and_format_choose_alike(client: TestClient, url: str, image_format: str) -> None:
+    by_accept = client.get(url, headers={"Accept": f"image/{image_format}"})
+    by_format = client.get(f"{url}?format={image_format}", headers={"Accept": "text/html"})
+
+    assert by_accept.headers["content-type"] == by_format.headers["content-type"] == f"image/{image_format}"
+    assert by_accept.content == by_format.content
+    assert Image.open(io.BytesIO(by_accept.content)).size == (128, 96)
+
+
+def test_a_client_that_has_it_gets_304(client: TestClient, url: str) -> None:
+    etag = client.get(url).headers["etag"]
+    again = client.get(url, headers={"If-None-Match": etag})
+    other_format = client.get(f"{url}?format=webp", headers={"If-None-Match": etag})
+
+    assert (again.status_code, again.content) == (304, b"")
+    assert other_format.status_code == 200
+
+
+def test_head_is_get_without_the_work(client: TestClient, url: str) -> None:
+    head, get = client.head(url), client.get(url)
+
+    assert (head.status_code, head.content) == (200, b"")
+    for header in ("etag", "cache-control", "content-type", "vary"):
+        assert head.headers[header] == get.headers[header]
+    assert client.head(url, headers={"If-None-Match": get.headers["etag"]}).status_code == 304
+
+
+@pytest.mark.parametrize("multipart", [True, False])
+def test_a_stream_can_be_sent_along(client: TestClient, url: str, stream: bytes, multipart: bool) -> None:
+    if multipart:
+        answer = client.post("/decompress", files={"file": ("photo.zgt", stream)})
+    else:
+        answer = client.post("/decompress", content=stream, headers={"Content-Type": "image/vnd.ziggurat"})
+
+    assert answer.status_code == 200
+    assert answer.content == client.get(url).content
+
+
+def test_bad_streams_are_told_apart(client: TestClient, stream: bytes) -> None:
+    parsed = Bitstream.parse(stream)
+    foreign = Bitstream(parsed.codec, b"\0\1\2\3", 8, 8, 0, False, False, b"", b"", None)
+    large = Bitstream(parsed.codec, parsed.model_id, 1001, 1000, 0, False, False, b"", b"", None)
+    bodies = {
+        "not-a-stream": b"\x89PNG and so on",
+        "newer-stream": b"ZGT\x09" + stream[4:],
+        "truncated-stream": stream[:-10],
+        "damaged-stream": stream[:-10] + bytes([stream[-10] ^ 1]) + stream[-9:],
+        "unknown-model": foreign.to_bytes(),
+        "stream-too-large": large.to_bytes(),
+    }
+
+    answers = {name: client.post("/decompress", content=body, headers={"Content-Type": ""}) for name, body in bodies.items()}
+
+    assert {name: answer.json()["type"].rpartition(":")[2] for name, answer in answers.items()} == {name: name for name in bodies}
+    assert {answer.status_code for answer in answers.values()} == {422}
+    assert answers["unknown-model"].json()["model_id"] == "00010203"
+
+
+def test_unknown_ids_and_unwanted_types(client: TestClient, url: str) -> None:
+    assert client.get(f"/decompress/{'0' * 64}").status_code == 404
+    assert client.head("/decompress/nonsense").status_code == 404
+    assert client.get(f"/decompress/{'0' * 64}", headers={"If-None-Match": "*"}).status_code == 404
+    assert client.get(url, headers={"Accept": "text/html"}).status_code == 406
+    assert client.get(f"{url}?format=gif").status_code == 422
+    assert client.post("/decompress", content=b"", headers={"Content-Type": "image/png"}).status_code == 415

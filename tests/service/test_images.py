@@ -1,0 +1,282 @@
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageCms, ImageOps
+
+from models import Picture
+from service.images import (
+    AnimatedImageError,
+    DamagedImageError,
+    ImageError,
+    ImageFormat,
+    ImageTooLargeError,
+    UnsupportedImageError,
+    decode,
+    encode,
+    open_image,
+)
+
+LIMIT = 1_000_000
+
+
+def read(file: bytes) -> Picture:
+    return decode(open_image(file, max_pixels=LIMIT))
+
+
+def saved(image: Image.Image, image_format: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, image_format, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "BMP", "TIFF", "PPM"])
+def test_lossless_formats_are_read_exactly(photo: Image.Image, image_format: str) -> None:
+    np.testing.assert_array_equal(read(saved(photo, image_format)).rgb, np.asarray(photo))
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "WEBP", "AVIF", "GIF"])
+def test_lossy_formats_are_read(photo: Image.Image, image_format: str) -> None:
+    picture = read(saved(photo, image_format))
+
+    assert (picture.width, picture.height) == photo.size
+    assert np.abs(picture.rgb.astype(int) - np.asarray(photo)).mean() < 12
+
+
+@pytest.mark.parametrize(
+    ("mode", "greyscale"),
+    [
+        ("1", True),
+        ("L", True),
+        ("LA", True),
+        ("P", False),
+        ("RGB", False),
+        ("RGBA", False),
+        ("CMYK", False),
+        ("YCbCr", False),
+        ("LAB", False),
+        ("F", True),
+    ],
+)
+def test_every_mode_is_read(photo: Image.Image, mode: str, greyscale: bool) -> None:
+    image = photo.convert(mode)
+
+    picture = read(saved(image, "TIFF"))
+
+    expected = np.asarray(image.convert("RGB")).astype(int)
+    assert np.abs(picture.rgb.astype(int) - expected).max() <= 1
+    assert picture.greyscale == greyscale
+
+
+def test_16_bits_are_scaled_not_clipped() -> None:
+    ramp = np.linspace(0, 65535, 256).round().astype(np.uint16).reshape(16, 16)
+
+    for image_format in ("PNG", "TIFF"):
+        picture = read(saved(Image.fromarray(ramp), image_format))
+        np.testing.assert_array_equal(picture.rgb[..., 0].ravel(), np.arange(256))
+
+
+def test_alpha_is_kept(photo: Image.Image) -> None:
+    image = photo.copy()
+    alpha = np.arange(128 * 96, dtype=np.uint8).reshape(96, 128)
+    image.putalpha(Image.fromarray(alpha))
+
+    picture = read(saved(image, "PNG"))
+
+    assert picture.alpha is not None
+    np.testing.assert_array_equal(picture.alpha, alpha)
+
+
+def test_palette_transparency_becomes_alpha() -> None:
+    image = Image.new("P", (4, 4), 1)
+    image.putpalette([255, 0, 0, 0, 255, 0])
+    image.putpixel((0, 0), 0)
+
+    picture = read(saved(image, "GIF", transparency=0))
+
+    assert picture.alpha is not None
+    assert (picture.alpha[0, 0], picture.alpha[1, 1]) == (0, 255)
+    assert picture.rgb[1, 1].tolist() == [0, 255, 0]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_applied(orientation: int) -> None:
+    upright = np.zeros((32, 48, 3), np.uint8)
+    upright[:8, :8] = 255  # a mark in the top left corner
+    # What a camera held that way writes: the inverse of what a viewer does.
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.transpose(1, 0, 2),
+        6: np.rot90(upright),
+        7: upright[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(upright, -1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+
+    picture = read(saved(Image.fromarray(np.ascontiguousarray(stored)), "PNG", exif=exif))
+
+    np.testing.assert_array_equal(picture.rgb, upright)
+
+
+def test_colour_profiles_are_converted_to_srgb() -> None:
+    linear = _matrix_profile(gamma=1.0)
+    image = Image.new("RGB", (8, 8), (55, 55, 55))  # 0.216 of the light: 0.5 in sRGB's curve
+
+    picture = read(saved(image, "PNG", icc_profile=linear))
+
+    assert np.abs(picture.rgb.astype(int) - 128).max() <= 1
+
+
+@pytest.mark.parametrize("profile", [b"", b"nonsense", b"\0" * 4000])
+def test_a_broken_profile_counts_as_absent(photo: Image.Image, profile: bytes) -> None:
+
+    np.testing.assert_array_equal(read(saved(photo, "PNG", icc_profile=profile)).rgb, np.asarray(photo))
+
+
+def test_a_profile_of_another_colour_space_counts_as_absent(photo: Image.Image) -> None:
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+
+    np.testing.assert_array_equal(read(saved(photo, "PNG", icc_profile=lab)).rgb, np.asarray(photo))
+
+
+def test_grey_with_a_colour_profile_stays_grey_and_keeps_alpha(photo: Image.Image) -> None:
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    image = photo.convert("LA")
+    image.putalpha(100)
+
+    picture = read(saved(image, "PNG", icc_profile=srgb))
+
+    assert picture.greyscale
+    assert picture.alpha is not None
+    assert (picture.alpha == 100).all()
+    assert np.abs(picture.rgb[..., 0].astype(int) - np.asarray(image)[..., 0]).max() <= 1
+
+
+@pytest.mark.parametrize("image_format", ["GIF", "WEBP", "PNG", "TIFF", "AVIF"])
+def test_animations_are_refused_with_their_length(photo: Image.Image, image_format: str) -> None:
+    frames = [photo, ImageOps.mirror(photo), ImageOps.flip(photo)]
+
+    with pytest.raises(AnimatedImageError, match="3 frames") as caught:
+        read(saved(frames[0], image_format, save_all=True, append_images=frames[1:]))
+    assert caught.value.frames == 3
+
+
+def test_too_many_pixels_are_refused_by_the_header_alone() -> None:
+    bomb = _png_header(16000, 16000)
+
+    with pytest.raises(ImageTooLargeError, match="16000x16000"):
+        open_image(bomb, max_pixels=LIMIT)
+
+
+@pytest.mark.parametrize("size", [(100_000, 100_000), (20_000, 20_000), (16_385, 1)])
+def test_no_limit_allows_what_no_stream_can_hold(size: tuple[int, int]) -> None:
+    with pytest.raises(ImageTooLargeError):
+        open_image(_png_header(*size), max_pixels=10**12)
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM"])
+def test_truncated_files_are_damaged(photo: Image.Image, image_format: str) -> None:
+    whole = saved(photo, image_format)
+
+    with pytest.raises(DamagedImageError):
+        read(whole[: len(whole) * 2 // 3])
+
+
+@pytest.mark.parametrize("file", [b"", b"hello", b"ZGT\1", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"%!PS-Adobe-3.0 EPSF-3.0\n"])
+def test_what_is_no_image_is_unsupported(file: bytes) -> None:
+    with pytest.raises(UnsupportedImageError, match="JPEG, PNG"):
+        read(file)
+
+
+def test_formats_off_the_list_are_unsupported(photo: Image.Image) -> None:
+    with pytest.raises(UnsupportedImageError):
+        read(saved(photo, "TGA"))
+
+
+@given(st.data())
+def test_damaged_bytes_give_a_picture_or_a_typed_error(data: st.DataObject) -> None:
+    image = Image.fromarray(np.arange(16 * 16 * 3, dtype=np.uint8).reshape(16, 16, 3))
+    file = bytearray(saved(image, data.draw(st.sampled_from(["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM"]))))
+    for _ in range(data.draw(st.integers(1, 8))):
+        file[data.draw(st.integers(0, len(file) - 1))] = data.draw(st.integers(0, 255))
+
+    with suppress(ImageError):
+        read(bytes(file))
+
+
+@pytest.mark.parametrize("image_format", list(ImageFormat))
+def test_pictures_are_written_in_every_format(photo: Image.Image, image_format: ImageFormat) -> None:
+    picture = Picture.from_image(photo)
+
+    written = Image.open(io.BytesIO(encode(picture, image_format)))
+
+    assert written.get_format_mimetype() == image_format.value
+    error = np.abs(np.asarray(written.convert("RGB")).astype(int) - picture.rgb).mean()
+    assert error == 0 if image_format is ImageFormat.PNG else error < 6
+
+
+@pytest.mark.parametrize("image_format", [ImageFormat.PNG, ImageFormat.WEBP, ImageFormat.AVIF])
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_alpha_is_written(photo: Image.Image, image_format: ImageFormat, mode: str) -> None:
+    image = photo.convert(mode)
+    image.putalpha(77)
+
+    written = Image.open(io.BytesIO(encode(Picture.from_image(image), image_format))).convert("RGBA")
+
+    assert np.abs(np.asarray(written)[..., 3].astype(int) - 77).max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_jpeg_puts_transparent_pixels_on_white(photo: Image.Image, mode: str) -> None:
+    image = photo.convert(mode)
+    image.putalpha(0)
+
+    written = Image.open(io.BytesIO(encode(Picture.from_image(image), ImageFormat.JPEG)))
+
+    assert written.mode == mode.removesuffix("A")
+    assert np.asarray(written).min() >= 254
+
+
+def _png_header(width: int, height: int) -> bytes:
+    chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    end = b"IDAT"
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) for part in (chunk, end)
+    )
+
+
+def _matrix_profile(gamma: float) -> bytes:
+    """A minimal version 2 profile: sRGB's primaries (adapted to D50) and a power for a tone curve."""
+
+    def xyz(*values: float) -> bytes:
+        return b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(value * 65536) for value in values))
+
+    curve = b"curv\0\0\0\0" + struct.pack(">IHH", 1, round(gamma * 256), 0)
+    tags = {
+        b"wtpt": xyz(0.9642, 1.0, 0.8249),
+        b"rXYZ": xyz(0.4360, 0.2225, 0.0139),
+        b"gXYZ": xyz(0.3851, 0.7169, 0.0971),
+        b"bXYZ": xyz(0.1431, 0.0606, 0.7141),
+        b"rTRC": curve,
+        b"gTRC": curve,
+        b"bTRC": curve,
+    }
+    table, body = struct.pack(">I", len(tags)), b""
+    for name, content in tags.items():
+        table += name + struct.pack(">II", 128 + 4 + 12 * len(tags) + len(body), len(content))
+        body += content
+    size = 128 + len(table) + len(body)
+    header = struct.pack(">I4sI4s4s4s12s4s", size, b"\0" * 4, 0x02100000, b"mntr", b"RGB ", b"XYZ ", b"\0" * 12, b"acsp")
+    header += b"\0" * (68 - len(header)) + struct.pack(">3i", 63190, 65536, 54061)
+    return header.ljust(128, b"\0") + table + body
