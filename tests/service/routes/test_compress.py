@@ -43,7 +43,7 @@ def test_no_budget_is_exceeded(client: TestClient, jpeg: bytes, budget: str, lar
     facts = answer.json()
     assert answer.status_code == 201
     assert 0 < facts["bytes"] <= largest
-    assert facts["target_met"] == (budget == "quality=60" or facts["bytes"] >= 0.99 * largest)
+    assert facts["target_met"] == (budget == "quality=60" or facts["bytes"] >= largest - max(0.01 * largest, 8))
     assert (facts["width"], facts["height"], facts["profile"]) == (128, 96, "ms-ssim")
 
 
