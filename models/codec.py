@@ -48,8 +48,9 @@ class Stream:
         model: name of the model.
         probes: positions that rate control looked at (1 when a quality was asked for).
         target: what was asked for.
-        target_met: within the budget and at most 1 % (or 8 bytes) under it; always true for a quality. False means that the budget lies outside the
-            model's range for this picture: `data` is then the largest stream (under the budget) or the smallest (over it) there is.
+        target_met: within the budget and at most 1 % (or 8 bytes) under it; always true for a quality. False means that the budget
+            lies outside the model's range for this picture: `data` is then the largest stream (under the budget) or the smallest (over
+            it) there is.
     """
 
     data: bytes
@@ -105,7 +106,7 @@ class Codec:
         self._z_low, self._z_high = (
             torch.from_numpy(limit).float().view(1, -1, 1, 1).to(self.device) for limit in (model.tables.z_low, model.tables.z_high)
         )
-        self._typical_bpp = model.typical_rate.double().numpy()
+        self._bits_per_significant = model.bits_per_significant.double().numpy()
 
     @classmethod
     def load(cls, name: str = "ms-ssim", *, device: str = "cpu", bfloat16: bool | None = None) -> Codec:
@@ -172,7 +173,11 @@ class Codec:
 
     def _control_rate(self, y: Tensor, pictures: list[Picture], alphas: list[bytes | None], targets: list[Target]) -> list[Stream]:
         """Probe all images that still search as one batch, until each has its stream."""
-        searches = [self._search(picture, target) for picture, target in zip(pictures, targets, strict=True)]
+        bits = self._network.significant(y).cpu().numpy() * self._bits_per_significant
+        searches = [
+            self._search(target.budget(picture.pixels), row, alpha)
+            for picture, target, row, alpha in zip(pictures, targets, bits, alphas, strict=True)
+        ]
         streams: dict[int, Stream] = {}
         while pending := [i for i in range(len(pictures)) if i not in streams]:
             positions = [_wanted(searches[i], targets[i]) for i in pending]
@@ -190,11 +195,11 @@ class Codec:
                 streams[i] = Stream(data, picture.width, picture.height, quality, self.name, probes, targets[i], met)
         return [streams[i] for i in range(len(pictures))]
 
-    def _search(self, picture: Picture, target: Target) -> Search | None:
-        budget = target.budget(picture.pixels)
+    @staticmethod
+    def _search(budget: int | None, bits: NDArray[np.float64], alpha: bytes | None) -> Search | None:
         if budget is None:
             return None
-        return Search(max(1, budget), np.log(self._typical_bpp * picture.pixels / 8))
+        return Search(max(1, budget), header_bytes(0, 0, len(alpha or b"")) + len(alpha or b"") + CODER_BYTES + bits / 8)
 
     @staticmethod
     def _settled(search: Search, position: int, size: float) -> bool:

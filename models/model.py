@@ -19,7 +19,13 @@ from models.errors import WeightsError
 from models.network.autoencoder import AutoEncoder, Topology
 from models.network.hyperprior import scale_of
 
-ENCODER_ONLY = ("network.g_a.", "network.h_a.", "network.gain", "network.prior_z.", "typical_rate")  # decoding does not depend on these
+ENCODER_ONLY = (
+    "network.g_a.",
+    "network.h_a.",
+    "network.gain",
+    "network.prior_z.",
+    "bits_per_significant",
+)  # decoding does not depend on these
 KEPT_IN_FLOAT32 = ("network.gain", "network.inverse_gain", "network.prior_z.")
 RAW_LOW, RAW_STEP = -4.2, 0.0366  # the scale decoder's raw output that 0 stands for, and one step of its 0..1023
 
@@ -32,19 +38,19 @@ class CodecModel:
         network: the transforms and the hyperprior; its `h_scale` is the float equivalent of `scale_decoder`, for training on.
         scale_decoder: what the entropy coder uses in its place.
         tables: of z and of the residuals.
-        typical_rate: bits per pixel of a typical photograph at every anchor of the gain axis, float32; where rate control starts.
+        bits_per_significant: what each significant latent costs at every anchor of the gain axis, float32; rate control's first guess.
         model_id: 8 hex digits: the first 4 bytes of the SHA-256 over everything that decoding depends on.
     """
 
     network: AutoEncoder
     scale_decoder: ExactScaleDecoder
     tables: Tables
-    typical_rate: Tensor
+    bits_per_significant: Tensor
     model_id: str
 
     def save(self, path: Path) -> None:
         """Write a .safetensors file."""
-        tensors = _tensors(self.network, self.scale_decoder, self.tables, self.typical_rate)
+        tensors = _tensors(self.network, self.scale_decoder, self.tables, self.bits_per_significant)
         save_file(tensors, path, {"topology": json.dumps(asdict(self.network.topology))})
 
     @classmethod
@@ -59,8 +65,8 @@ class CodecModel:
             raise WeightsError(f"cannot load {path.name}: {error}") from error
 
 
-def _tensors(network: AutoEncoder, scale_decoder: ExactScaleDecoder, tables: Tables, typical_rate: Tensor) -> dict[str, Tensor]:
-    tensors = {"typical_rate": typical_rate}
+def _tensors(network: AutoEncoder, scale_decoder: ExactScaleDecoder, tables: Tables, bits_per_significant: Tensor) -> dict[str, Tensor]:
+    tensors = {"bits_per_significant": bits_per_significant}
     for name, tensor in network.state_dict(prefix="network.").items():
         if not name.startswith("network.h_scale."):
             tensors[name] = (tensor.float() if name.startswith(KEPT_IN_FLOAT32) else tensor.half()).contiguous()
@@ -85,12 +91,12 @@ def assemble(topology: Topology, tensors: dict[str, Tensor]) -> CodecModel:
     network = AutoEncoder(topology)
     floats = {name.removeprefix("network."): tensor.float() for name, tensor in tensors.items() if name.startswith("network.")}
     network.load_state_dict(floats | _float_equivalent(scale_decoder))
-    return CodecModel(network.eval(), scale_decoder, tables, tensors["typical_rate"], _identify(topology, tensors))
+    return CodecModel(network.eval(), scale_decoder, tables, tensors["bits_per_significant"], _identify(topology, tensors))
 
 
-def export(network: AutoEncoder, scale_decoder: ExactScaleDecoder, tables: Tables, typical_rate: Tensor) -> CodecModel:
+def export(network: AutoEncoder, scale_decoder: ExactScaleDecoder, tables: Tables, bits_per_significant: Tensor) -> CodecModel:
     """The model exactly as a reader of its file will see it: weights rounded to half precision, id computed."""
-    return assemble(network.topology, _tensors(network, scale_decoder, tables, typical_rate))
+    return assemble(network.topology, _tensors(network, scale_decoder, tables, bits_per_significant))
 
 
 def scale_decoder_convolutions(h_scale: nn.Sequential) -> tuple[nn.Conv2d, nn.Conv2d, nn.Conv2d]:

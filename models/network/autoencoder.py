@@ -88,6 +88,12 @@ class AutoEncoder(nn.Module):
         """y in units of the quantiser's step: (N, M, h, w)."""
         return y * self.gain_at(self.gain, quality)
 
+    def significant(self, y: Tensor) -> Tensor:
+        """How many elements of scaled y exceed 1/2 at every anchor, plus one: (N, anchors). The rate is nearly proportional to it."""
+        magnitude = y.abs()
+        counts = [(magnitude * row.exp()[:, None, None] > 0.5).sum((1, 2, 3)) for row in self.gain]
+        return torch.stack(counts, 1).double() + 1
+
     def side_information(self, y_scaled: Tensor) -> Tensor:
         """z, unrounded: (N, hyper, ceil(h/4), ceil(w/4))."""
         z: Tensor = self.h_a(pad_to_multiple(y_scaled, HYPER_STRIDE))

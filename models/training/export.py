@@ -76,7 +76,10 @@ def main() -> None:
     card.save(WEIGHTS / f"{arguments.name}.json")
 
     report = evaluate(arguments.images, profiles=[arguments.name], against=(), output=arguments.run, progress=_say)
-    points = (RatePoint(mean.setting, round(mean.bpp, 4), round(mean.psnr, 3), round(mean.ms_ssim, 5)) for mean in report.curves[0].means)
+    points = (
+        RatePoint(round(mean.setting, 2), round(mean.bpp, 4), round(mean.psnr, 3), round(mean.ms_ssim, 5))
+        for mean in report.curves[0].means
+    )
     replace(card, evaluated_on=report.name, rate_distortion=tuple(points)).save(WEIGHTS / f"{arguments.name}.json")
     print(report.markdown())
 

@@ -25,7 +25,7 @@ from models.training.crops import CropSampler
 from models.training.objective import sample_positions
 
 WEIGHT_LIMIT = 127
-TYPICAL_CROPS = 32  # behind the typical rate of each anchor
+TYPICAL_CROPS = 64  # behind what a significant latent costs
 PSEUDO_COUNTS = 50.0  # weight of the trained prior of z against the counted values
 
 
@@ -139,7 +139,7 @@ def finish(
         if (step + 1) % 50 == 0:
             report(f"scale decoder step {step + 1} of {steps}: {np.mean(excess[-50:]):+.3%} bits against the float decoder")
     tables = Tables.make(_z_probabilities(network, z_counts))
-    return export(network, rounded.exact(), tables, _typical_rate(network, sampler.batch(TYPICAL_CROPS)))
+    return export(network, rounded.exact(), tables, bits_per_significant(network, sampler.batch(TYPICAL_CROPS)))
 
 
 def _per_channel(z_hat: Tensor) -> NDArray[np.int64]:
@@ -158,11 +158,12 @@ def _z_probabilities(network: AutoEncoder, counts: NDArray[np.float64]) -> NDArr
 
 
 @torch.no_grad()
-def _typical_rate(network: AutoEncoder, x: Tensor) -> Tensor:
-    """Geometric mean of the bits per pixel of `x` at every anchor: (anchors,), made increasing."""
-    rates = []
+def bits_per_significant(network: AutoEncoder, x: Tensor) -> Tensor:
+    """Geometric mean over the images of x of bits per significant latent, at every anchor: (anchors,)."""
+    significant = network.significant(network.g_a(x)).float()
+    costs = []
     for anchor in range(network.topology.anchors):
         z_hat, r_hat = _quantised(network, x, torch.full((len(x),), float(anchor)))
         bits = network.prior_z(z_hat).sum((1, 2, 3)) + laplace_bits(r_hat, scale_of(network.h_scale(z_hat))).sum((1, 2, 3))
-        rates.append((bits / x[0, 0].numel()).log().mean().exp())
-    return torch.stack(rates).cummax(0).values * torch.linspace(1.0, 1.0001, len(rates))  # strictly
+        costs.append((bits / significant[:, anchor]).log().mean().exp())
+    return torch.stack(costs)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from models.errors import TargetError
 from models.rate_control import FINEST, MOST_PROBES, Search, Target
 
-TYPICAL = np.log(np.geomspace(1_000, 60_000, 12))
+PREDICTED = np.geomspace(1_000, 60_000, 12)
 
 
 @pytest.mark.parametrize(
@@ -47,32 +47,32 @@ def test_any_smooth_rate_curve_is_met_from_below(shift: float, bend: float, ripp
         return math.exp(shift + 7 + 4 * t + bend * math.sin(3 * t) + ripple * math.sin(900 * t))
 
     budget = round(math.exp(math.log(size(0)) + share * (math.log(size(FINEST)) - math.log(size(0)))))
-    search = Search(budget, TYPICAL)
+    search = Search(budget, PREDICTED)
     run(search, size)
     assert search.met(size(search.best))
     assert search.probes <= MOST_PROBES
 
 
 def test_a_budget_below_the_range_ends_at_the_lowest_position() -> None:
-    search = Search(10, TYPICAL)
+    search = Search(10, PREDICTED)
     run(search, lambda position: 1_000 + position)
     assert (search.best, search.probes) == (0, 1)
 
 
 def test_a_budget_above_the_range_ends_at_the_highest_position() -> None:
-    search = Search(10_000_000, TYPICAL)
+    search = Search(10_000_000, PREDICTED)
     run(search, lambda position: 1_000 + position)
     assert (search.best, search.probes) == (FINEST, 1)
 
 
 def test_a_step_in_the_curve_ends_below_it() -> None:
-    search = Search(5_000, TYPICAL)
+    search = Search(5_000, PREDICTED)
     run(search, lambda position: 2_000 if position < 30_000 else 9_000)
     assert search.best < 30_000
     assert search.probes <= MOST_PROBES
 
 
-def test_a_typical_image_needs_one_probe() -> None:
-    search = Search(10_000, TYPICAL)
-    run(search, lambda position: math.exp(np.interp(position, np.linspace(0, FINEST, 12), TYPICAL)))
+def test_a_right_prediction_needs_one_probe() -> None:
+    search = Search(10_000, PREDICTED)
+    run(search, lambda position: math.exp(np.interp(position, np.linspace(0, FINEST, 12), np.log(PREDICTED))))
     assert search.probes == 1
