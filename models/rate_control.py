@@ -1,7 +1,7 @@
 """Rate control: the position on the gain axis whose stream just fits a budget.
 
-The caller predicts the size at every anchor: `Codec` counts the latents that will not be rounded to zero; on Kodak they cost 5 bits each, give
-or take 5 %. The first probe goes where the prediction meets the budget, the second where the prediction scaled to fit the first does,
+The caller predicts the size at every anchor: `Codec` counts the latents that will not be rounded to zero; on Kodak they cost 5 bits each,
+give or take 5 %. The first probe goes where the prediction meets the budget, the second where the prediction scaled to fit the first does,
 and from then on it is a secant in the prediction's own coordinate, inside a bracket. Two probes are usually enough.
 """
 
