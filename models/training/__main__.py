@@ -11,6 +11,7 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
+from models.model import CodecModel
 from models.network.autoencoder import AutoEncoder, Topology
 from models.training.crops import CropSampler, load
 from models.training.grow import grow
@@ -22,9 +23,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m models.training", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of .tar shards of training images")
     parser.add_argument("--run", type=Path, required=True, help="folder of the run: checkpoint.pt and log.csv")
-    parser.add_argument(
-        "--init", type=Path, help="start from a checkpoint.pt (its averaged weights) or from the .safetensors of a smaller network"
-    )
+    parser.add_argument("--init", type=Path, help="start from a checkpoint.pt (averaged weights), an exported model, or a smaller network")
     parser.add_argument("--anchors-below", type=int, default=3, help="new gain anchors below those of a smaller network")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--distortion", choices=list(OBJECTIVES), default="mse")
@@ -39,7 +38,10 @@ def _initial(init: Path | None, anchors_below: int) -> AutoEncoder:
         return AutoEncoder()
     if init.suffix == ".pt":
         return averaged_model(init).train()
-    return grow(load_file(init), Topology(), anchors_below=anchors_below)
+    tensors = load_file(init)
+    if "tables.z" in tensors:
+        return CodecModel.load(init).network.train()
+    return grow(tensors, Topology(), anchors_below=anchors_below)
 
 
 def main() -> None:

@@ -1,0 +1,75 @@
+"""python -m models.training and python -m models.training.export: from a folder of shards to a model that codes"""
+
+from __future__ import annotations
+
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from models import Codec, registry
+from models.training import __main__ as train
+from models.training import export
+from models.training.loop import averaged_model
+from tests.make_golden import FIXTURES, TINY
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> Path:
+    folder = tmp_path / "train"
+    folder.mkdir()
+    with tarfile.open(folder / "shard.tar", "w") as archive:
+        archive.add(FIXTURES / "photo.png", "photo.png")
+    return folder
+
+
+def test_train_resume_export_and_code(
+    tmp_path: Path, shards: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights, images, run = tmp_path / "weights", tmp_path / "images", tmp_path / "run"
+    weights.mkdir()
+    images.mkdir()
+    with Image.open(FIXTURES / "photo.png") as image:
+        image.crop((0, 0, 96, 64)).save(images / "photo.png")
+    monkeypatch.setattr(registry, "WEIGHTS", weights)
+    monkeypatch.setattr(export, "WEIGHTS", weights)
+    registry.card.cache_clear()
+
+    command = f"train --data {shards} --run {run} --batch 1 --crop 64 --warmup 1"
+    for steps in (1, 2):
+        monkeypatch.setattr(sys, "argv", [*command.split(), "--steps", str(steps)])
+        train.main()
+    assert "step 1 of 2" in capsys.readouterr().out  # the second call went on where the first had stopped
+
+    monkeypatch.setattr(sys, "argv", f"export --run {run} --name fresh --data {shards} --images {images} --scale-steps 1".split())
+    export.main()
+    registry.card.cache_clear()
+    card = registry.card("fresh")
+    assert card.steps == 2
+    assert card.evaluated_on == "images"
+    assert [point.quality for point in card.rate_distortion][-1] == 90.0
+    assert registry.name_of(card.model_id) == "fresh"
+    codec = Codec.load("fresh")
+    with Image.open(FIXTURES / "photo.jpg") as image:
+        assert codec.decompress(codec.compress(image, quality=20).data).size == image.size
+    registry.card.cache_clear()
+
+
+def test_training_goes_on_from_a_checkpoint_or_an_exported_model(tmp_path: Path, shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = f"train --data {shards} --batch 1 --crop 64 --warmup 1 --steps 1".split()
+    monkeypatch.setattr(sys, "argv", [*command, "--run", str(tmp_path / "first")])
+    train.main()
+    monkeypatch.setattr(sys, "argv", [*command, "--run", str(tmp_path / "second"), "--init", str(tmp_path / "first" / "checkpoint.pt")])
+    train.main()
+    assert (tmp_path / "second" / "checkpoint.pt").exists()
+    monkeypatch.setattr(sys, "argv", [*command, "--run", str(tmp_path / "third"), "--init", str(FIXTURES / "tiny.safetensors")])
+    train.main()
+    assert averaged_model(tmp_path / "third" / "checkpoint.pt").topology == TINY
+
+
+def test_a_folder_without_shards_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", f"train --data {tmp_path} --run {tmp_path / 'run'}".split())
+    with pytest.raises(FileNotFoundError, match=r"no \.tar shards"):
+        train.main()
