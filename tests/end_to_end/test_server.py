@@ -1,4 +1,4 @@
-"""The first minutes of a user with curl, against a real server process. The command line's are in `test_command_line.py`."""
+"""The first minutes of a user with curl, against a real server process. The command line's are in `tests/service/test_cli.py`."""
 
 from __future__ import annotations
 
