@@ -173,10 +173,9 @@ class Codec:
 
     def _control_rate(self, y: Tensor, pictures: list[Picture], alphas: list[bytes | None], targets: list[Target]) -> list[Stream]:
         """Probe all images that still search as one batch, until each has its stream."""
-        bits = self._network.significant(y).cpu().numpy() * self._bits_per_significant
         searches = [
-            self._search(target.budget(picture.pixels), row, alpha)
-            for picture, target, row, alpha in zip(pictures, targets, bits, alphas, strict=True)
+            self._search(target.budget(picture.pixels), y[i : i + 1], alpha)
+            for i, (picture, target, alpha) in enumerate(zip(pictures, targets, alphas, strict=True))
         ]
         streams: dict[int, Stream] = {}
         while pending := [i for i in range(len(pictures)) if i not in streams]:
@@ -195,10 +194,10 @@ class Codec:
                 streams[i] = Stream(data, picture.width, picture.height, quality, self.name, probes, targets[i], met)
         return [streams[i] for i in range(len(pictures))]
 
-    @staticmethod
-    def _search(budget: int | None, bits: NDArray[np.float64], alpha: bytes | None) -> Search | None:
+    def _search(self, budget: int | None, y: Tensor, alpha: bytes | None) -> Search | None:
         if budget is None:
             return None
+        bits = self._network.significant(y)[0].cpu().numpy() * self._bits_per_significant
         return Search(max(1, budget), header_bytes(0, 0, len(alpha or b"")) + len(alpha or b"") + CODER_BYTES + bits / 8)
 
     @staticmethod

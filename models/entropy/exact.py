@@ -91,8 +91,8 @@ class ExactScaleDecoder:
 
     def to(self, device: torch.device) -> ExactScaleDecoder:
         """The same decoder with its tensors on `device`."""
-        layers = tuple(ExactLayer(layer.weight.to(device), layer.bias.to(device), layer.multiplier.to(device)) for layer in self.layers)
-        return ExactScaleDecoder(layers, self.lookup.to(device))  # type: ignore[arg-type]  # three in, three out
+        first, second, third = (ExactLayer(*(part.to(device) for part in (x.weight, x.bias, x.multiplier))) for x in self.layers)
+        return ExactScaleDecoder((first, second, third), self.lookup.to(device))
 
     def to_arrays(self) -> dict[str, Tensor]:
         """Tensors for the weights file."""

@@ -91,7 +91,7 @@ class AutoEncoder(nn.Module):
     def significant(self, y: Tensor) -> Tensor:
         """How many elements of scaled y exceed 1/2 at every anchor, plus one: (N, anchors). The rate is nearly proportional to it."""
         magnitude = y.abs()
-        counts = [(magnitude * row.exp()[:, None, None] > 0.5).sum((1, 2, 3)) for row in self.gain]
+        counts = [torch.count_nonzero(magnitude > 0.5 * torch.exp(-row)[:, None, None], (1, 2, 3)) for row in self.gain]
         return torch.stack(counts, 1).double() + 1
 
     def side_information(self, y_scaled: Tensor) -> Tensor:

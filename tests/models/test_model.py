@@ -10,7 +10,7 @@ import torch
 from models import registry
 from models.card import ModelCard
 from models.errors import UnknownModelError, WeightsError
-from models.model import CodecModel
+from models.model import RAW_LOW, RAW_STEP, CodecModel
 from tests.make_golden import FIXTURES
 
 
@@ -36,7 +36,7 @@ def test_the_float_equivalent_of_the_exact_decoder_points_at_the_same_scales() -
     z = torch.randn(1, 96, 4, 4, generator=torch.Generator().manual_seed(0)).mul(2).round()
     with torch.no_grad():
         raw = model.network.h_scale(z)
-    table = model.scale_decoder.lookup[((raw + 4.2) / 0.0366).round().clamp(0, 1023).long()].int()
+    table = model.scale_decoder.lookup[((raw - RAW_LOW) / RAW_STEP).round().clamp(0, 1023).long()].int()
     assert (table - model.scale_decoder(z).int()).abs().float().mean() < 0.5
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from models import Codec, Target
+from models.model import RAW_LOW, RAW_STEP
 from models.network.autoencoder import AutoEncoder, Topology
 from models.training.crops import CropSampler, content_hash, load
 from models.training.grow import grow
@@ -124,7 +125,7 @@ def test_the_integer_scale_decoder_computes_what_its_training_saw() -> None:
     rounded.calibrate(z_hat)
     exact = rounded.exact()
     with torch.no_grad():
-        steps = ((rounded(z_hat) + 4.2) / 0.0366).round().long()
+        steps = ((rounded(z_hat) - RAW_LOW) / RAW_STEP).round().long()
     different = exact.lookup[steps] != exact(z_hat)
     assert different.float().mean() < 0.01  # the multipliers are rounded to 2**-24: a tie may fall to the other side
 
