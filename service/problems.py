@@ -132,7 +132,7 @@ def install(app: FastAPI, metrics: Metrics) -> None:
 
     async def counted(_: Request, error: Exception) -> JSONResponse:
         kind = next(_KINDS[cls] for cls in type(error).__mro__ if cls in _KINDS)
-        metrics.rejected.labels(kind.slug).inc()
+        metrics.refused(kind.slug)
         if isinstance(error, store.StoreUnavailableError):
             _log.error("the store failed", exc_info=error)
         return _typed(kind, error)

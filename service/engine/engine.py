@@ -21,7 +21,7 @@ import torch
 from models import Codec, Picture, Target
 from models.errors import UnknownModelError
 
-from ..metrics import Metrics
+from ..metrics import Metrics, Stage
 from ..settings import Settings
 from .device import DeviceThread
 from .errors import DeadlineExceededError, OverloadedError, UnavailableError, UnknownProfileError
@@ -108,7 +108,7 @@ class Engine:
         finally:
             self._admitted_pixels -= pixels
 
-    async def on_image_thread(self, stage: str, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    async def on_image_thread(self, stage: Stage, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Run what reads or writes image files off the event loop, and record its duration as `stage`."""
 
         def timed() -> _T:
@@ -151,4 +151,4 @@ class Engine:
             warm_up = Picture.from_array(np.full((64, 64, 3), 128, np.uint8))
             codec.decode([codec.encode([warm_up], [Target(quality=50)])[0].data])
             self._models[name] = LoadedModel(codec)
-            self._metrics.model_info.labels(model=name, model_id=codec.model_id, device=str(codec.device)).set(1)
+            self._metrics.model_loaded(name, codec.model_id, str(codec.device))

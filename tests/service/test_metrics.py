@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import asyncio
+import math
+
 import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
@@ -7,7 +10,9 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from models import Stream, Target
 from service.metrics import Metrics, MetricsMiddleware
 
 
@@ -39,9 +44,31 @@ def test_requests_are_counted_by_template_when_they_end() -> None:
 
 def test_two_apps_do_not_share_metrics() -> None:
     first, second = Metrics(), Metrics()
-    first.rate_missed.inc()
+    first.refused("overloaded")
 
-    assert second.registry.get_sample_value("ziggurat_rate_missed_total") == 0
+    assert second.registry.get_sample_value("ziggurat_rejected_total", {"reason": "overloaded"}) is None
+
+
+def test_a_client_that_hung_up_is_no_server_error() -> None:
+    metrics = Metrics()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise asyncio.CancelledError
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(_: Message) -> None:
+        raise AssertionError("nobody is there")
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(_call(MetricsMiddleware(app, metrics), receive, send))
+    assert metrics.registry.get_sample_value("ziggurat_in_flight_requests") == 0
+    assert metrics.registry.get_sample_value("ziggurat_requests_total", {"route": "unknown", "method": "GET", "status": "499"}) == 1
+
+
+async def _call(app: ASGIApp, receive: Receive, send: Send) -> None:
+    await app({"type": "http", "method": "GET"}, receive, send)
 
 
 def test_stages_are_timed_also_when_they_fail() -> None:
@@ -52,12 +79,75 @@ def test_stages_are_timed_also_when_they_fail() -> None:
     assert metrics.registry.get_sample_value("ziggurat_stage_duration_seconds_count", {"stage": "decode"}) == 1
 
 
+def _stream(size: int, target: Target, *, met: bool = True) -> Stream:
+    return Stream(bytes(size), width=100, height=80, quality=50.0, model="psnr", probes=2, target=target, target_met=met)
+
+
+def test_what_was_asked_for_and_what_was_delivered_are_counted() -> None:
+    metrics = Metrics()
+    metrics.compressed(_stream(995, Target(bpp=1)))
+    metrics.compressed(_stream(1000, Target(max_bytes=1000)))
+    metrics.compressed(_stream(1200, Target(max_bytes=1000), met=False))
+    metrics.compressed(_stream(500, Target(quality=30)))
+    metrics.decompressed(8000, 500)
+
+    value = metrics.registry.get_sample_value
+    assert value("ziggurat_pixels_total", {"direction": "compress"}) == 4 * 8000
+    assert value("ziggurat_bytes_total", {"direction": "decompress"}) == 500
+    assert value("ziggurat_rate_missed_total") == 1
+    assert value("ziggurat_bits_per_pixel_count") == 4
+    assert value("ziggurat_rate_error_ratio_count") == 3, "a quality asks for no size"
+    assert value("ziggurat_rate_error_ratio_bucket", {"le": "1.0"}) == 2, "what is exactly on the budget is not over it"
+    assert value("ziggurat_rate_error_ratio_bucket", {"le": "0.99"}) == 0
+
+
+def test_padding_is_the_share_of_a_batch_that_is_no_picture() -> None:
+    metrics = Metrics()
+    metrics.batch(3, pixels=300, padded_pixels=400)
+
+    assert metrics.registry.get_sample_value("ziggurat_batch_images_sum") == 3
+    assert metrics.registry.get_sample_value("ziggurat_batch_padding_ratio_sum") == 0.25
+
+
+def test_states_are_read_at_the_scrape() -> None:
+    metrics, ages = Metrics(), [0.0, math.inf]
+    metrics.watch_queue(images=lambda: 3, pixels=lambda: 300, oldest_age=lambda: 1.5, max_pixels=1000)
+    metrics.watch_device("cpu", up=lambda: ages[0] < 10, heartbeat_age=lambda: ages[0])
+    metrics.watch_store(stored_bytes=lambda: 4096, stored_objects=lambda: 2, max_bytes=10_000)
+
+    value = metrics.registry.get_sample_value
+    assert (value("ziggurat_queue_images"), value("ziggurat_queue_pixels"), value("ziggurat_queue_max_pixels")) == (3, 300, 1000)
+    assert value("ziggurat_queue_oldest_age_seconds") == 1.5
+    assert (value("ziggurat_store_bytes"), value("ziggurat_store_objects"), value("ziggurat_store_max_bytes")) == (4096, 2, 10_000)
+    resident = value("ziggurat_device_memory_bytes", {"kind": "resident"})
+    assert resident == pytest.approx(value("process_resident_memory_bytes"), rel=0.05)
+    assert value("ziggurat_device_up") == 1
+    ages.pop(0)
+    assert value("ziggurat_device_up") == 0
+    assert value("ziggurat_device_heartbeat_age_seconds") == math.inf
+
+
+def test_faults_are_counted() -> None:
+    metrics = Metrics()
+    metrics.store_failed("put")
+    metrics.out_of_memory()
+    metrics.entropy_worker_restarted()
+    metrics.entropy_coded("compress", 1000)
+
+    value = metrics.registry.get_sample_value
+    assert value("ziggurat_store_errors_total", {"operation": "put"}) == 1
+    assert value("ziggurat_store_errors_total", {"operation": "get"}) == 0
+    assert value("ziggurat_device_out_of_memory_total") == 1
+    assert value("ziggurat_entropy_worker_restarts_total") == 1
+    assert value("ziggurat_entropy_symbols_total", {"direction": "compress"}) == 1000
+
+
 def test_a_running_app_shows_every_series_from_the_start(client: TestClient) -> None:
     answer = client.get("/metrics")
     families = {family.name: family for family in text_string_to_metric_families(answer.text)}
 
     assert answer.headers["content-type"].startswith("text/plain; version=")
-    assert all(name.startswith("ziggurat_") for name in families)
+    assert all(name.startswith(("ziggurat_", "process_")) for name in families)
     assert all(family.documentation for family in families.values())
     assert {sample.labels["model"] for sample in families["ziggurat_model_info"].samples} == {"ms-ssim", "psnr"}
     assert {"overloaded", "image-too-large"} <= {sample.labels["reason"] for sample in families["ziggurat_rejected"].samples}
