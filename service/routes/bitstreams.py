@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, Field
-
-from models.bitstream import VERSION, Bitstream
 
 from .. import problems
+from ..facts import StreamFacts
 from ..negotiation import STREAM_TYPE, content_digest, immutable, matches_etag
 from ..runtime import RuntimeDependency
 
@@ -19,22 +17,6 @@ _STREAM: dict[int | str, dict[str, Any]] = {
     200: {"description": "The stream.", "content": {STREAM_TYPE: {"schema": {"type": "string", "format": "binary"}}}}
 }
 _UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "If-None-Match names the stream's ETag."}}
-
-
-class StreamFacts(BaseModel):
-    """What a stream says about itself."""
-
-    id: str = Field(description="SHA-256 of the stream.")
-    bytes: int
-    bpp: float = Field(description="Bits per pixel, of the whole stream.")
-    width: int
-    height: int
-    format_version: int
-    codec: str
-    model_id: str
-    quality: float = Field(description="0 to 100, on the model's own axis.")
-    alpha: bool
-    greyscale: bool
 
 
 @router.get("", response_class=Response, responses=_STREAM | _UNCHANGED | problems.describe(404, 503))
@@ -67,20 +49,7 @@ async def delete_stream(runtime: RuntimeDependency, stream_id: str) -> None:
 async def stream_facts(runtime: RuntimeDependency, stream_id: str) -> StreamFacts:
     """The facts in the stream's header. Needs no model."""
     found = await runtime.store.get(stream_id)
-    header = await runtime.engine.on_image_thread("header", Bitstream.parse, found)
-    return StreamFacts(
-        id=stream_id,
-        bytes=len(found),
-        bpp=8 * len(found) / (header.width * header.height),
-        width=header.width,
-        height=header.height,
-        format_version=VERSION,
-        codec=header.codec.name.lower(),
-        model_id=header.model_id.hex(),
-        quality=header.quality / 655.35,
-        alpha=header.alpha is not None,
-        greyscale=header.greyscale,
-    )
+    return await runtime.engine.on_image_thread("header", StreamFacts.of, found)
 
 
 def _etag(stream_id: str) -> str:

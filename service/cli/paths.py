@@ -42,7 +42,7 @@ def image_suffixes() -> set[str]:
     """Suffixes of the image formats we read, such as ".jpg"."""
     from PIL import Image
 
-    from .images import FORMATS
+    from ..images import FORMATS
 
     return {suffix for suffix, format in Image.registered_extensions().items() if format in FORMATS}
 

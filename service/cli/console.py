@@ -1,0 +1,60 @@
+"""What the commands share: the Typer app, where output goes, options, and how errors of the command line are told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from models import Codec
+
+app = typer.Typer(
+    help="Image compression with a learned codec: a photograph in, a stream of the size asked for out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help and errors: scripts and logs read them too
+)
+
+out = Console(highlight=False, soft_wrap=True, markup=False)
+err = Console(highlight=False, soft_wrap=True, markup=False, stderr=True)
+
+Sources = Annotated[list[Path], typer.Argument(exists=True, help="Images, or folders that are searched for them all the way down.")]
+Streams = Annotated[list[Path], typer.Argument(exists=True, help="Streams (.zgt), or folders that are searched for them.")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="File, or folder for several.", show_default="beside the source")]
+Profile = Annotated[str, typer.Option(help="Model: ms-ssim (made to look good) or psnr.")]
+Device = Annotated[str, typer.Option(help="Where the networks run: cpu, cuda or cuda:N.")]
+Force = Annotated[bool, typer.Option("--force", "-f", help="Replace existing files, also those that -o does not name.")]
+
+
+def print_table(*rows: list[str], title: str | None = None) -> None:
+    """To stdout, without a header line."""
+    table = Table(title=title, title_justify="left", show_header=False, box=None)
+    for _ in rows[0]:
+        table.add_column(overflow="fold")  # an id that is cut short is none
+    for row in rows:
+        table.add_row(*row)
+    out.print(table, soft_wrap=False)
+
+
+def check_profile(name: str) -> None:
+    """Raises typer.BadParameter when no model has this name."""
+    from models import registry
+
+    if name not in registry.available():
+        raise typer.BadParameter(f"{name}: the models are {', '.join(registry.available())}", param_hint="--profile")
+
+
+def load_codec(profile: str, device: str) -> Codec:
+    """Raises typer.BadParameter when there is no such model or device."""
+    from models import Codec
+
+    check_profile(profile)
+    try:
+        return Codec.load(profile, device=device)
+    except (RuntimeError, AssertionError) as error:  # what torch raises for a device that is misspelt or not there
+        raise typer.BadParameter(f"{device}: {str(error).splitlines()[0]}", param_hint="--device") from None

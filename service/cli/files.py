@@ -1,0 +1,126 @@
+"""`ziggurat compress`, `decompress` and `info`: the codec on files and folders."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import track
+
+from . import paths
+from .console import Device, Force, Output, Profile, Sources, Streams, app, err, load_codec, out, print_table
+
+if TYPE_CHECKING:
+    from models import Codec
+
+
+@app.command()
+def compress(
+    sources: Sources,
+    bpp: Annotated[float | None, typer.Option(help="Budget in bits per pixel, the whole stream counted.")] = None,
+    max_bytes: Annotated[int | None, typer.Option(help="Budget in bytes for each stream.")] = None,
+    quality: Annotated[float | None, typer.Option(help="Quality from 0 to 100, instead of a budget.")] = None,
+    profile: Profile = "ms-ssim",
+    output: Output = None,
+    device: Device = "cpu",
+    force: Force = False,
+) -> None:
+    """Compress images to streams that never exceed the budget."""
+    if sum(option is not None for option in (bpp, max_bytes, quality)) != 1:
+        raise typer.BadParameter("give exactly one of them", param_hint="--bpp, --max-bytes, --quality")
+    from models import Target
+    from models.bitstream import MAX_SIDE
+    from models.errors import TargetError
+
+    from ..images import decode, open_image
+
+    try:
+        target = Target(bpp=bpp, max_bytes=max_bytes, quality=quality)
+    except TargetError as error:
+        raise typer.BadParameter(str(error)) from None
+    targets = paths.targets(sources, output, suffixes=paths.image_suffixes(), becomes=".zgt", force=force)
+    codec = load_codec(profile, device)
+
+    def work(source: Path) -> None:
+        picture = decode(open_image(source.read_bytes(), max_pixels=MAX_SIDE**2))
+        stream = codec.encode([picture], [target])[0]
+        paths.write(targets[source], stream.data)
+        size = f"{stream.width}x{stream.height}  {len(stream.data)} bytes  {stream.bpp:.4f} bpp  quality {stream.quality:.1f}"
+        err.print(f"{targets[source]}  {size}")
+        if not stream.target_met:
+            err.print(f"{source}: the budget is outside the model's range; this is the nearest it can do")
+
+    _each(targets, work, "Compressing")
+
+
+@app.command()
+def decompress(
+    sources: Streams,
+    output: Output = None,
+    image_format: Annotated[
+        str | None, typer.Option("--format", help="png, webp, avif or jpeg.", show_default="as -o ends, or png")
+    ] = None,
+    device: Device = "cpu",
+    force: Force = False,
+) -> None:
+    """Decompress streams to images. Each stream says which model it needs."""
+    from models import registry
+    from models.bitstream import Bitstream
+
+    from ..images import ImageFormat, encode
+
+    formats = {known.name.lower(): known for known in ImageFormat} | {"jpg": ImageFormat.JPEG}
+    targets = paths.targets(sources, output, suffixes={".zgt"}, becomes=f".{image_format or 'png'}", force=force)
+    endings = {target: (image_format or target.suffix.removeprefix(".")).lower() for target in targets.values()}
+    if unknown := set(endings.values()) - set(formats):
+        raise typer.BadParameter(f"{unknown.pop()!r} is none of {', '.join(formats)}", param_hint="--format, --output")
+    load = cache(lambda name: load_codec(name, device))
+
+    def work(source: Path) -> None:
+        data = source.read_bytes()
+        codec: Codec = load(registry.name_of(Bitstream.parse(data).model_id.hex()))
+        picture = codec.decode([data])[0]
+        paths.write(targets[source], encode(picture, formats[endings[targets[source]]]))
+        err.print(f"{targets[source]}  {picture.width}x{picture.height}")
+
+    _each(targets, work, "Decompressing")
+
+
+@app.command()
+def info(
+    sources: Streams,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of tables.")] = False,
+) -> None:
+    """Tell what streams hold, without decoding them."""
+    from ..facts import StreamFacts
+
+    def work(source: Path) -> None:
+        facts = StreamFacts.of(source.read_bytes()).model_dump()
+        if as_json:
+            out.print(json.dumps({"file": str(source)} | facts))
+        else:
+            rows = ([name.replace("_", " "), "–" if value is None else str(value)] for name, value in facts.items())
+            print_table(*rows, title=str(source))
+
+    _each(paths.files(sources, {".zgt"}), work, "Reading")
+
+
+def _each(sources: Collection[Path], work: Callable[[Path], None], description: str) -> None:
+    """Work through the sources, with a progress bar when there are several. One that fails is told, and the others are still done."""
+    from models.errors import CodecError
+
+    from ..images import ImageError
+
+    failed = False
+    for source in track(sources, description, console=err, transient=True, disable=len(sources) == 1 or not err.is_terminal):
+        try:
+            work(source)
+        except (CodecError, ImageError, OSError) as error:
+            err.print(f"{source}: {error}")
+            failed = True
+    if failed:
+        raise typer.Exit(1)

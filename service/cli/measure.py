@@ -1,0 +1,69 @@
+"""`ziggurat models` and `ziggurat evaluate`: what the models can do."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markdown import Markdown
+from rich.progress import Progress
+
+from .console import Device, app, check_profile, err, out, print_table
+
+if TYPE_CHECKING:
+    from models.card import ModelCard
+
+
+@app.command()
+def evaluate(
+    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder of images, best lossless ones.")],
+    against: Annotated[
+        str, typer.Option(help="Codecs to compare with: avif, webp, jpeg, or one variant such as avif-444.")
+    ] = "avif,webp,jpeg",
+    rates: Annotated[str, typer.Option(help="Bits per pixel to ask our rate control for.")] = "0.05,0.1,0.15,0.25,0.5,0.8",
+    profile: Annotated[str, typer.Option(help="Models to measure, separated by commas.")] = "ms-ssim,psnr",
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for tables, JSON and plots.")] = Path("results"),
+    device: Device = "cpu",
+) -> None:
+    """Measure rate and distortion on a folder of images, beside other codecs, in real bytes."""
+    from models import evaluation
+    from models.evaluation.anchors import of_families
+    from models.evaluation.run import image_paths
+
+    profiles, families = profile.split(","), tuple(against.split(","))
+    for name in profiles:
+        check_profile(name)
+    try:
+        image_paths(folder)
+        of_families(families)
+        bits_per_pixel = [float(rate) for rate in rates.split(",")]
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task("")
+        report = evaluation.evaluate(
+            folder,
+            profiles=profiles,
+            against=families,
+            output=output,
+            rates=bits_per_pixel,
+            device=device,
+            jobs=os.cpu_count() or 1,
+            progress=lambda what, done, of: bar.update(task, description=what, completed=done, total=of),
+        )
+    out.print(Markdown(report.markdown()) if out.is_terminal else report.markdown(), soft_wrap=not out.is_terminal)
+    err.print(f"tables, JSON and plots are in {output}")
+
+
+@app.command("models")
+def list_models() -> None:
+    """List the models that come with the package."""
+    from models import registry
+
+    def row(card: ModelCard) -> list[str]:
+        rates = [point.bpp for point in card.rate_distortion]
+        return [card.name, card.model_id, card.distortion, f"{card.steps} steps", f"{min(rates):.2f} to {max(rates):.2f} bpp"]
+
+    print_table(*(row(registry.card(name)) for name in registry.available()))

@@ -1,0 +1,57 @@
+"""What a stream says about itself, for the service and the command line alike. Needs no model."""
+
+from __future__ import annotations
+
+import builtins
+
+from pydantic import BaseModel, Field
+
+from models import registry
+from models.bitstream import VERSION, Bitstream
+from models.errors import UnknownModelError
+
+from .store import id_of
+
+
+class StreamFacts(BaseModel):
+    """The facts in a stream's header."""
+
+    id: str = Field(description="SHA-256 of the stream.")
+    bytes: int
+    bpp: float = Field(description="Bits per pixel, of the whole stream.")
+    width: int
+    height: int
+    format_version: int
+    codec: str
+    model_id: str = Field(description="8 hex digits.")
+    profile: str | None = Field(description="The model of this id; null when it did not come with this version.")
+    quality: float = Field(description="0 to 100, on the model's own axis.")
+    greyscale: bool
+    z_bytes: int
+    y_bytes: int
+    alpha_bytes: int | None = Field(description="null without an alpha plane.")
+
+    @classmethod
+    def of(cls, stream: builtins.bytes) -> StreamFacts:
+        """Read a stream's header. Raises `BitstreamError`s."""
+        header = Bitstream.parse(stream)
+        try:
+            profile = registry.name_of(header.model_id.hex())
+        except UnknownModelError:
+            profile = None
+        return cls(
+            id=id_of(stream),
+            bytes=len(stream),
+            bpp=round(8 * len(stream) / (header.width * header.height), 6),
+            width=header.width,
+            height=header.height,
+            format_version=VERSION,
+            codec=header.codec.name.lower(),
+            model_id=header.model_id.hex(),
+            profile=profile,
+            quality=round(header.quality / 655.35, 3),
+            greyscale=header.greyscale,
+            z_bytes=len(header.z),
+            y_bytes=len(header.y),
+            alpha_bytes=None if header.alpha is None else len(header.alpha),
+        )
