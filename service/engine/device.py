@@ -73,7 +73,8 @@ class DeviceThread:
             self._pulse = time.monotonic()
             try:
                 for job in batch:
-                    self._metrics.stage("queue", self._pulse - job.queued_at)
+                    job.queue_seconds = self._pulse - job.queued_at
+                    self._metrics.stage("queue", job.queue_seconds)
                 self._run_batch(batch)
             except BaseException as error:  # a fault of this class: the thread ends, but nobody waits for ever
                 _fail([job for job in batch if not job.future.done()], error)
@@ -98,6 +99,7 @@ class DeviceThread:
         measured = seconds / sum(job.pixels for job in batch)
         self.seconds_per_pixel = 0.8 * self.seconds_per_pixel + 0.2 * measured if self.seconds_per_pixel else measured
         for job, result in answers:
+            job.device_seconds = seconds
             job.future.set_result(result)
 
 

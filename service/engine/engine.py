@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -26,7 +27,7 @@ from ..settings import Settings
 from .device import DeviceThread
 from .errors import DeadlineExceededError, OverloadedError, UnavailableError, UnknownProfileError
 from .queue import Job, JobQueue, Work
-from .work import Compressed, CompressTask, LoadedModel, Measure
+from .work import Compressed, CompressTask, Decompressed, LoadedModel, Measure, Timings
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -120,15 +121,16 @@ class Engine:
     async def compress(self, picture: Picture, target: Target, *, profile: str, report: frozenset[Measure] = frozenset()) -> Compressed:
         """One picture to its budget. Raises `UnknownProfileError`, `CodecError`s."""
         work = self.model(profile).compress
-        result: Compressed = await self._run(work, CompressTask(picture, target, report), picture.pixels)
+        made, timings = await self._run(work, CompressTask(picture, target, report), picture.pixels)
+        result: Compressed = replace(made, timings=timings)
         self._metrics.compressed(result.stream)
         return result
 
-    async def decompress(self, stream: bytes, *, profile: str, pixels: int) -> Picture:
+    async def decompress(self, stream: bytes, *, profile: str, pixels: int) -> Decompressed:
         """The picture in a stream that was made with `profile`. Raises `UnknownProfileError`, `BitstreamError`s."""
-        result: Picture = await self._run(self.model(profile).decompress, stream, pixels)
+        picture, timings = await self._run(self.model(profile).decompress, stream, pixels)
         self._metrics.decompressed(pixels, len(stream))
-        return result
+        return Decompressed(picture, timings)
 
     def model(self, profile: str) -> LoadedModel:
         """The loaded model of this name. Raises `UnknownProfileError`."""
@@ -136,11 +138,12 @@ class Engine:
             raise UnknownProfileError(f"profile {profile!r} is not loaded; there is {', '.join(self._models)}")
         return self._models[profile]
 
-    async def _run(self, work: Work, task: object, pixels: int) -> Any:
+    async def _run(self, work: Work, task: object, pixels: int) -> tuple[Any, Timings]:
         # Cancelling this await (a deadline, a client gone) cancels the job's future, and the queue then drops it.
         job = Job(work, task, pixels, deadline=time.monotonic() + self._settings.request_timeout_seconds)
         self._queue.put(job)
-        return await asyncio.wrap_future(job.future)
+        result = await asyncio.wrap_future(job.future)
+        return result, Timings(job.queue_seconds, job.device_seconds)
 
     def _load(self) -> None:
         """In the device thread: PyTorch's thread count belongs to the thread that sets it."""

@@ -30,6 +30,8 @@ class Job:
     deadline: float
     future: Future[Any] = field(default_factory=Future)
     queued_at: float = field(default_factory=time.monotonic)
+    queue_seconds: float = 0.0
+    device_seconds: float = 0.0
 
 
 class JobQueue:

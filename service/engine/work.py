@@ -35,11 +35,29 @@ class CompressTask:
 
 
 @dataclass(frozen=True, slots=True)
+class Timings:
+    """Where a request's time in the engine went, in seconds: waiting for the device, its batches there, the entropy coder."""
+
+    queue: float = 0.0
+    device: float = 0.0
+    entropy: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Compressed:
     """A stream, and how near its decoded picture is to the original (PSNR in dB, MS-SSIM in [0, 1])."""
 
     stream: Stream
     report: Mapping[Measure, float]
+    timings: Timings = Timings()
+
+
+@dataclass(frozen=True, slots=True)
+class Decompressed:
+    """A picture out of its stream."""
+
+    picture: Picture
+    timings: Timings
 
 
 class LoadedModel:

@@ -87,8 +87,8 @@ async def _decompress(runtime: Runtime, stream: bytes, image_format: ImageFormat
     header = await engine.on_image_thread("header", Bitstream.parse, stream, max_pixels=runtime.settings.max_pixels)
     profile, pixels = engine.profile_of(header.model_id.hex()), header.width * header.height
     async with engine.admit(pixels):
-        picture = await engine.decompress(stream, profile=profile, pixels=pixels)
-        file, digest = await engine.on_image_thread("encode", _encode, picture, image_format)
+        made = await engine.decompress(stream, profile=profile, pixels=pixels)
+        file, digest = await engine.on_image_thread("encode", _encode, made.picture, image_format)
     return Response(file, headers={"Content-Digest": content_digest(digest), "Vary": "Accept"}, media_type=image_format.value)
 
 

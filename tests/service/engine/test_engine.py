@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -42,7 +43,7 @@ def test_many_pictures_at_once_come_back_each_to_its_owner(photo: Image.Image) -
                 for one, picture in zip(made, pictures, strict=True)
             )
         )
-        assert [(one.width, one.height) for one in back] == [(picture.width, picture.height) for picture in pictures]
+        assert [(one.picture.width, one.picture.height) for one in back] == [(picture.width, picture.height) for picture in pictures]
 
     metrics = scenario(steps)
 
@@ -65,6 +66,18 @@ def test_reports_measure_the_decoded_picture(photo: Image.Image) -> None:
         assert none.report == {}
 
     scenario(steps)
+
+
+def test_every_result_says_where_its_time_went(photo: Image.Image) -> None:
+    async def steps(engine: Engine) -> None:
+        picture = Picture.from_image(photo)
+        begun = time.monotonic()
+        first, second = await asyncio.gather(*(engine.compress(picture, Target(quality=50), profile=name) for name in ("ms-ssim", "psnr")))
+        elapsed = time.monotonic() - begun
+        assert 0 < first.timings.device < elapsed
+        assert first.timings.device < second.timings.queue < elapsed, "the second waited while the first was on the device"
+
+    scenario(steps, models="ms-ssim,psnr")
 
 
 def test_unknown_names_are_refused(photo: Image.Image) -> None:
