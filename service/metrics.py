@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from resource import getpagesize
@@ -18,7 +18,7 @@ from typing import Literal, get_args
 
 import torch
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -30,7 +30,7 @@ Stage = Literal["header", "decode", "queue", "device", "rate_control", "entropy"
 """Where a request spends its time. Stages do not overlap: rate control's probes and the entropy coder do not count as `device`."""
 
 Direction = Literal["compress", "decompress"]
-StoreOperation = Literal["put", "get", "head", "delete", "list"]
+StoreOperation = Literal["put", "get", "head", "delete"]
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -93,6 +93,9 @@ class Metrics:
             __version__, platform.python_version(), torch.__version__
         ).set(1)
         ProcessCollector(registry=self.registry)
+        self._device_memory, self._store_use = _Late(), _Late()
+        self.registry.register(self._device_memory)
+        self.registry.register(self._store_use)
 
         for stage in get_args(Stage):
             self._stage_duration.labels(stage)
@@ -190,7 +193,7 @@ class Metrics:
         """Read the device's memory and the pulse of its thread (an age in seconds, as `watch_queue` explains) whenever Prometheus asks."""
         self._device_up.set_function(up)
         self._device_heartbeat_age.set_function(heartbeat_age)
-        self.registry.register(_DeviceMemory(torch.device(device)))
+        self._device_memory.read = lambda: _device_memory(torch.device(device))
 
     def model_loaded(self, model: str, model_id: str, device: str) -> None:
         """Record that a model is ready on a device."""
@@ -208,9 +211,11 @@ class Metrics:
 
     def watch_store(self, *, stored_bytes: Callable[[], float], stored_objects: Callable[[], float], max_bytes: float) -> None:
         """Read what a local store holds whenever Prometheus asks. Not called for a bucket, which then has no such series."""
-        self._gauge("store_bytes", "Bytes of the streams in the local store.").set_function(stored_bytes)
-        self._gauge("store_objects", "Streams in the local store.").set_function(stored_objects)
-        self._gauge("store_max_bytes", "Bytes beyond which the local store makes room.").set(max_bytes)
+        self._store_use.read = lambda: [
+            GaugeMetricFamily("ziggurat_store_bytes", "Bytes of the streams in the local store.", stored_bytes()),
+            GaugeMetricFamily("ziggurat_store_objects", "Streams in the local store.", stored_objects()),
+            GaugeMetricFamily("ziggurat_store_max_bytes", "Bytes that the local store keeps; +Inf without a quota.", max_bytes),
+        ]
 
     def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
         return Counter(f"ziggurat_{name}", documentation, labels, registry=self.registry)
@@ -229,29 +234,25 @@ def asked_bpp(stream: Stream) -> float | None:
     return stream.target.bpp
 
 
-class _DeviceMemory(Collector):
-    """Of a GPU, what PyTorch's allocator uses and holds and what there is; of the CPU, what the process has resident."""
+class _Late(Collector):
+    """Metrics that exist from when somebody says how to read them."""
 
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
+    read: Callable[[], Iterable[Metric]] = tuple
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        family = GaugeMetricFamily("ziggurat_device_memory_bytes", "Memory of the device that the networks run on.", labels=["kind"])
-        for kind, amount in self._amounts().items():
-            family.add_metric([kind], amount)
-        yield family
+    def collect(self) -> Iterable[Metric]:
+        return self.read()
 
-    def _amounts(self) -> Mapping[str, int]:
-        if self._device.type == "cuda":
-            return {
-                "allocated": torch.cuda.memory_allocated(self._device),
-                "reserved": torch.cuda.memory_reserved(self._device),
-                "total": torch.cuda.get_device_properties(self._device).total_memory,
-            }
-        try:
-            return {"resident": int(Path("/proc/self/statm").read_text().split()[1]) * getpagesize()}
-        except FileNotFoundError:  # not Linux
-            return {}
+
+def _device_memory(device: torch.device) -> Iterator[Metric]:
+    """Of a GPU, what PyTorch's allocator uses, what it holds, and what there is; of the CPU, what the process has resident."""
+    family = GaugeMetricFamily("ziggurat_device_memory_bytes", "Memory of the device that the networks run on.", labels=["kind"])
+    if device.type == "cuda":
+        family.add_metric(["allocated"], torch.cuda.memory_allocated(device))
+        family.add_metric(["reserved"], torch.cuda.memory_reserved(device))
+        family.add_metric(["total"], torch.cuda.get_device_properties(device).total_memory)
+    elif (statm := Path("/proc/self/statm")).exists():  # on Linux
+        family.add_metric(["resident"], int(statm.read_text().split()[1]) * getpagesize())
+    yield family
 
 
 class MetricsMiddleware:

@@ -111,11 +111,12 @@ def test_padding_is_the_share_of_a_batch_that_is_no_picture() -> None:
 
 def test_states_are_read_at_the_scrape() -> None:
     metrics, ages = Metrics(), [0.0, math.inf]
+    value = metrics.registry.get_sample_value
     metrics.watch_queue(images=lambda: 3, pixels=lambda: 300, oldest_age=lambda: 1.5, max_pixels=1000)
     metrics.watch_device("cpu", up=lambda: ages[0] < 10, heartbeat_age=lambda: ages[0])
+    assert value("ziggurat_store_bytes") is None, "a bucket has no such series"
     metrics.watch_store(stored_bytes=lambda: 4096, stored_objects=lambda: 2, max_bytes=10_000)
 
-    value = metrics.registry.get_sample_value
     assert (value("ziggurat_queue_images"), value("ziggurat_queue_pixels"), value("ziggurat_queue_max_pixels")) == (3, 300, 1000)
     assert value("ziggurat_queue_oldest_age_seconds") == 1.5
     assert (value("ziggurat_store_bytes"), value("ziggurat_store_objects"), value("ziggurat_store_max_bytes")) == (4096, 2, 10_000)
