@@ -13,7 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from models.entropy.exact import SHIFT, ExactScaleDecoder
+from models.entropy.exact import ExactScaleDecoder
+from models.entropy.integer import SHIFT
 from models.entropy.tables import Tables
 from models.errors import WeightsError
 from models.network.autoencoder import AutoEncoder, Topology

@@ -53,6 +53,11 @@ class Target:
         return math.floor(self.bpp * pixels / 8) if self.bpp is not None else self.max_bytes
 
 
+def meets(budget: int, size: float) -> bool:
+    """Whether a stream of `size` bytes is within the budget and close under it."""
+    return budget - max(budget * TOLERANCE, GRAIN) <= size <= budget
+
+
 class Search:
     """The search for one image: ask `probe` where to look, tell `observe` what was there, until `probe` is None.
 
@@ -79,14 +84,10 @@ class Search:
         """The highest position seen within the budget; the lowest of all when none was."""
         return max((position for position, size in self._seen.items() if size <= self.budget), default=0)
 
-    def met(self, size: float) -> bool:
-        """Whether a stream of `size` bytes is within the budget and close under it."""
-        return self.budget - max(self.budget * TOLERANCE, GRAIN) <= size <= self.budget
-
     def observe(self, position: int, size: float) -> None:
         """Take note that the stream at `position` has `size` bytes, and choose the next probe."""
         self._seen[position] = size
-        self.probe = None if self.met(size) or self.probes >= MOST_PROBES else self._next()
+        self.probe = None if meets(self.budget, size) or self.probes >= MOST_PROBES else self._next()
 
     def _next(self) -> int | None:
         low = max((p for p, size in self._seen.items() if size <= self.budget), default=None)

@@ -17,7 +17,6 @@ import torch
 from PIL import Image
 
 from models import Codec, Picture, Target
-from models.bitstream import Bitstream
 from models.card import ModelCard
 from models.model import CodecModel
 from models.network.autoencoder import AutoEncoder, Topology
@@ -49,9 +48,9 @@ def golden_picture() -> Picture:
 
 def symbols_digest(codec: Codec, data: bytes) -> str:
     """SHA-256 of the integers that a stream decodes to."""
-    z, residuals = codec._read_symbols([Bitstream.parse(data)])
-    digest = hashlib.sha256(z.numpy().astype("<i4").tobytes())
-    digest.update(residuals.numpy().astype("<i4").tobytes())
+    symbols = codec.symbol_codec.read(data)
+    digest = hashlib.sha256(symbols.z.astype("<i4").tobytes())
+    digest.update(symbols.residuals.astype("<i4").tobytes())
     return digest.hexdigest()
 
 

@@ -20,7 +20,9 @@ CHUNK = 1 << 18  # symbols a call; 1 ms to encode, 7 ms to decode
 _ESCAPES = constriction.stream.model.Uniform(1 << ESCAPE_BITS)
 
 Model = Any  # one of constriction.stream.model's; the package has no types
-Residuals = NDArray[np.int32]
+Symbols = NDArray[np.int32]
+HyperLatents = NDArray[np.int8]
+Residuals = NDArray[np.int16]
 Indices = NDArray[np.uint8]
 
 
@@ -53,7 +55,7 @@ class _Decoder:
         except (ValueError, AssertionError) as error:
             raise DamagedStreamError(f"the entropy coder refuses the section: {error}") from error
 
-    def symbols(self, model: Model, count: int) -> Residuals:
+    def symbols(self, model: Model, count: int) -> Symbols:
         """The next `count` symbols."""
         try:
             parts = [self._decoder.decode(model, chunk.stop - chunk.start) for chunk in _clipped(count)]
@@ -79,21 +81,21 @@ class SymbolCoder:
         self._z_low = tables.z_low
         self._support = tables.support
 
-    def encode_z(self, z: Residuals) -> bytes:
+    def encode_z(self, z: HyperLatents) -> bytes:
         """z (C, h, w), each channel within its table's range."""
         encoder = constriction.stream.queue.RangeEncoder()
         for model, low, plane in zip(self._z, self._z_low, z, strict=True):
-            symbols = plane.ravel() - low
+            symbols = plane.ravel().astype(np.int32) - low
             for chunk in _chunks(len(symbols)):
                 encoder.encode(symbols[chunk], model)
         return _to_bytes(encoder.get_compressed())
 
-    def decode_z(self, data: bytes, height: int, width: int) -> Residuals:
+    def decode_z(self, data: bytes, height: int, width: int) -> HyperLatents:
         """The inverse of `encode_z`: (C, height, width)."""
         decoder = _Decoder(data)
         planes = [decoder.symbols(model, height * width) + low for model, low in zip(self._z, self._z_low, strict=True)]
         decoder.finish()
-        return np.stack(planes).reshape(-1, height, width)
+        return np.stack(planes).astype(np.int8).reshape(-1, height, width)
 
     def encode_residuals(self, residuals: Residuals, indices: Indices) -> bytes:
         """Residuals with |r| <= 32767 and their table indices, any equal shapes; where the index is 0 the residual must be 0."""
@@ -102,12 +104,12 @@ class SymbolCoder:
         grouped = residuals.ravel()[order]
         escaped = [np.zeros(0, np.int32)]
         for index, start, stop in starts:
-            support, values = int(self._support[index]), grouped[start:stop]
+            support, values = int(self._support[index]), grouped[start:stop].astype(np.int32)
             beyond = np.abs(values) > support
             if beyond.any():
                 far = values[beyond]
                 escaped.append(2 * (np.abs(far) - support - 1) + (far < 0))
-            symbols = np.where(beyond, 2 * support + 1, values + support).astype(np.int32)
+            symbols: Symbols = np.where(beyond, 2 * support + 1, values + support).astype(np.int32)
             for chunk in _chunks(len(symbols)):
                 encoder.encode(symbols[chunk], self._laplace[index])
         tail = np.concatenate(escaped).astype(np.int32)
@@ -132,7 +134,7 @@ class SymbolCoder:
         if len(far) and magnitude.max() > LARGEST_RESIDUAL:
             raise DamagedStreamError("an escaped residual is out of range")
         grouped[far] = np.where(code & 1, -magnitude, magnitude)
-        residuals = np.zeros(indices.size, np.int32)
+        residuals = np.zeros(indices.size, np.int16)
         residuals[order] = grouped
         return residuals.reshape(indices.shape)
 

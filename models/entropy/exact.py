@@ -1,12 +1,8 @@
-"""The scale decoder in integers [format]: z_hat to one Laplace table index per element of y, the same on every device.
+"""The scale decoder for batches on a device [format]: `models.entropy.integer` in torch, the same integers on every device.
 
-    z_hat (int, clamped to +-127) --conv--> requantise 0..255 --shuffle--> conv --> requantise 0..255 --shuffle--> conv
-        --> requantise 0..1023 --> look-up --> table index 0..63
-
-int8 weights, uint8 activations, int32 biases; requantisation by multiply and shift. Every sum provably stays within 2**24, where float32
-holds all integers, so that float32 matrix products are exact in any order of summation and on any hardware that does not round inputs
-(TF32, bfloat16). Convolutions are written as nine shifted matrix products: no backend can choose Winograd or FFT for those.
-`self_check` holds the backend to it when a model is loaded.
+Every sum provably stays within 2**24, where float32 holds all integers, so that float32 matrix products are exact in any order of
+summation and on any hardware that does not round inputs (TF32, bfloat16). Convolutions are written as nine shifted matrix products: no
+backend can choose Winograd or FFT for those. `self_check` holds the backend to it when a model is loaded.
 """
 
 from __future__ import annotations
@@ -16,16 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
+from models.entropy.integer import ACTIVATION_LIMIT, INPUT_LIMIT, RAW_LIMIT, SHIFT, IntegerScaleDecoder
 from models.errors import WeightsError
-
-EXACT = 1 << 24  # float32 holds every integer up to here
-INPUT_LIMIT = 127
-ACTIVATION_LIMIT = 255
-RAW_LIMIT = 1023  # of the last requantisation, before the look-up
-SHIFT = 24
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,10 +31,6 @@ class ExactLayer:
     weight: Tensor
     bias: Tensor
     multiplier: Tensor
-
-    def worst_sum(self, input_limit: int) -> int:
-        """A bound on the magnitude of every partial sum."""
-        return int((self.weight.long().abs().sum((1, 2, 3)) * input_limit + self.bias.long().abs()).max())
 
     def __call__(self, x: Tensor, limit: int) -> Tensor:
         """x (N, h, w, in) float32 holding integers, to (N, h, w, out) float32 holding integers in [0, limit]."""
@@ -73,10 +59,7 @@ class ExactScaleDecoder:
     lookup: Tensor
 
     def __post_init__(self) -> None:
-        limits = (INPUT_LIMIT, ACTIVATION_LIMIT, ACTIVATION_LIMIT)
-        for number, (layer, limit) in enumerate(zip(self.layers, limits, strict=True)):
-            if layer.worst_sum(limit) >= EXACT:
-                raise WeightsError(f"layer {number} of the scale decoder can exceed 2**24: its sums would not be exact in float32")
+        self.integer()  # refuses weights whose sums would not be exact
 
     @torch.no_grad()
     def __call__(self, z_hat: Tensor) -> Tensor:
@@ -111,37 +94,13 @@ class ExactScaleDecoder:
 
         return cls((layer(0), layer(1), layer(2)), arrays["scale.lookup"])
 
-    def self_check(self) -> None:
-        """Compare this backend with integer arithmetic in NumPy on inputs that drive the sums to their extremes.
+    def integer(self) -> IntegerScaleDecoder:
+        """The definition, in NumPy."""
+        return IntegerScaleDecoder.from_arrays({name: tensor.cpu().numpy() for name, tensor in self.to_arrays().items()})
 
-        Raises:
-            WeightsError: the backend is not exact (TF32, reduced-precision float32, a faulty device); streams would not decode.
-        """
-        channels = self.layers[0].weight.shape[1]
-        rng = np.random.default_rng(0)
-        z = rng.integers(-INPUT_LIMIT, INPUT_LIMIT + 1, (2, channels, 3, 2))
-        z[1] = np.where(self.layers[0].weight[0].sum((1, 2)).cpu().numpy() > 0, INPUT_LIMIT, -INPUT_LIMIT)[:, None, None]
-        expected = reference_indices(self, z)
-        indices = self(torch.from_numpy(z).to(self.lookup.device)).cpu().numpy()
+    def self_check(self) -> None:
+        """Raises `WeightsError` when this backend is not exact (TF32, reduced-precision float32, a faulty device)."""
+        z_hat, expected = self.integer().extremes()
+        indices = self(torch.from_numpy(z_hat)[None].to(self.lookup.device))[0].cpu().numpy()
         if not np.array_equal(indices, expected):
             raise WeightsError(f"float32 matrix products on {self.lookup.device} are not exact over integers; refusing to code with them")
-
-
-def reference_indices(decoder: ExactScaleDecoder, z_hat: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """The definition, in 64-bit integers: z_hat (N, C, h, w) to table indices (N, M, 4 h, 4 w)."""
-    x = z_hat.clip(-INPUT_LIMIT, INPUT_LIMIT)
-    for number, layer in enumerate(decoder.layers):
-        weight, bias, multiplier = (tensor.cpu().numpy().astype(np.int64) for tensor in (layer.weight, layer.bias, layer.multiplier))
-        h, w = x.shape[2:]
-        padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
-        total = sum(
-            np.einsum("oc,nchw->nohw", weight[:, :, dy, dx], padded[:, :, dy : dy + h, dx : dx + w]) for dy in range(3) for dx in range(3)
-        )
-        total = total + bias[:, None, None]
-        x = (total * multiplier[:, None, None] + (1 << (SHIFT - 1))) >> SHIFT
-        x = x.clip(0, RAW_LIMIT if number == 2 else ACTIVATION_LIMIT)
-        if number < 2:
-            n, c, h, w = x.shape
-            x = x.reshape(n, c // 4, 2, 2, h, w).transpose(0, 1, 4, 2, 5, 3).reshape(n, c // 4, 2 * h, 2 * w)
-    indices: NDArray[np.uint8] = decoder.lookup.cpu().numpy()[x]
-    return indices

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.network.autoencoder import HYPER_STRIDE, STRIDE, AutoEncoder, Topology
+from models.network.autoencoder import AutoEncoder, Topology
+from models.network.grid import HYPER_STRIDE, STRIDE
 from models.network.tng2018 import FILTERS, HYPER_FILTERS, TNG2018, PostProcessor
 
 SIDE = 256  # pixels of the image that is counted on; costs are proportional to the area

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from models.codec import Codec, Stream
+from models.codec import Codec
 from models.evaluation.anchors import Anchor, of_families
 from models.evaluation.crops import comparison
 from models.evaluation.plots import plot_files
@@ -19,6 +19,7 @@ from models.evaluation.points import AnchorPoints, Point, measure
 from models.evaluation.report import HEADLINE, Exact, Report, Sweep
 from models.picture import Picture
 from models.rate_control import Target
+from models.symbols import Stream
 
 RATES = (0.05, 0.1, 0.15, 0.25, 0.5, 0.8)  # bits per pixel that our rate control is asked for
 QUALITIES = (0.0, 15.0, 30.0, 45.0, 60.0, 75.0, 90.0)  # settings of our curves

@@ -19,11 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.network.analysis import Analysis
+from models.network.grid import HYPER_STRIDE
 from models.network.hyperprior import FactorizedPrior, hyper_analysis, hyper_synthesis, laplace_bits, scale_of
 from models.network.synthesis import Synthesis
-
-STRIDE = 16  # image pixels per latent on a side
-HYPER_STRIDE = 4  # latents per hyper-latent on a side
 
 
 @dataclass(frozen=True, slots=True)

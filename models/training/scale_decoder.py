@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.entropy.exact import ACTIVATION_LIMIT, EXACT, INPUT_LIMIT, RAW_LIMIT, SHIFT, ExactLayer, ExactScaleDecoder
+from models.entropy.exact import ExactLayer, ExactScaleDecoder
+from models.entropy.integer import ACTIVATION_LIMIT, EXACT, INPUT_LIMIT, RAW_LIMIT, SHIFT
 from models.entropy.tables import Z_LIMIT, Tables, index_thresholds
 from models.model import RAW_LOW, RAW_STEP, CodecModel, export, raw_lookup, scale_decoder_convolutions
 from models.network.autoencoder import AutoEncoder, straight_through

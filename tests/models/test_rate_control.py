@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import TargetError
-from models.rate_control import FINEST, MOST_PROBES, Search, Target
+from models.rate_control import FINEST, MOST_PROBES, Search, Target, meets
 
 PREDICTED = np.geomspace(1_000, 60_000, 12)
 
@@ -49,7 +49,7 @@ def test_any_smooth_rate_curve_is_met_from_below(shift: float, bend: float, ripp
     budget = round(math.exp(math.log(size(0)) + share * (math.log(size(FINEST)) - math.log(size(0)))))
     search = Search(budget, PREDICTED)
     run(search, size)
-    assert search.met(size(search.best))
+    assert meets(search.budget, size(search.best))
     assert search.probes <= MOST_PROBES
 
 

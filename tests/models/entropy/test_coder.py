@@ -23,7 +23,7 @@ pairs = st.lists(st.tuples(st.integers(0, LAPLACE_TABLES - 1), residual), max_si
 @given(pairs)
 def test_any_residuals_come_back_escaped_ones_too(symbols: list[tuple[int, int]]) -> None:
     indices = np.array([index for index, _ in symbols], np.uint8)
-    residuals = np.array([value if index else 0 for index, value in symbols], np.int32)
+    residuals = np.array([value if index else 0 for index, value in symbols], np.int16)
     data = CODER.encode_residuals(residuals, indices)
     assert np.array_equal(CODER.decode_residuals(data, indices), residuals)
 
@@ -34,14 +34,14 @@ def test_hyper_latents_come_back(data: st.DataObject, height: int, width: int) -
         data.draw(st.lists(st.integers(int(low), int(high)), min_size=height * width, max_size=height * width))
         for low, high in zip(TABLES.z_low, TABLES.z_high, strict=True)
     ]
-    z = np.array(planes, np.int32).reshape(-1, height, width)
+    z = np.array(planes, np.int8).reshape(-1, height, width)
     assert np.array_equal(CODER.decode_z(CODER.encode_z(z), height, width), z)
 
 
 def test_chunks_do_not_show_in_the_stream() -> None:
     rng = np.random.default_rng(0)
     indices = np.full(CHUNK + 17, 30, np.uint8)
-    residuals = rng.laplace(0, laplace_scales()[30], len(indices)).round().astype(np.int32)
+    residuals = rng.laplace(0, laplace_scales()[30], len(indices)).round().astype(np.int16)
     data = CODER.encode_residuals(residuals, indices)
     assert np.array_equal(CODER.decode_residuals(data, indices), residuals)
 
@@ -49,13 +49,13 @@ def test_chunks_do_not_show_in_the_stream() -> None:
 def test_the_stream_is_as_long_as_the_tables_say() -> None:
     rng = np.random.default_rng(0)
     indices = rng.integers(0, LAPLACE_TABLES, (40, 40, 40)).astype(np.uint8)
-    residuals = rng.laplace(0, laplace_scales()[indices]).round().astype(np.int32) * (indices > 0)
+    residuals = rng.laplace(0, laplace_scales()[indices]).round().astype(np.int16) * (indices > 0)
     bits = TABLES.laplace_bits()[indices, np.minimum(np.abs(residuals), 256)].sum()
     assert 8 * len(CODER.encode_residuals(residuals, indices)) == pytest.approx(bits, rel=0.001)
 
 
 def test_surely_zero_costs_nothing() -> None:
-    assert CODER.encode_residuals(np.zeros(1000, np.int32), np.zeros(1000, np.uint8)) == b""
+    assert CODER.encode_residuals(np.zeros(1000, np.int16), np.zeros(1000, np.uint8)) == b""
 
 
 @given(st.binary(max_size=200))
@@ -69,6 +69,6 @@ def test_foreign_bytes_give_symbols_or_our_error(data: bytes) -> None:
 
 def test_left_over_symbols_are_damage() -> None:
     indices = np.full(2000, 40, np.uint8)
-    data = CODER.encode_residuals(np.random.default_rng(0).integers(-9, 10, 2000).astype(np.int32), indices)
+    data = CODER.encode_residuals(np.random.default_rng(0).integers(-9, 10, 2000).astype(np.int16), indices)
     with pytest.raises(DamagedStreamError):
         CODER.decode_residuals(data, indices[:500])

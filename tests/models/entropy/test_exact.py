@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.entropy.exact import EXACT, INPUT_LIMIT, ExactScaleDecoder, reference_indices
+from models.entropy.exact import ExactScaleDecoder
+from models.entropy.integer import EXACT, INPUT_LIMIT
 from models.errors import WeightsError
 from models.model import CodecModel
 from models.registry import available, weights
@@ -39,7 +40,8 @@ def z_hat(decoder: ExactScaleDecoder, batch: int) -> torch.Tensor:
 
 def test_it_equals_64_bit_integer_arithmetic(decoder: ExactScaleDecoder) -> None:
     z = z_hat(decoder, 4)
-    assert np.array_equal(decoder(z).numpy(), reference_indices(decoder, z.numpy().astype(np.int64)))
+    definition = decoder.integer()
+    assert np.array_equal(decoder(z).numpy(), [definition(one.astype(np.int64), arithmetic=np.int64) for one in z.numpy()])
 
 
 def test_batch_and_memory_layout_do_not_show(decoder: ExactScaleDecoder) -> None:
@@ -85,7 +87,7 @@ def test_the_self_check_refuses_arithmetic_that_rounds(decoder: ExactScaleDecode
 
 def test_sums_that_could_exceed_float32_are_refused(decoder: ExactScaleDecoder) -> None:
     first, second, third = decoder.layers
-    assert all(layer.worst_sum(255) < EXACT for layer in decoder.layers)
+    assert all(layer.worst_sum(255) < EXACT for layer in decoder.integer().layers)
     with pytest.raises(WeightsError, match="layer 1"):
         ExactScaleDecoder((first, replace(second, bias=torch.full_like(second.bias, EXACT)), third), decoder.lookup)
 
