@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 KODAK ?= kodak
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test lint evaluate train benchmark clean
+.PHONY: help setup serve test lint evaluate train benchmark dashboard clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -35,6 +35,9 @@ train: $(READY) ## Train, or resume training (ARGS="--help" lists the options)
 
 benchmark: $(READY) ## How close rate control comes to its target on KODAK=folder, and what it costs
 	$(BIN)/python -m benchmarks.rate_control $(KODAK) $(ARGS)
+
+dashboard: $(READY) ## Make the Grafana dashboard from docker/grafana/dashboard.yaml
+	$(BIN)/python docker/grafana/dashboard.py
 
 clean: ## Remove .venv and every cache
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage build *.egg-info

@@ -52,11 +52,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(MetricsMiddleware, metrics=metrics)
     metrics.initialise(
         (
-            (route.path, method, route.status_code or 200)
+            (route.path, method, status)
             for router in ROUTERS
             for route in router.routes
             if isinstance(route, APIRoute)
             for method in route.methods or ()
+            for status in {route.status_code or 200, 500, *map(int, route.responses)}
         ),
         problems.reasons(),
     )

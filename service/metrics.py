@@ -17,7 +17,7 @@ from resource import getpagesize
 from typing import Literal, get_args
 
 import torch
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -31,6 +31,9 @@ Stage = Literal["header", "decode", "queue", "device", "rate_control", "entropy"
 
 Direction = Literal["compress", "decompress"]
 StoreOperation = Literal["put", "get", "head", "delete"]
+
+# Otherwise a timestamp beside each series, which Prometheus would store as series of their own.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -72,7 +75,8 @@ class Metrics:
         # Coding
         self._pixels = self._counter("pixels", "Pixels compressed and decompressed.", "direction")
         self._bytes = self._counter("bytes", "Stream bytes written and read.", "direction")
-        self._bits_per_pixel = self._histogram("bits_per_pixel", "Of streams made.", _BITS_PER_PIXEL)
+        # Not "bits_per_pixel": `promtool check metrics` takes that for a size that should be in bytes.
+        self._rate_bpp = self._histogram("rate_bpp", "Bits per pixel of streams made.", _BITS_PER_PIXEL)
         self._rate_error_ratio = self._histogram(
             "rate_error_ratio", "Size achieved / size asked for; streams made to a quality do not count.", _RATE_ERROR_RATIO
         )
@@ -106,7 +110,7 @@ class Metrics:
             self._store_errors.labels(operation)
 
     def initialise(self, routes: Iterable[tuple[str, str, int]], reasons: Iterable[str]) -> None:
-        """Start the series of these (route, method, status on success) and rejection reasons at 0."""
+        """Start the series of these (route, method, status) and rejection reasons at 0, so that a rate sees the first one too."""
         for route, method, status in routes:
             self._requests.labels(route, method, str(status))
             self._request_duration.labels(route)
@@ -169,7 +173,7 @@ class Metrics:
         """Record a stream made: its size, and how near to the size asked for."""
         self._pixels.labels("compress").inc(stream.width * stream.height)
         self._bytes.labels("compress").inc(len(stream.data))
-        self._bits_per_pixel.observe(stream.bpp)
+        self._rate_bpp.observe(stream.bpp)
         self._rate_missed.inc(not stream.target_met)
         if (asked := asked_bpp(stream)) is not None:
             self._rate_error_ratio.observe(stream.bpp / asked)

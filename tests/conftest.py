@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,3 +51,16 @@ def codec() -> Codec:
     from models import Codec
 
     return Codec.load()
+
+
+@pytest.fixture(scope="session")
+def installed() -> Callable[[str], str]:
+    """The path of a program that not every machine has. Without it a test is skipped, but never in CI."""
+
+    def find(program: str) -> str:
+        path = shutil.which(program)
+        if path is None and os.environ.get("CI"):
+            pytest.fail(f"{program} is not installed")
+        return path or pytest.skip(f"{program} is not installed: apt-get install prometheus, or https://prometheus.io/download")
+
+    return find

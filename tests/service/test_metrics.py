@@ -95,7 +95,7 @@ def test_what_was_asked_for_and_what_was_delivered_are_counted() -> None:
     assert value("ziggurat_pixels_total", {"direction": "compress"}) == 4 * 8000
     assert value("ziggurat_bytes_total", {"direction": "decompress"}) == 500
     assert value("ziggurat_rate_missed_total") == 1
-    assert value("ziggurat_bits_per_pixel_count") == 4
+    assert value("ziggurat_rate_bpp_count") == 4
     assert value("ziggurat_rate_error_ratio_count") == 3, "a quality asks for no size"
     assert value("ziggurat_rate_error_ratio_bucket", {"le": "1.0"}) == 2, "what is exactly on the budget is not over it"
     assert value("ziggurat_rate_error_ratio_bucket", {"le": "0.99"}) == 0

@@ -1,0 +1,103 @@
+"""`make dashboard`: the panels of `dashboard.yaml` as the JSON that Grafana provisions. A test holds that it is fresh."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+FOLDER = Path(__file__).parent
+OUTPUT = FOLDER / "provisioning" / "dashboards" / "ziggurat.json"
+DATASOURCE = {"type": "prometheus", "uid": "prometheus"}
+COLUMNS = 24  # of Grafana's grid
+
+
+def dashboard() -> dict[str, Any]:
+    """The dashboard in Grafana's JSON model."""
+    firing = {
+        "name": "Alerts",
+        "datasource": DATASOURCE,
+        "enable": True,
+        "iconColor": "red",
+        "expr": 'ALERTS{alertname=~"Ziggurat.*", alertstate="firing"}',
+        "titleFormat": "{{alertname}}",
+        "textFormat": "{{instance}}",
+    }
+    return {
+        "uid": "ziggurat",
+        "title": "Ziggurat",
+        "description": "Is it slow? Where? Is it full? Does it miss its targets? Is it sick? The first row answers, the others say why.",
+        "tags": ["ziggurat"],
+        "schemaVersion": 39,
+        "editable": False,
+        "graphTooltip": 1,  # one crosshair for all panels
+        "refresh": "30s",
+        "time": {"from": "now-1h", "to": "now"},
+        "annotations": {"list": [firing]},
+        "templating": {"list": []},
+        "panels": list(_panels(yaml.safe_load((FOLDER / "dashboard.yaml").read_text()))),
+    }
+
+
+def _panels(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Every panel with an id and a place: below the title of its row, up to five side by side, else three."""
+    ids, y = count(1), 0
+    for row in rows:
+        place = {"h": 1, "w": COLUMNS, "x": 0, "y": y}
+        yield {"id": next(ids), "type": "row", "title": row["row"], "collapsed": False, "gridPos": place, "panels": []}
+        y += 1
+        height, panels = row.get("height", 8), row["panels"]
+        across = len(panels) if len(panels) <= 5 else 3
+        for i, panel in enumerate(panels):
+            left, right = (COLUMNS * x // across for x in (i % across, i % across + 1))
+            place = {"h": height, "w": right - left, "x": left, "y": y + height * (i // across)}
+            yield {"id": next(ids), "gridPos": place} | _panel(**panel)
+        y += height * -(-len(panels) // across)
+
+
+def _panel(
+    *,
+    title: str,
+    about: str,
+    queries: dict[str, str],
+    kind: str = "timeseries",
+    unit: str = "short",
+    limits: tuple[float, ...] = (),
+    stack: bool = False,
+) -> dict[str, Any]:
+    colours = ("green", "red") if len(limits) < 2 else ("green", "yellow", "red")
+    steps = [{"color": colour, "value": value} for colour, value in zip(colours, (None, *limits), strict=False)]
+    defaults: dict[str, Any] = {"unit": unit, "min": 0, "thresholds": {"mode": "absolute", "steps": steps}}
+    targets: list[dict[str, Any]] = [
+        {"refId": chr(ord("A") + i), "datasource": DATASOURCE, "expr": expr, "legendFormat": legend}
+        for i, (legend, expr) in enumerate(queries.items())
+    ]
+    panel: dict[str, Any] = {"type": kind, "title": title, "description": about, "datasource": DATASOURCE, "targets": targets}
+    match kind:
+        case "timeseries":
+            panel["options"] = {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi", "sort": "desc"}}
+            defaults["custom"] = {
+                "fillOpacity": 30 if stack else 5,
+                "showPoints": "never",
+                "stacking": {"mode": "normal" if stack else "none", "group": "A"},
+                "thresholdsStyle": {"mode": "dashed" if limits else "off"},
+            }
+        case "table":
+            for target in targets:
+                target |= {"format": "table", "instant": True}
+            hidden = ("Time", "__name__", "job", *(f"Value #{target['refId']}" for target in targets))
+            panel["transformations"] = [
+                {"id": "merge", "options": {}},
+                {"id": "organize", "options": {"excludeByName": dict.fromkeys(hidden, True)}},
+            ]
+        case _:  # stat, bargauge
+            panel["options"] = {"reduceOptions": {"calcs": ["lastNotNull"]}, "orientation": "horizontal"}
+    return panel | {"fieldConfig": {"defaults": defaults, "overrides": []}}
+
+
+if __name__ == "__main__":
+    OUTPUT.write_text(json.dumps(dashboard(), indent=2, ensure_ascii=False) + "\n")

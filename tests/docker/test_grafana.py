@@ -1,0 +1,71 @@
+"""What Grafana is given is what it can show: it refuses nothing aloud, and leaves a panel empty instead."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+GRAFANA = Path(__file__).parents[2] / "docker" / "grafana"
+PROVISIONING = GRAFANA / "provisioning"
+DASHBOARD: dict[str, Any] = json.loads((PROVISIONING / "dashboards" / "ziggurat.json").read_text())
+PANELS: list[dict[str, Any]] = DASHBOARD["panels"]
+SHOWN = [panel for panel in PANELS if panel["type"] != "row"]
+
+
+def test_the_dashboard_is_the_one_that_its_source_makes() -> None:
+    assert runpy.run_path(str(GRAFANA / "dashboard.py"))["dashboard"]() == DASHBOARD, "make dashboard"
+
+
+def test_the_dashboard_is_found_where_its_provider_looks() -> None:
+    (provider,) = yaml.safe_load((PROVISIONING / "dashboards" / "ziggurat.yaml").read_text())["providers"]
+    mounted = Path("/etc/grafana/provisioning")
+    assert list((PROVISIONING / Path(provider["options"]["path"]).relative_to(mounted)).glob("*.json"))
+    assert DASHBOARD["uid"]
+    assert "id" not in DASHBOARD, "a number that another Grafana gave"
+    assert DASHBOARD["schemaVersion"] >= 36, "data sources by uid"
+
+
+def test_every_query_goes_to_the_data_source_provisioned() -> None:
+    (source,) = yaml.safe_load((PROVISIONING / "datasources" / "prometheus.yaml").read_text())["datasources"]
+    asking = [*SHOWN, *DASHBOARD["annotations"]["list"], *(target for panel in SHOWN for target in panel["targets"])]
+    assert {(one["datasource"]["type"], one["datasource"]["uid"]) for one in asking} == {(source["type"], source["uid"])}
+
+
+def test_rates_look_back_as_far_as_scrapes_are_apart() -> None:
+    (source,) = yaml.safe_load((PROVISIONING / "datasources" / "prometheus.yaml").read_text())["datasources"]
+    prometheus = yaml.safe_load((GRAFANA.parent / "prometheus" / "prometheus.yml").read_text())
+    assert source["jsonData"]["timeInterval"] == prometheus["global"]["scrape_interval"]
+    for panel in SHOWN:
+        for target in panel["targets"]:
+            assert target["expr"].count("[") == target["expr"].count("[$__rate_interval]"), panel["title"]
+
+
+def test_panels_have_places_of_their_own() -> None:
+    assert len({panel["id"] for panel in PANELS}) == len(PANELS)
+    for panel in PANELS:
+        place = panel["gridPos"]
+        assert place["h"] > 0 < place["w"], panel["title"]
+        assert 0 <= place["x"] <= 24 - place["w"], panel["title"]
+    for one, other in combinations(PANELS, 2):
+        assert not _overlap(one["gridPos"], other["gridPos"]), f"{one['title']} and {other['title']}"
+
+
+def _overlap(one: dict[str, int], other: dict[str, int]) -> bool:
+    return all(one[at] < other[at] + other[size] and other[at] < one[at] + one[size] for at, size in (("x", "w"), ("y", "h")))
+
+
+@pytest.mark.parametrize("panel", [pytest.param(panel, id=panel["title"]) for panel in SHOWN])
+def test_a_panel_says_what_it_shows(panel: dict[str, Any]) -> None:
+    assert panel["type"] in {"timeseries", "stat", "bargauge", "table"}
+    assert panel["description"].endswith(".")
+    assert panel["fieldConfig"]["defaults"]["unit"] in {"s", "bytes", "Bps", "reqps", "ops", "percentunit", "short"}
+    assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"]) > 0
+    limits = [step["value"] for step in panel["fieldConfig"]["defaults"]["thresholds"]["steps"]]
+    assert limits[0] is None, "the colour of everything below the first limit"
+    assert limits[1:] == sorted(limits[1:])
