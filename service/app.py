@@ -6,13 +6,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
+from starlette.middleware.cors import CORSMiddleware
 
 from . import __version__, problems
+from .auth import ApiKeys
+from .connection import DisconnectMiddleware, LingerMiddleware
+from .drain import Drain, DrainMiddleware
 from .engine import Engine
+from .logs import RequestLogMiddleware
 from .metrics import Metrics, MetricsMiddleware
-from .routes import ROUTERS
+from .routes import ROUTERS, compress, health
+from .routes import metrics as metrics_route
 from .runtime import Runtime
 from .settings import Settings
 from .store import StreamStore
@@ -21,6 +27,12 @@ _DESCRIPTION = """
 Photographs to streams of the size you ask for, and back. Compress with a budget in bits per pixel, in bytes, or at a quality;
 the answer is the stream, kept under its SHA-256. Errors are RFC 9457 problems with a stable `type`.
 """
+
+
+# Methods and headers that pages of other origins may use and read, where such pages are welcome.
+_METHODS = ("GET", "HEAD", "POST", "DELETE")
+_TAKEN = ("Authorization", "Content-Digest", "Content-Type", "If-None-Match", "If-Range", "Range", "X-API-Key", "X-Request-ID")
+_TOLD = (*compress.HEADERS, "Accept-Ranges", "Content-Range", "Retry-After", "X-Request-ID")
 
 
 class _App(FastAPI):
@@ -38,7 +50,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         engine = Engine(settings, metrics)
-        app.state.runtime = Runtime(settings, metrics, engine, StreamStore(settings.store))
+        app.state.runtime = Runtime(settings, metrics, engine, StreamStore(settings.store), app.state.drain)
         try:
             await engine.start()
             yield
@@ -46,10 +58,26 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             await engine.close()
 
     app = _App(title="Ziggurat", version=__version__, description=_DESCRIPTION, lifespan=lifespan)
+    app.state.drain = Drain()
+    keys = [Depends(ApiKeys(settings.api_keys))] if settings.api_keys else []
     for router in ROUTERS:
-        app.include_router(router)
+        is_open = router is health.router or (router is metrics_route.router and settings.open_metrics)
+        app.include_router(router, dependencies=[] if is_open else keys)
     problems.install(app, metrics)
+    # Pure ASGI, all of them: behind Starlette's BaseHTTPMiddleware nobody learns that a client has hung up. From the inside out:
+    app.add_middleware(DisconnectMiddleware)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=("GET", "HEAD", "POST", "DELETE"),
+            allow_headers=_TAKEN,
+            expose_headers=_TOLD,
+        )
     app.add_middleware(MetricsMiddleware, metrics=metrics)
+    app.add_middleware(RequestLogMiddleware)
+    app.add_middleware(LingerMiddleware)
+    app.add_middleware(DrainMiddleware, drain=app.state.drain)
     metrics.initialise(
         (
             (route.path, method, status)

@@ -1,10 +1,14 @@
-"""Request bodies: raw, or multipart with one `file`; never more bytes than allowed.
+"""Request bodies: raw, or multipart with one `file`; never more bytes than allowed, nor slower, nor other than their digest says.
 
 Starlette's own RequestBodyLimitMiddleware counts in the same way, but answers in plain text whenever Content-Length is over the limit.
 """
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import hashlib
+import re
 from collections.abc import AsyncGenerator
 
 from fastapi import Request
@@ -16,6 +20,8 @@ from .negotiation import STREAM_TYPE
 
 _MULTIPART = "multipart/form-data"
 _UNDECLARED = ("", "application/octet-stream")
+_DIGEST = re.compile(r"(sha-256|sha-512)=:([A-Za-z0-9+/]*={0,2}):")
+_SLOWEST = 10_000  # bytes per second; a sender that keeps this up is given all the time it needs
 
 
 class UnsupportedBodyError(Exception):
@@ -26,22 +32,31 @@ class BodyTooLargeError(Exception):
     """The body is over the byte limit; it was not read further."""
 
 
+class BodyTimeoutError(Exception):
+    """The body came too slowly; it was not waited for any longer."""
+
+
+class DigestMismatchError(Exception):
+    """The body is not the one that the request's Content-Digest (RFC 9530) tells of."""
+
+
 class MalformedBodyError(Exception):
     """A multipart body that is broken or lacks its `file`."""
 
 
-async def read_body(request: Request, *, accepts: str, max_bytes: int) -> bytes:
+async def read_body(request: Request, *, accepts: str, max_bytes: int, seconds: float) -> bytes:
     """The file in a request, raw or as multipart field `file`.
 
-    `accepts` is a media type or `image/*`; what a raw body declares must fit it, or declare nothing in particular.
-    Raises `UnsupportedBodyError`, `BodyTooLargeError`, `MalformedBodyError`.
+    `accepts` is a media type or `image/*`; what a raw body declares must fit it, or declare nothing in particular. The body must arrive
+    within `seconds`, and a second more for every 10,000 bytes. Raises `UnsupportedBodyError`, `BodyTooLargeError`, `BodyTimeoutError`,
+    `DigestMismatchError`, `MalformedBodyError`.
     """
     declared = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if declared == _MULTIPART:
-        return await _multipart_file(request, max_bytes)
+        return await _multipart_file(request, _checked(request, max_bytes, seconds))
     if declared not in _UNDECLARED and not _fits(declared, accepts):
         raise UnsupportedBodyError(f"Content-Type is {declared}; this takes {accepts}, application/octet-stream or {_MULTIPART}")
-    return b"".join([chunk async for chunk in _limited(request, max_bytes)])
+    return b"".join([chunk async for chunk in _checked(request, max_bytes, seconds)])
 
 
 def describe_body(media_type: str) -> dict[str, object]:
@@ -59,24 +74,38 @@ def _fits(declared: str, accepts: str) -> bool:
     return declared == accepts
 
 
-async def _limited(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
+async def _checked(request: Request, max_bytes: int, seconds: float) -> AsyncGenerator[bytes, None]:
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > max_bytes:
         raise BodyTooLargeError(f"the body has {length} bytes; the limit is {max_bytes}")
-    received = 0
-    async for chunk in request.stream():
+    promised = dict(_DIGEST.findall(request.headers.get("content-digest", "")))
+    hashes = {name: hashlib.new(name.replace("-", "")) for name in promised}
+    received, stream, deadline = 0, request.stream(), asyncio.get_running_loop().time() + seconds
+    while True:
+        try:
+            async with asyncio.timeout_at(deadline + received / _SLOWEST):
+                chunk = await anext(stream, None)
+        except TimeoutError as error:
+            raise BodyTimeoutError(f"{received} bytes came in {seconds + received / _SLOWEST:.0f} seconds, and then no more") from error
+        if chunk is None:
+            break
         received += len(chunk)
         if received > max_bytes:
             raise BodyTooLargeError(f"the body has more than {max_bytes} bytes")
+        for running in hashes.values():
+            running.update(chunk)
         yield chunk
+    for name, running in hashes.items():
+        if base64.b64encode(running.digest()).decode() != promised[name]:
+            raise DigestMismatchError(f"the {name} of the {received} bytes received is not the one in Content-Digest")
 
 
-async def _multipart_file(request: Request, max_bytes: int) -> bytes:
+async def _multipart_file(request: Request, stream: AsyncGenerator[bytes, None]) -> bytes:
     _, options = parse_options_header(request.headers["content-type"])
     if b"boundary" not in options:
         raise MalformedBodyError("the Content-Type of a multipart body must name its boundary")
     try:
-        form = await MultiPartParser(request.headers, _limited(request, max_bytes), max_files=1, max_fields=16).parse()
+        form = await MultiPartParser(request.headers, stream, max_files=1, max_fields=16).parse()
     except MultiPartException as error:
         raise MalformedBodyError(error.message) from error
     try:

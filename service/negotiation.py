@@ -1,15 +1,26 @@
-"""Content negotiation and validators: Accept, ETag, If-None-Match (RFC 9110), Content-Digest (RFC 9530)."""
+"""Content negotiation, validators and ranges (RFC 9110): Accept, ETag, If-None-Match, Range; Content-Digest (RFC 9530)."""
 
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Sequence
 
 STREAM_TYPE = "image/vnd.ziggurat"
 
+_RANGE = re.compile(r"bytes=[ \t]*(\d{0,19})-(\d{0,19})[ \t]*", re.ASCII | re.IGNORECASE)
+
 
 class NotAcceptableError(Exception):
     """None of the media types asked for can be given."""
+
+
+class RangeNotSatisfiableError(Exception):
+    """The range that was asked for lies outside of the content; `size` is the content's, in bytes."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"the range lies outside of the {size} bytes there are")
+        self.size = size
 
 
 def negotiate(accept: str, offers: Sequence[str]) -> str:
@@ -29,6 +40,26 @@ def matches_etag(if_none_match: str | None, etag: str) -> bool:
         return False
     named = {part.strip().removeprefix("W/") for part in if_none_match.split(",")}
     return "*" in named or etag.removeprefix("W/") in named
+
+
+def byte_range(header: str | None, size: int) -> range | None:
+    """The single range of bytes that a Range header asks for, cut to the content's `size`; None for all of it.
+
+    Several ranges, other units and what cannot be parsed are ignored, as the RFC allows. Raises `RangeNotSatisfiableError`.
+    """
+    found = _RANGE.fullmatch(header or "")
+    if found is None or not any(found.groups()):
+        return None
+    first, last = found.groups()
+    if first:
+        wanted = range(int(first), min(int(last) + 1, size) if last else size)
+        if last and int(last) < int(first):
+            return None
+    else:
+        wanted = range(max(size - int(last), 0), size)  # the last so many bytes
+    if not wanted:
+        raise RangeNotSatisfiableError(size)
+    return wanted
 
 
 def immutable(etag: str) -> dict[str, str]:

@@ -19,10 +19,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from models import errors as codec
 
-from . import body, images, negotiation, store
+from . import auth, body, images, logs, negotiation, store
 from .engine import errors as engine
 from .metrics import Metrics
 
@@ -58,12 +59,16 @@ _KINDS: dict[type[Exception], _Kind] = {
     engine.UnavailableError: _Kind(503, "unavailable", "Shutting down, or the device failed"),
     engine.DeadlineExceededError: _Kind(503, "deadline-exceeded", "Not finished in time"),
     negotiation.NotAcceptableError: _Kind(406, "not-acceptable", "No acceptable media type"),
+    negotiation.RangeNotSatisfiableError: _Kind(416, "range-not-satisfiable", "Range outside of the stream"),
+    auth.UnauthorizedError: _Kind(401, "unauthorized", "API key missing or not valid"),
     body.UnsupportedBodyError: _Kind(415, "unsupported-body", "Unsupported Content-Type"),
     body.BodyTooLargeError: _Kind(413, "body-too-large", "Body over the byte limit"),
+    body.BodyTimeoutError: _Kind(408, "body-timeout", "Body not received in time"),
+    body.DigestMismatchError: _Kind(422, "digest-mismatch", "Body does not match its digest"),
     body.MalformedBodyError: _Kind(422, "malformed-body", "Malformed multipart body"),
     engine.UnknownProfileError: _Kind(422, "unknown-profile", "Profile that is not loaded"),
     engine.TargetMissedError: _Kind(422, "target-missed", "Budget below the model's reach"),
-    ClientDisconnect: _Kind(400, "disconnected", "Client gone before the end of the body"),
+    ClientDisconnect: _Kind(499, "disconnected", "Client gone before the end of the body"),
     RequestValidationError: _Kind(422, "invalid-request", "Invalid parameters"),
 }
 
@@ -95,6 +100,7 @@ class Problem(BaseModel):
     title: str
     status: int
     detail: str
+    request_id: str | None = Field(default=None, description="As in the `X-Request-ID` header and in the log.")
     model_id: str | None = Field(default=None, description="The model that the stream was written with, of `unknown-model`.")
     errors: list[InvalidParameter] | None = Field(default=None, description="The parameters that are wrong, of `invalid-request`.")
 
@@ -128,7 +134,7 @@ def add_to_openapi(document: dict[str, Any]) -> None:
 
 
 def install(app: FastAPI, metrics: Metrics) -> None:
-    """Answer every error of the app as a problem, and count the typed ones."""
+    """Answer every error of the app as a problem, and count the typed ones. To be called before other middleware is added."""
 
     async def counted(_: Request, error: Exception) -> JSONResponse:
         kind = next(_KINDS[cls] for cls in type(error).__mro__ if cls in _KINDS)
@@ -140,7 +146,37 @@ def install(app: FastAPI, metrics: Metrics) -> None:
     for cls in _KINDS:
         app.add_exception_handler(cls, counted)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _unexpected)
+    app.add_middleware(FaultMiddleware)
+
+
+class FaultMiddleware:
+    """Turns a fault of ours into a 500: the log gets the traceback, the client learns nothing of it.
+
+    Starlette's own handler sits outside all other middleware, where the answer misses its headers and the log line its request id.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        begun = False
+
+        async def watch(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watch)
+        except Exception:
+            if begun or scope["type"] != "http":
+                raise  # the server logs it and cuts the answer off
+            _log.exception("the service failed")
+            problem = Problem(
+                type="about:blank", title="Internal Server Error", status=500, detail="the server failed; the fault is logged"
+            )
+            await _response(problem, {})(scope, receive, send)
 
 
 def _typed(kind: _Kind, error: Exception) -> JSONResponse:
@@ -155,8 +191,10 @@ def _typed(kind: _Kind, error: Exception) -> JSONResponse:
         headers["Retry-After"] = str(math.ceil(error.retry_after))
     elif kind.status == 503:
         headers["Retry-After"] = "5"
-    if isinstance(error, body.BodyTooLargeError):
-        headers["Connection"] = "close"  # the rest of the body is not read, so nothing can follow it
+    if isinstance(error, auth.UnauthorizedError):
+        headers["WWW-Authenticate"] = 'Bearer realm="ziggurat"'
+    if isinstance(error, negotiation.RangeNotSatisfiableError):
+        headers["Content-Range"] = f"bytes */{error.size}"
     return _response(problem, headers)
 
 
@@ -168,16 +206,11 @@ async def _http(_: Request, error: Exception) -> JSONResponse:
     return _response(problem, error.headers or {})
 
 
-async def _unexpected(_: Request, __: Exception) -> JSONResponse:
-    """A fault of ours: the server logs the traceback, the client learns nothing of it."""
-    problem = Problem(type="about:blank", title="Internal Server Error", status=500, detail="the server failed; the fault is logged")
-    return _response(problem, {})
-
-
 def _invalid(error: dict[str, Any]) -> InvalidParameter:
     where = ".".join(str(part) for part in error["loc"][1:]) or str(error["loc"][0])
     return InvalidParameter(parameter=where, detail=error["msg"])
 
 
 def _response(problem: Problem, headers: Mapping[str, str]) -> JSONResponse:
+    problem.request_id = logs.request_id()
     return JSONResponse(problem.model_dump(exclude_none=True), problem.status, dict(headers), MEDIA_TYPE)

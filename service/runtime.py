@@ -7,7 +7,9 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from .drain import Drain, Phase
 from .engine import Engine
+from .engine.errors import UnavailableError
 from .metrics import Metrics
 from .settings import Settings
 from .store import StreamStore
@@ -21,11 +23,18 @@ class Runtime:
     metrics: Metrics
     engine: Engine
     store: StreamStore
+    drain: Drain
 
 
 async def _runtime(request: Request) -> Runtime:
     runtime: Runtime = request.app.state.runtime
     return runtime
+
+
+async def refuse_when_leaving(request: Request) -> None:
+    """A dependency of endpoints that begin work. Raises `UnavailableError` once the process only finishes what it has."""
+    if request.app.state.drain.phase >= Phase.REFUSING:
+        raise UnavailableError("the service is shutting down", retry_after=10)
 
 
 RuntimeDependency = Annotated[Runtime, Depends(_runtime)]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from .logs import LogFormat, LogLevel
 
 
 class Settings(BaseSettings):
     """What an operator can choose. Each field is read from `ZIGGURAT_<NAME>`; its description names the unit."""
 
-    model_config = SettingsConfigDict(env_prefix="ZIGGURAT_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="ZIGGURAT_", frozen=True, hide_input_in_errors=True)  # what is wrong may be a key
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="TCP port to listen on; 0 takes any free one.")
@@ -37,13 +39,36 @@ class Settings(BaseSettings):
     stall_seconds: float = Field(
         default=300.0, gt=0, description="Seconds without a sign of life from the device thread until /livez fails."
     )
+    body_timeout_seconds: float = Field(
+        default=30.0, gt=0, description="Seconds for a request's body to arrive, and one more for every 10 kB of it; beyond it 408."
+    )
+    drain_seconds: float = Field(
+        default=0.0, ge=0, description="Seconds after SIGTERM in which /readyz is red and work is still accepted; then 503 for new work."
+    )
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        default=(), description="Keys, separated by commas, one of which a request must carry; unset, none is needed."
+    )
+    open_metrics: bool = Field(default=True, description="Whether /metrics needs no key, even when other endpoints do.")
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Origins whose pages may call from a browser, separated by commas; * is any; unset, none."
+    )
+    server_timing: bool = Field(default=True, description="Whether answers tell in Server-Timing where their time went.")
+    log_format: LogFormat | None = Field(default=None, description="console or json; unset, console on a terminal and else json.")
+    log_level: LogLevel = Field(default="info", description="debug, info, warning or error.")
     threads: int | None = Field(default=None, ge=1, description="CPU threads for the networks; unset, what PyTorch takes.")
     image_threads: int = Field(default=2, ge=1, description="Threads that read and write image files.")
 
-    @field_validator("models", mode="before")
+    @field_validator("models", "api_keys", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(filter(None, (name.strip() for name in value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("api_keys")
+    @classmethod
+    def _keys_fit_into_headers(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if not all(key.get_secret_value().isascii() and key.get_secret_value().isprintable() for key in keys):
+            raise ValueError("keys are printable ASCII")
+        return keys
 
     @model_validator(mode="after")
     def _profile_is_loaded(self) -> Settings:

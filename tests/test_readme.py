@@ -24,7 +24,7 @@ COMMANDS = {command.name or command.callback.__name__ for command in app.registe
 def test_every_setting_is_described_with_its_default(name: str) -> None:
     row = next((line for line in README.splitlines() if line.startswith(f"| `ZIGGURAT_{name.upper()}` |")), "")
     default = Settings.model_fields[name].default
-    shown = "unset" if default is None else f"`{','.join(default) if isinstance(default, tuple) else default}`"
+    shown = "unset" if default in (None, ()) else f"`{','.join(default) if isinstance(default, tuple) else default}`"
     assert shown in row
 
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import math
-from typing import Annotated
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .. import __version__
 from .console import app, err, out
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+
+_log = logging.getLogger(__name__)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def serve(context: typer.Context) -> None:
     """Serve over HTTP; every setting of the service is a flag (ziggurat serve --help)."""
-    import uvicorn
     from pydantic import ValidationError
     from pydantic_settings import CliApp, CliSettingsSource
 
@@ -27,13 +33,17 @@ def serve(context: typer.Context) -> None:
         settings = CliApp.run(Settings, cli_args=context.args, cli_settings_source=flags)
     except ValidationError as error:
         first = error.errors()[0]
-        hint = "".join(f"--{name}".replace("_", "-") for name in first["loc"]) or None
+        hint = f"--{first['loc'][0]}".replace("_", "-") if first["loc"] else None
         raise typer.BadParameter(first["msg"].removeprefix("Value error, "), param_hint=hint) from None
+    from .. import logs
     from ..app import create_app
+    from ..server import Server, bind
 
-    # Shutting down waits for what was accepted, and no longer than a request may take.
-    patience = math.ceil(settings.request_timeout_seconds)
-    uvicorn.run(create_app(settings), host=settings.host, port=settings.port, timeout_graceful_shutdown=patience)
+    logs.configure(settings.log_format, settings.log_level)
+    with bind(settings.host, settings.port) as listener:
+        host, port = listener.getsockname()[:2]
+        address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        Server(create_app(settings), settings, on_ready=lambda: _greet(settings, address)).run([listener])
 
 
 @app.command()
@@ -58,3 +68,18 @@ def health(
             error.close()
         err.print(f"{url}: not ready: {error}")
         raise typer.Exit(1) from None
+
+
+def _greet(settings: Settings, address: str) -> None:
+    """One line for whoever collects logs; on a terminal, what to do next."""
+    _log.info("ready", extra={"address": address, "models": settings.models, "device": settings.device, "store": settings.store})
+    if err.is_terminal:
+        store = settings.store if "://" in settings.store else Path(settings.store).resolve()
+        err.print(
+            f"\n  Ziggurat {__version__} is ready on {address}\n\n"
+            f"  models    {', '.join(settings.models)} on {settings.device}\n"
+            f"  streams   {store}\n"
+            f"  calls     {address}/docs\n"
+            f"  try       curl --data-binary @photo.jpg '{address}/compress?bpp=0.15' -o photo.zgt\n"
+            f"  stop      Ctrl-C\n"
+        )

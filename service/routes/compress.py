@@ -5,8 +5,9 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from structlog.contextvars import bind_contextvars
 
 from models import Target
 
@@ -16,9 +17,10 @@ from ..engine import Compressed, Measure
 from ..engine.errors import TargetMissedError
 from ..metrics import asked_bpp
 from ..negotiation import STREAM_TYPE, content_digest, negotiate
-from ..runtime import RuntimeDependency
+from ..runtime import RuntimeDependency, refuse_when_leaving
+from ..timing import ServerTiming
 
-router = APIRouter(tags=["compression"])
+router = APIRouter(tags=["compression"], dependencies=[Depends(refuse_when_leaving)])
 
 
 def _split(value: Any) -> Any:
@@ -65,10 +67,11 @@ class Compression(BaseModel):
     ms_ssim: float | None = Field(default=None, description="0 to 1, when asked for.")
 
 
-_HEADERS = {
+HEADERS = {
     "Location": "Where the picture can be had.",
     "ETag": "The stream's id.",
     "Content-Digest": "SHA-256 of this body (RFC 9530).",
+    "Server-Timing": "Milliseconds by stage, unless switched off.",
     "Ziggurat-Bpp": "Bits per pixel, of the whole stream.",
     "Ziggurat-Target-Bpp": "The budget in bits per pixel, unless a quality was asked for.",
     "Ziggurat-Target-Met": "true or false.",
@@ -87,7 +90,7 @@ _HEADERS = {
             "model": Compression,
             "description": "The stream, or with `Accept: application/json` the facts about it. It is stored in either case.",
             "content": {STREAM_TYPE: {"schema": {"type": "string", "format": "binary"}}},
-            "headers": {name: {"description": text, "schema": {"type": "string"}} for name, text in _HEADERS.items()},
+            "headers": {name: {"description": text, "schema": {"type": "string"}} for name, text in HEADERS.items()},
         },
         **problems.describe(406, 413, 415, 422, 429, 503),
     },
@@ -101,23 +104,31 @@ async def compress(request: Request, runtime: RuntimeDependency, query: Annotate
     profile = query.profile or settings.profile
     model_id = engine.model(profile).codec.model_id  # a wrong name is refused before the body is read
 
-    file = await read_body(request, accepts="image/*", max_bytes=settings.max_body_bytes)
+    file = await read_body(request, accepts="image/*", max_bytes=settings.max_body_bytes, seconds=settings.body_timeout_seconds)
     image = await engine.on_image_thread("header", images.open_image, file, max_pixels=settings.max_pixels)
+    timing = ServerTiming()
+    bind_contextvars(pixels=image.width * image.height)
     async with engine.admit(image.width * image.height):
-        picture = await engine.on_image_thread("decode", images.decode, image)
+        with timing.stage("decode"):
+            picture = await engine.on_image_thread("decode", images.decode, image)
         made = await engine.compress(picture, target, profile=profile, report=frozenset(query.report))
         budget = target.budget(picture.pixels)
         if query.strict and budget is not None and len(made.stream.data) > budget:
             raise TargetMissedError(
                 f"the smallest stream that {profile} makes of this image has {len(made.stream.data)} bytes, not {budget}"
             )
-        with runtime.metrics.stage_timer("store"):
+        timing.engine(made.timings)
+        bind_contextvars(bpp=round(made.stream.bpp, 6))
+        with timing.stage("store"), runtime.metrics.stage_timer("store"):
             stream_id = await runtime.store.put(made.stream.data)
 
     url = str(request.app.url_path_for("decompress_stored", stream_id=stream_id))
     facts = _facts(made, stream_id, url, model_id)
     body = made.stream.data if media_type == STREAM_TYPE else facts.model_dump_json().encode()
-    return Response(body, 201, _headers(facts, body), media_type)
+    headers = _headers(facts, body)
+    if settings.server_timing:
+        headers["Server-Timing"] = timing.header()
+    return Response(body, 201, headers, media_type)
 
 
 def _facts(made: Compressed, stream_id: str, url: str, model_id: str) -> Compression:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
+from structlog.contextvars import bind_contextvars
 
 from models import Picture
 from models.bitstream import Bitstream
@@ -14,9 +15,10 @@ from .. import images, problems
 from ..body import describe_body, read_body
 from ..images import ImageFormat
 from ..negotiation import STREAM_TYPE, content_digest, immutable, matches_etag, negotiate
-from ..runtime import Runtime, RuntimeDependency
+from ..runtime import Runtime, RuntimeDependency, refuse_when_leaving
+from ..timing import ServerTiming
 
-router = APIRouter(tags=["compression"])
+router = APIRouter(tags=["compression"], dependencies=[Depends(refuse_when_leaving)])
 
 Format = Annotated[
     Literal["png", "webp", "avif", "jpeg"] | None, Query(description="The image format; goes before Accept. PNG is exact, and the default.")
@@ -39,9 +41,10 @@ async def decompress_stored(request: Request, runtime: RuntimeDependency, stream
     if matches_etag(request.headers.get("if-none-match"), headers["ETag"]):
         await runtime.store.size(stream_id)  # 404 goes before 304
         return Response(status_code=304, headers=headers)
-    with runtime.metrics.stage_timer("store"):
+    timing = ServerTiming()
+    with timing.stage("store"), runtime.metrics.stage_timer("store"):
         stream = await runtime.store.get(stream_id)
-    answer = await _decompress(runtime, stream, image_format)
+    answer = await _decompress(runtime, stream, image_format, timing)
     answer.headers.update(headers)
     return answer
 
@@ -67,8 +70,9 @@ async def probe_stored(request: Request, runtime: RuntimeDependency, stream_id: 
 async def decompress_sent(request: Request, runtime: RuntimeDependency, format: Format = None) -> Response:
     """The picture in a stream, sent raw or as multipart field `file`. Nothing is stored."""
     image_format = _wanted(request, format)
-    stream = await read_body(request, accepts=STREAM_TYPE, max_bytes=runtime.settings.max_body_bytes)
-    return await _decompress(runtime, stream, image_format)
+    settings = runtime.settings
+    stream = await read_body(request, accepts=STREAM_TYPE, max_bytes=settings.max_body_bytes, seconds=settings.body_timeout_seconds)
+    return await _decompress(runtime, stream, image_format, ServerTiming())
 
 
 def _wanted(request: Request, format: str | None) -> ImageFormat:
@@ -82,14 +86,20 @@ def _headers(stream_id: str, image_format: ImageFormat) -> dict[str, str]:
     return immutable(f'W/"{stream_id}.{image_format.name.lower()}"') | {"Vary": "Accept"}
 
 
-async def _decompress(runtime: Runtime, stream: bytes, image_format: ImageFormat) -> Response:
+async def _decompress(runtime: Runtime, stream: bytes, image_format: ImageFormat, timing: ServerTiming) -> Response:
     engine = runtime.engine
     header = await engine.on_image_thread("header", Bitstream.parse, stream, max_pixels=runtime.settings.max_pixels)
     profile, pixels = engine.profile_of(header.model_id.hex()), header.width * header.height
+    bind_contextvars(pixels=pixels, bpp=round(8 * len(stream) / pixels, 6))
     async with engine.admit(pixels):
         made = await engine.decompress(stream, profile=profile, pixels=pixels)
-        file, digest = await engine.on_image_thread("encode", _encode, made.picture, image_format)
-    return Response(file, headers={"Content-Digest": content_digest(digest), "Vary": "Accept"}, media_type=image_format.value)
+        timing.engine(made.timings)
+        with timing.stage("encode"):
+            file, digest = await engine.on_image_thread("encode", _encode, made.picture, image_format)
+    headers = {"Content-Digest": content_digest(digest), "Vary": "Accept"}
+    if runtime.settings.server_timing:
+        headers["Server-Timing"] = timing.header()
+    return Response(file, headers=headers, media_type=image_format.value)
 
 
 def _encode(picture: Picture, image_format: ImageFormat) -> tuple[bytes, bytes]:

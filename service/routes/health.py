@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from .. import problems
+from ..drain import Phase
 from ..engine.errors import UnavailableError
 from ..runtime import RuntimeDependency
 
@@ -31,6 +32,6 @@ async def livez(runtime: RuntimeDependency) -> Health:
 @router.get("/readyz", responses=problems.describe(503))
 async def readyz(runtime: RuntimeDependency) -> Health:
     """Ready: the models are loaded and warmed up, and nobody has asked to stop. Red means: send requests elsewhere."""
-    if not runtime.engine.ready:
+    if not runtime.engine.ready or runtime.drain.phase > Phase.SERVING:
         raise UnavailableError("no work is accepted", retry_after=10)
     return Health()

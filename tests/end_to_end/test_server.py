@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -11,26 +12,32 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
+
+from models.bitstream import Bitstream
 
 Curl = Callable[..., str]
 
 
 class Server:
-    """`uvicorn service.app:create_app` on a free port, with a store of its own."""
+    """`ziggurat serve` on a free port, with a store of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **settings: str) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{probe.getsockname()[1]}"
         self._log = (folder / "server.log").open("wb")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "uvicorn", "--factory", "service.app:create_app", "--port", self.address.rpartition(":")[2]],
-            env=os.environ | {"ZIGGURAT_STORE": str(folder / "store"), "ZIGGURAT_MAX_BODY_BYTES": "4000000"},
+            [sys.executable, "-c", "from service.cli import main; main()", "serve", "--port", self.address.rpartition(":")[2]],
+            env=os.environ | {"ZIGGURAT_STORE": str(folder / "store"), "ZIGGURAT_MAX_BODY_BYTES": "4000000"} | settings,
             stdout=self._log,
             stderr=subprocess.STDOUT,
         )
@@ -123,19 +130,111 @@ def test_a_body_over_the_limit_is_answered_before_it_is_sent(server: Server, fol
         assert problem["type"] == "urn:problem-type:ziggurat:body-too-large"
 
 
-def test_sigterm_finishes_what_was_accepted(folder: Path, tmp_path: Path) -> None:
-    with Server(tmp_path) as server:
-        words = ["curl", "-sS", "-F", "file=@photo.jpg", f"{server.address}/compress?bpp=0.5", "-o", os.devnull, "-w", "%{http_code}"]
-        clients = [subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, text=True) for _ in range(6)]
-        while b"in_flight_requests 1.0" in (answer := _get(f"http://{server.address}/metrics")) and b'status="201"} 0.0' in answer:
-            time.sleep(0.005)  # the one in flight is ours
-        code = server.stop()
-        answers = [client.communicate(timeout=60)[0] for client in clients]
-    assert code in {0, -signal.SIGTERM}
-    assert set(answers) <= {"201", "000"}, "answered in full, or never accepted"
-    assert "201" in answers
+def test_a_drain_under_load_says_so_first_refuses_then_and_drops_nothing(folder: Path, tmp_path: Path) -> None:
+    photo = (folder / "photo.jpg").read_bytes()
+    refused_at: list[float] = []
+    statuses: Counter[int] = Counter()
+
+    def load(address: str) -> None:
+        while True:
+            begun = time.monotonic()
+            connection = HTTPConnection(address, timeout=60)
+            try:
+                connection.request("POST", "/compress?bpp=0.5", photo, {"Content-Type": "image/jpeg"})
+                answer = connection.getresponse()
+                body = answer.read()
+            except OSError:  # nobody listens any more
+                assert refused_at, "no connection is refused or reset before new work is"
+                return
+            finally:
+                connection.close()
+            statuses[answer.status] += 1
+            if answer.status == 201:
+                Bitstream.parse(body)  # raises on anything but a whole stream
+            else:
+                assert (answer.status, answer.headers["Connection"]) == (503, "close")
+                assert int(answer.headers["Retry-After"]) > 0
+                refused_at.append(begun)
+
+    with Server(tmp_path, ZIGGURAT_DRAIN_SECONDS="1.5", ZIGGURAT_MODELS="ms-ssim") as server, ThreadPoolExecutor(7) as clients:
+        running = [clients.submit(load, server.address) for _ in range(6)]
+        while statuses[201] < 6:
+            time.sleep(0.01)
+        server.process.terminate()
+        told = time.monotonic()
+        while _status(server, "/readyz") == 200:
+            assert time.monotonic() < told + 1.5, "readiness is red long before work is refused"
+        accepted = statuses[201]
+        long = clients.submit(_status, server, "/compress?quality=50", _large())
+        code = server.process.wait(60)
+        for client in running:
+            client.result()
+    assert code == 0
+    assert long.result() == 201, "accepted while draining, finished while refusing"
+    assert statuses[201] > accepted, "work was still accepted after readiness went red"
+    assert set(statuses) == {201, 503}
+    assert min(refused_at) > told + 1.4
 
 
-def _get(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        return bytes(answer.read())
+def test_leaving_an_idle_service_takes_no_time_and_a_second_signal_none_at_all(tmp_path: Path) -> None:
+    (tmp_path / "idle").mkdir()
+    with Server(tmp_path / "idle", ZIGGURAT_MODELS="ms-ssim") as server:
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(30) == 0
+    (tmp_path / "draining").mkdir()
+    with Server(tmp_path / "draining", ZIGGURAT_MODELS="ms-ssim", ZIGGURAT_DRAIN_SECONDS="3600") as server:
+        server.process.send_signal(signal.SIGINT)
+        while _status(server, "/readyz") == 200:
+            time.sleep(0.01)
+        assert server.process.poll() is None
+        server.process.terminate()
+        assert server.process.wait(30) == 128 + signal.SIGTERM
+
+
+def test_a_taken_port_is_told_at_once(server: Server) -> None:
+    words = [sys.executable, "-c", "from service.cli import main; main()", "serve", "--port", server.address.rpartition(":")[2]]
+    second = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert second.returncode == 1
+    assert "in use" in second.stderr
+    assert "Traceback" not in second.stderr
+
+
+def test_every_line_of_the_log_is_json_and_names_its_request(folder: Path, tmp_path: Path) -> None:
+    with Server(tmp_path, ZIGGURAT_MODELS="ms-ssim", ZIGGURAT_API_KEYS="swordfish-1,swordfish-2") as server:
+        address = f"http://{server.address}/compress?bpp=1"
+        headers = {"Content-Type": "image/jpeg", "X-API-Key": "swordfish-2", "X-Request-ID": "of-the-client"}
+        photo = (folder / "photo.jpg").read_bytes()
+        urllib.request.urlopen(urllib.request.Request(address, photo, headers), timeout=60).close()
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(urllib.request.Request(address, photo, headers | {"X-API-Key": "swordfish"}), timeout=60)
+        problem = json.loads(refused.value.read())
+        refused.value.close()
+        assert server.stop() == 0
+    log = (tmp_path / "server.log").read_text()
+    lines = [json.loads(line) for line in log.splitlines()]
+    made, unauthorized = [line for line in lines if line["message"] == "request" and line["route"] == "/compress"]
+
+    assert made["request_id"] == problem["request_id"] == "of-the-client"
+    assert (made["method"], made["status"], made["level"], made["bytes_in"]) == ("POST", 201, "info", len(photo))
+    assert 0 < made["bpp"] <= 1
+    assert made["pixels"] == 128 * 96
+    assert (unauthorized["status"], unauthorized["bytes_in"]) == (401, 0), "the body was not asked for"
+    assert "swordfish" not in log
+
+
+def _status(server: Server, path: str, body: bytes | None = None) -> int:
+    headers = {"Content-Type": "application/octet-stream"} if body else {}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(f"http://{server.address}{path}", body, headers), timeout=60) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def _large() -> bytes:
+    """A picture that takes seconds."""
+    file = io.BytesIO()
+    noise = Image.fromarray(np.random.default_rng(5).integers(0, 256, (96, 128, 3), np.uint8))
+    noise.resize((1536, 1152)).save(file, "JPEG")
+    return file.getvalue()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from service.app import create_app
+from service.server import Server, bind
 from service.settings import Settings
 
 
@@ -33,3 +36,45 @@ def client(settings: Settings) -> Iterator[TestClient]:
     """A client of a running app with both real models."""
     with TestClient(create_app(settings)) as client:
         yield client
+
+
+class Live:
+    """A real server in a thread of this process, so that its app can be looked into."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.app = create_app(settings)
+        self._ready = threading.Event()
+        self._listener = bind("127.0.0.1", 0)
+        self.address: tuple[str, int] = self._listener.getsockname()
+        self._server = Server(self.app, settings, on_ready=self._ready.set)
+        self._thread = threading.Thread(target=self._server.run, args=([self._listener],))
+
+    @property
+    def url(self) -> str:
+        return "http://{}:{}".format(*self.address)
+
+    def metric(self, name: str, **labels: str) -> float:
+        value = self.app.state.runtime.metrics.registry.get_sample_value(f"ziggurat_{name}", labels)
+        assert value is not None, name
+        return float(value)
+
+    def wait_for(self, condition: Callable[[], bool], seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, "nothing came of it"
+            time.sleep(0.01)
+
+    def __enter__(self) -> Live:
+        self._thread.start()
+        assert self._ready.wait(120)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.should_exit = True
+        self._thread.join(60)
+        self._listener.close()
+
+
+@pytest.fixture(scope="session")
+def live() -> Callable[[Settings], Live]:
+    return Live

@@ -3,6 +3,9 @@ from __future__ import annotations
 import pytest
 from fastapi.testclient import TestClient
 
+from service.app import create_app
+from service.settings import Settings
+
 
 def test_errors_of_the_framework_are_problems_too(client: TestClient) -> None:
     answers = [client.get("/nowhere"), client.put("/compress"), client.get("/compress")]
@@ -42,3 +45,23 @@ def test_openapi_describes_every_error_as_a_problem(client: TestClient) -> None:
 @pytest.mark.parametrize("path", ["/docs", "/redoc"])
 def test_the_documentation_is_served(client: TestClient, path: str) -> None:
     assert client.get(path).headers["content-type"].startswith("text/html")
+
+
+def test_pages_of_the_origins_set_may_call_and_read_our_headers() -> None:
+    app = create_app(Settings(store="memory://", cors_origins=("https://a.example",)))
+    client = TestClient(app)  # not started: a preflight and a 404 need no models
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x-api-key, content-type"}
+
+    welcome = client.options("/compress", headers={"Origin": "https://a.example"} | asked)
+    stranger = client.options("/compress", headers={"Origin": "https://b.example"} | asked)
+    answer = client.get("/nowhere", headers={"Origin": "https://a.example"})
+
+    assert (welcome.status_code, welcome.headers["access-control-allow-origin"]) == (200, "https://a.example")
+    assert "access-control-allow-origin" not in stranger.headers
+    exposed = answer.headers["access-control-expose-headers"].lower()
+    assert all(name in exposed for name in ("ziggurat-bpp", "location", "content-digest", "server-timing", "x-request-id", "retry-after"))
+
+
+def test_without_the_setting_no_origin_is_welcome(client: TestClient) -> None:
+    answer = client.get("/livez", headers={"Origin": "https://a.example"})
+    assert not [name for name in answer.headers if name.startswith("access-control")]

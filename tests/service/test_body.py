@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+from base64 import b64encode
 from collections.abc import Iterable
 
 import pytest
@@ -19,7 +21,7 @@ def echo() -> TestClient:
 
     @app.post("/")
     async def length(request: Request) -> int:
-        return len(await read_body(request, accepts="image/*", max_bytes=1000))
+        return len(await read_body(request, accepts="image/*", max_bytes=1000, seconds=10))
 
     return TestClient(app)
 
@@ -65,3 +67,27 @@ def test_too_much_is_refused_however_it_is_sent(echo: TestClient) -> None:
 )
 def test_other_bodies_are_refused(echo: TestClient, declared: str, body: bytes, status: int) -> None:
     assert echo.post("/", content=body, headers={"Content-Type": declared}).status_code == status
+
+
+def digest(body: bytes, algorithm: str = "sha-256") -> str:
+    return f"{algorithm}=:{b64encode(hashlib.new(algorithm.replace('-', ''), body).digest()).decode()}:"
+
+
+@pytest.mark.parametrize(
+    ("promised", "status"),
+    [
+        (digest(b"body"), 200),
+        (digest(b"body", "sha-512"), 200),
+        (f"{digest(b'body')}, {digest(b'body', 'sha-512')}", 200),
+        ("md5=:AAAA:, nonsense", 200),  # nothing that we could check
+        (digest(b"other"), 422),
+        (f"{digest(b'body')}, {digest(b'other', 'sha-512')}", 422),
+        ("sha-256=:AAAA:", 422),
+        ("sha-256=:A:", 422),
+    ],
+)
+def test_a_body_must_be_what_its_digest_says(echo: TestClient, promised: str, status: int) -> None:
+    answer = echo.post("/", content=b"body", headers={"Content-Type": "image/png", "Content-Digest": promised})
+
+    assert answer.status_code == status
+    assert status == 200 or answer.json()["type"] == "urn:problem-type:ziggurat:digest-mismatch"

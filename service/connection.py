@@ -1,0 +1,118 @@
+"""The two ways in which a client and its connection go wrong: it hangs up too early, or it is answered before it has sent everything."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_LINGER_SECONDS = 2.0
+_LINGER_BYTES = 16 * 2**20
+
+
+class DisconnectMiddleware:
+    """Cancels the work on a request whose client has hung up, and answers 499 to nobody, for the log and the metrics.
+
+    A server reports that a client is gone only to those who ask, and an endpoint that waits for the device does not ask.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        body_read = asyncio.Event()
+        held: list[Message] = []
+        begun = ended = False
+
+        async def read() -> Message:
+            message = held.pop() if held else await receive()
+            if _ends_body(message):
+                body_read.set()
+            return message
+
+        async def answer(message: Message) -> None:
+            nonlocal begun, ended
+            begun = True
+            ended = message["type"] == "http.response.body" and not message.get("more_body", False)
+            await send(message)
+
+        async def watch(limit: asyncio.Timeout) -> None:
+            await body_read.wait()
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            if not ended:  # after the last byte, "disconnect" only means that there is no more to come
+                limit.reschedule(0)
+
+        if not _announces_body(scope):
+            # The endpoint will not ask for an empty body, yet what follows it is what we listen for.
+            held.append(await receive())
+            body_read.set()
+        try:
+            async with asyncio.timeout(None) as limit:
+                watcher = asyncio.create_task(watch(limit))
+                try:
+                    await self._app(scope, read, answer)
+                finally:
+                    watcher.cancel()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            if not begun:
+                await send({"type": "http.response.start", "status": 499, "headers": []})
+                await send({"type": "http.response.body"})
+
+
+class LingerMiddleware:
+    """Closes the connection of a request that was answered before its body was read, but only after a last look at what still comes.
+
+    Closing with unread bytes resets the connection, and a reset can overtake the answer: the client would see an error and no 413.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http" or not _announces_body(scope):
+            await self._app(scope, receive, send)
+            return
+        read_all = False
+
+        async def read() -> Message:
+            nonlocal read_all
+            message = await receive()
+            read_all = read_all or _ends_body(message)
+            return message
+
+        async def discard() -> None:
+            length = 0
+            while not read_all and length < _LINGER_BYTES:
+                length += len((await read()).get("body", b""))
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start" and not read_all:
+                MutableHeaders(scope=message)["Connection"] = "close"
+            if message["type"] == "http.response.body" and not message.get("more_body", False) and not read_all:
+                await send({**message, "more_body": True})  # all of the answer goes out before we wait
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_LINGER_SECONDS):
+                        await discard()
+                message = {"type": "http.response.body"}
+            await send(message)
+
+        await self._app(scope, read, answer)
+
+
+def _announces_body(scope: Scope) -> bool:
+    headers = Headers(scope=scope)
+    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+
+
+def _ends_body(message: Message) -> bool:
+    return message["type"] == "http.disconnect" or not message.get("more_body", False)

@@ -1,0 +1,108 @@
+"""Clients that hang up, and clients that are answered before they have sent everything: over real sockets, where these things happen."""
+
+from __future__ import annotations
+
+import io
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+from urllib.request import Request, urlopen
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from service.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def server(live: Callable[[Settings], Any]) -> Iterator[Any]:
+    settings = Settings(
+        store="memory://", models=("ms-ssim",), threads=1, max_body_bytes=4_000_000, body_timeout_seconds=0.5, api_keys="a-key-of-ours"
+    )
+    with live(settings) as server:
+        yield server
+
+
+def post(server: Any, path: str, body: bytes, *, length: int | None = None, key: str = "a-key-of-ours") -> socket.socket:
+    """A request on its way; the answer has not been read."""
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: x\r\nX-API-Key: {key}\r\nContent-Type: image/jpeg\r\nContent-Length: {length or len(body)}\r\n\r\n"
+    )
+    client = socket.create_connection(server.address)
+    client.sendall(head.encode() + body)
+    return client
+
+
+def answer(client: socket.socket) -> bytes:
+    """All that comes until the server closes."""
+    with client:
+        client.settimeout(30)
+        return b"".join(iter(lambda: client.recv(65536), b""))
+
+
+def test_the_work_of_clients_that_hang_up_is_never_done(server: Any, jpeg: bytes) -> None:
+    large, pixels = io.BytesIO(), 2048 * 1536
+    noise = Image.fromarray(np.random.default_rng(5).integers(0, 256, (192, 256, 3), np.uint8))
+    noise.resize((2048, 1536)).save(large, "JPEG")
+    request = Request(f"{server.url}/compress?bpp=1", large.getvalue(), {"Content-Type": "image/jpeg", "X-API-Key": "a-key-of-ours"})
+    holder = threading.Thread(target=lambda: urlopen(request).close())
+    holder.start()
+    server.wait_for(lambda: server.metric("stage_duration_seconds_count", stage="queue") == 1)  # the device has it, for seconds
+
+    with ExitStack() as clients:
+        for _ in range(200):
+            clients.enter_context(post(server, "/compress?bpp=1", jpeg))
+        server.wait_for(lambda: server.metric("queue_images") == 200)
+    server.wait_for(lambda: server.metric("in_flight_requests") == 1)
+    assert server.metric("queue_pixels") == pixels, "the room of those who left is free, and the device is still busy"
+
+    holder.join()
+    server.wait_for(lambda: server.metric("in_flight_requests") == 0 and server.metric("queue_images") == 0)
+    assert server.metric("pixels_total", direction="compress") == pixels
+    assert server.metric("batch_images_sum") == 1, "none of theirs ran"
+    assert server.metric("requests_total", route="/compress", method="POST", status="499") == 200
+    assert server.metric("requests_total", route="/compress", method="POST", status="201") == 1
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_body_is_no_error(server: Any, jpeg: bytes) -> None:
+    before = server.metric("requests_total", route="/compress", method="POST", status="499")
+    post(server, "/compress?bpp=1", jpeg[:100], length=len(jpeg)).close()
+    server.wait_for(lambda: server.metric("requests_total", route="/compress", method="POST", status="499") == before + 1)
+    assert server.metric("in_flight_requests") == 0
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(server: Any, jpeg: bytes) -> None:
+    reply = answer(post(server, "/compress?bpp=1", jpeg[:100], length=len(jpeg)))
+
+    assert reply.startswith(b"HTTP/1.1 408 ")
+    assert b"connection: close" in reply.lower()
+    assert b"body-timeout" in reply
+
+
+@pytest.mark.parametrize(("key", "status"), [("a-key-of-ours", b"413"), ("another", b"401")])
+def test_an_early_answer_arrives_although_the_body_was_not_read(server: Any, key: str, status: bytes) -> None:
+    """Megabytes more than any buffer between the two holds: were the server to close at once, a reset would overtake the answer."""
+    reply = answer(post(server, "/compress?bpp=1", bytes(12_000_000), key=key))
+
+    assert reply.startswith(b"HTTP/1.1 " + status)
+    assert b"connection: close" in reply.lower()
+
+
+def test_a_connection_serves_the_next_request_after_an_ordinary_one(server: Any) -> None:
+    with socket.create_connection(server.address) as client:
+        for _ in range(2):
+            client.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert client.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+def test_headers_without_end_are_cut_off(server: Any) -> None:
+    with socket.create_connection(server.address) as client:
+        client.settimeout(30)
+        try:
+            client.sendall(b"GET /livez HTTP/1.1\r\nX-Endless: " + b"a" * 10_000_000)
+            assert client.recv(65536) == b""
+        except ConnectionError:
+            pass  # closed while we were sending
