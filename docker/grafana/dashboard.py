@@ -79,7 +79,8 @@ def _panel(
     panel: dict[str, Any] = {"type": kind, "title": title, "description": about, "datasource": DATASOURCE, "targets": targets}
     match kind:
         case "timeseries":
-            panel["options"] = {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi", "sort": "desc"}}
+            legend = {"showLegend": True, "displayMode": "list", "placement": "bottom", "calcs": []}
+            panel["options"] = {"legend": legend, "tooltip": {"mode": "multi", "sort": "desc"}}
             defaults["custom"] = {
                 "fillOpacity": 30 if stack else 5,
                 "showPoints": "never",
@@ -95,7 +96,7 @@ def _panel(
                 {"id": "organize", "options": {"excludeByName": dict.fromkeys(hidden, True)}},
             ]
         case _:  # stat, bargauge
-            panel["options"] = {"reduceOptions": {"calcs": ["lastNotNull"]}, "orientation": "horizontal"}
+            panel["options"] = {"reduceOptions": {"calcs": ["lastNotNull"]}, "orientation": "horizontal" if kind == "bargauge" else "auto"}
     return panel | {"fieldConfig": {"defaults": defaults, "overrides": []}}
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,48 +21,9 @@ import pytest
 from PIL import Image
 
 from models.bitstream import Bitstream
+from tests.end_to_end.servers import Server
 
 Curl = Callable[..., str]
-
-
-class Server:
-    """`ziggurat serve` on a free port, with a store of its own."""
-
-    def __init__(self, folder: Path, **settings: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.address = f"127.0.0.1:{probe.getsockname()[1]}"
-        self._log = (folder / "server.log").open("wb")
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", "from service.cli import main; main()", "serve", "--port", self.address.rpartition(":")[2]],
-            env=os.environ | {"ZIGGURAT_STORE": str(folder / "store"), "ZIGGURAT_MAX_BODY_BYTES": "4000000"} | settings,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-        )
-
-    def wait_until_ready(self, seconds: float = 120) -> None:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and self.process.poll() is None:
-            try:
-                with urllib.request.urlopen(f"http://{self.address}/readyz", timeout=5):
-                    return
-            except (urllib.error.URLError, ConnectionError):
-                time.sleep(0.1)
-        self.__exit__()
-        pytest.fail("the server did not start")
-
-    def stop(self) -> int:
-        self.process.terminate()
-        return self.process.wait(60)
-
-    def __enter__(self) -> Server:
-        self.wait_until_ready()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.wait()
-        self._log.close()
 
 
 @pytest.fixture(scope="module")
