@@ -22,11 +22,15 @@ import torch
 from models.errors import CodecError
 
 from ..metrics import Metrics
-from .errors import DeviceError, EngineError, OutOfMemoryError, UnavailableError
+from .errors import EngineError, OutOfMemoryError, UnavailableError
 from .queue import Job, JobQueue
 
 _IDLE_BEAT_SECONDS = 0.5
 _log = logging.getLogger(__name__)
+
+
+class DeviceError(Exception):
+    """The device failed on a job in a way that nobody foresaw: an internal error. The cause is attached and logged."""
 
 
 class DeviceThread:

@@ -128,7 +128,7 @@ class Engine:
         return result
 
     async def decompress(self, stream: bytes, *, profile: str, height: int, width: int, deadline: float = math.inf) -> Decompressed:
-        """The picture in a stream of these dimensions, made with `profile`. Raises `UnknownProfileError`, `EngineError`s, `BitstreamError`s."""
+        """The picture in a stream of this size, made with `profile`. Raises `UnknownProfileError`, `EngineError`s, `BitstreamError`s."""
         job = Job(self.model(profile).decompress, stream, padded(height, width), height * width, deadline)
         picture, timings = await self._run(job)
         self._metrics.decompressed(job.pixels, len(stream))

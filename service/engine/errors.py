@@ -5,7 +5,6 @@ EngineError
 ├── UnavailableError          shutting down, or the device thread died
 ├── OutOfMemoryError          the device has no memory for this picture, even alone
 └── DeadlineExceededError     waited longer than a request may take
-DeviceError                   the device failed on this job, and lives on
 UnknownProfileError           no loaded model has this name
 TargetMissedError             the smallest stream is over a budget that was meant strictly
 """
@@ -39,10 +38,6 @@ class OutOfMemoryError(EngineError):
 
 class DeadlineExceededError(EngineError):
     """The job was not finished within its time."""
-
-
-class DeviceError(Exception):
-    """The device failed on a job in a way that nobody foresaw. The cause is attached and logged."""
 
 
 class UnknownProfileError(Exception):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from models import Codec, Picture, Stream, Target
 from models.metrics import ms_ssim, psnr
-from models.network.autoencoder import STRIDE
+from models.network.grid import STRIDE
 
 
 class Measure(Enum):

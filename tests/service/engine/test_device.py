@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from models.errors import DamagedStreamError
-from service.engine.device import DeviceThread
-from service.engine.errors import DeviceError, OutOfMemoryError, UnavailableError
+from service.engine.device import DeviceError, DeviceThread
+from service.engine.errors import OutOfMemoryError, UnavailableError
 from service.engine.queue import Job, JobQueue
 from service.metrics import Metrics
 
