@@ -10,7 +10,7 @@ from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
 from starlette.middleware.cors import CORSMiddleware
 
-from . import __version__, problems
+from . import __version__, openapi, problems
 from .auth import ApiKeys
 from .connection import DisconnectMiddleware, LingerMiddleware
 from .drain import Drain, DrainMiddleware
@@ -38,7 +38,7 @@ _TOLD = (*compress.HEADERS, "Accept-Ranges", "Content-Range", "Retry-After", "X-
 class _App(FastAPI):
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
-            problems.add_to_openapi(super().openapi())
+            openapi.complete(super().openapi(), profiles=self.state.profiles)
         return super().openapi()
 
 
@@ -59,6 +59,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     app = _App(title="Ziggurat", version=__version__, description=_DESCRIPTION, lifespan=lifespan)
     app.state.drain = Drain()
+    app.state.profiles = settings.models
     keys = [Depends(ApiKeys(settings.api_keys))] if settings.api_keys else []
     for router in ROUTERS:
         is_open = router is health.router or (router is metrics_route.router and settings.open_metrics)

@@ -16,7 +16,6 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -57,7 +56,6 @@ _KINDS: dict[type[Exception], _Kind] = {
     store.StoreUnavailableError: _Kind(503, "store-unavailable", "Stream store unavailable"),
     engine.OverloadedError: _Kind(429, "overloaded", "Too much work waiting"),
     engine.UnavailableError: _Kind(503, "unavailable", "Shutting down, or the device failed"),
-    engine.OutOfMemoryError: _Kind(503, "out-of-memory", "Not enough memory"),
     engine.DeadlineExceededError: _Kind(503, "deadline-exceeded", "Not finished in time"),
     negotiation.NotAcceptableError: _Kind(406, "not-acceptable", "No acceptable media type"),
     negotiation.RangeNotSatisfiableError: _Kind(416, "range-not-satisfiable", "Range outside of the stream"),
@@ -71,6 +69,16 @@ _KINDS: dict[type[Exception], _Kind] = {
     engine.TargetMissedError: _Kind(422, "target-missed", "Budget below the model's reach"),
     ClientDisconnect: _Kind(499, "disconnected", "Client gone before the end of the body"),
     RequestValidationError: _Kind(422, "invalid-request", "Invalid parameters"),
+}
+
+
+# What answers of a status always carry besides the problem.
+_HEADERS = {
+    401: ("WWW-Authenticate", "Bearer.", "string"),
+    405: ("Allow", "The methods that there are.", "string"),
+    416: ("Content-Range", "The size that there is.", "string"),
+    429: ("Retry-After", "Seconds to wait.", "integer"),
+    503: ("Retry-After", "Seconds to wait.", "integer"),
 }
 
 
@@ -112,26 +120,15 @@ def describe(*statuses: int) -> dict[int | str, dict[str, Any]]:
     described: dict[int | str, dict[str, Any]] = {
         status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": schema}}} for status in statuses
     }
-    for status in {429, 503} & set(statuses):
-        described[status]["headers"] = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
+    for status in _HEADERS.keys() & set(statuses):
+        name, text, kind = _HEADERS[status]
+        described[status]["headers"] = {name: {"description": text, "required": True, "schema": {"type": kind}}}
     return described
 
 
 def reasons() -> list[str]:
     """The last part of every `type` there is."""
     return [kind.slug for kind in _KINDS.values()]
-
-
-def add_to_openapi(document: dict[str, Any]) -> None:
-    """Give an OpenAPI document the schema that `describe` refers to, and take out FastAPI's own idea of a 422."""
-    _, schemas = models_json_schema([(Problem, "serialization")], ref_template="#/components/schemas/{model}")
-    components = document["components"]["schemas"]
-    components.update(schemas["$defs"])
-    for name in ("HTTPValidationError", "ValidationError"):
-        components.pop(name, None)
-    for operation in (operation for path in document["paths"].values() for operation in path.values()):
-        if "application/json" in operation["responses"].get("422", {}).get("content", {}):
-            del operation["responses"]["422"]
 
 
 def install(app: FastAPI, metrics: Metrics) -> None:
@@ -199,12 +196,18 @@ def _typed(kind: _Kind, error: Exception) -> JSONResponse:
     return _response(problem, headers)
 
 
-async def _http(_: Request, error: Exception) -> JSONResponse:
+async def _http(request: Request, error: Exception) -> JSONResponse:
     """What the framework itself refuses: 404, 405, a multipart body it cannot parse."""
     assert isinstance(error, HTTPException)
     phrase = HTTPStatus(error.status_code).phrase
     problem = Problem(type="about:blank", title=phrase, status=error.status_code, detail=str(error.detail))
-    return _response(problem, error.headers or {})
+    headers = dict(error.headers or {})
+    # GET, HEAD and DELETE of one path are routes of their own, and Starlette names the methods of the first alone.
+    path = getattr(request.scope.get("route"), "path", None)
+    if error.status_code == 405 and (operations := request.app.openapi()["paths"].get(path)):
+        methods = {method.upper() for method in operations}
+        headers["Allow"] = ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
+    return _response(problem, headers)
 
 
 def _invalid(error: dict[str, Any]) -> InvalidParameter:

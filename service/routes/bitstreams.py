@@ -45,6 +45,7 @@ async def delete_stream(runtime: RuntimeDependency, stream_id: str) -> None:
     await runtime.store.delete(stream_id)
 
 
+@router.head("/info", include_in_schema=False)
 @router.get("/info", responses=problems.describe(404, 422, 503))
 async def stream_facts(runtime: RuntimeDependency, stream_id: str) -> StreamFacts:
     """The facts in the stream's header. Needs no model."""

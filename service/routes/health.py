@@ -21,6 +21,7 @@ class Health(BaseModel):
     status: Literal["ok"] = "ok"
 
 
+@router.head("/livez", include_in_schema=False)
 @router.get("/livez", responses=problems.describe(503))
 async def livez(runtime: RuntimeDependency) -> Health:
     """Live: the device thread runs and was seen lately. Red means: restart the process."""
@@ -29,6 +30,7 @@ async def livez(runtime: RuntimeDependency) -> Health:
     return Health()
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", responses=problems.describe(503))
 async def readyz(runtime: RuntimeDependency) -> Health:
     """Ready: the models are loaded and warmed up, and nobody has asked to stop. Red means: send requests elsewhere."""

@@ -10,10 +10,16 @@ from ..runtime import RuntimeDependency
 router = APIRouter(tags=["operation"])
 
 
+@router.head("/metrics", include_in_schema=False)
 @router.get(
     "/metrics",
     response_class=Response,
-    responses={200: {"description": "The Prometheus text format, or OpenMetrics.", "content": {"text/plain": {}}}},
+    responses={
+        200: {
+            "description": "The Prometheus text format, or OpenMetrics.",
+            "content": {"text/plain": {}, "application/openmetrics-text": {}},
+        }
+    },
 )
 async def metrics(request: Request, runtime: RuntimeDependency) -> Response:
     """Every metric of this process."""

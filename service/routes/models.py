@@ -26,6 +26,7 @@ class Model(BaseModel):
     card: dict[str, Any] = Field(description="How it was trained, and its rate-distortion points.")
 
 
+@router.head("/models", include_in_schema=False)
 @router.get("/models")
 async def models(runtime: RuntimeDependency) -> list[Model]:
     """The models, loaded or not, with their cards."""

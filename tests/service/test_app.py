@@ -19,7 +19,7 @@ def test_openapi_names_media_types_and_statuses(client: TestClient) -> None:
     paths = client.get("/openapi.json").json()["paths"]
 
     compress = paths["/compress"]["post"]
-    assert set(compress["responses"]) == {"201", "406", "413", "415", "422", "429", "503"}
+    assert set(compress["responses"]) == {"201", "405", "406", "408", "413", "415", "422", "429", "500", "503"}
     assert set(compress["responses"]["201"]["content"]) == {"image/vnd.ziggurat", "application/json"}
     assert set(compress["requestBody"]["content"]) == {"image/*", "application/octet-stream", "multipart/form-data"}
     assert set(paths["/decompress/{stream_id}"]["get"]["responses"]["200"]["content"]) == {
@@ -65,3 +65,24 @@ def test_pages_of_the_origins_set_may_call_and_read_our_headers() -> None:
 def test_without_the_setting_no_origin_is_welcome(client: TestClient) -> None:
     answer = client.get("/livez", headers={"Origin": "https://a.example"})
     assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/compress", "POST"),
+        ("/decompress/0", "GET, HEAD"),
+        ("/bitstreams/0", "DELETE, GET, HEAD"),
+        ("/bitstreams/0/info", "GET, HEAD"),
+        ("/livez", "GET, HEAD"),
+    ],
+)
+def test_405_names_every_method_of_the_path(client: TestClient, path: str, allowed: str) -> None:
+    answer = client.request("PATCH", path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/models", "/metrics", "/openapi.json", "/docs"])
+def test_whatever_can_be_had_can_be_asked_about(client: TestClient, path: str) -> None:
+    head, get = client.head(path), client.get(path)
+    assert (head.status_code, head.headers["content-type"]) == (200, get.headers["content-type"])

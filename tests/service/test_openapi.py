@@ -1,0 +1,127 @@
+"""The OpenAPI document, held against a live server by schemathesis: every answer must be one that the document tells of."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.request import Request, urlopen
+
+import hypothesis
+import pytest
+import schemathesis
+from hypothesis import strategies as st
+from PIL import Image
+
+from models import Codec
+from service.app import create_app
+from service.settings import Settings
+from service.store import id_of
+
+KEY = "a-key-of-ours"
+STORED: list[str] = []
+
+
+def _image(size: int, image_format: str) -> bytes:
+    file = io.BytesIO()
+    Image.linear_gradient("L").resize((size, size)).convert("RGB").save(file, image_format)
+    return file.getvalue()
+
+
+def _damaged(files: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
+    """Truncated anywhere, or with one byte replaced."""
+    cut = st.builds(lambda file, at: file[: at % len(file)], files, st.integers(0, 10**6))
+    changed = st.builds(
+        lambda file, at, by: file[: at % len(file)] + bytes([by]) + file[at % len(file) + 1 :],
+        files,
+        st.integers(0, 10**6),
+        st.integers(0, 255),
+    )
+    return cut | changed
+
+
+IMAGES = st.sampled_from([_image(size, kind) for size in (1, 24, 65) for kind in ("PNG", "JPEG", "WEBP", "GIF")])
+STREAMS = st.deferred(lambda: st.sampled_from(_streams()))
+
+
+def _streams() -> list[bytes]:
+    codec = Codec.load("psnr")
+    return [codec.compress(Image.linear_gradient("L").resize((size, size)), quality=50).data for size in (1, 40)]
+
+
+schemathesis.openapi.media_type("image/*", IMAGES | _damaged(IMAGES) | st.binary(max_size=200))
+schemathesis.openapi.media_type("image/vnd.ziggurat", STREAMS | _damaged(STREAMS) | st.binary(max_size=200))
+schemathesis.openapi.media_type("application/octet-stream", IMAGES | STREAMS | st.binary(max_size=200))
+
+
+SETTINGS = Settings.model_validate(
+    {
+        "store": "memory://",
+        "models": "psnr",
+        "profile": "psnr",
+        "threads": 1,
+        "max_pixels": 100_000,
+        "max_body_bytes": 100_000,
+        "api_keys": KEY,
+        "open_metrics": False,
+    }
+)
+# A schema cannot say which bytes are a sound image or stream within the limits, nor that a budget is one of three parameters.
+REFUSABLE = {"positive_data_acceptance": {"expected-statuses": ["2xx", 413, 415, 422]}}
+CONFIG = {
+    "generation": {"with-security-parameters": False},  # every request carries the key; the check of ignored keys takes it away
+    "operations": [{"include-name": f"POST {path}", "checks": REFUSABLE} for path in ("/compress", "/decompress")],
+}
+schema = schemathesis.openapi.from_dict(create_app(SETTINGS).openapi(), config=schemathesis.Config.from_dict(CONFIG))
+
+
+@schema.hook
+def map_query(context: schemathesis.HookContext, query: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Of the three budgets only the first that was drawn, so that more than the odd request gets as far as the codec."""
+    budgets = [name for name in ("bpp", "max_bytes", "quality") if name in (query or {})]
+    return {name: value for name, value in query.items() if name not in budgets[1:]} if query else query
+
+
+@schema.hook
+def map_path_parameters(context: schemathesis.HookContext, path_parameters: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Every other id is that of a stored stream; one is there to be deleted."""
+    if path_parameters and STORED and len(str(path_parameters["stream_id"])) % 2:
+        deletes = context.operation is not None and context.operation.method == "delete"
+        return {"stream_id": STORED[1 if deletes else 0]}
+    return path_parameters
+
+
+@pytest.fixture(scope="module")
+def server(live: Callable[[Settings], Any]) -> Iterator[Any]:
+    with live(SETTINGS) as server:
+        for size in (40, 41):
+            request = Request(f"{server.url}/compress?quality=50", _image(size, "PNG"), {"Content-Type": "image/png", "X-API-Key": KEY})
+            with urlopen(request) as answer:
+                STORED.append(id_of(answer.read()))
+        yield server
+
+
+@schema.parametrize()
+@hypothesis.settings(max_examples=30, derandomize=True, database=None)
+def test_the_server_answers_as_documented(case: schemathesis.Case[Any], server: Any) -> None:
+    case.call_and_validate(base_url=server.url, headers={"X-API-Key": KEY})
+
+
+def test_that_reached_every_part_of_the_service(server: Any) -> None:
+    """Answers that need luck in drawing; without them the test above would say little."""
+    metrics = server.app.state.runtime.metrics.registry
+    met = {
+        (sample.labels["route"], sample.labels["method"], int(sample.labels["status"]))
+        for family in metrics.collect()
+        for sample in family.samples
+        if sample.name == "ziggurat_requests_total" and sample.value > 0
+    }
+    assert met >= {
+        *(("/compress", "POST", status) for status in (201, 401, 415, 422)),
+        *(("/decompress", "POST", status) for status in (200, 401, 415, 422)),
+        *(("/decompress/{stream_id}", "GET", status) for status in (200, 401, 404, 422)),
+        *(("/bitstreams/{stream_id}", "GET", status) for status in (200, 401, 404)),
+        *(("/bitstreams/{stream_id}", "DELETE", status) for status in (204, 401, 404)),
+        ("/bitstreams/{stream_id}/info", "GET", 200),
+    }
+    assert not [one for one in met if one[2] >= 500]
