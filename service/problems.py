@@ -56,6 +56,7 @@ _KINDS: dict[type[Exception], _Kind] = {
     store.StoreUnavailableError: _Kind(503, "store-unavailable", "Stream store unavailable"),
     engine.OverloadedError: _Kind(429, "overloaded", "Too much work waiting"),
     engine.UnavailableError: _Kind(503, "unavailable", "Shutting down, or the device failed"),
+    engine.OutOfMemoryError: _Kind(503, "out-of-memory", "Not enough memory"),
     engine.DeadlineExceededError: _Kind(503, "deadline-exceeded", "Not finished in time"),
     negotiation.NotAcceptableError: _Kind(406, "not-acceptable", "No acceptable media type"),
     negotiation.RangeNotSatisfiableError: _Kind(416, "range-not-satisfiable", "Range outside of the stream"),

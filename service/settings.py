@@ -25,13 +25,14 @@ class Settings(BaseSettings):
     profile: str = Field(default="ms-ssim", description="Model that compresses when a request names none; one of those loaded.")
     max_pixels: int = Field(default=40_000_000, ge=1, description="Largest image or stream, in pixels; larger ones get 413 or 422.")
     max_body_bytes: int = Field(default=64 * 2**20, ge=1, description="Largest request body, in bytes; reading stops there with 413.")
+    max_queued_requests: int = Field(default=512, ge=1, description="Requests accepted and not yet answered; beyond it 429.")
     max_queued_pixels: int = Field(
         default=80_000_000,
         ge=1,
         description="Pixels of all requests accepted and not yet answered; beyond it 429. One request alone always enters.",
     )
     max_batch_pixels: int = Field(
-        default=4_000_000, ge=1, description="Pixels that go through a network in one call; a larger image goes alone."
+        default=4_000_000, ge=1, description="Pixels, padding counted, that go through a network in one call; a larger image goes alone."
     )
     request_timeout_seconds: float = Field(
         default=120.0, gt=0, description="Seconds from a request's last body byte to its answer; beyond it 503."

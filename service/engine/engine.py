@@ -9,7 +9,7 @@ All methods are for one event loop, so that the counters need no lock.
 from __future__ import annotations
 
 import asyncio
-import time
+import math
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -24,10 +24,11 @@ from models.errors import UnknownModelError
 
 from ..metrics import Metrics, Stage
 from ..settings import Settings
+from .admission import Admission
 from .device import DeviceThread
-from .errors import DeadlineExceededError, OverloadedError, UnavailableError, UnknownProfileError
-from .queue import Job, JobQueue, Work
-from .work import Compressed, CompressTask, Decompressed, LoadedModel, Measure, Timings
+from .errors import UnavailableError, UnknownProfileError
+from .queue import Job, JobQueue
+from .work import Compressed, CompressTask, Decompressed, LoadedModel, Measure, Timings, padded
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -43,10 +44,20 @@ class Engine:
         self._queue = JobQueue(settings.max_batch_pixels)
         self._device = DeviceThread(self._queue, self._load, metrics)
         self._image_threads = ThreadPoolExecutor(settings.image_threads, thread_name_prefix="image")
-        self._admitted_pixels = 0
+        self._admission = Admission(
+            max_requests=settings.max_queued_requests,
+            max_pixels=settings.max_queued_pixels,
+            timeout=settings.request_timeout_seconds,
+            seconds_per_pixel=lambda: self._device.seconds_per_pixel,
+        )
         self._accepting = False
-        metrics.queue_images.set_function(lambda: len(self._queue))
-        metrics.queue_pixels.set_function(lambda: self._admitted_pixels)
+        metrics.watch_queue(
+            images=lambda: len(self._queue),
+            pixels=lambda: self._admission.pixels,
+            oldest_age=lambda: self._queue.oldest_age,
+            max_pixels=settings.max_queued_pixels,
+        )
+        metrics.watch_device(settings.device, up=lambda: self.alive, heartbeat_age=lambda: self._device.silence)
 
     async def start(self) -> None:
         """Load and warm up the models; raises what that raises."""
@@ -57,7 +68,7 @@ class Engine:
     async def close(self) -> None:
         """Refuse new work, finish what was accepted, stop the threads."""
         self._accepting = False
-        while self._admitted_pixels:  # none stays longer than request_timeout_seconds
+        while self._admission.requests:  # none stays longer than request_timeout_seconds
             await asyncio.sleep(0.02)
         self._queue.close()
         await asyncio.to_thread(self._device.join, self._settings.stall_seconds)
@@ -86,28 +97,16 @@ class Engine:
         raise UnknownModelError(model_id)
 
     @asynccontextmanager
-    async def admit(self, pixels: int) -> AsyncIterator[None]:
-        """Hold room for a request's pixels, for as long as a request may take.
+    async def admit(self, pixels: int) -> AsyncIterator[float]:
+        """Hold room for a request, for as long as a request may take; gives its deadline, for `compress` and `decompress`.
 
         Raises `OverloadedError` when there is no room, `UnavailableError` when no work is accepted, `DeadlineExceededError` when the
         body of the `async with` takes longer than `request_timeout_seconds`.
         """
         if not self.ready:
             raise UnavailableError("the service is shutting down or its device failed", retry_after=10)
-        # A single request may be larger than the limit: alone it always enters.
-        if self._admitted_pixels and self._admitted_pixels + pixels > self._settings.max_queued_pixels:
-            wait = self._device.seconds_per_pixel * self._admitted_pixels
-            raise OverloadedError(f"{self._admitted_pixels} pixels are waiting already", retry_after=min(max(wait, 1), 60))
-        self._admitted_pixels += pixels
-        try:
-            async with asyncio.timeout(self._settings.request_timeout_seconds) as limit:
-                yield
-        except TimeoutError as error:
-            if not limit.expired():
-                raise
-            raise DeadlineExceededError("the request took too long", retry_after=5) from error
-        finally:
-            self._admitted_pixels -= pixels
+        async with self._admission.admit(pixels) as deadline:
+            yield deadline
 
     async def on_image_thread(self, stage: Stage, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Run what reads or writes image files off the event loop, and record its duration as `stage`."""
@@ -118,18 +117,21 @@ class Engine:
 
         return await asyncio.get_running_loop().run_in_executor(self._image_threads, timed)
 
-    async def compress(self, picture: Picture, target: Target, *, profile: str, report: frozenset[Measure] = frozenset()) -> Compressed:
-        """One picture to its budget. Raises `UnknownProfileError`, `CodecError`s."""
-        work = self.model(profile).compress
-        made, timings = await self._run(work, CompressTask(picture, target, report), picture.pixels)
+    async def compress(
+        self, picture: Picture, target: Target, *, profile: str, report: frozenset[Measure] = frozenset(), deadline: float = math.inf
+    ) -> Compressed:
+        """One picture to its budget. Raises `UnknownProfileError`, `EngineError`s, `CodecError`s."""
+        work, task = self.model(profile).compress, CompressTask(picture, target, report)
+        made, timings = await self._run(Job(work, task, padded(picture.height, picture.width), picture.pixels, deadline))
         result: Compressed = replace(made, timings=timings)
         self._metrics.compressed(result.stream)
         return result
 
-    async def decompress(self, stream: bytes, *, profile: str, pixels: int) -> Decompressed:
-        """The picture in a stream that was made with `profile`. Raises `UnknownProfileError`, `BitstreamError`s."""
-        picture, timings = await self._run(self.model(profile).decompress, stream, pixels)
-        self._metrics.decompressed(pixels, len(stream))
+    async def decompress(self, stream: bytes, *, profile: str, height: int, width: int, deadline: float = math.inf) -> Decompressed:
+        """The picture in a stream of this size, made with `profile`. Raises `UnknownProfileError`, `EngineError`s, `BitstreamError`s."""
+        job = Job(self.model(profile).decompress, stream, padded(height, width), height * width, deadline)
+        picture, timings = await self._run(job)
+        self._metrics.decompressed(job.pixels, len(stream))
         return Decompressed(picture, timings)
 
     def model(self, profile: str) -> LoadedModel:
@@ -138,11 +140,13 @@ class Engine:
             raise UnknownProfileError(f"profile {profile!r} is not loaded; there is {', '.join(self._models)}")
         return self._models[profile]
 
-    async def _run(self, work: Work, task: object, pixels: int) -> tuple[Any, Timings]:
-        # Cancelling this await (a deadline, a client gone) cancels the job's future, and the queue then drops it.
-        job = Job(work, task, pixels, deadline=time.monotonic() + self._settings.request_timeout_seconds)
+    async def _run(self, job: Job) -> tuple[Any, Timings]:
         self._queue.put(job)
-        result = await asyncio.wrap_future(job.future)
+        try:
+            result = await asyncio.wrap_future(job.future)
+        except asyncio.CancelledError:  # a deadline, or a client gone; the future is cancelled already
+            self._queue.discard(job)
+            raise
         return result, Timings(job.queue_seconds, job.device_seconds)
 
     def _load(self) -> None:

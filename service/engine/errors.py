@@ -1,8 +1,9 @@
 """What the engine refuses, and why.
 
 EngineError
-├── OverloadedError           too many pixels waiting
+├── OverloadedError           too many requests or pixels waiting
 ├── UnavailableError          shutting down, or the device thread died
+├── OutOfMemoryError          the device has no memory for this picture, even alone
 └── DeadlineExceededError     waited longer than a request may take
 UnknownProfileError           no loaded model has this name
 TargetMissedError             the smallest stream is over a budget that was meant strictly
@@ -20,11 +21,19 @@ class EngineError(Exception):
 
 
 class OverloadedError(EngineError):
-    """Accepting the job would exceed the pixels that may wait."""
+    """Accepting the request would exceed the requests or pixels that may wait."""
 
 
 class UnavailableError(EngineError):
     """The engine is shutting down, or its device thread is gone."""
+
+
+class OutOfMemoryError(EngineError):
+    """The device has no memory for the job, though it ran alone.
+
+    No fault of the client's, who kept to the pixel limit: the limit is too high for this device, or something else has its memory. Hence
+    503 and not 413: it belongs among the operator's errors, and another replica, or this one later, may well do it.
+    """
 
 
 class DeadlineExceededError(EngineError):

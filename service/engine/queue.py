@@ -1,14 +1,19 @@
 """Jobs on their way to the device: a queue between the event loop and one thread, emptied in batches.
 
 There is no timer. The device takes what waits the moment it is free, so that an idle service adds no latency and batches grow by themselves
-under load (the loop of text-embeddings-inference). The oldest job decides what kind of batch it is; others of its kind join it.
+under load (the loop of text-embeddings-inference). What goes into a batch:
+
+- The oldest job heads it, always. Jobs that share its network and its padded size join it, oldest first, up to the pixel budget.
+- A joiner overtakes older jobs of other sizes. All in all a job is overtaken by at most `OVERTAKING` budgets of pixels, so that a stream of
+  small pictures delays a large one by no more than that many full batches. The cap is in pixels and not in seconds, because under overload
+  everybody is old: a cap on age would then undo batching just when it is needed most.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -16,43 +21,78 @@ from typing import Any
 
 from .errors import DeadlineExceededError, UnavailableError
 
+OVERTAKING = 4  # budgets of pixels; with eight sizes in equal shares, batches are still 90 % full
+
 Work = Callable[[Sequence[Any]], Sequence[Any]]
 """A batch of tasks in, the result of each out, in order."""
 
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One task for the device. Jobs with the same `work` may share a batch; times are of `time.monotonic`."""
+    """One task for the device. Times are of `time.monotonic`, durations in seconds.
+
+    Attributes:
+        work: jobs with an equal `work` and an equal `size` may share a batch.
+        size: padded height and width, in pixels.
+        pixels: of the picture, without padding.
+        deadline: when its result is of no more use.
+        overtaken: padded pixels of younger jobs that went before it.
+        queue_seconds, device_seconds: how long it waited and ran; set when the future is.
+    """
 
     work: Work
     task: Any
+    size: tuple[int, int]
     pixels: int
-    deadline: float
+    deadline: float = math.inf
     future: Future[Any] = field(default_factory=Future)
     queued_at: float = field(default_factory=time.monotonic)
+    overtaken: int = 0
     queue_seconds: float = 0.0
     device_seconds: float = 0.0
 
+    @property
+    def padded_pixels(self) -> int:
+        """What it costs the device."""
+        return self.size[0] * self.size[1]
+
 
 class JobQueue:
-    """First in, first out, apart from jobs that join the batch of an older one of their kind."""
+    """First in, first out, apart from jobs that join the batch of an older one of their size.
+
+    Args:
+        max_batch_pixels: padded pixels of a batch; a larger job goes alone.
+    """
 
     def __init__(self, max_batch_pixels: int) -> None:
         self._max_batch_pixels = max_batch_pixels
-        self._jobs: deque[Job] = deque()
+        self._jobs: dict[Job, None] = {}  # in order of arrival; a dict, so that taking one out of the middle is cheap
         self._changed = threading.Condition()
         self._closed = False
+        self._handed_out: list[Job] = []
 
     def __len__(self) -> int:
         return len(self._jobs)
+
+    @property
+    def oldest_age(self) -> float:
+        """Seconds that the oldest job has waited; 0 when there is none."""
+        with self._changed:
+            oldest = next(iter(self._jobs), None)
+        return time.monotonic() - oldest.queued_at if oldest else 0.0
 
     def put(self, job: Job) -> None:
         """Append a job. Raises `UnavailableError` once closed."""
         with self._changed:
             if self._closed:
                 raise UnavailableError("the service is shutting down", retry_after=10)
-            self._jobs.append(job)
+            self._jobs[job] = None
             self._changed.notify()
+
+    def discard(self, job: Job) -> None:
+        """Take a job out that nobody waits for any more, if it is still here: its memory should not wait for its turn."""
+        with self._changed:
+            self._jobs.pop(job, None)
 
     def close(self) -> None:
         """Accept no more; what is queued is still handed out."""
@@ -60,12 +100,21 @@ class JobQueue:
             self._closed = True
             self._changed.notify()
 
+    def abandon(self) -> list[Job]:
+        """Close, and give back all that was handed out last or still waits: for a device that will not come back."""
+        with self._changed:
+            self._closed = True
+            left = [*self._handed_out, *self._jobs]
+            self._jobs.clear()
+            return left
+
     def take(self, patience: float) -> list[Job] | None:
         """The next batch; an empty one after `patience` seconds without work; None when closed and empty.
 
         Cancelled jobs are dropped here and late ones answered with `DeadlineExceededError`; both cost the device nothing.
         """
         with self._changed:
+            self._handed_out = []
             if not self._jobs and not self._closed:
                 self._changed.wait(patience)
             if not self._jobs:
@@ -74,17 +123,26 @@ class JobQueue:
 
     def _next_batch(self) -> list[Job]:
         batch: list[Job] = []
-        pixels = 0
-        passed_over: deque[Job] = deque()
-        while self._jobs:
-            job = self._jobs.popleft()
-            if batch and (job.work != batch[0].work or pixels + job.pixels > self._max_batch_pixels):
-                passed_over.append(job)
-            elif job.future.set_running_or_notify_cancel():
-                if time.monotonic() > job.deadline:
-                    job.future.set_exception(DeadlineExceededError("the request waited too long in the queue", retry_after=5))
-                else:
-                    batch.append(job)
-                    pixels += job.pixels
-        self._jobs = passed_over
+        self._handed_out = batch  # at once and not when it is full: no job may ever be in neither place
+        overtaken: list[tuple[Job, int]] = []  # older jobs of other sizes, and the pixels in the batch before them
+        pixels, most = 0, self._max_batch_pixels
+        for job in list(self._jobs):
+            if batch and (job.work != batch[0].work or job.size != batch[0].size):
+                overtaken.append((job, pixels))
+                most = min(most, pixels + OVERTAKING * self._max_batch_pixels - job.overtaken)
+                continue
+            if batch and pixels + job.padded_pixels > most:
+                break
+            batch.append(job)
+            del self._jobs[job]
+            if not job.future.set_running_or_notify_cancel():
+                batch.pop()
+                continue
+            if time.monotonic() > job.deadline:
+                job.future.set_exception(DeadlineExceededError("the request waited too long in the queue", retry_after=5))
+                batch.pop()
+                continue
+            pixels += job.padded_pixels
+        for job, before in overtaken:
+            job.overtaken += pixels - before
         return batch

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from models import Codec, Picture, Stream, Target
 from models.metrics import ms_ssim, psnr
+from models.network.grid import STRIDE
 
 
 class Measure(Enum):
@@ -58,6 +59,11 @@ class Decompressed:
 
     picture: Picture
     timings: Timings
+
+
+def padded(height: int, width: int) -> tuple[int, int]:
+    """The size that a picture has in the network. Only pictures of equal padded size go through it together."""
+    return height + -height % STRIDE, width + -width % STRIDE
 
 
 class LoadedModel:

@@ -108,10 +108,10 @@ async def compress(request: Request, runtime: RuntimeDependency, query: Annotate
     image = await engine.on_image_thread("header", images.open_image, file, max_pixels=settings.max_pixels)
     timing = ServerTiming()
     bind_contextvars(pixels=image.width * image.height)
-    async with engine.admit(image.width * image.height):
+    async with engine.admit(image.width * image.height) as deadline:
         with timing.stage("decode"):
             picture = await engine.on_image_thread("decode", images.decode, image)
-        made = await engine.compress(picture, target, profile=profile, report=frozenset(query.report))
+        made = await engine.compress(picture, target, profile=profile, report=frozenset(query.report), deadline=deadline)
         budget = target.budget(picture.pixels)
         if query.strict and budget is not None and len(made.stream.data) > budget:
             raise TargetMissedError(

@@ -91,8 +91,8 @@ async def _decompress(runtime: Runtime, stream: bytes, image_format: ImageFormat
     header = await engine.on_image_thread("header", Bitstream.parse, stream, max_pixels=runtime.settings.max_pixels)
     profile, pixels = engine.profile_of(header.model_id.hex()), header.width * header.height
     bind_contextvars(pixels=pixels, bpp=round(8 * len(stream) / pixels, 6))
-    async with engine.admit(pixels):
-        made = await engine.decompress(stream, profile=profile, pixels=pixels)
+    async with engine.admit(pixels) as deadline:
+        made = await engine.decompress(stream, profile=profile, height=header.height, width=header.width, deadline=deadline)
         timing.engine(made.timings)
         with timing.stage("encode"):
             file, digest = await engine.on_image_thread("encode", _encode, made.picture, image_format)

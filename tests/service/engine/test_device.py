@@ -2,20 +2,18 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
+import torch
 
 from models.errors import DamagedStreamError
 from service.engine.device import DeviceError, DeviceThread
-from service.engine.errors import UnavailableError
+from service.engine.errors import OutOfMemoryError, UnavailableError
 from service.engine.queue import Job, JobQueue
 from service.metrics import Metrics
-
-
-class Panic(BaseException):
-    """What a Rust library raises: not an Exception."""
 
 
 class Bench:
@@ -38,7 +36,7 @@ class Bench:
         return [f"done {task}" for task in tasks]
 
     def put(self, task: Any, work: Callable[[Sequence[Any]], Sequence[Any]] | None = None) -> Job:
-        job = Job(work or self.work, task, 1, deadline=time.monotonic() + 60)
+        job = Job(work or self.work, task, (1, 1), 1)
         self.queue.put(job)
         return job
 
@@ -55,12 +53,12 @@ def bench() -> Iterator[Bench]:
     assert bench.device.silence == float("inf")
 
 
-def pile_up(bench: Bench, tasks: Sequence[Any]) -> list[Job]:
+def pile_up(bench: Bench, tasks: Sequence[Any], work: Callable[[Sequence[Any]], Sequence[Any]] | None = None) -> list[Job]:
     """Jobs that the device finds together when it is free again."""
     bench.put("gate")
     while not bench.batches:
         time.sleep(0.001)
-    jobs = [bench.put(task) for task in tasks]
+    jobs = [bench.put(task, work) for task in tasks]
     bench.gate.set()
     return jobs
 
@@ -72,16 +70,71 @@ def test_what_waits_together_runs_together(bench: Bench) -> None:
     assert bench.batches == [["gate"], [1, 2, 3]]
 
 
-@pytest.mark.parametrize("fault", [RuntimeError("out of memory"), Panic("index out of bounds")])
-def test_only_the_offender_of_a_batch_fails(bench: Bench, fault: BaseException) -> None:
-    before, offender, after = pile_up(bench, [1, fault, 3])
+def test_only_the_offender_of_a_batch_fails(bench: Bench) -> None:
+    fault = RuntimeError("a fault of the network")
+    jobs = pile_up(bench, [1, 2, fault, 4])
 
-    assert before.future.result(10) == "done 1"
-    assert after.future.result(10) == "done 3"
+    assert [jobs[index].future.result(10) for index in (0, 1, 3)] == ["done 1", "done 2", "done 4"]
     with pytest.raises(DeviceError) as caught:
-        offender.future.result(10)
+        jobs[2].future.result(10)
     assert caught.value.__cause__ is fault
-    assert bench.put(4).future.result(10) == "done 4", "the thread lives on"
+    assert bench.batches == [["gate"], [1, 2, fault, 4], [1, 2], [fault, 4], [fault], [4]], "halved until it is found"
+    assert bench.put(5).future.result(10) == "done 5", "the thread lives on"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")],
+    ids=lambda fault: type(fault).__name__,
+)
+def test_out_of_memory_halves_the_batch(bench: Bench, fault: Exception) -> None:
+    def work(tasks: Sequence[Any]) -> Sequence[Any]:
+        bench.batches.append(list(tasks))
+        if len(tasks) > 2 or "large" in tasks:
+            raise fault
+        return tasks
+
+    jobs = pile_up(bench, [1, 2, 3, "large"], work)
+
+    assert [job.future.result(10) for job in jobs[:3]] == [1, 2, 3]
+    with pytest.raises(OutOfMemoryError):
+        jobs[3].future.result(10)
+    assert bench.batches[1:] == [[1, 2, 3, "large"], [1, 2], [3, "large"], [3], ["large"]]
+    assert bench.metrics.registry.get_sample_value("ziggurat_device_out_of_memory_total") == 3
+
+
+def test_a_failed_batch_is_gone_from_memory_before_its_halves_run(bench: Bench) -> None:
+    alive: list[weakref.ref[Any]] = []
+
+    def work(tasks: Sequence[Any]) -> Sequence[Any]:
+        assert all(tensor() is None for tensor in alive)
+        activations = torch.zeros(10)
+        alive.append(weakref.ref(activations))
+        raise MemoryError
+
+    for job in pile_up(bench, [1, 2, 3], work):
+        with pytest.raises(OutOfMemoryError):
+            job.future.result(10)
+    assert len(alive) == 5
+
+
+@pytest.mark.parametrize("fault", [torch.AcceleratorError("CUDA error: an illegal memory access was encountered"), SystemExit()])
+def test_what_the_device_does_not_recover_from_ends_it_and_answers_everybody(bench: Bench, fault: BaseException) -> None:
+    other = [bench.put("gate")]
+    while not bench.batches:
+        time.sleep(0.001)
+    jobs = [bench.put(task) for task in (1, fault, 3)]
+    jobs += [bench.put(4, work=lambda tasks: tasks)]
+    bench.gate.set()
+
+    assert other[0].future.result(10) == "done gate"
+    for job in jobs:
+        with pytest.raises(UnavailableError):
+            job.future.result(10)
+    bench.device.join(10)
+    assert bench.device.silence == float("inf")
+    with pytest.raises(UnavailableError):
+        bench.put(5)
 
 
 def test_typed_errors_arrive_as_they_are(bench: Bench) -> None:
@@ -111,28 +164,41 @@ def test_a_result_too_few_is_a_fault_of_the_work(bench: Bench) -> None:
     assert bench.put(2).future.result(10) == "done 2"
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_dying_thread_leaves_nobody_waiting(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(stage: str, seconds: float) -> None:
-        if stage == "device":
-            raise RuntimeError("a fault of ours")
+def test_a_fault_of_the_thread_itself_answers_everybody(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(images: int, *, pixels: int, padded_pixels: int) -> None:
+        raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr(bench.metrics, "stage", fail)
-    last = bench.put("gate")
-    while not bench.batches:
-        time.sleep(0.001)
-    waiting = [bench.put(number) for number in range(3)]
-    bench.gate.set()
-
-    with pytest.raises(DeviceError):
-        last.future.result(10)
-    for job in waiting:
+    monkeypatch.setattr(bench.metrics, "batch", fail)
+    for job in pile_up(bench, range(3)):
         with pytest.raises(UnavailableError):
             job.future.result(10)
     bench.device.join(10)
     assert bench.device.silence == float("inf")
-    with pytest.raises(UnavailableError):
-        bench.put(4)
+
+
+def test_two_hundred_that_hung_up_cost_the_device_nothing(bench: Bench) -> None:
+    bench.put("gate")
+    while not bench.batches:
+        time.sleep(0.001)
+    jobs = [bench.put(number) for number in range(200)]
+    for job in jobs:
+        assert job.future.cancel()
+    last = bench.put("last")
+    bench.gate.set()
+
+    assert last.future.result(10) == "done last"
+    assert bench.batches == [["gate"], ["last"]]
+    assert bench.metrics.registry.get_sample_value("ziggurat_batch_images_sum") == 2
+
+
+def test_a_batch_is_measured(bench: Bench) -> None:
+    bench.queue.put(job := Job(bench.work, 1, (8, 10), 60))
+    job.future.result(10)
+
+    assert job.queue_seconds > 0
+    assert job.device_seconds > 0
+    assert bench.device.seconds_per_pixel == pytest.approx(job.device_seconds / 80)
+    assert bench.metrics.registry.get_sample_value("ziggurat_batch_padding_ratio_sum") == 0.25
 
 
 def test_what_fails_while_loading_is_told() -> None:

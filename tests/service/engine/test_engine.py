@@ -39,7 +39,7 @@ def test_many_pictures_at_once_come_back_each_to_its_owner(photo: Image.Image) -
         assert [one.stream.width for one in made] == [picture.width for picture in pictures]
         back = await asyncio.gather(
             *(
-                engine.decompress(one.stream.data, profile="ms-ssim", pixels=picture.pixels)
+                engine.decompress(one.stream.data, profile="ms-ssim", height=picture.height, width=picture.width)
                 for one, picture in zip(made, pictures, strict=True)
             )
         )

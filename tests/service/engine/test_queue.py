@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from service.engine.errors import DeadlineExceededError, UnavailableError
-from service.engine.queue import Job, JobQueue
+from service.engine.queue import OVERTAKING, Job, JobQueue
 
 
 def red(tasks: Sequence[Any]) -> Sequence[Any]:
@@ -20,7 +23,7 @@ def blue(tasks: Sequence[Any]) -> Sequence[Any]:
 
 
 def job(work: Any, task: Any, pixels: int = 10, seconds: float = 60) -> Job:
-    return Job(work, task, pixels, deadline=time.monotonic() + seconds)
+    return Job(work, task, (1, pixels), pixels, deadline=time.monotonic() + seconds)
 
 
 def tasks_of(batch: list[Job] | None) -> list[Any]:
@@ -46,6 +49,98 @@ def test_a_job_over_the_limit_goes_alone() -> None:
 
     assert tasks_of(queue.take(0)) == ["huge"]
     assert tasks_of(queue.take(0)) == ["small"]
+
+
+def test_only_equal_padded_sizes_share_a_batch() -> None:
+    queue = JobQueue(max_batch_pixels=30)
+    for task, size in enumerate([(2, 5), (5, 2), (2, 5), (5, 2)]):
+        queue.put(Job(red, task, size, 10))
+
+    assert tasks_of(queue.take(0)) == [0, 2]
+    assert tasks_of(queue.take(0)) == [1, 3]
+
+
+@given(
+    steps=st.lists(
+        st.one_of(
+            st.tuples(st.just("put"), st.sampled_from([red, blue]), st.sampled_from([(1, 1), (1, 7), (7, 1), (10, 10), (20, 20)])),
+            st.tuples(st.sampled_from(["cancel", "discard"]), st.integers(0, 80)),
+            st.tuples(st.just("take")),
+        ),
+        max_size=80,
+    )
+)
+def test_whatever_comes_in_whatever_order(steps: list[tuple[Any, ...]]) -> None:
+    """Every job is taken once; the oldest heads its batch; within the budget; equals in order; nobody is overtaken beyond the cap."""
+    budget = 100
+    queue = JobQueue(max_batch_pixels=budget)
+    jobs: list[Job] = []
+    waiting: list[Job] = []
+    taken: list[Job] = []
+    overtaken: Counter[Job] = Counter()
+
+    def take() -> None:
+        batch = queue.take(0)
+        assert batch is not None
+        live = [one for one in waiting if not one.future.cancelled()]
+        if not batch:
+            assert not live
+            waiting.clear()
+            return
+        assert batch[0] is live[0]
+        assert len({(one.work, one.size) for one in batch}) == 1
+        assert len(batch) == 1 or sum(one.padded_pixels for one in batch) <= budget
+        assert batch == [one for one in live if (one.work, one.size) == (batch[0].work, batch[0].size)][: len(batch)]
+        for left in live:
+            if left not in batch:
+                overtaken[left] += sum(one.padded_pixels for one in batch if jobs.index(one) > jobs.index(left))
+                assert overtaken[left] <= OVERTAKING * budget
+        taken.extend(batch)
+        waiting[:] = [one for one in live if one not in batch]
+
+    for step in steps:
+        match step:
+            case ("put", work, size):
+                jobs.append(Job(work, len(jobs), size, 1))
+                waiting.append(jobs[-1])
+                queue.put(jobs[-1])
+            case ("take",):
+                take()
+            case (how, number) if number < len(jobs) and jobs[number].future.cancel() and how == "discard":
+                queue.discard(jobs[number])
+                waiting.remove(jobs[number])
+    while waiting:
+        take()
+    take()
+
+    assert len(queue) == 0
+    assert sorted(taken, key=jobs.index) == [one for one in jobs if not one.future.cancelled()]
+
+
+def test_a_stream_of_joiners_delays_a_large_picture_by_no_more_than_the_cap() -> None:
+    queue = JobQueue(max_batch_pixels=100)
+    large = job(red, "large", pixels=90)
+    heads = [Job(red, number, (number + 2, 1), 1) for number in range(20)]  # of twenty sizes, each with many joiners younger than `large`
+    for one in [*heads, large, *(Job(red, "joiner", head.size, 1) for head in heads for _ in range(50))]:
+        queue.put(one)
+
+    pixels_before = 0
+    while (batch := queue.take(0)) is not None and batch[0] is not large:
+        pixels_before += sum(one.padded_pixels for one in batch if one.task == "joiner")
+
+    assert 300 < pixels_before <= OVERTAKING * 100
+
+
+def test_a_discarded_job_is_gone_at_once() -> None:
+    queue = JobQueue(max_batch_pixels=30)
+    gone = job(red, "gone")
+    queue.put(gone)
+    gone.future.cancel()
+    queue.discard(gone)
+    queue.discard(gone)
+
+    assert len(queue) == 0
+    assert queue.take(0) == []
 
 
 def test_cancelled_jobs_are_dropped() -> None:
@@ -80,6 +175,28 @@ def test_closing_hands_out_what_is_left_and_takes_no_more() -> None:
         queue.put(job(red, 2))
     assert tasks_of(queue.take(0)) == [1]
     assert queue.take(0) is None
+
+
+def test_abandoning_gives_back_what_was_handed_out_and_what_waits() -> None:
+    queue = JobQueue(max_batch_pixels=20)
+    jobs = [job(red, number) for number in range(4)]
+    for one in jobs:
+        queue.put(one)
+
+    assert tasks_of(queue.take(0)) == [0, 1]
+    assert queue.abandon() == jobs
+    assert queue.take(0) is None
+    with pytest.raises(UnavailableError):
+        queue.put(job(red, 5))
+
+
+def test_the_age_of_the_oldest() -> None:
+    queue = JobQueue(max_batch_pixels=20)
+    assert queue.oldest_age == 0
+    queue.put(Job(red, 1, (1, 1), 1, queued_at=time.monotonic() - 100))
+    queue.put(job(red, 2))
+
+    assert 100 <= queue.oldest_age < 200
 
 
 def test_a_waiting_taker_gets_the_first_job_at_once() -> None:

@@ -1,0 +1,61 @@
+"""Admission: how many requests and pixels may be inside at a time, and for how long. All for one event loop, hence without locks."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from .errors import DeadlineExceededError, OverloadedError
+
+_LONGEST_WAIT = 60.0  # seconds that a client is told to stay away; a measurement is not worth more
+
+
+class Admission:
+    """Room for requests.
+
+    Args:
+        max_requests: inside at a time.
+        max_pixels: of all requests inside; a single larger request enters when it is alone.
+        timeout: seconds that a request may stay.
+        seconds_per_pixel: what the device needs at the moment, for telling the refused when to come back.
+    """
+
+    def __init__(self, *, max_requests: int, max_pixels: int, timeout: float, seconds_per_pixel: Callable[[], float]) -> None:
+        self.requests = 0
+        self.pixels = 0
+        self._max_requests = max_requests
+        self._max_pixels = max_pixels
+        self._timeout = timeout
+        self._seconds_per_pixel = seconds_per_pixel
+
+    @asynccontextmanager
+    async def admit(self, pixels: int) -> AsyncIterator[float]:
+        """Hold room for a request while the body of the `async with` runs; gives its deadline, on `time.monotonic`'s clock.
+
+        Raises `OverloadedError` when there is no room, `DeadlineExceededError` when the body takes longer than the timeout.
+        """
+        if self.requests >= self._max_requests:
+            raise self._overloaded(f"{self.requests} requests are waiting already")
+        if self.pixels and self.pixels + pixels > self._max_pixels:
+            raise self._overloaded(f"{self.pixels} pixels are waiting already")
+        self.requests += 1
+        self.pixels += pixels
+        try:
+            async with asyncio.timeout(self._timeout) as limit:
+                yield time.monotonic() + self._timeout
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise DeadlineExceededError("the request took too long", retry_after=self._drain_seconds()) from error
+        finally:
+            self.requests -= 1
+            self.pixels -= pixels
+
+    def _overloaded(self, detail: str) -> OverloadedError:
+        return OverloadedError(detail, retry_after=self._drain_seconds())
+
+    def _drain_seconds(self) -> float:
+        """How long the device needs for everything inside, within reason."""
+        return min(max(self._seconds_per_pixel() * self.pixels, 1.0), _LONGEST_WAIT)
