@@ -66,11 +66,11 @@ class Metrics:
             _STAGE_SECONDS,
             "stage",
         )
-        self.queue_images = self._gauge("queue_images", "Images and streams waiting for the device.")
-        self.queue_pixels = self._gauge("queue_pixels", "Pixels of requests admitted and not answered.")
+        self._queue_images = self._gauge("queue_images", "Images and streams waiting for the device.")
+        self._queue_pixels = self._gauge("queue_pixels", "Pixels of requests admitted and not answered.")
         self._queue_max_pixels = self._gauge("queue_max_pixels", "Pixels admitted before requests are refused.")
         self._queue_oldest_age = self._gauge("queue_oldest_age_seconds", "Waiting time of the oldest in the queue; 0 when it is empty.")
-        self.batch_images = self._histogram("batch_images", "Images or streams per batch on the device.", _BATCH_IMAGES)
+        self._batch_images = self._histogram("batch_images", "Images or streams per batch on the device.", _BATCH_IMAGES)
         self._batch_padding_ratio = self._histogram("batch_padding_ratio", "Share of a batch's pixels that is padding.", _PADDING_RATIO)
         # Coding
         self._pixels = self._counter("pixels", "Pixels compressed and decompressed.", "direction")
@@ -151,7 +151,7 @@ class Metrics:
 
     def batch(self, images: int, *, pixels: int, padded_pixels: int) -> None:
         """Record a batch that the device ran: of the `padded_pixels` that went through the network, `pixels` were pictures."""
-        self.batch_images.observe(images)
+        self._batch_images.observe(images)
         self._batch_padding_ratio.observe(1 - pixels / padded_pixels)
 
     def watch_queue(
@@ -162,8 +162,8 @@ class Metrics:
         The oldest entry's age is a duration, not a timestamp: an empty queue has no timestamp, and a monotonic clock has no epoch. Nor can
         it go stale, which is why Prometheus prefers timestamps, as it is worked out at the scrape.
         """
-        self.queue_images.set_function(images)
-        self.queue_pixels.set_function(pixels)
+        self._queue_images.set_function(images)
+        self._queue_pixels.set_function(pixels)
         self._queue_oldest_age.set_function(oldest_age)
         self._queue_max_pixels.set(max_pixels)
 
