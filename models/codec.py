@@ -7,7 +7,8 @@
 Both are two stages: `quantise` and `reconstruct` on the device, and `SymbolCodec` on the CPU, which may be another process's.
 
 The transforms take 16-pixel blocks: pictures are padded by replication to whole blocks and cropped on the way back. Only those blocks'
-latents are coded; the hyperprior pads them to multiples of four by itself.
+latents are coded; the hyperprior pads them to multiples of four by itself. Every transform runs over the tiles of `models.tiles`, of which
+an ordinary picture has one: what is kept of the whole is y (5 bytes a pixel) or residuals, table indices and pixels (1 to 3).
 """
 
 from __future__ import annotations
@@ -28,13 +29,15 @@ from models.card import ModelCard
 from models.entropy.tables import LARGEST_RESIDUAL, WIDEST
 from models.errors import WeightsError
 from models.model import CodecModel
-from models.network.grid import STRIDE, latent_size
+from models.network.grid import HYPER_PIXELS, HYPER_STRIDE, STRIDE, hyper_size, latent_size
 from models.network.precision import placed, transform_autocast
 from models.picture import Picture
 from models.rate_control import FINEST, Search, Target
 from models.symbol_codec import SymbolCodec
 from models.symbols import Quantised, Stream, Symbols
+from models.tiles import Tile, tiles
 
+TILE = 32  # hyper-latents on a side, 2048 pixels: 0.6 GB for the transforms' activations, 13 % of the work done twice
 BATCH_PIXELS = 1 << 22  # images of equal padded size go through the network together up to this many pixels
 CODER_BYTES = 4.0  # what two range-coded sections take beyond the tables' code lengths (measured: 1 to 7)
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -42,7 +45,7 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Probe:
-    """A batch at given positions: z (N, C, h/4, w/4), residuals and indices (N, M, h, w), code length in bits (N,)."""
+    """A batch at given positions: z (N, C, h/4, w/4), int16 residuals and uint8 indices (N, M, h, w), code length in bits (N,)."""
 
     z: Tensor
     residuals: Tensor
@@ -58,17 +61,19 @@ class Codec:
         card: of the model.
         device: where the transforms run.
         bfloat16: run the transforms in bfloat16 or not; None takes what the device is fast at. Streams decode alike either way.
+        tile: side in hyper-latents (64 pixels) of the tiles that a picture of more than so many squared goes through in.
 
     Raises:
         WeightsError: card and weights disagree, or the device's arithmetic fails the self-check.
     """
 
-    def __init__(self, model: CodecModel, card: ModelCard, *, device: str = "cpu", bfloat16: bool | None = None) -> None:
+    def __init__(self, model: CodecModel, card: ModelCard, *, device: str = "cpu", bfloat16: bool | None = None, tile: int = TILE) -> None:
         if model.model_id != card.model_id:
             raise WeightsError(f"the weights of {card.name} have id {model.model_id}, their card says {card.model_id}")
         self.card = card
         self.device = torch.device(device)
         self._bfloat16 = bfloat16
+        self._tile = tile
         self._network = placed(model.network, self.device)
         self._scale_decoder = model.scale_decoder.to(self.device)
         self._scale_decoder.self_check()
@@ -146,8 +151,7 @@ class Codec:
 
     def _quantise_group(self, pictures: list[Picture], targets: list[Target]) -> list[Quantised]:
         """Probe all images that still search as one batch, until each has found its position."""
-        with transform_autocast(self.device, bfloat16=self._bfloat16):
-            y = self._network.g_a(self._to_tensor(pictures)).float()
+        y = self._latents(pictures)
         alphas = [encode_alpha(picture) for picture in pictures]
         searches = [
             self._search(target.budget(picture.pixels), y[i : i + 1], alpha)
@@ -171,10 +175,22 @@ class Codec:
                     )
         return [found[i] for i in range(len(pictures))]
 
+    def _latents(self, pictures: list[Picture]) -> Tensor:
+        """y (N, M, h, w) of pictures of equal padded size, channels last in memory."""
+        rows, columns = latent_size(pictures[0].height, pictures[0].width)
+        shape = len(pictures), self._network.topology.latents, rows, columns
+        y = torch.empty(shape, device=self.device, memory_format=torch.channels_last)
+        for tile in self._tiles(rows, columns):
+            with transform_autocast(self.device, bfloat16=self._bfloat16):
+                part = self._network.g_a(self._to_tensor([picture.rgb[tile.outer(HYPER_PIXELS)] for picture in pictures]))
+            y[..., *tile.inner(HYPER_STRIDE)] = part[..., *tile.within(HYPER_STRIDE)]
+        return y
+
     def _search(self, budget: int | None, y: Tensor, alpha: bytes | None) -> Search | None:
         if budget is None:
             return None
-        bits = self._network.significant(y)[0].cpu().numpy() * self._bits_per_significant
+        parts = [self._network.significant(y[..., *tile.inner(HYPER_STRIDE)]) for tile in self._tiles(*y.shape[-2:])]
+        bits = (1 + torch.cat(parts).sum(0)).cpu().numpy() * self._bits_per_significant
         return Search(max(1, budget), header_bytes(0, 0, len(alpha or b"")) + len(alpha or b"") + CODER_BYTES + bits / 8)
 
     @staticmethod
@@ -192,19 +208,34 @@ class Codec:
 
     def _probe(self, y: Tensor, positions: list[int]) -> _Probe:
         """The hyper path and the quantiser at one position per image: everything rate control needs, and what to code."""
-        height, width = y.shape[-2:]
-        scaled = self._network.scaled(y, self._quality(positions))
-        with transform_autocast(self.device, bfloat16=self._bfloat16):
-            z = self._network.side_information(scaled).round().clamp(self._z_low, self._z_high)
-            mean = self._network.mean(z, height, width)
-        indices = self._scale_decoder(z)[..., :height, :width]
-        residuals = (scaled - mean).round_().clamp_(-LARGEST_RESIDUAL, LARGEST_RESIDUAL).masked_fill_(indices == 0, 0)
-        magnitude = residuals.abs().clamp_(max=WIDEST + 1).int()
-        row = indices.int() * (WIDEST + 2)
-        bits = self._residual_bits.view(-1)[magnitude.add_(row)].double().sum((1, 2, 3))
+        quality = self._quality(positions)
+        z = self._hyper_latents(y, quality)
         symbol = (z - self._z_low).long()
         channel = torch.arange(z.shape[1], device=self.device).view(1, -1, 1, 1)
-        return _Probe(z, residuals, indices, bits + self._z_bits[channel, symbol].double().sum((1, 2, 3)))
+        bits = self._z_bits[channel, symbol].double().sum((1, 2, 3))
+        residuals = torch.empty(y.shape, dtype=torch.int16, device=self.device)
+        indices = torch.empty(y.shape, dtype=torch.uint8, device=self.device)
+        for tile in self._tiles(*y.shape[-2:]):
+            inner = tile.inner(HYPER_STRIDE)
+            scaled = self._network.scaled(y[..., *inner], quality)
+            mean = self._mean(z, tile, scaled)
+            index = self._scale_decoder(z[..., *tile.outer()])[..., *tile.within(HYPER_STRIDE)][..., : mean.shape[-2], : mean.shape[-1]]
+            r_hat = scaled.sub_(mean).round_().clamp_(-LARGEST_RESIDUAL, LARGEST_RESIDUAL).masked_fill_(index == 0, 0)
+            magnitude = r_hat.abs().clamp_(max=WIDEST + 1).int()
+            bits += self._residual_bits.view(-1)[magnitude.add_(index.int() * (WIDEST + 2))].double().sum((1, 2, 3))
+            residuals[..., *inner], indices[..., *inner] = r_hat, index
+        return _Probe(z, residuals, indices, bits)
+
+    def _hyper_latents(self, y: Tensor, quality: Tensor) -> Tensor:
+        """z_hat (N, C, h/4, w/4)."""
+        shape = (len(y), self._network.topology.hyper, *hyper_size(*y.shape[-2:]))
+        z = torch.empty(shape, device=self.device, memory_format=torch.channels_last)
+        for tile in self._tiles(*y.shape[-2:]):
+            scaled = self._network.scaled(y[..., *tile.outer(HYPER_STRIDE)], quality)
+            with transform_autocast(self.device, bfloat16=self._bfloat16):
+                part = self._network.side_information(scaled).round_().clamp_(self._z_low, self._z_high)
+            z[..., *tile.inner()] = part[..., *tile.within()]
+        return z
 
     @staticmethod
     def _symbols(probe: _Probe, row: int, picture: Picture, position: int) -> Symbols:
@@ -214,35 +245,58 @@ class Codec:
             quality=position,
             greyscale=picture.greyscale,
             z=np.ascontiguousarray(probe.z[row].to(torch.int8).cpu().numpy()),
-            residuals=np.ascontiguousarray(probe.residuals[row].to(torch.int16).cpu().numpy()),
+            residuals=np.ascontiguousarray(probe.residuals[row].cpu().numpy()),
             alpha=picture.alpha,
         )
 
     # Decoding
 
     def _reconstruct_group(self, symbols: list[Symbols]) -> list[Picture]:
-        z, r_hat = (
-            torch.from_numpy(np.stack(arrays)).to(self.device).float()
-            for arrays in ([one.z for one in symbols], [one.residuals for one in symbols])
-        )
-        with transform_autocast(self.device, bfloat16=self._bfloat16):
-            mean = self._network.mean(z, *r_hat.shape[-2:])
-            x_hat = self._network.reconstruct(r_hat, mean, self._quality([one.quality for one in symbols]))
-        pixels = x_hat.clamp_(0, 1).mul_(255).round_().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-        return [_picture(one, image) for one, image in zip(symbols, pixels, strict=True)]
+        quality = self._quality([one.quality for one in symbols])
+        y_hat = self._dequantised(symbols, quality)
+        pixels = [np.empty((one.height, one.width, 3), np.uint8) for one in symbols]
+        for tile in self._tiles(*y_hat.shape[-2:]):
+            with transform_autocast(self.device, bfloat16=self._bfloat16):
+                x_hat = self._network.g_s(y_hat[..., *tile.outer(HYPER_STRIDE)])[..., *tile.within(HYPER_PIXELS)].float()
+            parts = x_hat.clamp_(0, 1).mul_(255).round_().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+            for one, rgb, part in zip(symbols, pixels, parts, strict=True):
+                place = rgb[tile.inner(HYPER_PIXELS)]
+                part = part[: place.shape[0], : place.shape[1]]
+                place[:] = (part @ LUMA).round()[..., None] if one.greyscale else part
+        return [Picture(rgb, one.alpha, one.greyscale) for one, rgb in zip(symbols, pixels, strict=True)]
+
+    def _dequantised(self, symbols: list[Symbols], quality: Tensor) -> Tensor:
+        """y_hat (N, M, h, w), channels last in memory."""
+        z = torch.from_numpy(np.stack([one.z for one in symbols])).to(self.device).float()
+        shape = symbols[0].residuals.shape
+        y_hat = torch.empty((len(symbols), *shape), device=self.device, memory_format=torch.channels_last)
+        for tile in self._tiles(*shape[1:]):
+            inner = tile.inner(HYPER_STRIDE)
+            r_hat = torch.from_numpy(np.stack([one.residuals[:, *inner] for one in symbols])).to(self.device).float()
+            y_hat[..., *inner] = self._network.dequantised(r_hat, self._mean(z, tile, r_hat), quality)
+        return y_hat
 
     # Both
+
+    def _tiles(self, rows: int, columns: int) -> Iterator[Tile]:
+        """Over y of `rows` x `columns`."""
+        return tiles(*hyper_size(rows, columns), self._tile)
+
+    def _mean(self, z: Tensor, tile: Tile, like: Tensor) -> Tensor:
+        """The prediction of scaled y within the tile, in the shape of `like`."""
+        (top, _), (left, _) = ((span.start, span.stop) for span in tile.within(HYPER_STRIDE))
+        with transform_autocast(self.device, bfloat16=self._bfloat16):
+            mean = self._network.mean(z[..., *tile.outer()], top + like.shape[-2], left + like.shape[-1])
+        return mean[..., top:, left:]
 
     def _quality(self, positions: list[int]) -> Tensor:
         """Positions 0..65535 as the network's quality."""
         quality: Tensor = torch.tensor(positions, device=self.device) / FINEST * (self._network.topology.anchors - 1)
         return quality
 
-    def _to_tensor(self, pictures: list[Picture]) -> Tensor:
-        """Pictures padded to whole blocks as one float batch (N, 3, H, W) in [0, 1], channels last in memory."""
-        padded = [
-            np.pad(picture.rgb, ((0, -picture.height % STRIDE), (0, -picture.width % STRIDE), (0, 0)), mode="edge") for picture in pictures
-        ]
+    def _to_tensor(self, pixels: list[NDArray[np.uint8]]) -> Tensor:
+        """Pixels (H, W, 3) padded to whole blocks as one float batch (N, 3, H, W) in [0, 1], channels last in memory."""
+        padded = [np.pad(one, ((0, -one.shape[0] % STRIDE), (0, -one.shape[1] % STRIDE), (0, 0)), mode="edge") for one in pixels]
         return torch.from_numpy(np.stack(padded)).to(self.device).permute(0, 3, 1, 2).float().div_(255)
 
 
@@ -262,12 +316,3 @@ def _groups(sizes: Sequence[tuple[int, ...]]) -> Iterator[list[int]]:
         count = max(1, BATCH_PIXELS // (rows * columns * STRIDE**2))
         for start in range(0, len(members), count):
             yield members[start : start + count]
-
-
-def _picture(symbols: Symbols, pixels: NDArray[np.uint8]) -> Picture:
-    """Cropped to the picture's size, and grey when the original was."""
-    rgb = np.ascontiguousarray(pixels[: symbols.height, : symbols.width])
-    if symbols.greyscale:
-        luma = (rgb @ LUMA).round().astype(np.uint8)
-        rgb = np.repeat(luma[..., None], 3, axis=2)
-    return Picture(rgb=rgb, alpha=symbols.alpha, greyscale=symbols.greyscale)

@@ -15,6 +15,8 @@ from PIL import Image
 from models.bitstream import MAX_SIDE
 from models.errors import PictureError
 
+_ROWS = 256
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
@@ -65,7 +67,7 @@ class Picture:
             image = _to_8_bit(image)
         grey = image.mode in {"1", "L", "LA", "La"}
         target = ("L" if grey else "RGB") + ("A" if image.has_transparency_data else "")
-        samples = np.array(image if image.mode == target else image.convert(target))
+        samples = _samples(image, target)
         alpha = np.ascontiguousarray(samples[..., -1]) if target.endswith("A") else None
         if alpha is not None and alpha.min() == 255:
             alpha = None
@@ -81,6 +83,17 @@ class Picture:
         if self.alpha is not None:
             image.putalpha(Image.fromarray(self.alpha))
         return image
+
+
+def _samples(image: Image.Image, mode: str) -> NDArray[np.uint8]:
+    """The image in `mode` as (H, W) or (H, W, bands), band by band: all at once, Pillow holds three copies for a moment."""
+    bands = len(mode)
+    samples = np.empty((image.height, image.width, bands) if bands > 1 else (image.height, image.width), np.uint8)
+    for top in range(0, image.height, _ROWS):
+        bottom = min(top + _ROWS, image.height)
+        part = image.crop((0, top, image.width, bottom))
+        samples[top:bottom] = np.asarray(part if part.mode == mode else part.convert(mode))
+    return samples
 
 
 def _check_sides(width: int, height: int) -> None:

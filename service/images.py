@@ -28,6 +28,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM")
 Image.MAX_IMAGE_PIXELS = MAX_SIDE * MAX_SIDE
 
 
+_PLAIN = ("L", "LA", "RGB", "RGBA")
+
+
 class ImageError(Exception):
     """Base of what is wrong with an image sent to us. Its text is fit for users."""
 
@@ -130,12 +133,12 @@ def _to_srgb(image: Image.Image) -> Image.Image:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(embedded))
         if image.mode == "CMYK":
             return _convert(image, profile, "RGB")
-        plain = Picture.from_image(image).to_image()  # one of L, LA, RGB, RGBA, whatever it was
+        plain = image if image.mode in _PLAIN and "transparency" not in image.info else Picture.from_image(image).to_image()
         alpha = plain.getchannel("A") if plain.mode.endswith("A") else None
         grey = plain.mode.startswith("L")
         # A grey picture may carry an RGB profile; what a profile expects is what it gets, and grey stays grey.
         space = "L" if profile.profile.xcolor_space.strip() == "GRAY" else "RGB"
-        converted = _convert(plain.convert(space), profile, "RGB")
+        converted = _convert(plain if plain.mode == space else plain.convert(space), profile, "RGB")
         converted = converted.convert("L") if grey else converted
         if alpha is not None:
             converted.putalpha(alpha)

@@ -18,12 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import WeightsError
+from models.tiles import tiles
 
 EXACT = 1 << 24  # float32 holds every integer up to here
 INPUT_LIMIT = 127
 ACTIVATION_LIMIT = 255
 RAW_LIMIT = 1023  # of the last requantisation, before the look-up
 SHIFT = 24
+TILE = 16  # hyper-latents on a side: 20 MB of intermediate integers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,10 +78,14 @@ class IntegerScaleDecoder:
     def __call__(self, z_hat: NDArray[np.integer[Any]], *, arithmetic: type[np.float32 | np.int64] = np.float32) -> NDArray[np.uint8]:
         """z_hat (C, h, w) to table indices uint8 (M, 4 h, 4 w)."""
         first, second, third = self.layers
-        x = z_hat.clip(-INPUT_LIMIT, INPUT_LIMIT).transpose(1, 2, 0)
-        x = _shuffle(first(x, ACTIVATION_LIMIT, arithmetic))
-        x = _shuffle(second(x, ACTIVATION_LIMIT, arithmetic))
-        return self.lookup[third(x, RAW_LIMIT, arithmetic)].transpose(2, 0, 1)
+        z = z_hat.clip(-INPUT_LIMIT, INPUT_LIMIT).transpose(1, 2, 0)
+        indices = np.empty((third.weight.shape[0], 4 * z.shape[0], 4 * z.shape[1]), np.uint8)
+        for tile in tiles(z.shape[0], z.shape[1], TILE):
+            x = _shuffle(first(z[tile.outer()], ACTIVATION_LIMIT, arithmetic))
+            x = _shuffle(second(x, ACTIVATION_LIMIT, arithmetic))
+            index = self.lookup[third(x, RAW_LIMIT, arithmetic)]
+            indices[:, *tile.inner(4)] = index[tile.within(4)].transpose(2, 0, 1)
+        return indices
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> IntegerScaleDecoder:

@@ -87,10 +87,10 @@ class AutoEncoder(nn.Module):
         return y * self.gain_at(self.gain, quality)
 
     def significant(self, y: Tensor) -> Tensor:
-        """How many elements of scaled y exceed 1/2 at every anchor, plus one: (N, anchors). The rate is nearly proportional to it."""
+        """How many elements of scaled y exceed 1/2 at every anchor: (N, anchors). The rate is nearly proportional to it, plus one."""
         magnitude = y.abs()
         counts = [torch.count_nonzero(magnitude > 0.5 * torch.exp(-row)[:, None, None], (1, 2, 3)) for row in self.gain]
-        return torch.stack(counts, 1).double() + 1
+        return torch.stack(counts, 1).double()
 
     def side_information(self, y_scaled: Tensor) -> Tensor:
         """z, unrounded: (N, hyper, ceil(h/4), ceil(w/4))."""
@@ -102,9 +102,13 @@ class AutoEncoder(nn.Module):
         mean: Tensor = self.h_mean(z_hat)
         return mean[..., :height, :width].float()
 
+    def dequantised(self, r_hat: Tensor, mean: Tensor, quality: Tensor) -> Tensor:
+        """y_hat (N, M, h, w) from the decoded residual and its prediction."""
+        return (r_hat + mean) * self.gain_at(self.inverse_gain, quality)
+
     def reconstruct(self, r_hat: Tensor, mean: Tensor, quality: Tensor) -> Tensor:
         """x_hat (N, 3, 16 h, 16 w) from the decoded residual and its prediction."""
-        x_hat: Tensor = self.g_s((r_hat + mean) * self.gain_at(self.inverse_gain, quality))
+        x_hat: Tensor = self.g_s(self.dequantised(r_hat, mean, quality))
         return x_hat.float()
 
     def forward(self, x: Tensor, quality: Tensor, *, hard: bool = False) -> tuple[Tensor, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 STRIDE = 16  # image pixels per latent on a side
 HYPER_STRIDE = 4  # latents per hyper-latent on a side
+HYPER_PIXELS = STRIDE * HYPER_STRIDE
 
 
 def latent_size(height: int, width: int) -> tuple[int, int]:

@@ -161,7 +161,7 @@ def _z_probabilities(network: AutoEncoder, counts: NDArray[np.float64]) -> NDArr
 @torch.no_grad()
 def bits_per_significant(network: AutoEncoder, x: Tensor) -> Tensor:
     """Geometric mean over the images of x of bits per significant latent, at every anchor: (anchors,)."""
-    significant = network.significant(network.g_a(x)).float()
+    significant = network.significant(network.g_a(x)).float() + 1
     costs = []
     for anchor in range(network.topology.anchors):
         z_hat, r_hat = _quantised(network, x, torch.full((len(x),), float(anchor)))

@@ -14,6 +14,7 @@ from models.bitstream import Bitstream, CodecKind
 from models.errors import DamagedStreamError, StreamTooLargeError, TargetError, UnknownModelError, WeightsError
 from models.model import CodecModel
 from models.registry import available, weights
+from models.tiles import tiles
 from tests.make_golden import FIXTURES, GOLDEN, golden_picture, symbols_digest, tiny_card, tiny_codec
 
 EXPECTED = json.loads((GOLDEN / "symbols.json").read_text())
@@ -78,6 +79,35 @@ def test_a_batch_gives_the_streams_of_its_members(shipped: Codec) -> None:
         # Floats of other batches may round a residual to the other side; the streams then differ, but neither is wrong.
         assert len(batched.data) == pytest.approx(len(single.data), rel=0.01)
         assert psnr(decoded, shipped.decode([single.data])[0]) > 40
+
+
+@pytest.fixture(scope="module")
+def tiled(codec: Codec) -> Codec:
+    return Codec(CodecModel.load(weights(codec.name)), codec.card, tile=2)
+
+
+def test_a_picture_in_tiles_is_the_picture_in_one(codec: Codec, tiled: Codec) -> None:
+    rgb = np.tile(golden_picture().rgb, (2, 2, 1))[:283, :333]  # neither whole tiles nor whole blocks
+    for picture in (Picture.from_array(rgb), Picture.from_image(Image.fromarray(rgb).convert("L"))):
+        whole = codec.encode([picture], [Target(bpp=0.3)])[0]
+        one, other = (each.decode([whole.data])[0].rgb.astype(int) for each in (codec, tiled))
+        assert np.abs(one - other).max() <= 1
+        assert np.mean(one != other) < 1e-4
+        # In floats that end on a rounding's edge the encoders may differ, by a symbol of thousands.
+        a, b = (each.quantise([picture], [Target(quality=whole.quality)])[0] for each in (codec, tiled))
+        assert np.mean(a.symbols.z != b.symbols.z) < 1e-3
+        assert np.mean(a.symbols.residuals != b.symbols.residuals) < 1e-3
+        stream = tiled.encode([picture], [Target(bpp=0.3)])[0]
+        assert stream.target_met
+        assert len(stream.data) == pytest.approx(len(whole.data), rel=0.01)
+
+
+def test_without_its_halo_a_tile_shows(codec: Codec, tiled: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = Picture.from_array(np.tile(golden_picture().rgb, (2, 2, 1)))
+    data = codec.encode([picture], [Target(bpp=0.3)])[0].data
+    monkeypatch.setattr("models.codec.tiles", lambda rows, columns, side: tiles(rows, columns, side, halo=1))
+    one, other = (each.decode([data])[0].rgb.astype(int) for each in (codec, tiled))
+    assert np.abs(one - other).max() > 1
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 300), (17, 15), (16, 16), (63, 65), (64, 64), (130, 3), (16384, 1)])

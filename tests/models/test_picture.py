@@ -24,6 +24,11 @@ def test_rgb_comes_back_bit_for_bit() -> None:
     assert np.array_equal(np.asarray(picture.to_image()), COLOUR)
 
 
+def test_tall_images_come_back_bit_for_bit() -> None:
+    tall = RNG.integers(0, 256, (600, 3, 3), dtype=np.uint8)
+    assert np.array_equal(Picture.from_image(Image.fromarray(tall)).rgb, tall)
+
+
 def test_greyscale_has_three_equal_planes_and_comes_back_as_one() -> None:
     picture = Picture.from_image(Image.fromarray(GREY))
     assert picture.greyscale

@@ -150,6 +150,15 @@ def test_a_profile_of_another_colour_space_counts_as_absent(photo: Image.Image) 
     np.testing.assert_array_equal(read(saved(photo, "PNG", icc_profile=lab)).rgb, np.asarray(photo))
 
 
+def test_a_transparent_colour_survives_a_colour_profile(photo: Image.Image) -> None:
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+    picture = read(saved(photo, "PNG", icc_profile=srgb, transparency=photo.getpixel((5, 5))))
+
+    assert picture.alpha is not None
+    assert picture.alpha[5, 5] == 0
+
+
 def test_grey_with_a_colour_profile_stays_grey_and_keeps_alpha(photo: Image.Image) -> None:
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     image = photo.convert("LA")

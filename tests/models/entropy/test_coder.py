@@ -38,12 +38,15 @@ def test_hyper_latents_come_back(data: st.DataObject, height: int, width: int) -
     assert np.array_equal(CODER.decode_z(CODER.encode_z(z), height, width), z)
 
 
-def test_chunks_do_not_show_in_the_stream() -> None:
+def test_chunks_do_not_show_in_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
-    indices = np.full(CHUNK + 17, 30, np.uint8)
-    residuals = rng.laplace(0, laplace_scales()[30], len(indices)).round().astype(np.int16)
-    data = CODER.encode_residuals(residuals, indices)
-    assert np.array_equal(CODER.decode_residuals(data, indices), residuals)
+    for indices in (np.full(CHUNK + 17, 30, np.uint8), rng.integers(0, LAPLACE_TABLES, 3 * CHUNK - 5).astype(np.uint8)):
+        residuals = (rng.laplace(0, 2 * laplace_scales()[indices]).round() * (indices > 0)).astype(np.int16)  # some escape
+        data = CODER.encode_residuals(residuals, indices)
+        assert np.array_equal(CODER.decode_residuals(data, indices), residuals)
+        with monkeypatch.context() as patch:
+            patch.setattr("models.entropy.coder.CHUNK", 1 << 22)
+            assert CODER.encode_residuals(residuals, indices) == data
 
 
 def test_the_stream_is_as_long_as_the_tables_say() -> None:

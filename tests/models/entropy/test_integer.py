@@ -27,6 +27,13 @@ def test_float32_gives_what_64_bit_integers_give(decoder: IntegerScaleDecoder) -
         assert np.array_equal(decoder(z), decoder(z, arithmetic=np.int64))
 
 
+def test_tiles_do_not_show(decoder: IntegerScaleDecoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    z = np.random.default_rng(1).normal(0, 4, (decoder.layers[0].weight.shape[1], 7, 5)).round().astype(np.int64)
+    whole = decoder(z)
+    monkeypatch.setattr("models.entropy.integer.TILE", 2)
+    assert np.array_equal(decoder(z), whole)
+
+
 def test_hyper_latents_beyond_the_limit_are_clamped(decoder: IntegerScaleDecoder) -> None:
     z = np.sign(np.random.default_rng(1).normal(0, 1, (decoder.layers[0].weight.shape[1], 3, 5))).astype(np.int64)
     assert np.array_equal(decoder(INPUT_LIMIT * z), decoder(1000 * z))
