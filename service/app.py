@@ -21,7 +21,7 @@ from .routes import ROUTERS, compress, health
 from .routes import metrics as metrics_route
 from .runtime import Runtime
 from .settings import Settings
-from .store import StreamStore
+from .store import Limits, StreamStore
 
 _DESCRIPTION = """
 Photographs to streams of the size you ask for, and back. Compress with a budget in bits per pixel, in bytes, or at a quality;
@@ -50,12 +50,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         engine = Engine(settings, metrics)
-        app.state.runtime = Runtime(settings, metrics, engine, StreamStore(settings.store), app.state.drain)
-        try:
-            await engine.start()
-            yield
-        finally:
-            await engine.close()
+        limits = Limits(settings.store_max_bytes, settings.store_max_age_seconds, settings.store_min_age_seconds)
+        opened = StreamStore(settings.store, limits=limits, timeout_seconds=settings.store_timeout_seconds, on_failure=metrics.store_failed)
+        async with opened as store:
+            if (quota := store.quota) is not None:
+                metrics.watch_store(stored_bytes=lambda: quota.bytes, stored_objects=lambda: quota.streams, max_bytes=quota.max_bytes)
+            app.state.runtime = Runtime(settings, metrics, engine, store, app.state.drain)
+            try:
+                await engine.start()
+                yield
+            finally:
+                await engine.close()
 
     app = _App(title="Ziggurat", version=__version__, description=_DESCRIPTION, lifespan=lifespan)
     app.state.drain = Drain()

@@ -54,6 +54,8 @@ _KINDS: dict[type[Exception], _Kind] = {
     images.DamagedImageError: _Kind(422, "damaged-image", "Damaged image"),
     store.NotStoredError: _Kind(404, "unknown-id", "No such stream"),
     store.StoreUnavailableError: _Kind(503, "store-unavailable", "Stream store unavailable"),
+    store.StoreFullError: _Kind(507, "store-full", "Stream store full"),
+    store.StoreDamagedError: _Kind(500, "damaged-in-store", "Stream damaged in the store"),
     engine.OverloadedError: _Kind(429, "overloaded", "Too much work waiting"),
     engine.UnavailableError: _Kind(503, "unavailable", "Shutting down, or the device failed"),
     engine.OutOfMemoryError: _Kind(503, "out-of-memory", "Not enough memory"),
@@ -80,6 +82,7 @@ _HEADERS = {
     416: ("Content-Range", "The size that there is.", "string"),
     429: ("Retry-After", "Seconds to wait.", "integer"),
     503: ("Retry-After", "Seconds to wait.", "integer"),
+    507: ("Retry-After", "Seconds to wait.", "integer"),
 }
 
 
@@ -138,7 +141,7 @@ def install(app: FastAPI, metrics: Metrics) -> None:
     async def counted(_: Request, error: Exception) -> JSONResponse:
         kind = next(_KINDS[cls] for cls in type(error).__mro__ if cls in _KINDS)
         metrics.refused(kind.slug)
-        if isinstance(error, store.StoreUnavailableError):
+        if isinstance(error, store.StoreError) and kind.status >= 500:
             _log.error("the store failed", exc_info=error)
         return _typed(kind, error)
 
@@ -186,7 +189,7 @@ def _typed(kind: _Kind, error: Exception) -> JSONResponse:
         problem.detail = "; ".join(f"{one.parameter}: {one.detail}" for one in problem.errors)
     if isinstance(error, codec.UnknownModelError):
         problem.model_id = error.model_id
-    if isinstance(error, engine.EngineError):
+    if isinstance(error, engine.EngineError | store.StoreFullError):
         headers["Retry-After"] = str(math.ceil(error.retry_after))
     elif kind.status == 503:
         headers["Retry-After"] = "5"

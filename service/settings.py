@@ -19,6 +19,18 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535, description="TCP port to listen on; 0 takes any free one.")
     device: str = Field(default="cpu", description="Where the networks run: cpu, cuda or cuda:N.")
     store: str = Field(default="./data", description="Where streams are kept: a directory, s3://…, gs://…, az://… or memory://.")
+    store_max_bytes: int | None = Field(
+        default=None, ge=1, description="Bytes that a store in a directory keeps, least recently stored out first; unset, all."
+    )
+    store_max_age_seconds: float | None = Field(
+        default=None, gt=0, description="Seconds after its last POST that a stream leaves a store in a directory; unset, never."
+    )
+    store_min_age_seconds: float = Field(
+        default=60.0, ge=0, description="Seconds for which a stream is safe from the quota; when all are that young, 507."
+    )
+    store_timeout_seconds: float = Field(
+        default=10.0, gt=0, description="Seconds that the store may take for one operation, retries included; beyond it 503."
+    )
     models: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("ms-ssim", "psnr"), min_length=1, description="Models to load, separated by commas."
     )
@@ -70,6 +82,12 @@ class Settings(BaseSettings):
         if not all(key.get_secret_value().isascii() and key.get_secret_value().isprintable() for key in keys):
             raise ValueError("keys are printable ASCII")
         return keys
+
+    @model_validator(mode="after")
+    def _limits_bind_a_directory(self) -> Settings:
+        if "://" in self.store and (self.store_max_bytes or self.store_max_age_seconds):
+            raise ValueError("store_max_bytes and store_max_age_seconds are for a directory; a bucket has rules of its own for them")
+        return self
 
     @model_validator(mode="after")
     def _profile_is_loaded(self) -> Settings:

@@ -92,7 +92,7 @@ HEADERS = {
             "content": {STREAM_TYPE: {"schema": {"type": "string", "format": "binary"}}},
             "headers": {name: {"description": text, "schema": {"type": "string"}} for name, text in HEADERS.items()},
         },
-        **problems.describe(406, 413, 415, 422, 429, 503),
+        **problems.describe(406, 413, 415, 422, 429, 503, 507),
     },
     openapi_extra=describe_body("image/*"),
 )

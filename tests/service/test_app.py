@@ -19,7 +19,7 @@ def test_openapi_names_media_types_and_statuses(client: TestClient) -> None:
     paths = client.get("/openapi.json").json()["paths"]
 
     compress = paths["/compress"]["post"]
-    assert set(compress["responses"]) == {"201", "405", "406", "408", "413", "415", "422", "429", "500", "503"}
+    assert set(compress["responses"]) == {"201", "405", "406", "408", "413", "415", "422", "429", "500", "503", "507"}
     assert set(compress["responses"]["201"]["content"]) == {"image/vnd.ziggurat", "application/json"}
     assert set(compress["requestBody"]["content"]) == {"image/*", "application/octet-stream", "multipart/form-data"}
     assert set(paths["/decompress/{stream_id}"]["get"]["responses"]["200"]["content"]) == {

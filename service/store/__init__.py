@@ -1,0 +1,17 @@
+"""The stream store: content-addressed, written once, on a local disk or in a bucket."""
+
+from .disk import Limits
+from .errors import NotStoredError, StoreDamagedError, StoreError, StoreFullError, StoreUnavailableError
+from .streams import Operation, StreamStore, id_of
+
+__all__ = [
+    "Limits",
+    "NotStoredError",
+    "Operation",
+    "StoreDamagedError",
+    "StoreError",
+    "StoreFullError",
+    "StoreUnavailableError",
+    "StreamStore",
+    "id_of",
+]

@@ -1,0 +1,43 @@
+"""What the store refuses, and why.
+
+StoreError
+├── NotStoredError            no stream has this id
+├── StoreUnavailableError     the disk or the bucket failed, or did not answer in time
+├── StoreFullError            no room: the disk is full, or all that the quota holds is too young to be evicted
+└── StoreDamagedError         what lies under the id is not what was stored
+"""
+
+from __future__ import annotations
+
+
+class StoreError(Exception):
+    """Base of the store's errors. Its text is fit for users."""
+
+
+class NotStoredError(StoreError):
+    """No stream has this id."""
+
+    def __init__(self, stream_id: str) -> None:
+        super().__init__(f"no stream is stored under {stream_id[:64]}")
+
+
+class StoreUnavailableError(StoreError):
+    """The disk or the bucket failed; what it said is in `__cause__`, for the log and not for users."""
+
+    def __init__(self) -> None:
+        super().__init__("the stream store does not answer")
+
+
+class StoreFullError(StoreError):
+    """There is no room for another stream. `retry_after` is in seconds."""
+
+    def __init__(self, retry_after: float = 60) -> None:
+        super().__init__("the stream store has no room for another stream now")
+        self.retry_after = retry_after
+
+
+class StoreDamagedError(StoreError):
+    """The bytes under an id do not hash to it any more. Storing the stream again heals it."""
+
+    def __init__(self, stream_id: str) -> None:
+        super().__init__(f"what is stored under {stream_id} is damaged; compressing the image again restores it")

@@ -1,0 +1,115 @@
+"""How full a local store is: counted in the background at the start, kept up to date with every write, enforced before one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+from .disk import Disk
+from .errors import StoreFullError
+
+_log = logging.getLogger(__name__)
+_INTERVAL_SECONDS = 60.0  # between two sweeps
+_REST = 50  # times as long as the last sweep took: a store of millions does not sweep all day
+
+
+@dataclass(slots=True)
+class Reservation:
+    """Room for one write; given back unless it was `used`."""
+
+    used: bool = False
+
+
+class Quota:
+    """The bytes and streams in a local store, as far as this process knows; other writers show at the next sweep.
+
+    The count errs on the side of too much: a stream written while a sweep counts may be counted twice until the next one.
+    """
+
+    def __init__(self, disk: Disk) -> None:
+        self.bytes = 0
+        self.streams = 0
+        self._max_bytes = disk.limits.max_bytes
+        self._disk = disk
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store-sweep")
+        self._upkeep: asyncio.Task[None] | None = None
+        self._sweeping: asyncio.Task[None] | None = None
+        self._pending = 0  # bytes reserved and not settled
+        self._unswept = 0  # bytes that the sweep under way may not see
+        self._room_at: float | None = None  # before this moment a sweep finds nothing to evict; None before the first sweep
+
+    @property
+    def max_bytes(self) -> float:
+        """The quota; infinite when there is none."""
+        return float("inf") if self._max_bytes is None else self._max_bytes
+
+    def start(self) -> None:
+        """Count, and sweep from now on."""
+        self._upkeep = asyncio.create_task(self._keep_up())
+
+    async def stop(self) -> None:
+        """End the sweeps."""
+        self._disk.stop()
+        for task in (self._upkeep, self._sweeping):
+            if task is not None:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    @asynccontextmanager
+    async def room(self, size: int) -> AsyncIterator[Reservation]:
+        """Reserve bytes for one write. Raises `StoreFullError` when nothing that is old enough to evict makes room."""
+        await self._make_room(size)
+        reservation = Reservation()
+        self.bytes += size
+        self._pending += size
+        self._unswept += size
+        try:
+            yield reservation
+        finally:
+            self._pending -= size
+            if reservation.used:
+                self.streams += 1
+            else:
+                self.bytes -= size
+                self._unswept -= size
+
+    def freed(self, size: int) -> None:
+        """A stream was deleted."""
+        self.bytes = max(0, self.bytes - size)
+        self.streams = max(0, self.streams - 1)
+        self._room_at = 0.0 if self._room_at is not None else None
+
+    async def _make_room(self, size: int) -> None:
+        if self._max_bytes is None:
+            return
+        if self._room_at is None or (self.bytes + size > self._max_bytes and time.time() >= self._room_at):
+            await self._sweep()
+        if self.bytes + size > self._max_bytes:
+            raise StoreFullError(retry_after=max(1.0, (self._room_at or 0.0) - time.time()))
+
+    async def _sweep(self) -> None:
+        """One sweep at a time, for all who wait for it; one of them giving up does not end it."""
+        if self._sweeping is None or self._sweeping.done():
+            self._sweeping = asyncio.create_task(self._sweep_once())
+        await asyncio.shield(self._sweeping)
+
+    async def _sweep_once(self) -> None:
+        self._unswept = self._pending
+        usage = await asyncio.get_running_loop().run_in_executor(self._thread, self._disk.sweep)
+        self.bytes, self.streams, self._room_at = usage.bytes + self._unswept, usage.streams, usage.room_at
+
+    async def _keep_up(self) -> None:
+        while True:
+            begun = time.monotonic()
+            try:
+                await self._sweep()
+            except OSError:
+                _log.exception("the store could not be swept")
+            await asyncio.sleep(max(_INTERVAL_SECONDS, _REST * (time.monotonic() - begun)))

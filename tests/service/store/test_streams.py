@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import obstore
+import pytest
+
+from service.store import (
+    NotStoredError,
+    Operation,
+    StoreDamagedError,
+    StoreFullError,
+    StoreUnavailableError,
+    StreamStore,
+    id_of,
+)
+
+from .conftest import Fault, Proxy
+
+
+@pytest.fixture(params=["directory", "memory", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> StreamStore:
+    match request.param:
+        case "directory":
+            return StreamStore(str(tmp_path / "not" / "there"))
+        case "memory":
+            return StreamStore("memory://")
+        case _:
+            return StreamStore(request.getfixturevalue("bucket"))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 256 KiB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"only who may mount can have a small disk: {mounted.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def path_of(root: Path, stream_id: str) -> Path:
+    return root / stream_id[:2] / f"{stream_id}.zgt"
+
+
+def test_a_stream_comes_back_as_it_was(store: StreamStore) -> None:
+    async def scenario() -> None:
+        stream_id = await store.put(b"a stream")
+        assert stream_id == id_of(b"a stream")
+        assert await store.get(stream_id) == b"a stream"
+        assert await store.size(stream_id) == 8
+
+    asyncio.run(scenario())
+
+
+def test_writing_twice_at_once_is_writing_once(store: StreamStore) -> None:
+    async def scenario() -> None:
+        ids = await asyncio.gather(*(store.put(b"a stream") for _ in range(8)))
+        assert set(ids) == {id_of(b"a stream")}
+        assert await store.get(ids[0]) == b"a stream"
+
+    asyncio.run(scenario())
+
+
+def test_what_was_deleted_is_gone(store: StreamStore) -> None:
+    async def scenario() -> None:
+        stream_id = await store.put(b"a stream")
+        await store.delete(stream_id)
+        for operation in (store.get, store.size, store.delete):
+            with pytest.raises(NotStoredError, match=stream_id):
+                await operation(stream_id)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("stream_id", ["", "abc", "../../etc/passwd", "A" * 64, "0" * 65, "0" * 63 + "\n"])
+def test_what_is_no_id_is_not_stored(tmp_path: Path, stream_id: str) -> None:
+    with pytest.raises(NotStoredError):
+        asyncio.run(StreamStore(str(tmp_path)).get(stream_id))
+
+
+@pytest.mark.parametrize("damage", [b"", b"half a str", b"a stream of another kind"])
+def test_damage_is_an_error_until_the_stream_is_stored_again(tmp_path: Path, damage: bytes) -> None:
+    """Such as what a power failure leaves of a write that nobody was told of."""
+    failures: list[Operation] = []
+    store = StreamStore(str(tmp_path), on_failure=failures.append)
+
+    async def scenario() -> None:
+        stream_id = await store.put(b"a stream")
+        path_of(tmp_path, stream_id).write_bytes(damage)
+        with pytest.raises(StoreDamagedError):
+            await store.get(stream_id)
+        assert failures == ["get"]
+        assert await store.put(b"a stream") == stream_id
+        assert await store.get(stream_id) == b"a stream"
+
+    asyncio.run(scenario())
+
+
+def test_streams_survive_the_process(tmp_path: Path) -> None:
+    stream_id = asyncio.run(StreamStore(str(tmp_path)).put(b"a stream"))
+
+    assert asyncio.run(StreamStore(str(tmp_path)).get(stream_id)) == b"a stream"
+
+
+def test_a_failing_disk_is_told_apart_from_an_unknown_id(tmp_path: Path) -> None:
+    failures: list[Operation] = []
+    store = StreamStore(str(tmp_path / "data"), on_failure=failures.append)
+    (tmp_path / "data").rmdir()
+    (tmp_path / "data").write_text("a file where the directory was")
+
+    with pytest.raises(StoreUnavailableError) as caught:
+        asyncio.run(store.put(b"a stream"))
+    assert str(tmp_path) not in str(caught.value)
+    assert failures == ["put"]
+
+
+def test_a_full_disk_keeps_what_it_has_and_goes_on_when_there_is_room(small_disk: Path) -> None:
+    store = StreamStore(str(small_disk))
+
+    async def scenario() -> None:
+        before = await store.put(bytes(100_000))
+        with pytest.raises(StoreFullError):
+            await store.put(bytes(200_000))
+        assert [path for path in small_disk.rglob("*") if path.is_file()] == [path_of(small_disk, before)], "nothing half-written"
+        assert await store.get(before) == bytes(100_000)
+        await store.delete(before)
+        assert await store.get(await store.put(bytes(200_000))) == bytes(200_000)
+
+    asyncio.run(scenario())
+
+
+_WRITER = """
+import asyncio, os, sys
+from service.store import StreamStore
+
+async def write():
+    store = StreamStore(sys.argv[1])
+    while True:
+        print(await store.put(os.urandom(2_000_000)), flush=True)
+
+asyncio.run(write())
+"""
+
+
+def test_a_killed_writer_loses_nothing_it_acknowledged_and_leaves_nothing_half(tmp_path: Path) -> None:
+    acknowledged: list[str] = []
+    for _ in range(4):
+        writer = subprocess.Popen([sys.executable, "-c", _WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=os.getcwd())
+        assert writer.stdout
+        acknowledged.append(writer.stdout.readline())
+        time.sleep(random.uniform(0.02, 0.2))
+        writer.send_signal(signal.SIGKILL)
+        acknowledged += writer.stdout.readlines()
+        writer.stdout.close()
+        writer.wait()
+
+    names = {path.stem for path in tmp_path.rglob("*.zgt")}
+    assert {line.strip() for line in acknowledged if line.endswith("\n")} <= names
+    assert [id_of(path_of(tmp_path, name).read_bytes()) for name in names] == list(names)
+
+
+def test_two_writers_of_one_stream_through_two_processes_of_the_service(bucket: str) -> None:
+    """Create-only writes: the second is told that the name is taken, and replaces nothing."""
+
+    async def scenario() -> None:
+        first, second = StreamStore(bucket), StreamStore(bucket)
+        ids = await asyncio.gather(*(store.put(b"a stream" * 10_000) for store in (first, second) * 4))
+        written = await obstore.head_async(first._store, f"{ids[0][:2]}/{ids[0]}.zgt")
+        await second.put(b"a stream" * 10_000)
+        again = await obstore.head_async(second._store, f"{ids[0][:2]}/{ids[0]}.zgt")
+        assert (written["last_modified"], written["e_tag"]) == (again["last_modified"], again["e_tag"])
+
+    asyncio.run(scenario())
+
+
+def test_a_slow_bucket_is_waited_for(bucket: str, proxy: Proxy) -> None:
+    proxy.delay = 0.3
+    store = StreamStore(bucket, timeout_seconds=30)
+
+    async def scenario() -> None:
+        assert await store.get(await store.put(b"a stream")) == b"a stream"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("fault", ["refuses", "answers 503", "is silent"])
+def test_a_dead_bucket_is_given_up_in_time_and_has_lost_nothing_when_it_is_back(bucket: str, proxy: Proxy, fault: Fault) -> None:
+    failures: list[Operation] = []
+    store = StreamStore(bucket, timeout_seconds=1, on_failure=failures.append)
+
+    async def scenario() -> None:
+        stream_id = await store.put(b"acknowledged")
+        proxy.fail(fault)
+        async with asyncio.timeout(20):  # obstore by itself would try for minutes
+            for attempt in (store.put(b"refused"), store.get(stream_id), store.size(stream_id), store.delete(stream_id)):
+                with pytest.raises(StoreUnavailableError):
+                    await attempt
+        assert failures == ["put", "get", "head", "head"]
+        proxy.fault = None
+        assert await store.get(stream_id) == b"acknowledged"
+        assert await store.get(await store.put(b"refused")) == b"refused"
+
+    asyncio.run(scenario())
+
+
+def test_a_missing_bucket_is_no_unknown_id(bucket: str) -> None:
+    store = StreamStore(f"{bucket.rsplit('/', 2)[0]}-is-not-there/kept")
+
+    with pytest.raises(StoreUnavailableError):
+        asyncio.run(store.put(b"a stream"))
+    with pytest.raises(StoreUnavailableError):
+        asyncio.run(store.get(id_of(b"a stream")))
+
+
+def test_the_tests_for_buckets_wrote_into_the_prefix(bucket: str) -> None:
+    async def scenario() -> None:
+        stream_id = await StreamStore(bucket).put(b"a stream")
+        root = bucket.rsplit("/", 2)[0]
+        listed = [one["path"] for batch in obstore.list(StreamStore(root)._store) for one in batch]
+        assert listed == [f"kept/here/{stream_id[:2]}/{stream_id}.zgt"]
+
+    asyncio.run(scenario())
