@@ -33,9 +33,7 @@ _IMAGE: dict[int | str, dict[str, Any]] = {
 _UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "If-None-Match names the picture's ETag."}}
 
 
-@router.get(
-    "/decompress/{stream_id}", response_class=Response, responses=_IMAGE | _UNCHANGED | problems.describe(404, 406, 422, 429, 503)
-)
+@router.get("/decompress/{stream_id}", response_class=Response, responses=_IMAGE | _UNCHANGED | problems.describe(404, 406, 422, 429, 503))
 async def decompress_stored(request: Request, runtime: RuntimeDependency, stream_id: str, format: Format = None) -> Response:
     """The picture in a stored stream. It never changes, and may be cached for ever."""
     image_format = _wanted(request, format)
