@@ -34,10 +34,10 @@ def configure(log_format: LogFormat | None, level: LogLevel, stream: TextIO | No
     if log_format is None:
         log_format = "console" if stream.isatty() else "json"
     known: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
+        structlog.contextvars.merge_contextvars,
         _drop_uvicorns_colours,
     ]
     rendered: list[Processor]
@@ -50,7 +50,7 @@ def configure(log_format: LogFormat | None, level: LogLevel, stream: TextIO | No
         ]
     else:
         known.append(structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False))
-        rendered = [structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=0)]
+        rendered = [structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=0, sort_keys=False)]
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

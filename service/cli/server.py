@@ -40,6 +40,7 @@ def serve(context: typer.Context) -> None:
     from ..server import Server, bind
 
     logs.configure(settings.log_format, settings.log_level)
+    _log.info("loading %s", ", ".join(settings.models))
     with bind(settings.host, settings.port) as listener:
         host, port = listener.getsockname()[:2]
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
@@ -71,15 +72,16 @@ def health(
 
 
 def _greet(settings: Settings, address: str) -> None:
-    """One line for whoever collects logs; on a terminal, what to do next."""
-    _log.info("ready", extra={"address": address, "models": settings.models, "device": settings.device, "store": settings.store})
-    if err.is_terminal:
+    """On a terminal, what to do next; else one line for whoever collects logs."""
+    if not err.is_terminal:
+        _log.info("ready", extra={"address": address, "models": settings.models, "device": settings.device, "store": settings.store})
+    else:
         store = settings.store if "://" in settings.store else Path(settings.store).resolve()
         err.print(
             f"\n  Ziggurat {__version__} is ready on {address}\n\n"
             f"  models    {', '.join(settings.models)} on {settings.device}\n"
             f"  streams   {store}\n"
             f"  calls     {address}/docs\n"
-            f"  try       curl --data-binary @photo.jpg '{address}/compress?bpp=0.15' -o photo.zgt\n"
+            f"  try       curl -F file=@photo.jpg '{address}/compress?bpp=0.15' -o photo.zgt\n"
             f"  stop      Ctrl-C\n"
         )
