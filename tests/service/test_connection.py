@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from http.client import HTTPConnection
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -92,10 +93,14 @@ def test_an_early_answer_arrives_although_the_body_was_not_read(server: Any, key
 
 
 def test_a_connection_serves_the_next_request_after_an_ordinary_one(server: Any) -> None:
-    with socket.create_connection(server.address) as client:
-        for _ in range(2):
-            client.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert client.recv(65536).startswith(b"HTTP/1.1 200")
+    client = HTTPConnection(*server.address)
+    ports = set()
+    for _ in range(2):
+        client.request("GET", "/livez")
+        ports.add(client.sock.getsockname())
+        assert client.getresponse().read()
+    client.close()
+    assert len(ports) == 1
 
 
 def test_headers_without_end_are_cut_off(server: Any) -> None:
