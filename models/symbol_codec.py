@@ -99,6 +99,7 @@ class SymbolCodec:
             z=z,
             residuals=self._coder.decode_residuals(stream.y, indices),
             alpha=alpha,
+            coded=z.size + int(np.count_nonzero(indices)),
         )
 
     def _container(self, quantised: Quantised, z: bytes, residuals: NDArray[np.int16]) -> bytes:

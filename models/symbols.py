@@ -21,6 +21,7 @@ class Symbols:
         z: hyper-latents, int8 (C, h/4, w/4).
         residuals: rounded y - mean, int16 (M, h, w).
         alpha: the plane (height, width), None when opaque.
+        coded: symbols that the range coder takes for it: all of z, and the residuals that are not surely zero.
     """
 
     width: int
@@ -30,6 +31,7 @@ class Symbols:
     z: NDArray[np.int8]
     residuals: NDArray[np.int16]
     alpha: NDArray[np.uint8] | None
+    coded: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +46,7 @@ class Quantised:
         budget: bytes that the stream may have; None when a quality was asked for.
         predicted: bytes that it will have, give or take a few; over the budget only where even the lowest quality is.
         probes: positions that rate control looked at (1 when a quality was asked for).
+        search_seconds: how long rate control took, of its whole batch.
     """
 
     symbols: Symbols
@@ -53,6 +56,7 @@ class Quantised:
     budget: int | None
     predicted: float
     probes: int
+    search_seconds: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,9 @@ class Settings(BaseSettings):
     log_format: LogFormat | None = Field(default=None, description="console or json; unset, console on a terminal and else json.")
     log_level: LogLevel = Field(default="info", description="debug, info, warning or error.")
     threads: int | None = Field(default=None, ge=1, description="CPU threads for the networks; unset, what PyTorch takes.")
+    entropy_workers: int | None = Field(
+        default=None, ge=0, description="Processes for the entropy coder; 0 codes in the server's own, unset decides by cores and device."
+    )
     image_threads: int = Field(default=2, ge=1, description="Threads that read and write image files.")
 
     @field_validator("models", "api_keys", "cors_origins", mode="before")

@@ -97,7 +97,6 @@ class DeviceThread:
             self._recover(batch, failure)
             return
         padded_pixels = sum(job.padded_pixels for job in batch)
-        self._metrics.stage("device", seconds)
         self._metrics.batch(len(batch), pixels=sum(job.pixels for job in batch), padded_pixels=padded_pixels)
         measured = seconds / padded_pixels
         self.seconds_per_pixel = 0.8 * self.seconds_per_pixel + 0.2 * measured if self.seconds_per_pixel else measured

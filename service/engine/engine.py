@@ -1,7 +1,10 @@
-"""The engine: admission, image threads and the device thread, seen from the event loop.
+"""The engine: three overlapping stages around one device, seen from the event loop.
 
-    admit ── image threads: decode ── device thread: batches ── image threads: encode ── answer
-      └─ over the pixel limit: OverloadedError            └─ see `queue` and `device`
+    compress     admit ── image threads: decode ── device thread: batches ── entropy stage: write ── answer
+    decompress   admit ── entropy stage: read ── device thread: batches ── image threads: encode ── answer
+                   └─ no room: OverloadedError       └─ see `queue` and `device`
+
+A damaged stream is found while its symbols are read, before it costs the device anything.
 
 All methods are for one event loop, so that the counters need no lock.
 """
@@ -10,11 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
-from dataclasses import replace
-from typing import Any, ParamSpec, TypeVar
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, ParamSpec, TypeVar, TypeVarTuple, Unpack
 
 import numpy as np
 import torch
@@ -22,16 +25,19 @@ import torch
 from models import Codec, Picture, Target
 from models.errors import UnknownModelError
 
+from .. import entropy_worker
 from ..metrics import Metrics, Stage
 from ..settings import Settings
 from .admission import Admission
 from .device import DeviceThread
-from .errors import UnavailableError, UnknownProfileError
+from .entropy import EntropyStage, default_workers
+from .errors import OutOfMemoryError, UnavailableError, UnknownProfileError
 from .queue import Job, JobQueue
-from .work import Compressed, CompressTask, Decompressed, LoadedModel, Measure, Timings, padded
+from .work import Compressed, Decompressed, LoadedModel, Measure, MeasureTask, QuantiseTask, Timings, padded
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+_Arguments = TypeVarTuple("_Arguments")
 
 
 class Engine:
@@ -43,6 +49,8 @@ class Engine:
         self._models: dict[str, LoadedModel] = {}
         self._queue = JobQueue(settings.max_batch_pixels)
         self._device = DeviceThread(self._queue, self._load, metrics)
+        workers = settings.entropy_workers
+        self._entropy = EntropyStage(default_workers(settings.device) if workers is None else workers, metrics)
         self._image_threads = ThreadPoolExecutor(settings.image_threads, thread_name_prefix="image")
         self._admission = Admission(
             max_requests=settings.max_queued_requests,
@@ -62,7 +70,7 @@ class Engine:
     async def start(self) -> None:
         """Load and warm up the models; raises what that raises."""
         self._device.start()
-        await asyncio.wrap_future(self._device.ready)
+        await asyncio.gather(asyncio.wrap_future(self._device.ready), self._entropy.start(self._settings.models))
         self._accepting = True
 
     async def close(self) -> None:
@@ -72,6 +80,7 @@ class Engine:
             await asyncio.sleep(0.02)
         self._queue.close()
         await asyncio.to_thread(self._device.join, self._settings.stall_seconds)
+        self._entropy.close()
         self._image_threads.shutdown(wait=False, cancel_futures=True)
 
     @property
@@ -115,24 +124,37 @@ class Engine:
             with self._metrics.stage_timer(stage):
                 return function(*args, **kwargs)
 
-        return await asyncio.get_running_loop().run_in_executor(self._image_threads, timed)
+        with _memory():
+            return await asyncio.get_running_loop().run_in_executor(self._image_threads, timed)
 
     async def compress(
         self, picture: Picture, target: Target, *, profile: str, report: frozenset[Measure] = frozenset(), deadline: float = math.inf
     ) -> Compressed:
         """One picture to its budget. Raises `UnknownProfileError`, `EngineError`s, `CodecError`s."""
-        work, task = self.model(profile).compress, CompressTask(picture, target, report)
-        made, timings = await self._run(Job(work, task, padded(picture.height, picture.width), picture.pixels, deadline))
-        result: Compressed = replace(made, timings=timings)
-        self._metrics.compressed(result.stream)
-        return result
+        model, size = self.model(profile), padded(picture.height, picture.width)
+        job = Job(model.quantise, QuantiseTask(picture, target), size, picture.pixels, deadline)
+        quantised, timings = await self._on_device(job)
+        stream, coding = await self._in_coder(entropy_worker.write, profile, quantised)
+        self._metrics.entropy_coded("compress", quantised.symbols.coded)
+        self._metrics.compressed(stream)
+        timings += coding
+        measured: dict[Measure, float] = {}
+        if report:
+            symbols, reading = await self._in_coder(entropy_worker.read, profile, stream.data)
+            job = Job(model.measure, MeasureTask(symbols, picture, report), size, picture.pixels, deadline)
+            measured, measuring = await self._on_device(job)
+            timings += reading + measuring
+        return Compressed(stream, measured, timings)
 
     async def decompress(self, stream: bytes, *, profile: str, height: int, width: int, deadline: float = math.inf) -> Decompressed:
         """The picture in a stream of this size, made with `profile`. Raises `UnknownProfileError`, `EngineError`s, `BitstreamError`s."""
-        job = Job(self.model(profile).decompress, stream, padded(height, width), height * width, deadline)
-        picture, timings = await self._run(job)
+        model = self.model(profile)
+        symbols, reading = await self._in_coder(entropy_worker.read, profile, stream)
+        job = Job(model.reconstruct, symbols, padded(height, width), height * width, deadline)
+        picture, timings = await self._on_device(job)
+        self._metrics.entropy_coded("decompress", symbols.coded)
         self._metrics.decompressed(job.pixels, len(stream))
-        return Decompressed(picture, timings)
+        return Decompressed(picture, reading + timings)
 
     def model(self, profile: str) -> LoadedModel:
         """The loaded model of this name. Raises `UnknownProfileError`."""
@@ -140,14 +162,20 @@ class Engine:
             raise UnknownProfileError(f"profile {profile!r} is not loaded; there is {', '.join(self._models)}")
         return self._models[profile]
 
-    async def _run(self, job: Job) -> tuple[Any, Timings]:
+    async def _on_device(self, job: Job) -> tuple[Any, Timings]:
         self._queue.put(job)
         try:
             result = await asyncio.wrap_future(job.future)
         except asyncio.CancelledError:  # a deadline, or a client gone; the future is cancelled already
             self._queue.discard(job)
             raise
-        return result, Timings(job.queue_seconds, job.device_seconds)
+        return result, Timings(queue=job.queue_seconds, device=job.device_seconds)
+
+    async def _in_coder(self, function: Callable[[Unpack[_Arguments]], _T], *arguments: *_Arguments) -> tuple[_T, Timings]:
+        begun = time.monotonic()
+        with _memory():
+            result = await self._entropy.run(function, *arguments)
+        return result, Timings(entropy=time.monotonic() - begun)
 
     def _load(self) -> None:
         """In the device thread: PyTorch's thread count belongs to the thread that sets it."""
@@ -157,5 +185,14 @@ class Engine:
             codec = Codec.load(name, device=self._settings.device)
             warm_up = Picture.from_array(np.full((64, 64, 3), 128, np.uint8))
             codec.decode([codec.encode([warm_up], [Target(quality=50)])[0].data])
-            self._models[name] = LoadedModel(codec)
+            self._models[name] = LoadedModel(codec, self._metrics)
             self._metrics.model_loaded(name, codec.model_id, str(codec.device))
+
+
+@contextmanager
+def _memory() -> Iterator[None]:
+    """What is out of memory beside the device is the same to the client."""
+    try:
+        yield
+    except MemoryError as error:
+        raise OutOfMemoryError("the server has not enough memory for this picture", retry_after=30) from error

@@ -3,7 +3,7 @@
 EngineError
 ├── OverloadedError           too many requests or pixels waiting
 ├── UnavailableError          shutting down, or the device thread died
-├── OutOfMemoryError          the device has no memory for this picture, even alone
+├── OutOfMemoryError          no memory for this picture, even alone
 └── DeadlineExceededError     waited longer than a request may take
 UnknownProfileError           no loaded model has this name
 TargetMissedError             the smallest stream is over a budget that was meant strictly
@@ -29,9 +29,9 @@ class UnavailableError(EngineError):
 
 
 class OutOfMemoryError(EngineError):
-    """The device has no memory for the job, though it ran alone.
+    """Device or server has no memory for a picture, though it was alone on the device.
 
-    No fault of the client's, who kept to the pixel limit: the limit is too high for this device, or something else has its memory. Hence
+    No fault of the client's, who kept to the pixel limit: the limit is too high for this machine, or something else has its memory. Hence
     503 and not 413: it belongs among the operator's errors, and another replica, or this one later, may well do it.
     """
 

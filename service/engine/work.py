@@ -1,7 +1,8 @@
-"""What the device does with a batch: compress, decompress, and measure what compressing did."""
+"""What the device does with a batch: quantise, reconstruct, and measure what compressing did; and what comes of it for a caller."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -14,6 +15,9 @@ from torch import Tensor
 from models import Codec, Picture, Stream, Target
 from models.metrics import ms_ssim, psnr
 from models.network.grid import STRIDE
+from models.symbols import Quantised, Symbols
+
+from ..metrics import Metrics
 
 
 class Measure(Enum):
@@ -26,15 +30,6 @@ class Measure(Enum):
 _MEASURES: Mapping[Measure, Callable[[Tensor, Tensor], Tensor]] = {Measure.PSNR: psnr, Measure.MS_SSIM: ms_ssim}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CompressTask:
-    """One picture, its budget, and what to measure afterwards."""
-
-    picture: Picture
-    target: Target
-    report: frozenset[Measure]
-
-
 @dataclass(frozen=True, slots=True)
 class Timings:
     """Where a request's time in the engine went, in seconds: waiting for the device, its batches there, the entropy coder."""
@@ -42,6 +37,9 @@ class Timings:
     queue: float = 0.0
     device: float = 0.0
     entropy: float = 0.0
+
+    def __add__(self, other: Timings) -> Timings:
+        return Timings(self.queue + other.queue, self.device + other.device, self.entropy + other.entropy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,30 +64,54 @@ def padded(height: int, width: int) -> tuple[int, int]:
     return height + -height % STRIDE, width + -width % STRIDE
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class QuantiseTask:
+    """One picture and its budget."""
+
+    picture: Picture
+    target: Target
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MeasureTask:
+    """What a stream says, the picture that it was made from, and what to measure."""
+
+    symbols: Symbols
+    original: Picture
+    measures: frozenset[Measure]
+
+
 class LoadedModel:
-    """A codec on the device, in the two batch operations of the queue."""
+    """A codec on the device, as batch operations for the queue: results in the order of the tasks."""
 
-    def __init__(self, codec: Codec) -> None:
+    def __init__(self, codec: Codec, metrics: Metrics) -> None:
         self.codec = codec
+        self._metrics = metrics
 
-    def compress(self, tasks: Sequence[CompressTask]) -> list[Compressed]:
-        """Streams in the order of the tasks; pictures that are to be measured are decoded again."""
-        streams = self.codec.encode([task.picture for task in tasks], [task.target for task in tasks])
-        measured = [index for index, task in enumerate(tasks) if task.report]
-        decoded = dict(zip(measured, self.codec.decode([streams[index].data for index in measured]), strict=True)) if measured else {}
-        return [
-            Compressed(stream, self._measure(task, decoded[index]) if index in decoded else {})
-            for index, (task, stream) in enumerate(zip(tasks, streams, strict=True))
-        ]
+    def quantise(self, tasks: Sequence[QuantiseTask]) -> list[Quantised]:
+        """Symbols at the position that each budget allows. All probes of the batch run as one batch."""
+        begun = time.monotonic()
+        quantised = self.codec.quantise([task.picture for task in tasks], [task.target for task in tasks])
+        searching = quantised[0].search_seconds
+        self._metrics.stage("rate_control", searching)
+        self._metrics.stage("device", time.monotonic() - begun - searching)
+        return quantised
 
-    def decompress(self, streams: Sequence[bytes]) -> list[Picture]:
-        """Pictures in the order of the streams. Raises `BitstreamError`s."""
-        return self.codec.decode(streams)
+    def reconstruct(self, symbols: Sequence[Symbols]) -> list[Picture]:
+        """Pictures."""
+        with self._metrics.stage_timer("device"):
+            return self.codec.reconstruct(symbols)
 
-    def _measure(self, task: CompressTask, decoded: Picture) -> dict[Measure, float]:
-        x_hat, x = self._tensor(decoded.rgb), self._tensor(task.picture.rgb)
+    def measure(self, tasks: Sequence[MeasureTask]) -> list[dict[Measure, float]]:
+        """How near the decoded pictures are to the originals."""
+        with self._metrics.stage_timer("device"):
+            decoded = self.codec.reconstruct([task.symbols for task in tasks])
+            return [self._measure(task, picture) for task, picture in zip(tasks, decoded, strict=True)]
+
+    def _measure(self, task: MeasureTask, decoded: Picture) -> dict[Measure, float]:
+        x_hat, x = self._tensor(decoded.rgb), self._tensor(task.original.rgb)
         with torch.inference_mode():
-            return {measure: float(_MEASURES[measure](x_hat, x)) for measure in task.report}
+            return {measure: float(_MEASURES[measure](x_hat, x)) for measure in task.measures}
 
     def _tensor(self, rgb: NDArray[np.uint8]) -> Tensor:
         return torch.from_numpy(rgb).to(self.codec.device).permute(2, 0, 1)[None].float() / 255

@@ -1,23 +1,26 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from models import Picture, Target
-from models.errors import UnknownModelError, WeightsError
+from models.errors import DamagedStreamError, UnknownModelError, WeightsError
 from service.engine import Engine, Measure
 from service.engine.errors import DeadlineExceededError, OverloadedError, UnavailableError, UnknownProfileError
 from service.metrics import Metrics
 from service.settings import Settings
 
 
-def scenario(steps: Callable[[Engine], Awaitable[None]], **settings: object) -> Metrics:
+def scenario(steps: Callable[[Engine], Awaitable[None]], metrics: Metrics | None = None, **settings: object) -> Metrics:
     """Run steps against an engine with one real model, and stop it."""
-    metrics = Metrics()
+    metrics = metrics or Metrics()
 
     async def run() -> None:
         engine = Engine(Settings.model_validate({"models": "ms-ssim", "threads": 1, **settings}), metrics)
@@ -52,6 +55,98 @@ def test_many_pictures_at_once_come_back_each_to_its_owner(photo: Image.Image) -
     batches = metrics.registry.get_sample_value("ziggurat_batch_images_count")
     assert batches is not None
     assert batches < 12, "what waited together went together"
+
+
+def test_what_worker_processes_code_is_measured_and_exact(photo: Image.Image) -> None:
+    picture = Picture.from_image(photo)
+
+    async def steps(engine: Engine) -> None:
+        made = await engine.compress(picture, Target(bpp=1), profile="ms-ssim", report=frozenset(Measure))
+        back = await engine.decompress(made.stream.data, profile="ms-ssim", height=picture.height, width=picture.width)
+        assert made.timings.entropy > 0
+        assert back.timings.entropy > 0
+        error = back.picture.rgb.astype(float) - picture.rgb
+        assert 10 * np.log10(255**2 / np.square(error).mean()) == pytest.approx(made.report[Measure.PSNR], abs=1e-3)
+
+    metrics = scenario(steps, entropy_workers=1)
+
+    for direction in ("compress", "decompress"):
+        symbols = metrics.registry.get_sample_value("ziggurat_entropy_symbols_total", {"direction": direction})
+        assert symbols == metrics.registry.get_sample_value("ziggurat_entropy_symbols_total", {"direction": "compress"})
+        assert symbols
+    assert metrics.registry.get_sample_value("ziggurat_stage_duration_seconds_count", {"stage": "entropy"}) == 3
+    assert metrics.registry.get_sample_value("ziggurat_stage_duration_seconds_count", {"stage": "rate_control"}) == 1
+
+
+def test_a_damaged_stream_costs_the_device_nothing(photo: Image.Image) -> None:
+    async def steps(engine: Engine) -> None:
+        data = (await engine.compress(Picture.from_image(photo), Target(bpp=1), profile="ms-ssim")).stream.data
+        with pytest.raises(DamagedStreamError):
+            await engine.decompress(data[:-9] + b"?" + data[-8:], profile="ms-ssim", height=96, width=128)
+
+    assert scenario(steps).registry.get_sample_value("ziggurat_batch_images_sum") == 1
+
+
+def test_two_hundred_clients_that_hang_up_cost_no_device_time_and_no_room() -> None:
+    large, small = (Picture.from_array(np.random.default_rng(1).integers(0, 255, (side, side, 3), np.uint8)) for side in (640, 64))
+
+    async def request(engine: Engine, picture: Picture) -> None:
+        async with engine.admit(picture.pixels) as deadline:
+            await engine.compress(picture, Target(quality=50), profile="ms-ssim", deadline=deadline)
+
+    async def steps(engine: Engine) -> None:
+        def value(name: str) -> float | None:
+            return metrics.registry.get_sample_value(f"ziggurat_{name}")
+
+        running = asyncio.create_task(request(engine, large))
+        await asyncio.sleep(0)
+        while value("queue_images"):
+            await asyncio.sleep(0.001)
+        clients = [asyncio.create_task(request(engine, small)) for _ in range(200)]
+        await asyncio.sleep(0)
+        assert (value("queue_images"), value("queue_pixels")) == (200, large.pixels + 200 * small.pixels)
+        for client in clients:
+            client.cancel()
+        await asyncio.wait(clients)
+        assert not running.done()
+        assert (value("queue_images"), value("queue_pixels")) == (0, large.pixels)
+        await running
+        await request(engine, small)
+        assert (value("batch_images_count"), value("batch_images_sum")) == (2, 2)
+
+    metrics = Metrics()
+    scenario(steps, metrics)
+
+
+def test_without_memory_only_the_large_picture_fails() -> None:
+    """The address space of a process of its own is limited once its models are loaded."""
+    code = """
+import asyncio, resource, numpy as np
+from pathlib import Path
+from models import Picture, Target
+from service.engine import Engine
+from service.engine.errors import OutOfMemoryError
+from service.metrics import Metrics
+from service.settings import Settings
+
+async def main():
+    metrics = Metrics()
+    engine = Engine(Settings(models=("ms-ssim",), threads=1, entropy_workers=0), metrics)
+    await engine.start()
+    small, large = (Picture.from_array(np.zeros((side, side, 3), np.uint8)) for side in (64, 2048))
+    compress = lambda picture: engine.compress(picture, Target(quality=50), profile="ms-ssim")
+    await compress(small)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 300_000_000,) * 2)
+    results = await asyncio.gather(*(compress(picture) for picture in (small, large, small)), return_exceptions=True)
+    print([type(result).__name__ for result in results], engine.alive)
+    await engine.close()
+
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+
+    assert done.stdout == "['Compressed', 'OutOfMemoryError', 'Compressed'] True\n", done.stderr
 
 
 def test_reports_measure_the_decoded_picture(photo: Image.Image) -> None:
@@ -108,6 +203,33 @@ def test_admission_is_by_pixels_and_lets_one_giant_in() -> None:
     metrics = scenario(steps, max_queued_pixels=1000)
 
     assert metrics.registry.get_sample_value("ziggurat_queue_pixels") == 0
+
+
+def test_admission_is_by_requests_too() -> None:
+    async def steps(engine: Engine) -> None:
+        async with engine.admit(1), engine.admit(1):
+            with pytest.raises(OverloadedError, match="2 requests"):
+                async with engine.admit(1):
+                    pass
+        async with engine.admit(1):
+            pass
+
+    scenario(steps, max_queued_requests=2)
+
+
+def test_the_refused_are_told_how_long_the_device_needs(photo: Image.Image) -> None:
+    async def steps(engine: Engine) -> None:
+        await engine.compress(Picture.from_image(photo), Target(quality=50), profile="ms-ssim")
+        waits = []
+        for waiting in (1, 10**9):
+            async with engine.admit(waiting):
+                with pytest.raises(OverloadedError) as caught:
+                    async with engine.admit(10**10):
+                        pass
+                waits.append(caught.value.retry_after)
+        assert waits == [1, 60], "within reason"
+
+    scenario(steps, max_queued_pixels=10**9)
 
 
 def test_a_request_may_not_take_for_ever() -> None:
