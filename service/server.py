@@ -9,6 +9,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from types import FrameType
 
 import uvicorn
@@ -16,6 +17,7 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from .drain import Drain, Phase
+from .problems import MEDIA_TYPE, Problem
 from .settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -92,7 +94,7 @@ class HeaderLimits(HttpToolsProtocol):
         super().data_received(data)
         self._bytes += len(data)
         if self._deadline is not None and self._bytes > _HEADER_BYTES:
-            self.transport.close()
+            self._refuse(431, f"the headers have more than {_HEADER_BYTES} bytes")
 
     def on_headers_complete(self) -> None:
         """httptools."""
@@ -103,6 +105,17 @@ class HeaderLimits(HttpToolsProtocol):
         """asyncio.Protocol."""
         self._got_headers()
         super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """What cannot be parsed is a problem too, and not uvicorn's plain text."""
+        self._refuse(400, msg)
+
+    def _refuse(self, status: int, detail: str) -> None:
+        phrase = HTTPStatus(status).phrase
+        body = Problem(type="about:blank", title=phrase, status=status, detail=detail).model_dump_json(exclude_none=True)
+        head = f"HTTP/1.1 {status} {phrase}\r\nContent-Type: {MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        self.transport.write((head + body).encode())
+        self.transport.close()
 
     def _await_headers(self) -> None:
         self._bytes = 0

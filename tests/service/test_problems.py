@@ -11,6 +11,7 @@ from models.errors import CodecError, UnknownModelError, WeightsError
 from service import images, problems, store
 from service.engine import errors as engine_errors
 from service.engine.errors import EngineError, OverloadedError, UnavailableError
+from service.logs import RequestLogMiddleware
 from service.metrics import Metrics
 
 
@@ -18,6 +19,7 @@ def answer(error: Exception) -> tuple[int, dict[str, object], dict[str, str]]:
     """What a client sees when an endpoint raises."""
     app = FastAPI()
     problems.install(app, Metrics())
+    app.add_middleware(RequestLogMiddleware)
 
     @app.get("/")
     async def fail() -> None:
@@ -63,6 +65,15 @@ def test_faults_of_ours_reveal_nothing() -> None:
 
     assert status == 500
     assert "swordfish" not in str(problem)
+
+
+def test_a_fault_leaves_its_traceback_and_its_id_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    _, problem, headers = answer(RuntimeError("swordfish"))
+
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert record.exc_info
+    assert "swordfish" in str(record.exc_info[1])
+    assert problem["request_id"] == headers["x-request-id"]
 
 
 def test_every_typed_error_has_an_answer_of_its_own() -> None:
