@@ -66,12 +66,15 @@ def _panel(
     queries: dict[str, str],
     kind: str = "timeseries",
     unit: str = "short",
-    limits: tuple[float, ...] = (),
+    limits: list[float] | dict[str, list[float]] | None = None,
     stack: bool = False,
 ) -> dict[str, Any]:
-    colours = ("green", "red") if len(limits) < 2 else ("green", "yellow", "red")
-    steps = [{"color": colour, "value": value} for colour, value in zip(colours, (None, *limits), strict=False)]
-    defaults: dict[str, Any] = {"unit": unit, "min": 0, "thresholds": {"mode": "absolute", "steps": steps}}
+    by_query = limits if isinstance(limits, dict) else {}
+    defaults: dict[str, Any] = {"unit": unit, "min": 0, "thresholds": _thresholds(limits if isinstance(limits, list) else [])}
+    overrides = [
+        {"matcher": {"id": "byName", "options": name}, "properties": [{"id": "thresholds", "value": _thresholds(its)}]}
+        for name, its in by_query.items()
+    ]
     targets: list[dict[str, Any]] = [
         {"refId": chr(ord("A") + i), "datasource": DATASOURCE, "expr": expr, "legendFormat": legend}
         for i, (legend, expr) in enumerate(queries.items())
@@ -97,7 +100,13 @@ def _panel(
             ]
         case _:  # stat, bargauge
             panel["options"] = {"reduceOptions": {"calcs": ["lastNotNull"]}, "orientation": "horizontal" if kind == "bargauge" else "auto"}
-    return panel | {"fieldConfig": {"defaults": defaults, "overrides": []}}
+    return panel | {"fieldConfig": {"defaults": defaults, "overrides": overrides}}
+
+
+def _thresholds(limits: list[float]) -> dict[str, Any]:
+    colours = ("green", "red") if len(limits) < 2 else ("green", "yellow", "red")
+    steps = [{"color": colour, "value": value} for colour, value in zip(colours, (None, *limits), strict=False)]
+    return {"mode": "absolute", "steps": steps}
 
 
 if __name__ == "__main__":

@@ -66,6 +66,11 @@ def test_a_panel_says_what_it_shows(panel: dict[str, Any]) -> None:
     assert panel["description"].endswith(".")
     assert panel["fieldConfig"]["defaults"]["unit"] in {"s", "bytes", "Bps", "reqps", "ops", "percentunit", "short"}
     assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"]) > 0
-    limits = [step["value"] for step in panel["fieldConfig"]["defaults"]["thresholds"]["steps"]]
-    assert limits[0] is None, "the colour of everything below the first limit"
-    assert limits[1:] == sorted(limits[1:])
+    names = {target["legendFormat"] for target in panel["targets"]}
+    thresholds = [panel["fieldConfig"]["defaults"]["thresholds"]]
+    for override in panel["fieldConfig"]["overrides"]:
+        assert override["matcher"]["options"] in names
+        thresholds += [part["value"] for part in override["properties"]]
+    for limits in ([step["value"] for step in one["steps"]] for one in thresholds):
+        assert limits[0] is None, "the colour of everything below the first limit"
+        assert limits[1:] == sorted(limits[1:])
