@@ -6,9 +6,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # A folder of lossless images to evaluate on.
 KODAK ?= kodak
+MINUTES ?= 5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test lint evaluate train benchmark dashboard clean
+.PHONY: help setup serve test lint evaluate train benchmark fuzz dashboard clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -35,6 +36,10 @@ train: $(READY) ## Train, or resume training (ARGS="--help" lists the options)
 
 benchmark: $(READY) ## How close rate control comes to its target on KODAK=folder, and what it costs
 	$(BIN)/python -m benchmarks.rate_control $(KODAK) $(ARGS)
+
+fuzz: $(READY) ## Feed the container, the endpoints and image reading with hostile bytes, MINUTES=5 each
+	$(BIN)/python -m pip install --quiet -c constraints.txt atheris
+	for target in container endpoints images; do $(BIN)/python -m tests.fuzz $$target --minutes $(MINUTES) || exit 1; done
 
 dashboard: $(READY) ## Make the Grafana dashboard from docker/grafana/dashboard.yaml
 	$(BIN)/python docker/grafana/dashboard.py

@@ -24,8 +24,11 @@ from models.bitstream import MAX_SIDE
 # Pillow's decoders for these are in daily use by everybody; the exotic ones are where its vulnerabilities live.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM")
 
-# Some of Pillow's decoders check this limit before they allocate. Ours is stricter and comes right after.
-Image.MAX_IMAGE_PIXELS = MAX_SIDE * MAX_SIDE
+# Pillow walks chunks, markers and pages in Python, a few bytes at a time; a body of nothing else would keep it for a minute. The largest
+# honest file (a GIF of 64 MiB: two reads for each 255 bytes) stays below READS, about a second; to count pages, quadratic in TIFF, it
+# gets less.
+READS = 600_000
+READS_TO_COUNT = 20_000
 
 
 _PLAIN = ("L", "LA", "RGB", "RGBA")
@@ -44,10 +47,10 @@ class ImageTooLargeError(ImageError):
 
 
 class AnimatedImageError(ImageError):
-    """The file holds several frames or pages."""
+    """The file holds several frames or pages; `frames` is None when there are too many to count."""
 
-    def __init__(self, frames: int) -> None:
-        super().__init__(f"the image has {frames} frames; only still images can be compressed")
+    def __init__(self, frames: int | None) -> None:
+        super().__init__(f"the image has {frames or 'too many'} frames; only still images can be compressed")
         self.frames = frames
 
 
@@ -66,15 +69,18 @@ class ImageFormat(Enum):
 
 def open_image(file: bytes, *, max_pixels: int) -> Image.Image:
     """A Pillow image of which only the header was read. Raises `ImageError`s."""
+    # GIF's plugin allocates a frame as it reads the header, and refuses what is over twice this; one service has one limit.
+    Image.MAX_IMAGE_PIXELS = min(max_pixels, MAX_SIDE * MAX_SIDE)
+    reader = _Reader(file)
     try:
-        image = Image.open(io.BytesIO(file), formats=FORMATS)
-        frames = getattr(image, "n_frames", 1)
+        image = Image.open(reader, formats=FORMATS)
+        animated = getattr(image, "is_animated", False)
     except UnidentifiedImageError as error:
         if begins_like := [name for name in FORMATS if (accept := Image.OPEN[name][1]) and accept(file[:16])]:
             raise DamagedImageError(f"the {begins_like[0]} image is truncated or corrupt in its header") from error
         raise UnsupportedImageError(f"not an image in a format we read: {', '.join(FORMATS)}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageTooLargeError(f"the image claims more than {max_pixels} pixels") from error
+        raise ImageTooLargeError(f"the image claims more than the limit of {max_pixels} pixels") from error
     except MemoryError:
         raise
     except Exception as error:  # a decoder may raise anything on hostile bytes: OSError, SyntaxError, struct.error, ...
@@ -83,9 +89,31 @@ def open_image(file: bytes, *, max_pixels: int) -> Image.Image:
         raise ImageTooLargeError(f"the image has {image.width}x{image.height} pixels; the limit is {max_pixels} pixels")
     if max(image.size) > MAX_SIDE:
         raise ImageTooLargeError(f"the image has {image.width}x{image.height} pixels; the limit is {MAX_SIDE} on a side")
-    if frames > 1 and image.format != "MPO":  # a phone's photograph with a depth map or a second exposure behind it
-        raise AnimatedImageError(frames)
+    if animated and image.format != "MPO":  # a phone's photograph with a depth map or a second exposure behind it
+        raise AnimatedImageError(_frames(image, reader))
     return image
+
+
+class _Reader(io.BytesIO):
+    """A file in memory that may be read from so many times."""
+
+    reads_left = READS
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.reads_left -= 1
+        if self.reads_left < 0:
+            raise ValueError("it has too many parts")
+        return super().read(size)
+
+
+def _frames(image: Image.Image, reader: _Reader) -> int | None:
+    reader.reads_left = READS_TO_COUNT
+    try:
+        return getattr(image, "n_frames", None)
+    except MemoryError:
+        raise
+    except Exception:  # out of reads, or the frames behind the second are broken
+        return None
 
 
 def decode(image: Image.Image) -> Picture:

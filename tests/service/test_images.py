@@ -13,6 +13,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from models import Picture
 from service.images import (
+    READS,
     AnimatedImageError,
     DamagedImageError,
     ImageError,
@@ -184,7 +185,7 @@ def test_animations_are_refused_with_their_length(photo: Image.Image, image_form
 def test_too_many_pixels_are_refused_by_the_header_alone() -> None:
     bomb = _png_header(16000, 16000)
 
-    with pytest.raises(ImageTooLargeError, match="16000x16000"):
+    with pytest.raises(ImageTooLargeError, match="limit of 1000000 pixels"):
         open_image(bomb, max_pixels=LIMIT)
 
 
@@ -192,6 +193,40 @@ def test_too_many_pixels_are_refused_by_the_header_alone() -> None:
 def test_no_limit_allows_what_no_stream_can_hold(size: tuple[int, int]) -> None:
     with pytest.raises(ImageTooLargeError):
         open_image(_png_header(*size), max_pixels=10**12)
+
+
+def test_a_gif_frame_far_beyond_its_screen_is_refused_before_it_is_allocated() -> None:
+    screen = b"GIF89a" + struct.pack("<HHBBB", 13, 9, 0, 0, 0)
+    disposed = b"!\xf9\x04\x08\0\0\0\0"  # Pillow would fill such a frame with the background while it opens the file
+    frame = b"," + struct.pack("<HHHHB", 0, 0, 23821, 18689, 0) + b"\x02\0;"
+
+    with pytest.raises(ImageTooLargeError) as caught:
+        open_image(screen + disposed + frame, max_pixels=LIMIT)
+
+    assert isinstance(caught.value.__cause__, Image.DecompressionBombError)
+
+
+@pytest.mark.parametrize(
+    ("beginning", "part"),
+    [
+        (b"\xff\xd8", b"\xff\xe9\0\2"),
+        (b"\xff\xd8\xff", b"\xff"),
+        (b"P6\n", b"#\n"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\0\1\0\0\0\1\x08\2\0\0\0\x90wS\xde", b"\0\0\0\0abCdx\x06\xe9\xb3"),
+    ],
+    ids=["JPEG markers", "JPEG fill bytes", "PPM comments", "PNG chunks"],
+)
+def test_a_header_without_end_is_damaged(beginning: bytes, part: bytes) -> None:
+    with pytest.raises(DamagedImageError, match="too many parts"):
+        open_image(beginning + READS * part, max_pixels=LIMIT)
+
+
+def test_pages_are_counted_up_to_a_limit(photo: Image.Image) -> None:
+    page = photo.resize((1, 1))
+
+    with pytest.raises(AnimatedImageError, match="too many frames") as caught:
+        read(saved(page, "TIFF", save_all=True, append_images=[page] * 1000))
+    assert caught.value.frames is None
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM"])

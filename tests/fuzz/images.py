@@ -1,0 +1,107 @@
+"""Fuzz target: an image file to a `Picture`, as an upload is read.
+
+Only `ImageError`s and `PictureError` may come out, nothing over the pixel limit is decoded, and a picture is of the size that its header
+said. The checksums of a PNG are put right, as otherwise nothing would get behind them.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+import warnings
+
+import numpy as np
+from PIL import Image, ImageCms
+
+from models.errors import PictureError
+from service import images
+from tests.fuzz.container import png_with_checksums
+
+MAX_PIXELS = 1 << 16
+
+warnings.simplefilter("ignore")  # Pillow warns of what it puts up with, once a line
+
+
+def seeds() -> dict[str, bytes]:
+    """Every format on the list in every mode and variant that Pillow writes, 13x9 pixels each."""
+    rng = np.random.default_rng(0)
+    samples = rng.integers(0, 256, (9, 13, 4), np.uint8)
+    rgba = Image.fromarray(samples)
+    rgb, grey, grey16 = rgba.convert("RGB"), rgba.convert("L"), Image.fromarray(samples[..., 0].astype(np.uint16) * 257)
+    palette = rgb.quantize(16)
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn right
+    variants: dict[str, tuple[Image.Image, str, dict[str, object]]] = {
+        "jpeg": (rgb, "JPEG", {}),
+        "jpeg-progressive": (rgb, "JPEG", {"progressive": True, "exif": exif}),
+        "jpeg-cmyk": (rgb.convert("CMYK"), "JPEG", {}),
+        "jpeg-icc": (rgb, "JPEG", {"icc_profile": srgb}),
+        "jpeg-grey": (grey, "JPEG", {"restart_marker_blocks": 1}),
+        "jpeg-mpo": (rgb, "MPO", {"save_all": True, "append_images": [rgb]}),
+        "png": (rgb, "PNG", {"exif": exif}),
+        "png-alpha": (rgba, "PNG", {"icc_profile": srgb}),
+        "png-16": (grey16, "PNG", {}),
+        "png-1": (grey.convert("1"), "PNG", {}),
+        "png-palette": (palette, "PNG", {"transparency": 3}),
+        "png-grey-alpha": (rgba.convert("LA"), "PNG", {}),
+        "png-animated": (rgb, "PNG", {"save_all": True, "append_images": [rgb.rotate(90)]}),
+        "webp": (rgb, "WEBP", {"exif": exif}),
+        "webp-lossless": (rgba, "WEBP", {"lossless": True}),
+        "webp-animated": (rgb, "WEBP", {"save_all": True, "append_images": [rgb.rotate(90)]}),
+        "avif": (rgb, "AVIF", {"exif": exif}),
+        "avif-alpha": (rgba, "AVIF", {"subsampling": "4:4:4"}),
+        "avif-animated": (rgb, "AVIF", {"save_all": True, "append_images": [rgb.rotate(90)]}),
+        "tiff": (rgb, "TIFF", {"icc_profile": srgb}),
+        "tiff-cmyk": (rgb.convert("CMYK"), "TIFF", {"compression": "tiff_lzw"}),
+        "tiff-16": (grey16, "TIFF", {"compression": "tiff_deflate"}),
+        "tiff-float": (grey.convert("F"), "TIFF", {}),
+        "tiff-jpeg": (rgb, "TIFF", {"compression": "jpeg"}),
+        "tiff-g4": (grey.convert("1"), "TIFF", {"compression": "group4"}),
+        "tiff-packbits": (palette, "TIFF", {"compression": "packbits"}),
+        "tiff-lab": (ImageCms.applyTransform(rgb, _TO_LAB) or rgb, "TIFF", {}),
+        "tiff-pages": (rgb, "TIFF", {"save_all": True, "append_images": [grey]}),
+        "gif": (palette, "GIF", {"transparency": 3}),
+        "gif-interlaced": (grey, "GIF", {"interlace": 1}),
+        "gif-animated": (palette, "GIF", {"save_all": True, "append_images": [grey], "duration": 50}),
+        "bmp": (rgb, "BMP", {}),
+        "bmp-palette": (palette, "BMP", {}),
+        "bmp-alpha": (rgba, "BMP", {}),
+        "ppm": (rgb, "PPM", {}),
+        "pgm-16": (grey16, "PPM", {}),
+        "pbm": (grey.convert("1"), "PPM", {}),
+        "pfm": (grey.convert("F"), "PPM", {}),
+    }
+    files = {"ppm-plain": b"P3\n# a comment\n2 2\n255\n1 2 3 4 5 6 7 8 9 10 11 12\n", "pbm-plain": b"P1 3 2 1 0 1 0 1 0"}
+    for name, (image, file_format, options) in variants.items():
+        file = io.BytesIO()
+        image.copy().save(file, file_format, **options)  # Pillow leaves its encoder's settings on what it saved
+        files[name] = file.getvalue()
+    return files
+
+
+def check(data: bytes) -> str:
+    """Open, decode."""
+    try:
+        image = images.open_image(data, max_pixels=MAX_PIXELS)
+    except images.ImageError as error:
+        return f"not opened: {type(error).__name__}"
+    width, height = image.size
+    assert width * height <= MAX_PIXELS
+    try:
+        picture = images.decode(image)
+    except (images.ImageError, PictureError) as error:
+        return f"not decoded: {image.format} {type(error).__name__}"
+    assert sorted((picture.width, picture.height)) == sorted((width, height))
+    return f"decoded: {image.format}"
+
+
+def mutate(data: bytes, max_size: int, seed: int) -> bytes:
+    """Bytes anywhere; a PNG mostly gets right checksums again."""
+    import atheris
+
+    mutated: bytes = atheris.Mutate(data, max_size)
+    return png_with_checksums(mutated) if mutated.startswith(b"\x89PNG") and random.Random(seed).random() < 0.9 else mutated
+
+
+_TO_LAB = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
