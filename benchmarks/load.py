@@ -1,0 +1,193 @@
+"""How much the service takes, and how it behaves at and beyond that: an open model at several rates, /livez all the while.
+
+    python -m benchmarks.load kodak/ [--seconds 30] [--output load.json]
+
+Starts the service on a free port, measures its capacity with enough requests always waiting (a closed model), then offers constant rates
+below and above it. Of each rate: throughput, latencies from when a request was due, refusals, batch sizes and queue time from /metrics, and
+how /livez answered when asked every 20 ms. Settings of the service come from the environment. Prints a table, writes JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import cycle
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx2
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.open_model import Answer, Summary, arrivals, run
+from benchmarks.server import Samples, Server, ask, client, value
+
+PROBE_RATE = 50.0  # questions to /livez a second
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".avif"}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One offered rate. Rates are in requests per second, `batch_images` and `queue_seconds` means, sizes of batches by bucket."""
+
+    offered: float
+    throughput: float
+    load: Summary
+    livez: Summary
+    batch_images: float
+    batch_sizes: dict[str, int]
+    queue_seconds: float
+
+
+class Load:
+    """Compresses a set of images over and over."""
+
+    def __init__(self, server: Server, http: httpx2.AsyncClient, bodies: list[bytes], query: str) -> None:
+        self._server, self._http, self._query = server, http, query
+        self._bodies = cycle(bodies)
+
+    async def compress(self) -> Answer:
+        """One request, with the next image."""
+        answer = await self._http.post(f"{self._server.url}/compress?{self._query}", content=next(self._bodies))
+        return Answer("compress", answer.status_code, retry_after=answer.headers.get("retry-after"))
+
+    async def livez(self) -> Answer:
+        """One probe."""
+        return Answer("livez", await ask(self._server.host, self._server.port, "/livez"))
+
+    async def capacity(self, concurrency: int, seconds: float) -> float:
+        """Requests per second with `concurrency` always waiting."""
+        end = time.perf_counter() + seconds
+
+        async def one_after_another() -> int:
+            done = 0
+            while time.perf_counter() < end:
+                done += (await self.compress()).status == 201
+            return done
+
+        begun = time.perf_counter()
+        done = sum(await asyncio.gather(*(one_after_another() for _ in range(concurrency))))
+        return done / (time.perf_counter() - begun)
+
+    async def step(self, rate: float, seconds: float, rng: random.Random | None) -> Step:
+        """Offer `rate` for `seconds`, until the last answer."""
+        before, begun = await self._server.metrics(), time.perf_counter()
+        loading = asyncio.create_task(run(arrivals(rate, seconds, rng), self.compress))
+        probing = asyncio.create_task(run(_until(loading), self.livez))
+        answers, probes = await loading, await probing
+        elapsed, after = time.perf_counter() - begun, await self._server.metrics()
+        done = sum(answer.status == 201 for answer in answers)
+        sizes = _buckets(before, after, "ziggurat_batch_images")
+        return Step(
+            offered=rate,
+            throughput=done / elapsed,
+            load=Summary.of(answers),
+            livez=Summary.of(probes),
+            batch_images=_mean(before, after, "ziggurat_batch_images"),
+            batch_sizes=sizes,
+            queue_seconds=_mean(before, after, "ziggurat_stage_duration_seconds", stage="queue"),
+        )
+
+
+def _until(task: asyncio.Task[list[Answer]]) -> Iterator[float]:
+    return (due for due in arrivals(PROBE_RATE, 3600) if not task.done())
+
+
+def _mean(before: Samples, after: Samples, name: str, **labels: str) -> float:
+    total, count = (value(after, f"{name}_{part}", **labels) - value(before, f"{name}_{part}", **labels) for part in ("sum", "count"))
+    return total / count if count else 0.0
+
+
+def _buckets(before: Samples, after: Samples, name: str) -> dict[str, int]:
+    """Counts between two bucket edges, by the upper one."""
+    edges = sorted((dict(labels)["le"] for sample, labels in after if sample == f"{name}_bucket"), key=float)
+    grown = [value(after, f"{name}_bucket", le=edge) - value(before, f"{name}_bucket", le=edge) for edge in edges]
+    return {edge: int(upper - lower) for edge, upper, lower in zip(edges, grown, [0.0, *grown], strict=False) if upper > lower}
+
+
+async def measure(arguments: argparse.Namespace, bodies: list[bytes], console: Console) -> dict[str, object]:
+    """All steps, and the facts they stand on."""
+    rng = random.Random(0) if arguments.poisson else None
+    with TemporaryDirectory(prefix="ziggurat-load-") as folder:
+        async with Server(arguments.log, store=os.environ.get("ZIGGURAT_STORE", folder)) as server, client() as http:
+            load = Load(server, http, bodies, arguments.query)
+            await load.capacity(arguments.concurrency, 3)  # the first batches of a shape are slower
+            capacity = await load.capacity(arguments.concurrency, arguments.seconds)
+            console.print(f"capacity: {capacity:.2f} compressions a second with {arguments.concurrency} always waiting")
+            idle = Summary.of(await run(arrivals(PROBE_RATE, 3), load.livez))
+            steps = []
+            for factor in arguments.factors:
+                steps.append(await load.step(factor * capacity, arguments.seconds, rng))
+                console.print(f"{factor:g} x capacity: done")
+    console.print(_table(steps, capacity))
+    console.print(f"/livez idle: p50 {idle.p50_ms:.1f} ms, p99 {idle.p99_ms:.1f} ms, at most {idle.max_ms:.1f} ms")
+    return {
+        "capacity": capacity,
+        "concurrency": arguments.concurrency,
+        "query": arguments.query,
+        "arrivals": "poisson" if arguments.poisson else "constant",
+        "cores": os.cpu_count(),
+        "load_average": os.getloadavg()[0],
+        "settings": {name: setting for name, setting in os.environ.items() if name.startswith("ZIGGURAT_")},
+        "livez_idle": asdict(idle),
+        "steps": [asdict(step) for step in steps],
+    }
+
+
+def _table(steps: list[Step], capacity: float) -> Table:
+    table = Table(box=box.SIMPLE, title="compressions, by offered rate; latencies in ms")
+    columns = (
+        "offered/s",
+        "of capacity",
+        "done/s",
+        "p50",
+        "p95",
+        "p99",
+        "statuses",
+        "batch",
+        "queue s",
+        "/livez p50",
+        "p99",
+        "max",
+        "sent late p99",
+    )
+    for column in columns:
+        table.add_column(column, justify="right")
+    for step in steps:
+        load, livez = step.load, step.livez
+        statuses = " ".join(f"{status}: {count}" for status, count in load.statuses.items())
+        milliseconds = (f"{number:.0f}" for number in (load.p50_ms, load.p95_ms, load.p99_ms))
+        probes = (f"{number:.1f}" for number in (livez.p50_ms, livez.p99_ms, livez.max_ms, load.late_p99_ms))
+        rates = f"{step.offered:.2f}", f"{step.offered / capacity:.2f}", f"{step.throughput:.2f}"
+        table.add_row(*rates, *milliseconds, statuses, f"{step.batch_images:.1f}", f"{step.queue_seconds:.2f}", *probes)
+    return table
+
+
+def main() -> None:
+    """Run the measurement."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("images", type=Path, help="folder of images to compress")
+    parser.add_argument("--seconds", type=float, default=30.0, help="of each rate")
+    parser.add_argument("--factors", type=float, nargs="+", default=[0.5, 0.75, 0.9, 1.1, 1.5], help="rates as parts of the capacity")
+    parser.add_argument("--concurrency", type=int, default=16, help="requests always waiting while the capacity is measured")
+    parser.add_argument("--poisson", action="store_true", help="random arrivals instead of a constant rate")
+    parser.add_argument("--query", default="bpp=0.15", help="of /compress")
+    parser.add_argument("--log", type=Path, default=Path("load-server.log"), help="where the server's log goes")
+    parser.add_argument("--output", type=Path, default=Path("load.json"), help="where the JSON goes")
+    arguments = parser.parse_args()
+    images = sorted(path for path in arguments.images.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not images:
+        raise SystemExit(f"no images in {arguments.images}")
+    facts = asyncio.run(measure(arguments, [path.read_bytes() for path in images], Console(width=180)))
+    arguments.output.write_text(json.dumps(facts, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
