@@ -97,6 +97,11 @@ class StreamStore:
             raise StoreDamagedError(stream_id)
         return stream
 
+    async def get_range(self, stream_id: str, wanted: range) -> bytes:
+        """A part of the stream's bytes, unchecked: only the whole can be held against its id. Raises `NotStoredError`."""
+        async with self._faults("get", stream_id):
+            return bytes(await self._store.get_range_async(_name(stream_id), start=wanted.start, end=wanted.stop))
+
     async def size(self, stream_id: str) -> int:
         """The stream's length in bytes, without reading it. Raises `NotStoredError`."""
         async with self._faults("head", stream_id):

@@ -53,3 +53,36 @@ def test_deleting_forgets(client: TestClient, jpeg: bytes) -> None:
     assert client.delete(address).status_code == 204
     assert [client.request(method, address).status_code for method in ("GET", "HEAD", "DELETE")] == [404, 404, 404]
     assert client.get(f"{address}/info").json()["type"] == "urn:problem-type:ziggurat:unknown-id"
+
+
+@pytest.mark.parametrize(("header", "first", "last"), [("bytes=0-27", 0, 27), ("bytes=100-", 100, -1), ("bytes=-4", -4, -1)])
+def test_a_part_of_the_stream(client: TestClient, stream: bytes, header: str, first: int, last: int) -> None:
+    address = f"/bitstreams/{id_of(stream)}"
+    answer = client.get(address, headers={"Range": header})
+
+    size = len(stream)
+    assert answer.status_code == 206
+    assert answer.content == stream[first % size : last % size + 1]
+    assert answer.headers["content-range"] == f"bytes {first % size}-{last % size}/{size}"
+    assert answer.headers["content-type"] == "image/vnd.ziggurat"
+    assert answer.headers["repr-digest"] == client.head(address).headers["content-digest"]
+    assert answer.headers["etag"] == f'"{id_of(stream)}"'
+
+
+def test_parts_are_offered_and_what_cannot_be_given_is_refused(client: TestClient, stream: bytes) -> None:
+    address = f"/bitstreams/{id_of(stream)}"
+    whole, outside = client.get(address), client.get(address, headers={"Range": "bytes=1000000-"})
+
+    assert whole.headers["accept-ranges"] == "bytes"
+    assert (outside.status_code, outside.headers["content-range"]) == (416, f"bytes */{len(stream)}")
+    assert outside.json()["type"] == "urn:problem-type:ziggurat:range-not-satisfiable"
+    assert client.get(f"/bitstreams/{'0' * 64}", headers={"Range": "bytes=0-1"}).status_code == 404
+
+
+def test_conditions_go_before_ranges(client: TestClient, stream: bytes) -> None:
+    address, etag = f"/bitstreams/{id_of(stream)}", f'"{id_of(stream)}"'
+    statuses = [
+        client.get(address, headers={"Range": "bytes=0-1"} | condition).status_code
+        for condition in ({"If-Range": etag}, {"If-Range": '"other"'}, {"If-Range": f"W/{etag}"}, {"If-None-Match": etag})
+    ]
+    assert statuses == [206, 200, 200, 304]
