@@ -90,7 +90,8 @@ class DeviceThread:
                 raise RuntimeError(f"{len(results)} results for {len(batch)} jobs")
         except Exception as error:
             failure = error
-        seconds = time.monotonic() - begun
+        self._pulse = time.monotonic()
+        seconds = self._pulse - begun
         for job in batch:
             job.device_seconds += seconds
         if failure is not None:

@@ -12,6 +12,7 @@ All methods are for one event loop, so that the counters need no lock.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -35,6 +36,7 @@ from .errors import OutOfMemoryError, UnavailableError, UnknownProfileError
 from .queue import Job, JobQueue
 from .work import Compressed, Decompressed, LoadedModel, Measure, MeasureTask, QuantiseTask, Timings, padded
 
+_log = logging.getLogger(__name__)
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _Arguments = TypeVarTuple("_Arguments")
@@ -70,7 +72,11 @@ class Engine:
     async def start(self) -> None:
         """Load and warm up the models; raises what that raises."""
         self._device.start()
-        await asyncio.gather(asyncio.wrap_future(self._device.ready), self._entropy.start(self._settings.models))
+        try:
+            await asyncio.gather(asyncio.wrap_future(self._device.ready), self._entropy.start(self._settings.models))
+        except Exception as error:  # the server's traceback is long, and what is wrong is at its end
+            _log.critical("cannot load %s on %s: %s", ", ".join(self._settings.models), self._settings.device, error)
+            raise
         self._accepting = True
 
     async def close(self) -> None:

@@ -54,10 +54,10 @@ class Process:
 
 
 class Server(Process):
-    """`ziggurat serve` on a free port, with a store of its own; `settings` are environment variables."""
+    """`ziggurat serve` on a free port, with a store of its own; `settings` are environment variables, `prelude` Python to run first."""
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, *, prelude: str = "", **settings: str) -> None:
         address = free_address()
-        command = [sys.executable, "-c", "from service.cli import main; main()", "serve", "--port", address.rpartition(":")[2]]
+        command = [sys.executable, "-c", f"{prelude}\nfrom service.cli import main; main()", "serve", "--port", address.rpartition(":")[2]]
         settings = {"ZIGGURAT_STORE": str(folder / "store"), "ZIGGURAT_MAX_BODY_BYTES": "4000000"} | settings
         super().__init__(command, address, ready="/readyz", log=folder / "server.log", **settings)
