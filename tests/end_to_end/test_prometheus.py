@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import httpx2
 import pytest
 import yaml
 from PIL import Image
 
+from service.metrics import Stage
 from tests.end_to_end.servers import Process, Server, free_address
 
 DOCKER = Path(__file__).parents[2] / "docker"
@@ -134,6 +135,12 @@ def test_promtool_finds_no_fault_with_the_metrics(watched: tuple[Server, Prometh
 def test_every_panel_shows_something(watched: tuple[Server, Prometheus]) -> None:
     _, prometheus = watched
     assert [name for name, query in PANELS.items() if not prometheus.values(query.replace("$__rate_interval", "1m"))] == []
+
+
+def test_every_stage_of_the_work_is_timed(watched: tuple[Server, Prometheus]) -> None:
+    _, prometheus = watched
+    assert len(prometheus.values("ziggurat_stage_duration_seconds_count > 0")) == len(get_args(Stage))
+    assert len(prometheus.values("ziggurat_entropy_symbols_total > 0")) == 2
 
 
 def test_every_rule_is_evaluated_and_looks_at_something(watched: tuple[Server, Prometheus]) -> None:
