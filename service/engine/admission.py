@@ -36,8 +36,7 @@ class Admission:
 
         Raises `OverloadedError` when there is no room, `DeadlineExceededError` when the body takes longer than the timeout.
         """
-        if self.requests >= self._max_requests:
-            raise self._overloaded(f"{self.requests} requests are waiting already")
+        self.check()
         if self.pixels and self.pixels + pixels > self._max_pixels:
             raise self._overloaded(f"{self.pixels} pixels are waiting already")
         self.requests += 1
@@ -52,6 +51,13 @@ class Admission:
         finally:
             self.requests -= 1
             self.pixels -= pixels
+
+    def check(self) -> None:
+        """Raises `OverloadedError` when no request would enter, however small: there is no need then to wait for its body."""
+        if self.requests >= self._max_requests:
+            raise self._overloaded(f"{self.requests} requests are waiting already")
+        if self.pixels >= self._max_pixels:
+            raise self._overloaded(f"{self.pixels} pixels are waiting already")
 
     def _overloaded(self, detail: str) -> OverloadedError:
         return OverloadedError(detail, retry_after=self._drain_seconds())

@@ -111,6 +111,12 @@ class Engine:
                 return name
         raise UnknownModelError(model_id)
 
+    def check_room(self) -> None:
+        """Raises `OverloadedError` or `UnavailableError` when `admit` would do so whatever the number of pixels."""
+        if not self.ready:
+            raise UnavailableError("the service is shutting down or its device failed", retry_after=10)
+        self._admission.check()
+
     @asynccontextmanager
     async def admit(self, pixels: int) -> AsyncIterator[float]:
         """Hold room for a request, for as long as a request may take; gives its deadline, for `compress` and `decompress`.
@@ -118,8 +124,7 @@ class Engine:
         Raises `OverloadedError` when there is no room, `UnavailableError` when no work is accepted, `DeadlineExceededError` when the
         body of the `async with` takes longer than `request_timeout_seconds`.
         """
-        if not self.ready:
-            raise UnavailableError("the service is shutting down or its device failed", retry_after=10)
+        self.check_room()
         async with self._admission.admit(pixels) as deadline:
             yield deadline
 

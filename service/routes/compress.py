@@ -104,6 +104,7 @@ async def compress(request: Request, runtime: RuntimeDependency, query: Annotate
     profile = query.profile or settings.profile
     model_id = engine.model(profile).codec.model_id  # a wrong name is refused before the body is read
 
+    engine.check_room()
     file = await read_body(request, accepts="image/*", max_bytes=settings.max_body_bytes, seconds=settings.body_timeout_seconds)
     image = await engine.on_image_thread("header", images.open_image, file, max_pixels=settings.max_pixels)
     timing = ServerTiming()

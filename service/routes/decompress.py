@@ -71,6 +71,7 @@ async def decompress_sent(request: Request, runtime: RuntimeDependency, format: 
     """The picture in a stream, sent raw or as multipart field `file`. Nothing is stored."""
     image_format = _wanted(request, format)
     settings = runtime.settings
+    runtime.engine.check_room()
     stream = await read_body(request, accepts=STREAM_TYPE, max_bytes=settings.max_body_bytes, seconds=settings.body_timeout_seconds)
     return await _decompress(runtime, stream, image_format, ServerTiming())
 

@@ -45,14 +45,20 @@ def answer(client: socket.socket) -> bytes:
         return b"".join(iter(lambda: client.recv(65536), b""))
 
 
-def test_the_work_of_clients_that_hang_up_is_never_done(server: Any, jpeg: bytes) -> None:
-    large, pixels = io.BytesIO(), 2048 * 1536
+def _hold_the_device(server: Any) -> threading.Thread:
+    """A request of 2048x1536 pixels, which the device has when this returns, for seconds."""
+    large = io.BytesIO()
     noise = Image.fromarray(np.random.default_rng(5).integers(0, 256, (192, 256, 3), np.uint8))
     noise.resize((2048, 1536)).save(large, "JPEG")
     request = Request(f"{server.url}/compress?bpp=1", large.getvalue(), {"Content-Type": "image/jpeg", "X-API-Key": "a-key-of-ours"})
     holder = threading.Thread(target=lambda: urlopen(request).close())
     holder.start()
-    server.wait_for(lambda: server.metric("stage_duration_seconds_count", stage="queue") == 1)  # the device has it, for seconds
+    server.wait_for(lambda: server.metric("stage_duration_seconds_count", stage="queue") > 0)
+    return holder
+
+
+def test_the_work_of_clients_that_hang_up_is_never_done(server: Any, jpeg: bytes) -> None:
+    pixels, holder = 2048 * 1536, _hold_the_device(server)
 
     with ExitStack() as clients:
         for _ in range(200):
@@ -119,3 +125,16 @@ def test_what_is_not_http_gets_a_problem_too(server: Any) -> None:
         reply = client.recv(65536)
     assert reply.startswith(b"HTTP/1.1 400 ")
     assert b"application/problem+json" in reply
+
+
+def test_when_there_is_no_room_nobody_waits_for_a_body(live: Callable[[Settings], Any], jpeg: bytes) -> None:
+    settings = Settings(store="memory://", models=("psnr",), profile="psnr", threads=1, max_queued_pixels=1_000_000)
+    with live(settings) as server:
+        holder = _hold_the_device(server)
+        for path in ("/compress?bpp=1", "/decompress"):
+            client = post(server, path, b"", length=len(jpeg))
+            reply = client.recv(65536)
+            client.close()
+            assert reply.startswith(b"HTTP/1.1 429 ")
+            assert b"retry-after: " in reply.lower()
+        holder.join()
