@@ -23,6 +23,7 @@ from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 import numpy as np
+import psutil
 from PIL import Image
 from rich import box
 from rich.console import Console
@@ -51,7 +52,7 @@ class Stages:
 
     def __init__(self) -> None:
         self.measured: list[Stage] = []
-        self._before = _peak()
+        self._before = psutil.Process().memory_info().rss
 
     def run(self, name: str, function: Callable[[], _T]) -> _T:
         """The function's result."""
@@ -82,8 +83,8 @@ def decompress(profile: str, source: Path, destination: Path) -> list[Stage]:
     return stages.measured
 
 
-def collage(folder: Path, side: int) -> Image.Image:
-    """Photographs side by side, `side` pixels square."""
+def collage(folder: Path, side: int, destination: Path) -> None:
+    """Photographs side by side, `side` pixels square, as a JPEG."""
     photographs = [Image.open(path).convert("RGB") for path in image_paths(folder)]
     canvas = Image.new("RGB", (side, side))
     number = top = 0
@@ -95,7 +96,7 @@ def collage(folder: Path, side: int) -> Image.Image:
             canvas.paste(piece, (left, top))
             left, height, number = left + piece.width, max(height, piece.height), number + 1
         top += height
-    return canvas
+    canvas.save(destination, quality=92)
 
 
 def main() -> None:
@@ -110,7 +111,8 @@ def main() -> None:
     side = math.isqrt(round(options.megapixels * 1e6))
     with TemporaryDirectory() as folder:
         image, stream, png = (Path(folder) / name for name in ("image.jpg", "image.zgt", "image.png"))
-        collage(options.folder, side).save(image, quality=92)
+        # Elsewhere too: a process begins with the peak of the one that started it, as far as the kernel's count goes.
+        _in_a_fresh_process(collage, options.folder, side, image)
         stages = {
             "compress": _in_a_fresh_process(compress, options.profile, image, options.bpp, stream),
             "decompress": _in_a_fresh_process(decompress, options.profile, stream, png),

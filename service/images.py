@@ -117,7 +117,7 @@ def _frames(image: Image.Image, reader: _Reader) -> int | None:
 
 
 def decode(image: Image.Image) -> Picture:
-    """Decode what `open_image` opened: upright, in sRGB, 8 bits. Raises `DamagedImageError`."""
+    """Decode what `open_image` opened, and close it: upright, in sRGB, 8 bits. Raises `DamagedImageError`."""
     try:
         image.load()
     except MemoryError:
@@ -125,7 +125,9 @@ def decode(image: Image.Image) -> Picture:
     except Exception as error:
         raise DamagedImageError(f"the {image.format} image is truncated or corrupt: {error}") from error
     _turn_upright(image)
-    return Picture.from_image(_to_srgb(image))
+    picture = Picture.from_image(_to_srgb(image))
+    image.close()  # who keeps it for its size need not keep its pixels
+    return picture
 
 
 def encode(picture: Picture, image_format: ImageFormat) -> bytes:

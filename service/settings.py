@@ -35,7 +35,7 @@ class Settings(BaseSettings):
         default=("ms-ssim", "psnr"), min_length=1, description="Models to load, separated by commas."
     )
     profile: str = Field(default="ms-ssim", description="Model that compresses when a request names none; one of those loaded.")
-    max_pixels: int = Field(default=40_000_000, ge=1, description="Largest image or stream, in pixels; larger ones get 413 or 422.")
+    max_pixels: int = Field(default=100_000_000, ge=1, description="Largest image or stream, in pixels; larger ones get 413 or 422.")
     max_body_bytes: int = Field(default=64 * 2**20, ge=1, description="Largest request body, in bytes; reading stops there with 413.")
     max_queued_requests: int = Field(default=512, ge=1, description="Requests accepted and not yet answered; beyond it 429.")
     max_queued_pixels: int = Field(
