@@ -40,10 +40,11 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One step: wall seconds, and the peak so far in bytes beyond the loaded model."""
+    """One step: wall seconds, seconds of CPU (the same with one thread and nobody else about), and the peak so far in bytes."""
 
     name: str
     seconds: float
+    cpu_seconds: float
     peak_bytes: int
 
 
@@ -56,9 +57,9 @@ class Stages:
 
     def run(self, name: str, function: Callable[[], _T]) -> _T:
         """The function's result."""
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         result = function()
-        self.measured.append(Stage(name, time.perf_counter() - start, _peak() - self._before))
+        self.measured.append(Stage(name, time.perf_counter() - start, time.process_time() - cpu_start, _peak() - self._before))
         return result
 
 
@@ -118,11 +119,11 @@ def main() -> None:
             "decompress": _in_a_fresh_process(decompress, options.profile, stream, png),
         }
     shown = Table(title=f"{options.profile}, {side}x{side} pixels at {options.bpp:g} bpp", box=box.SIMPLE)
-    for name in ("", "stage", "seconds", "peak beyond the model, GB"):
+    for name in ("", "stage", "seconds", "of CPU", "peak beyond the model, GB"):
         shown.add_column(name, justify="left" if name in {"", "stage"} else "right")
     for direction, measured in stages.items():
         for one in measured:
-            shown.add_row(direction, one.name, f"{one.seconds:.1f}", f"{one.peak_bytes / 1e9:.2f}")
+            shown.add_row(direction, one.name, f"{one.seconds:.1f}", f"{one.cpu_seconds:.1f}", f"{one.peak_bytes / 1e9:.2f}")
     Console().print(shown)
     found = {"side": side, "bpp": options.bpp, **{direction: [asdict(one) for one in measured] for direction, measured in stages.items()}}
     options.output.write_text(json.dumps(found, indent=1) + "\n")
