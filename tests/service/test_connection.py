@@ -119,6 +119,15 @@ def test_headers_without_end_are_cut_off(server: Any) -> None:
     assert json.loads(reply.partition(b"\r\n\r\n")[2])["status"] == 431
 
 
+@pytest.mark.parametrize("sent", [b"", b"GET /livez HTTP/1.1\r\nX-Slow: "])
+def test_headers_that_do_not_come_are_not_waited_for(server: Any, monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+    monkeypatch.setattr("service.server._HEADER_SECONDS", 0.2)
+    with socket.create_connection(server.address) as client:
+        client.settimeout(15)
+        client.sendall(sent)
+        assert client.recv(65536) == b"", "the server has closed"
+
+
 def test_what_is_not_http_gets_a_problem_too(server: Any) -> None:
     with socket.create_connection(server.address) as client:
         client.sendall(b"\x16\x03\x01 this looks like TLS\r\n\r\n")
