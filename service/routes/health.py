@@ -35,5 +35,5 @@ async def livez(runtime: RuntimeDependency) -> Health:
 async def readyz(runtime: RuntimeDependency) -> Health:
     """Ready: the models are loaded and warmed up, and nobody has asked to stop. Red means: send requests elsewhere."""
     if not runtime.engine.ready or runtime.drain.phase > Phase.SERVING:
-        raise UnavailableError("no work is accepted", retry_after=10)
+        raise UnavailableError("the service is leaving or its device failed", retry_after=10)
     return Health()

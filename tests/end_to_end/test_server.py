@@ -96,7 +96,6 @@ def test_a_drain_under_load_says_so_first_refuses_then_and_drops_nothing(folder:
 
     def load(address: str) -> None:
         while True:
-            begun = time.monotonic()
             connection = HTTPConnection(address, timeout=60)
             try:
                 connection.request("POST", "/compress?bpp=0.5", photo, {"Content-Type": "image/jpeg"})
@@ -113,7 +112,7 @@ def test_a_drain_under_load_says_so_first_refuses_then_and_drops_nothing(folder:
             else:
                 assert (answer.status, answer.headers["Connection"]) == (503, "close")
                 assert int(answer.headers["Retry-After"]) > 0
-                refused_at.append(begun)
+                refused_at.append(time.monotonic())
 
     with Server(tmp_path, ZIGGURAT_DRAIN_SECONDS="1.5", ZIGGURAT_MODELS="ms-ssim") as server, ThreadPoolExecutor(7) as clients:
         running = [clients.submit(load, server.address) for _ in range(6)]
@@ -123,14 +122,12 @@ def test_a_drain_under_load_says_so_first_refuses_then_and_drops_nothing(folder:
         told = time.monotonic()
         while _status(server, "/readyz") == 200:
             assert time.monotonic() < told + 1.5, "readiness is red long before work is refused"
-        accepted = statuses[201]
         long = clients.submit(_status, server, "/compress?quality=50", _large())
         code = server.process.wait(60)
         for client in running:
             client.result()
     assert code == 0
-    assert long.result() == 201, "accepted while draining, finished while refusing"
-    assert statuses[201] > accepted, "work was still accepted after readiness went red"
+    assert long.result() == 201, "accepted after readiness went red, finished while new work is refused"
     assert set(statuses) == {201, 503}
     assert min(refused_at) > told + 1.4
 
