@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,19 +41,19 @@ class Server:
     Settings are those of the service, without the prefix: `Server(log, store="memory://")`. What it logs goes to the file `log`.
     """
 
-    def __init__(self, log: Path, **settings: object) -> None:
+    def __init__(self, log: Path, *, command: Sequence[str] = COMMAND, **settings: object) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.host, self.port = probe.getsockname()
         self.url = f"http://{self.host}:{self.port}"
-        self._log = log
+        self._log, self._command = log, command
         self._environment = os.environ | {f"ZIGGURAT_{name.upper()}": str(value) for name, value in settings.items()}
         self._environment |= {"ZIGGURAT_HOST": self.host, "ZIGGURAT_PORT": str(self.port)}
         self.process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
-            return subprocess.Popen(COMMAND, env=self._environment, stdout=log, stderr=subprocess.STDOUT)
+            return subprocess.Popen(self._command, env=self._environment, stdout=log, stderr=subprocess.STDOUT)
 
     def restart(self) -> None:
         """Start it again, on the same port and store, after it has ended."""

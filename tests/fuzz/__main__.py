@@ -100,7 +100,7 @@ def main() -> None:
             if reported - begun > 60 * arguments.minutes:
                 os._exit(bool(findings.seen))  # libFuzzer has no other end that lets Python have the last word
 
-    limits = [f"-rss_limit_mb={megabytes}", f"-timeout={HANG}", f"-max_len={LENGTH}"]
+    limits = [f"-rss_limit_mb={megabytes}", f"-timeout={HANG}", f"-report_slow_units={HANG}", f"-max_len={LENGTH}"]
     flags = [*limits, f"-seed={arguments.seed or random.randrange(1, 1 << 31)}", f"-artifact_prefix={findings.folder}/"]
     options = {"custom_mutator": target.mutate} if hasattr(target, "mutate") else {}
     atheris.Setup([sys.argv[0], *flags, str(corpus)], test_one_input, **options)
