@@ -101,7 +101,7 @@ async def compress(request: Request, runtime: RuntimeDependency, query: Annotate
     settings, engine = runtime.settings, runtime.engine
     media_type = negotiate(request.headers.get("accept", ""), (STREAM_TYPE, "application/json"))
     target = Target(bpp=query.bpp, max_bytes=query.max_bytes, quality=query.quality)
-    profile = query.profile or settings.profile
+    profile = settings.profile if query.profile is None else query.profile
     model_id = engine.model(profile).codec.model_id  # a wrong name is refused before the body is read
 
     engine.check_room()

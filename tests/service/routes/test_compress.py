@@ -88,6 +88,7 @@ def test_a_budget_out_of_reach_gives_the_nearest_or_with_strict_an_error(client:
         ("bbp=0.15", "bbp"),
         ("bpp=1&report=vmaf", "report"),
         ("bpp=1&profile=vmaf", "ms-ssim"),
+        ("bpp=1&profile=", "ms-ssim"),
     ],
 )
 def test_wrong_parameters_are_named(client: TestClient, jpeg: bytes, query: str, words: str) -> None:
