@@ -28,7 +28,8 @@ class Reservation:
 class Quota:
     """The bytes and streams in a local store, as far as this process knows; other writers show at the next sweep.
 
-    The count errs on the side of too much: a stream written while a sweep counts may be counted twice until the next one.
+    Until the first count is done (about ten seconds for a million streams) nobody waits for it, and only what this process wrote counts.
+    Later the count errs on the side of too much: a stream written while a sweep counts may be counted twice until the next one.
     """
 
     def __init__(self, disk: Disk) -> None:
@@ -41,7 +42,7 @@ class Quota:
         self._sweeping: asyncio.Task[None] | None = None
         self._pending = 0  # bytes reserved and not settled
         self._unswept = 0  # bytes that the sweep under way may not see
-        self._room_at: float | None = None  # before this moment a sweep finds nothing to evict; None before the first sweep
+        self._room_at = 0.0  # before this moment, in seconds since the epoch, a sweep would find nothing to evict
 
     @property
     def max_bytes(self) -> float:
@@ -84,15 +85,15 @@ class Quota:
         """A stream was deleted."""
         self.bytes = max(0, self.bytes - size)
         self.streams = max(0, self.streams - 1)
-        self._room_at = 0.0 if self._room_at is not None else None
+        self._room_at = 0.0
 
     async def _make_room(self, size: int) -> None:
         if self._max_bytes is None:
             return
-        if self._room_at is None or (self.bytes + size > self._max_bytes and time.time() >= self._room_at):
+        if self.bytes + size > self._max_bytes and time.time() >= self._room_at:
             await self._sweep()
         if self.bytes + size > self._max_bytes:
-            raise StoreFullError(retry_after=max(1.0, (self._room_at or 0.0) - time.time()))
+            raise StoreFullError(retry_after=max(1.0, self._room_at - time.time()))
 
     async def _sweep(self) -> None:
         """One sweep at a time, for all who wait for it; one of them giving up does not end it."""

@@ -22,6 +22,13 @@ def on_disk(root: Path) -> int:
     return sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
 
 
+async def counted(store: StreamStore, streams: int) -> None:
+    """Until the count at the start has come to this many."""
+    async with asyncio.timeout(20):
+        while not store.quota or store.quota.streams != streams:
+            await asyncio.sleep(0.01)
+
+
 def test_the_oldest_make_room_for_the_newest(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with StreamStore(str(tmp_path), limits=Limits(max_bytes=10_000)) as store:
@@ -76,6 +83,7 @@ def test_what_was_there_before_counts(tmp_path: Path) -> None:
             for number in range(10):
                 await store.put(stream(number))
         async with StreamStore(str(tmp_path), limits=Limits(max_bytes=10_500)) as store:
+            await counted(store, 10)
             with pytest.raises(StoreFullError):
                 await store.put(stream(11))
             assert store.quota
@@ -113,9 +121,7 @@ def test_over_age_streams_are_gone_after_a_start(tmp_path: Path) -> None:
             old, young = await store.put(stream(1)), await store.put(stream(2))
         age(tmp_path, old, 4000)
         async with StreamStore(str(tmp_path), limits=Limits(max_age_seconds=3600)) as store:
-            async with asyncio.timeout(20):
-                while not store.quota or store.quota.streams != 1:
-                    await asyncio.sleep(0.01)
+            await counted(store, 1)
             assert await store.get(young) == stream(2)
             with pytest.raises(NotStoredError):
                 await store.get(old)
