@@ -9,7 +9,7 @@ KODAK ?= kodak
 MINUTES ?= 5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test lint evaluate train benchmark fuzz dashboard clean
+.PHONY: help setup serve test lint evaluate train benchmark fuzz dashboard image clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -43,6 +43,9 @@ fuzz: $(READY) ## Feed the container, the endpoints and image reading with hosti
 
 dashboard: $(READY) ## Make the Grafana dashboard from docker/grafana/dashboard.yaml
 	$(BIN)/python docker/grafana/dashboard.py
+
+image: ## Build the container image for a CPU (see docker/check.sh for a machine without Docker)
+	docker build --tag ziggurat:cpu .
 
 clean: ## Remove .venv and every cache
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage build *.egg-info

@@ -1,0 +1,99 @@
+"""Dockerfile and docker-compose.yml agree with the repository and the settings. `docker/check.sh` builds and runs the image."""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from service.cli import app
+from service.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, Any] = COMPOSE["services"]
+OURS = ("ziggurat", "ziggurat-gpu")
+
+
+def test_what_the_dockerfile_copies_exists_and_is_not_ignored() -> None:
+    rules = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+    copied = {source for line in re.findall(r"^COPY (?!--from)(.*)$", DOCKERFILE, re.MULTILINE) for source in line.split()[:-1]}
+
+    assert rules[0] == "*"
+    assert copied == {rule[1:] for rule in rules if rule.startswith("!")}
+    for source in copied:
+        assert (ROOT / source).exists()
+        assert not any(fnmatch(source, rule) for rule in rules[1:] if not rule.startswith("!"))
+
+
+def test_the_image_sets_settings_that_exist_and_checks_its_health_by_a_command_that_exists() -> None:
+    commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+
+    assert {name.lower() for name in re.findall(r"\bZIGGURAT_([A-Z_]+)=", DOCKERFILE)} == {"host", "store"} <= set(Settings.model_fields)
+    assert re.search(r'HEALTHCHECK .*CMD \["ziggurat", "(\w+)"\]', DOCKERFILE)
+    assert set(re.findall(r'"ziggurat", "(\w+)"|^CMD \["(\w+)"\]', DOCKERFILE, re.MULTILINE)) == {("health", ""), ("", "serve")}
+    assert {"health", "serve"} <= commands
+
+
+def test_the_image_is_pinned_and_runs_as_nobody_in_particular() -> None:
+    assert re.search(r"^ARG BASE=\S+@sha256:[0-9a-f]{64}$", DOCKERFILE, re.MULTILINE)
+    assert re.search(r"^USER [1-9]\d+:[1-9]\d+$", DOCKERFILE, re.MULTILINE)
+    assert re.search(r"^VOLUME /data$", DOCKERFILE, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_services_are_hardened_pinned_and_limited(name: str) -> None:
+    service = SERVICES[name]
+
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert {"cpus", "memory"} <= service["deploy"]["resources"]["limits"].keys()
+    assert "build" in service or re.search(r":v?\d+\.\d+\.\d+$", service["image"])
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_what_is_mounted_exists(name: str) -> None:
+    for volume in SERVICES[name]["volumes"]:
+        source = volume.split(":")[0]
+        assert (ROOT / source).exists() if source.startswith(".") else source in COMPOSE["volumes"], volume
+
+
+def test_ports_agree() -> None:
+    port = Settings.model_fields["port"].default
+    prometheus = yaml.safe_load((ROOT / "docker/prometheus/prometheus.yml").read_text())
+    targets = {target for job in prometheus["scrape_configs"] for static in job["static_configs"] for target in static["targets"]}
+    datasources = yaml.safe_load((ROOT / "docker/grafana/provisioning/datasources/prometheus.yaml").read_text())["datasources"]
+
+    assert {SERVICES[name]["ports"][0] for name in OURS} == {f"127.0.0.1:{port}:{port}"}
+    assert f"EXPOSE {port}" in DOCKERFILE
+    assert targets == {f"ziggurat:{port}"}
+    assert "ziggurat" in SERVICES["ziggurat-gpu"]["networks"]["default"]["aliases"]
+    assert {source["url"] for source in datasources} == {f"http://prometheus:{SERVICES['prometheus']['ports'][0].split(':')[-1]}"}
+
+
+def test_the_rules_and_dashboards_that_are_mounted_are_those_that_are_read() -> None:
+    prometheus = yaml.safe_load((ROOT / "docker/prometheus/prometheus.yml").read_text())
+    mounted = {volume.split(":")[1] for volume in SERVICES["prometheus"]["volumes"]}
+
+    assert {f"/etc/prometheus/{rules}" for rules in prometheus["rule_files"]} <= mounted
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_what_was_accepted_is_answered_before_the_container_is_killed(name: str) -> None:
+    grace = int(SERVICES[name]["stop_grace_period"].removesuffix("s"))
+
+    assert grace > Settings.model_fields["request_timeout_seconds"].default
+
+
+def test_the_gpu_is_asked_for() -> None:
+    (device,) = SERVICES["ziggurat-gpu"]["deploy"]["resources"]["reservations"]["devices"]
+
+    assert "gpu" in device["capabilities"]
+    assert SERVICES["ziggurat-gpu"]["environment"]["ZIGGURAT_DEVICE"] == "cuda"
+    assert "cpu" not in SERVICES["ziggurat-gpu"]["build"]["args"]["TORCH_INDEX"]
