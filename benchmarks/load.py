@@ -12,14 +12,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import os
 import random
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from itertools import cycle
+from itertools import cycle, takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import httpx2
 from rich import box
@@ -62,8 +64,8 @@ class Load:
         """One probe."""
         return Answer("livez", await ask(self._server.host, self._server.port, "/livez"))
 
-    async def capacity(self, concurrency: int, seconds: float) -> float:
-        """Requests per second with `concurrency` always waiting."""
+    async def capacity(self, concurrency: int, seconds: float) -> tuple[float, Summary]:
+        """Requests per second with `concurrency` always waiting, and /livez in the meantime."""
         end = time.perf_counter() + seconds
 
         async def one_after_another() -> int:
@@ -73,8 +75,10 @@ class Load:
             return done
 
         begun = time.perf_counter()
-        done = sum(await asyncio.gather(*(one_after_another() for _ in range(concurrency))))
-        return done / (time.perf_counter() - begun)
+        loading = asyncio.gather(*(one_after_another() for _ in range(concurrency)))
+        probing = asyncio.create_task(run(_until(loading), self.livez))
+        done = sum(await loading)
+        return done / (time.perf_counter() - begun), Summary.of(await probing)
 
     async def step(self, rate: float, seconds: float, rng: random.Random | None) -> Step:
         """Offer `rate` for `seconds`, until the last answer."""
@@ -96,8 +100,8 @@ class Load:
         )
 
 
-def _until(task: asyncio.Task[list[Answer]]) -> Iterator[float]:
-    return (due for due in arrivals(PROBE_RATE, 3600) if not task.done())
+def _until(load: asyncio.Future[Any]) -> Iterator[float]:
+    return takewhile(lambda _: not load.done(), arrivals(PROBE_RATE, math.inf))
 
 
 def _mean(before: Samples, after: Samples, name: str, **labels: str) -> float:
@@ -119,7 +123,7 @@ async def measure(arguments: argparse.Namespace, bodies: list[bytes], console: C
         async with Server(arguments.log, store=os.environ.get("ZIGGURAT_STORE", folder)) as server, client() as http:
             load = Load(server, http, bodies, arguments.query)
             await load.capacity(arguments.concurrency, 3)  # the first batches of a shape are slower
-            capacity = await load.capacity(arguments.concurrency, arguments.seconds)
+            capacity, saturated = await load.capacity(arguments.concurrency, arguments.seconds)
             console.print(f"capacity: {capacity:.2f} compressions a second with {arguments.concurrency} always waiting")
             idle = Summary.of(await run(arrivals(PROBE_RATE, 3), load.livez))
             steps = []
@@ -127,7 +131,8 @@ async def measure(arguments: argparse.Namespace, bodies: list[bytes], console: C
                 steps.append(await load.step(factor * capacity, arguments.seconds, rng))
                 console.print(f"{factor:g} x capacity: done")
     console.print(_table(steps, capacity))
-    console.print(f"/livez idle: p50 {idle.p50_ms:.1f} ms, p99 {idle.p99_ms:.1f} ms, at most {idle.max_ms:.1f} ms")
+    for when, livez in {"idle": idle, f"with {arguments.concurrency} always waiting": saturated}.items():
+        console.print(f"/livez {when}: p50 {livez.p50_ms:.1f} ms, p99 {livez.p99_ms:.1f} ms, at most {livez.max_ms:.1f} ms")
     return {
         "capacity": capacity,
         "concurrency": arguments.concurrency,
@@ -137,6 +142,7 @@ async def measure(arguments: argparse.Namespace, bodies: list[bytes], console: C
         "load_average": os.getloadavg()[0],
         "settings": {name: setting for name, setting in os.environ.items() if name.startswith("ZIGGURAT_")},
         "livez_idle": asdict(idle),
+        "livez_saturated": asdict(saturated),
         "steps": [asdict(step) for step in steps],
     }
 

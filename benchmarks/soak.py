@@ -13,11 +13,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import os
 import random
 import sys
 import time
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -94,7 +96,7 @@ async def soak(arguments: argparse.Namespace) -> dict[str, object]:
                     return Answer("livez", await ask(server.host, server.port, "/livez"))
 
                 load = asyncio.create_task(run(arrivals(arguments.rate, 60 * arguments.minutes, random.Random(1)), traffic.operation))
-                probing = asyncio.create_task(run((due for due in arrivals(5, 1e6) if not load.done()), livez))
+                probing = asyncio.create_task(run(takewhile(lambda _: not load.done(), arrivals(5, math.inf)), livez))
                 answers, probes = await load, await probing
                 watching.cancel()
             await asyncio.sleep(arguments.quiet)

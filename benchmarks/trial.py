@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from benchmarks.open_model import FAILURES, Answer, arrivals, run
 from benchmarks.pictures import picture
@@ -77,7 +79,7 @@ class Load:
     async def run(self, fault: Callable[[], Awaitable[None]]) -> None:
         """Load from before the fault to after it; every request has come to its end."""
         loading = asyncio.create_task(run(arrivals(self._rate, self._seconds), self.compress))
-        probing = asyncio.create_task(run((due for due in arrivals(4, 1e6) if not loading.done()), self.probe))
+        probing = asyncio.create_task(run(takewhile(lambda _: not loading.done(), arrivals(4, math.inf)), self.probe))
         await asyncio.sleep(self._seconds / 3)
         self._trial.fault_at = time.monotonic()
         await fault()
