@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 
 import numpy as np
@@ -170,6 +171,23 @@ def test_a_foreign_alpha_section_is_damage(tiny: Codec, alpha: bytes) -> None:
     fields = {name: getattr(stream, name) for name in Bitstream.__dataclass_fields__}
     with pytest.raises(DamagedStreamError):
         tiny.decode([Bitstream(**{**fields, "alpha": alpha}).to_bytes()])
+
+
+@pytest.mark.parametrize("alpha", ["random", "flat"])
+def test_a_plane_is_never_too_long_but_one_padded_with_chunks_is(tiny: Codec, alpha: str) -> None:
+    rgb = golden_picture().rgb[:50, :30]
+    plane = np.random.default_rng(0).integers(0, 256, rgb.shape[:2], np.uint8) if alpha == "random" else np.full(rgb.shape[:2], 9, np.uint8)
+    data = tiny.encode([Picture(rgb, plane, False)], [Target(quality=10)])[0].data
+    stream = Bitstream.parse(data)
+    assert stream.alpha is not None
+    empty_chunk = b"\0\0\0\0abCdx\x06\xe9\xb3"
+    padded = dataclasses.replace(stream, alpha=stream.alpha[:33] + 1000 * empty_chunk + stream.alpha[33:])
+
+    decoded = tiny.decode([data])[0].alpha
+    assert decoded is not None
+    assert np.array_equal(decoded, plane)
+    with pytest.raises(DamagedStreamError, match="longer"):
+        tiny.decode([padded.to_bytes()])
 
 
 def test_swapped_sections_are_damage_or_pixels_never_a_crash(tiny: Codec) -> None:
