@@ -32,6 +32,7 @@ from benchmarks.open_model import Answer, Summary, arrivals, run
 from benchmarks.server import Samples, Server, ask, client, value
 
 PROBE_RATE = 50.0  # questions to /livez a second
+SETTINGS = ("ZIGGURAT_MAX", "ZIGGURAT_DEVICE", "ZIGGURAT_THREADS", "ZIGGURAT_IMAGE", "ZIGGURAT_ENTROPY", "ZIGGURAT_REQUEST")  # that matter
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".avif"}
 
 
@@ -140,7 +141,7 @@ async def measure(arguments: argparse.Namespace, bodies: list[bytes], console: C
         "arrivals": "poisson" if arguments.poisson else "constant",
         "cores": os.cpu_count(),
         "load_average": os.getloadavg()[0],
-        "settings": {name: setting for name, setting in os.environ.items() if name.startswith("ZIGGURAT_")},
+        "settings": {name: setting for name, setting in os.environ.items() if name.startswith(SETTINGS)},
         "livez_idle": asdict(idle),
         "livez_saturated": asdict(saturated),
         "steps": [asdict(step) for step in steps],
