@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 
 from models.model import CodecModel
 from models.network.autoencoder import AutoEncoder, Topology
+from models.objective import OBJECTIVES
 from models.training.crops import CropSampler, load
 from models.training.grow import grow
 from models.training.loop import Recipe, Trainer, averaged_model
-from models.training.objective import OBJECTIVES
 
 
 def _arguments() -> argparse.Namespace:

@@ -16,10 +16,10 @@ import torch
 
 from models.card import ModelCard, RatePoint
 from models.evaluation import evaluate
+from models.objective import FORMULAS, OBJECTIVES
 from models.registry import WEIGHTS
 from models.training.crops import CropSampler, content_hash, load
 from models.training.loop import CHECKPOINT, averaged_model
-from models.training.objective import OBJECTIVES
 from models.training.scale_decoder import finish
 
 
@@ -61,7 +61,7 @@ def main() -> None:
     card = ModelCard(
         name=arguments.name,
         model_id=model.model_id,
-        distortion="MSE" if recipe["distortion"] == "mse" else "0.2 MSE + 0.8 (1 - MS-SSIM)",
+        distortion=FORMULAS[objective.distortion],
         lambda_low=objective.lambda_low,
         lambda_high=objective.lambda_high,
         steps=arguments.earlier_steps + step,

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from models.network.autoencoder import AutoEncoder, Topology
 from models.network.precision import placed, transform_autocast
+from models.objective import OBJECTIVES, Distortion
 from models.training.crops import CropSampler
-from models.training.objective import OBJECTIVES, Distortion, sample_positions
+from models.training.positions import sample_positions
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.csv"

@@ -23,7 +23,7 @@ from models.network.autoencoder import AutoEncoder, straight_through
 from models.network.hyperprior import laplace_bits, scale_of
 from models.network.precision import transform_autocast
 from models.training.crops import CropSampler
-from models.training.objective import sample_positions
+from models.training.positions import sample_positions
 
 WEIGHT_LIMIT = 127
 TYPICAL_CROPS = 64  # behind what a significant latent costs

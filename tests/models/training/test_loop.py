@@ -18,10 +18,11 @@ from safetensors.torch import load_file
 from models import Codec, Target
 from models.model import RAW_LOW, RAW_STEP
 from models.network.autoencoder import AutoEncoder, Topology
+from models.objective import OBJECTIVES
 from models.training.crops import CropSampler, content_hash, load
 from models.training.grow import grow
 from models.training.loop import Recipe, Trainer, averaged_model
-from models.training.objective import OBJECTIVES, sample_positions
+from models.training.positions import sample_positions
 from models.training.scale_decoder import RoundedScaleDecoder, finish
 from tests.make_golden import FIXTURES, TINY, golden_picture, tiny_card
 

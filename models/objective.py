@@ -1,4 +1,4 @@
-"""What training minimises: L = lambda D + R (Zhou et al. 2018, eq. 6), over a continuum of lambdas."""
+"""What the codec minimises: L = lambda D + R (Zhou et al. 2018, eq. 6): in training over a continuum of lambdas, in encoding at one."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 
+from models.card import ModelCard
 from models.metrics import ms_ssim
 
 Distortion = Literal["mse", "ms-ssim"]
-EMPHASIS = 0.7  # share of the samples drawn from the middle of the gain axis
-EMPHASISED = (0.13, 0.78)  # that middle, as shares of the axis: about 0.05 to 0.5 bits per pixel on photographs
+FORMULAS: dict[Distortion, str] = {"mse": "MSE", "ms-ssim": "0.2 MSE + 0.8 (1 - MS-SSIM)"}  # as in model cards
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +29,12 @@ class Objective:
     lambda_low: float
     lambda_high: float
 
+    @classmethod
+    def of(cls, card: ModelCard) -> Objective:
+        """What the model was trained for."""
+        distortion: Distortion = "mse" if card.distortion == FORMULAS["mse"] else "ms-ssim"
+        return cls(distortion, card.lambda_low, card.lambda_high)
+
     def lmbda(self, position: Tensor) -> Tensor:
         """Lambda at `position` in [0, 1] on the gain axis."""
         return self.lambda_low * (self.lambda_high / self.lambda_low) ** position
@@ -42,7 +47,7 @@ class Objective:
         return 0.2 * mse + 0.8 * (1 - ms_ssim(x_hat.clamp(0, 1), x))
 
     def __call__(self, x_hat: Tensor, x: Tensor, bits: Tensor, position: Tensor) -> Tensor:
-        """The scalar loss. Division by sqrt(lambda) keeps low rates from being drowned by high ones."""
+        """The scalar training loss. Division by sqrt(lambda) keeps low rates from being drowned by high ones."""
         lmbda = self.lmbda(position)
         rate = bits / math.prod(x.shape[-2:])
         return (10 * (lmbda * self.measure(x_hat, x) + rate) / lmbda.sqrt()).mean()
@@ -52,11 +57,3 @@ OBJECTIVES: dict[Distortion, Objective] = {
     "mse": Objective("mse", 4.17, 5793.0),
     "ms-ssim": Objective("ms-ssim", 0.1667, 231.7),
 }
-
-
-def sample_positions(count: int) -> Tensor:
-    """Positions (count,) on the gain axis, [0, 1]: mostly where the codec will live, always some everywhere."""
-    everywhere = torch.rand(count)
-    low, high = EMPHASISED
-    middle = low + (high - low) * torch.rand(count)
-    return torch.where(torch.rand(count) < EMPHASIS, middle, everywhere)
