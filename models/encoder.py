@@ -1,0 +1,142 @@
+"""The device's share of encoding: pictures to symbols, each at the position on the gain axis that its target allows.
+
+pictures --g_a--> y --gain, h_a--> z_hat --exact--> table index --> r_hat
+                  +-- rate control repeats what is right of y until the budget is met
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.alpha import encode_alpha
+from models.bitstream import header_bytes
+from models.entropy.tables import LARGEST_RESIDUAL, WIDEST
+from models.model import CodecModel
+from models.network.grid import HYPER_STRIDE
+from models.picture import Picture
+from models.rate_control import FINEST, Search, Target
+from models.symbols import Quantised, Symbols
+from models.transforms import Transforms
+
+CODER_BYTES = 4.0  # what two range-coded sections take beyond the tables' code lengths (measured: 1 to 7)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Probe:
+    """A batch at given positions: z (N, C, h/4, w/4), int16 residuals and uint8 indices (N, M, h, w), code length in bits (N,)."""
+
+    z: Tensor
+    residuals: Tensor
+    indices: Tensor
+    bits: Tensor
+
+
+class Encoder:
+    """Quantises pictures with one model."""
+
+    def __init__(self, model: CodecModel, transforms: Transforms) -> None:
+        self._transforms = transforms
+        self._residual_bits = torch.from_numpy(model.tables.laplace_bits()).to(transforms.device)
+        self._z_bits = torch.from_numpy(model.tables.z_bits()).to(transforms.device)
+        self._bits_per_significant = model.bits_per_significant.double().numpy()
+
+    def quantise(self, pictures: Sequence[Picture], targets: Sequence[Target], *, headroom: float = 1.0) -> list[Quantised]:
+        """Pictures of equal padded size.
+
+        All that still search are probed as one batch, until each has found its position. They aim at their budgets times `headroom`.
+        """
+        y = self._transforms.latents(pictures)
+        alphas = [encode_alpha(picture) for picture in pictures]
+        budgets = [target.budget(picture.pixels) for picture, target in zip(pictures, targets, strict=True)]
+        searches = [
+            self._search(budget, y[i : i + 1], alpha, headroom) for i, (budget, alpha) in enumerate(zip(budgets, alphas, strict=True))
+        ]
+        found: dict[int, Quantised] = {}
+        begun = time.perf_counter()  # a budget's search has waited for y on the device; without one there is hardly anything to measure
+        while pending := [i for i in range(len(pictures)) if i not in found]:
+            positions = [_wanted(searches[i], targets[i]) for i in pending]
+            probe = self._probe(y[pending] if len(pending) < len(y) else y, positions)
+            for row, (i, position) in enumerate(zip(pending, positions, strict=True)):
+                search, size = searches[i], self._size(probe, row, alphas[i])
+                if search is None or self._settled(search, position, size):
+                    budget = budgets[i]
+                    found[i] = Quantised(
+                        symbols=self._symbols(probe, row, pictures[i], position),
+                        indices=np.ascontiguousarray(probe.indices[row].cpu().numpy()),
+                        alpha=alphas[i],
+                        target=targets[i],
+                        budget=None if budget is None else max(1, budget),
+                        predicted=size,
+                        probes=search.probes if search else 1,
+                        search_seconds=0.0,
+                    )
+        seconds = time.perf_counter() - begun
+        return [replace(found[i], search_seconds=seconds) for i in range(len(pictures))]
+
+    def _search(self, budget: int | None, y: Tensor, alpha: bytes | None, headroom: float) -> Search | None:
+        if budget is None:
+            return None
+        network = self._transforms.network
+        parts = [network.significant(y[..., *tile.inner(HYPER_STRIDE)]) for tile in self._transforms.tiles(*y.shape[-2:])]
+        bits = (1 + torch.cat(parts).sum(0)).cpu().numpy() * self._bits_per_significant
+        fixed = header_bytes(0, 0, len(alpha or b"")) + len(alpha or b"") + CODER_BYTES
+        return Search(max(1, round(budget * headroom)), fixed + bits / 8)
+
+    @staticmethod
+    def _settled(search: Search, position: int, size: float) -> bool:
+        """Tell the search what was found; whether this very position is the result."""
+        search.observe(position, size)
+        return search.probe is None and search.best == position
+
+    @staticmethod
+    def _size(probe: _Probe, row: int, alpha: bytes | None) -> float:
+        """Predicted size of the stream in bytes."""
+        payload = float(probe.bits[row]) / 8 + CODER_BYTES
+        z = round(payload) // 8  # only the length of its varint matters
+        return header_bytes(z, round(payload) - z, None if alpha is None else len(alpha)) + payload + len(alpha or b"")
+
+    def _probe(self, y: Tensor, positions: list[int]) -> _Probe:
+        """The hyper path and the quantiser at one position per image: everything rate control needs, and what to code."""
+        quality = self._transforms.quality(positions)
+        z = self._transforms.hyper_latents(y, quality)
+        symbol = (z - self._transforms.z_low).long()
+        channel = torch.arange(z.shape[1], device=z.device).view(1, -1, 1, 1)
+        bits = self._z_bits[channel, symbol].double().sum((1, 2, 3))
+        residuals = torch.empty(y.shape, dtype=torch.int16, device=z.device)
+        indices = torch.empty(y.shape, dtype=torch.uint8, device=z.device)
+        for tile in self._transforms.tiles(*y.shape[-2:]):
+            inner = tile.inner(HYPER_STRIDE)
+            scaled = self._transforms.network.scaled(y[..., *inner], quality)
+            index = self._transforms.indices(z, tile, scaled)
+            r_hat = scaled.sub_(self._transforms.mean(z, tile, scaled)).round_()
+            r_hat = r_hat.clamp_(-LARGEST_RESIDUAL, LARGEST_RESIDUAL).masked_fill_(index == 0, 0)
+            magnitude = r_hat.abs().clamp_(max=WIDEST + 1).int()
+            bits += self._residual_bits.view(-1)[magnitude.add_(index.int() * (WIDEST + 2))].double().sum((1, 2, 3))
+            residuals[..., *inner], indices[..., *inner] = r_hat, index
+        return _Probe(z, residuals, indices, bits)
+
+    @staticmethod
+    def _symbols(probe: _Probe, row: int, picture: Picture, position: int) -> Symbols:
+        return Symbols(
+            width=picture.width,
+            height=picture.height,
+            quality=position,
+            greyscale=picture.greyscale,
+            z=np.ascontiguousarray(probe.z[row].to(torch.int8).cpu().numpy()),
+            residuals=np.ascontiguousarray(probe.residuals[row].cpu().numpy()),
+            alpha=picture.alpha,
+            coded=probe.z[row].numel() + int(probe.indices[row].count_nonzero()),
+        )
+
+
+def _wanted(search: Search | None, target: Target) -> int:
+    """The position to look at next: the search's, or the quality asked for."""
+    if search is None:
+        return round((target.quality or 0.0) / 100 * FINEST)
+    return search.best if search.probe is None else search.probe

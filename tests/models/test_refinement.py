@@ -1,0 +1,100 @@
+"""models.refinement, through the codec: on the tiny model where any will do, on the shipped ones where quality counts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from models import Codec, Picture, Target
+from models.objective import Objective
+from models.refinement import ITERATIONS
+from models.registry import available
+from tests.make_golden import golden_picture, tiny_codec
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Codec:
+    return tiny_codec()
+
+
+@pytest.fixture(scope="module", params=available())
+def shipped(request: pytest.FixtureRequest) -> Codec:
+    return Codec.load(request.param)
+
+
+def distortion(codec: Codec, picture: Picture, data: bytes) -> float:
+    x, x_hat = (torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255 for rgb in (picture.rgb, codec.decode([data])[0].rgb))
+    return float(Objective.of(codec.card).measure(x_hat, x))
+
+
+def test_effort_makes_a_better_picture_of_the_same_bytes(shipped: Codec, photo: Image.Image) -> None:
+    picture, target = Picture.from_image(photo), Target(bpp=0.5)
+    plain, refined = (shipped.encode([picture], [target], effort=effort)[0] for effort in (0, 5))
+    assert refined.target_met
+    assert len(refined.data) <= target.budget(picture.pixels)  # type: ignore[operator]
+    assert distortion(shipped, picture, refined.data) < distortion(shipped, picture, plain.data)
+
+
+def test_without_a_budget_effort_lowers_what_training_minimised(shipped: Codec, photo: Image.Image) -> None:
+    picture, target = Picture.from_image(photo), Target(quality=40)
+
+    def loss(effort: int) -> float:
+        stream = shipped.encode([picture], [target], effort=effort)[0]
+        card = shipped.card
+        lmbda = float(Objective.of(card).lmbda(torch.tensor(0.4)))
+        return lmbda * distortion(shipped, picture, stream.data) + stream.bpp
+
+    assert loss(4) < loss(0)
+
+
+@pytest.mark.parametrize("bpp", [0.02, 0.3, 1.0, 4.0])
+@pytest.mark.parametrize("effort", [1, 3])
+def test_no_budget_is_exceeded_that_can_be_kept(tiny: Codec, effort: int, bpp: float) -> None:
+    picture, target = golden_picture(), Target(bpp=bpp)
+    plain, refined = (tiny.encode([picture], [target], effort=e)[0] for e in (0, effort))
+    budget = target.budget(picture.pixels)
+    assert budget is not None
+    assert len(refined.data) <= max(budget, len(plain.data))
+    assert refined.target_met >= plain.target_met
+
+
+def test_the_same_picture_gives_the_same_stream_whatever_its_company(tiny: Codec) -> None:
+    picture, other = golden_picture(), Picture.from_array(np.full((40, 72, 3), 90, np.uint8))
+    target = Target(bpp=0.5)
+    alone = tiny.encode([picture], [target], effort=2)[0]
+    assert tiny.encode([other, picture], [target, target], effort=2)[1].data == alone.data
+
+
+def test_windows_meet_their_budget_together(tiny: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.refinement.WINDOW", 1)
+    picture, target = golden_picture(), Target(bpp=0.3)
+    stream = tiny.encode([picture], [target], effort=3)[0]
+    assert stream.target_met
+    assert tiny.decode([stream.data])[0].rgb.shape == picture.rgb.shape
+
+
+def test_progress_is_told_and_may_end_the_work_early(tiny: Codec) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def proceed(done: int, of: int) -> bool:
+        seen.append((done, of))
+        return done < 1
+
+    stream = tiny.encode([golden_picture()], [Target(bpp=0.3)], effort=6, proceed=proceed)[0]
+    assert stream.target_met
+    assert {of for _, of in seen} == {ITERATIONS[6]}
+    assert len(seen) < ITERATIONS[6]
+
+
+def test_a_picture_of_which_nothing_is_coded_stays_as_it_is(tiny: Codec) -> None:
+    flat = Picture.from_array(np.full((16, 16, 3), 128, np.uint8))
+    stream = tiny.encode([flat], [Target(quality=0)], effort=2)[0]
+    assert tiny.decode([stream.data])[0].rgb.shape == flat.rgb.shape
+
+
+@pytest.mark.parametrize("effort", [-1, 10])
+def test_effort_has_a_range(tiny: Codec, effort: int) -> None:
+    with pytest.raises(ValueError, match="0 to 9"):
+        tiny.encode([golden_picture()], [Target(bpp=1)], effort=effort)
