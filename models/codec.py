@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models import registry
+from models.alpha import encode_alpha
 from models.card import ModelCard
 from models.encoder import Encoder
 from models.errors import WeightsError
@@ -104,12 +105,19 @@ class Codec:
         return self.reconstruct([self.symbol_codec.read(data, max_pixels=max_pixels) for data in streams])
 
     def quantise(
-        self, pictures: Sequence[Picture], targets: Sequence[Target], *, effort: int = 0, proceed: Proceed | None = None
+        self,
+        pictures: Sequence[Picture],
+        targets: Sequence[Target],
+        alphas: Sequence[bytes | None] | None = None,
+        *,
+        effort: int = 0,
+        proceed: Proceed | None = None,
     ) -> list[Quantised]:
         """The device's share of `encode`: a batch of any sizes, each at the position that its target allows.
 
         Args:
             pictures, targets: of equal number.
+            alphas: what `encode_alpha` made of each picture, if that is done: lossless compression need not keep the device waiting.
             effort: 0 to 9; above 0, `models.refinement` makes each stream better, one after the other. Decoding costs the same.
             proceed: told how far the refinement of all pictures is; when it answers False, that ends early, with valid streams.
         """
@@ -117,17 +125,23 @@ class Codec:
             raise ValueError(f"{len(pictures)} pictures but {len(targets)} targets")
         if effort not in EFFORTS:
             raise ValueError(f"effort is 0 to {EFFORTS[-1]}, not {effort}")
+        alphas = [encode_alpha(picture) for picture in pictures] if alphas is None else alphas
+        headroom = HEADROOM if effort else 1.0
         quantised: dict[int, Quantised] = {}
         for group in _groups([latent_size(picture.height, picture.width) for picture in pictures]):
             with torch.inference_mode():
-                headroom = HEADROOM if effort else 1.0
-                found = self._encoder.quantise([pictures[i] for i in group], [targets[i] for i in group], headroom=headroom)
+                found = self._encoder.quantise(
+                    [pictures[i] for i in group], [targets[i] for i in group], [alphas[i] for i in group], headroom=headroom
+                )
             quantised.update(zip(group, found, strict=True))
         if effort:
             for i, picture in enumerate(pictures):
-                quantised[i] = self._refiner.refine(
-                    picture, quantised[i], iterations=ITERATIONS[effort], proceed=_share(proceed, i, len(pictures))
-                )
+                told = _share(proceed, i, len(pictures))
+                refined = self._refiner.refine(picture, quantised[i], iterations=ITERATIONS[effort], proceed=told)
+                if refined.budget is not None and refined.predicted > refined.budget:  # hardly anything was left to refine
+                    with torch.inference_mode():
+                        refined = self._encoder.quantise([picture], [targets[i]], [alphas[i]])[0]
+                quantised[i] = refined
         return [quantised[i] for i in range(len(pictures))]
 
     @torch.inference_mode()

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.alpha import encode_alpha
 from models.bitstream import header_bytes
 from models.entropy.tables import LARGEST_RESIDUAL, WIDEST
 from models.model import CodecModel
@@ -46,13 +45,14 @@ class Encoder:
         self._z_bits = torch.from_numpy(model.tables.z_bits()).to(transforms.device)
         self._bits_per_significant = model.bits_per_significant.double().numpy()
 
-    def quantise(self, pictures: Sequence[Picture], targets: Sequence[Target], *, headroom: float = 1.0) -> list[Quantised]:
-        """Pictures of equal padded size.
+    def quantise(
+        self, pictures: Sequence[Picture], targets: Sequence[Target], alphas: Sequence[bytes | None], *, headroom: float = 1.0
+    ) -> list[Quantised]:
+        """Pictures of equal padded size, with their alpha sections.
 
         All that still search are probed as one batch, until each has found its position. They aim at their budgets times `headroom`.
         """
         y = self._transforms.latents(pictures)
-        alphas = [encode_alpha(picture) for picture in pictures]
         budgets = [target.budget(picture.pixels) for picture, target in zip(pictures, targets, strict=True)]
         searches = [
             self._search(budget, y[i : i + 1], alpha, headroom) for i, (budget, alpha) in enumerate(zip(budgets, alphas, strict=True))

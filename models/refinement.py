@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.entropy.tables import LARGEST_RESIDUAL
 from models.model import CodecModel
 from models.network.grid import HYPER_PIXELS, HYPER_STRIDE
 from models.objective import Objective
@@ -36,7 +37,7 @@ from models.transforms import Transforms
 
 ITERATIONS = (0, 1, 2, 3, 4, 6, 8, 12, 18, 30)  # at effort 0 to 9
 HEADROOM = 1.08  # size to start from against the budget
-SHARE = 0.6  # of the steps that promise a gain, taken at a time
+SHARE = 0.6  # of the steps that promise a gain, taken at a time; with all of them, the last step loses what the others won
 PROBE = 0.25  # quantiser steps along the random signs that measure the curvature
 PRICES = (0.05, 50.0)  # of a bit, at the extremes
 WINDOW = 16  # hyper-latents on a side, 1024 pixels: about 1 GB of activations for the backward pass
@@ -194,13 +195,13 @@ class _Descent:
         for done in range(iterations):
             last = done == iterations - 1 or not going(done)
             steps = self._steps(trust)
-            taking = torch.rand(self._count, generator=self._random).to(self.state.residuals.device) < (1.0 if last else SHARE)
+            taking = torch.rand(self._count, generator=self._random).to(self.state.residuals.device) < SHARE
             if budget is not None and (last or 2 * done >= iterations):
                 price = self._price(steps, taking, budget)
             chosen = steps.chosen(price) * taking
             before = self.state
             moved = before.residuals.clone()
-            moved[self._movable] += chosen
+            moved[self._movable] = (moved[self._movable] + chosen).clamp_(-LARGEST_RESIDUAL, LARGEST_RESIDUAL)
             if last:
                 self.state = _State(moved, before.distortion, before.gradient, self._bits(moved))  # nobody needs its gradient
                 break

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from models import Codec, Picture, Target
+from models.alpha import encode_alpha
 from models.errors import UnknownModelError
 
 from .. import entropy_worker
@@ -143,7 +144,9 @@ class Engine:
     ) -> Compressed:
         """One picture to its budget. Raises `UnknownProfileError`, `EngineError`s, `CodecError`s."""
         model, size = self.model(profile), padded(picture.height, picture.width)
-        job = Job(model.quantise, QuantiseTask(picture, target), size, picture.pixels, deadline)
+        # Lossless, and nothing that the device should wait for.
+        alpha = None if picture.alpha is None else await self.on_image_thread("encode", encode_alpha, picture)
+        job = Job(model.quantise, QuantiseTask(picture, alpha, target), size, picture.pixels, deadline)
         quantised, timings = await self._on_device(job)
         stream, coding = await self._in_coder(entropy_worker.write, profile, quantised)
         self._metrics.entropy_coded("compress", quantised.symbols.coded)

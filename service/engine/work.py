@@ -66,9 +66,10 @@ def padded(height: int, width: int) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QuantiseTask:
-    """One picture and its budget."""
+    """One picture with its alpha section, and its budget."""
 
     picture: Picture
+    alpha: bytes | None
     target: Target
 
 
@@ -91,7 +92,7 @@ class LoadedModel:
     def quantise(self, tasks: Sequence[QuantiseTask]) -> list[Quantised]:
         """Symbols at the position that each budget allows. All probes of the batch run as one batch."""
         begun = time.monotonic()
-        quantised = self.codec.quantise([task.picture for task in tasks], [task.target for task in tasks])
+        quantised = self.codec.quantise([task.picture for task in tasks], [task.target for task in tasks], [task.alpha for task in tasks])
         searching = quantised[0].search_seconds
         self._metrics.stage("rate_control", searching)
         self._metrics.stage("device", time.monotonic() - begun - searching)

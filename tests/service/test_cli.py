@@ -57,6 +57,15 @@ def stream(tmp_path: Path, photo: Image.Image, codec: Codec) -> Path:
     return path
 
 
+def test_effort_makes_another_stream_within_the_same_budget(terminal: Terminal, jpeg: Path) -> None:
+    quick, thorough = jpeg.with_name("quick.zgt"), jpeg.with_name("thorough.zgt")
+    assert terminal.run("compress", jpeg, "--bpp", "1", "-o", quick) == 0
+    assert terminal.run("compress", jpeg, "--bpp", "1", "--effort", "2", "-o", thorough) == 0
+    assert thorough.read_bytes() != quick.read_bytes()
+    assert 8 * thorough.stat().st_size / (128 * 96) <= 1
+    assert terminal.run("compress", jpeg, "--bpp", "1", "--effort", "10") == 2
+
+
 def test_a_photograph_goes_to_its_budget_and_comes_back(terminal: Terminal, jpeg: Path, photo: Image.Image) -> None:
     stream, png = jpeg.with_name("out.zgt"), jpeg.with_name("back.png")
     assert terminal.run("compress", jpeg, "--bpp", "1", "-o", stream) == 0
