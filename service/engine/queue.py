@@ -7,6 +7,9 @@ under load (the loop of text-embeddings-inference). What goes into a batch:
 - A joiner overtakes older jobs of other sizes. All in all a job is overtaken by at most `OVERTAKING` budgets of pixels, so that a stream of
   small pictures delays a large one by no more than that many full batches. The cap is in pixels and not in seconds, because under overload
   everybody is old: a cap on age would then undo batching just when it is needed most.
+
+A batch is chosen when the device is free, not one ahead: whoever comes while the device works can still join. What could be prepared ahead is
+prepared for each job before it is queued, on other threads: pixels decoded, alpha sections made, streams read.
 """
 
 from __future__ import annotations
