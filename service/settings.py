@@ -43,8 +43,11 @@ class Settings(BaseSettings):
         ge=1,
         description="Pixels of all requests accepted and not yet answered; beyond it 429. One request alone always enters.",
     )
-    max_batch_pixels: int = Field(
-        default=4_000_000, ge=1, description="Pixels, padding counted, that go through a network in one call; a larger image goes alone."
+    max_batch_pixels: int | None = Field(
+        default=None,
+        ge=1,
+        description="Pixels, padding counted, that go through a network in one call; a larger image goes alone. Unset, 400,000 on a CPU "
+        "and 4,000,000 on a GPU.",
     )
     request_timeout_seconds: float = Field(
         default=120.0, gt=0, description="Seconds from a request's last body byte to its answer; beyond it 503."
@@ -68,6 +71,9 @@ class Settings(BaseSettings):
     server_timing: bool = Field(default=True, description="Whether answers tell in Server-Timing where their time went.")
     log_format: LogFormat | None = Field(default=None, description="console or json; unset, console on a terminal and else json.")
     log_level: LogLevel = Field(default="info", description="debug, info, warning or error.")
+    device_threads: int | None = Field(
+        default=None, ge=1, description="Batches that run at the same time; unset, one for each CPU core, at most 4, and one on a GPU."
+    )
     threads: int | None = Field(default=None, ge=1, description="CPU threads for the networks; unset, what PyTorch takes.")
     entropy_workers: int | None = Field(
         default=None, ge=0, description="Processes for the entropy coder; 0 codes in the server's own, unset decides by cores and device."

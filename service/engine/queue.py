@@ -1,4 +1,4 @@
-"""Jobs on their way to the device: a queue between the event loop and one thread, emptied in batches.
+"""Jobs on their way to the device: a queue between the event loop and its threads, emptied in batches.
 
 There is no timer. The device takes what waits the moment it is free, so that an idle service adds no latency and batches grow by themselves
 under load (the loop of text-embeddings-inference). What goes into a batch:
@@ -8,8 +8,8 @@ under load (the loop of text-embeddings-inference). What goes into a batch:
   small pictures delays a large one by no more than that many full batches. The cap is in pixels and not in seconds, because under overload
   everybody is old: a cap on age would then undo batching just when it is needed most.
 
-A batch is chosen when the device is free, not one ahead: whoever comes while the device works can still join. What could be prepared ahead is
-prepared for each job before it is queued, on other threads: pixels decoded, alpha sections made, streams read.
+A batch is chosen when the device is free, not one ahead: whoever comes while the device works can still join. What could be prepared ahead
+is prepared for each job before it is queued, on other threads: pixels decoded, alpha sections made, streams read.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from .errors import DeadlineExceededError, UnavailableError
@@ -72,7 +73,7 @@ class JobQueue:
         self._jobs: dict[Job, None] = {}  # in order of arrival; a dict, so that taking one out of the middle is cheap
         self._changed = threading.Condition()
         self._closed = False
-        self._handed_out: list[Job] = []
+        self._handed_out: dict[int, list[Job]] = {}  # last, by the thread that took it
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -104,10 +105,10 @@ class JobQueue:
             self._changed.notify()
 
     def abandon(self) -> list[Job]:
-        """Close, and give back all that was handed out last or still waits: for a device that will not come back."""
+        """Close, and give back all that was handed out last, to any thread, or still waits: for a device that will not come back."""
         with self._changed:
             self._closed = True
-            left = [*self._handed_out, *self._jobs]
+            left = [*chain.from_iterable(self._handed_out.values()), *self._jobs]
             self._jobs.clear()
             return left
 
@@ -117,7 +118,7 @@ class JobQueue:
         Cancelled jobs are dropped here and late ones answered with `DeadlineExceededError`; both cost the device nothing.
         """
         with self._changed:
-            self._handed_out = []
+            self._handed_out[threading.get_ident()] = []
             if not self._jobs and not self._closed:
                 self._changed.wait(patience)
             if not self._jobs:
@@ -126,7 +127,7 @@ class JobQueue:
 
     def _next_batch(self) -> list[Job]:
         batch: list[Job] = []
-        self._handed_out = batch  # at once and not when it is full: no job may ever be in neither place
+        self._handed_out[threading.get_ident()] = batch  # at once and not when it is full: no job may ever be in neither place
         overtaken: list[tuple[Job, int]] = []  # older jobs of other sizes, and the pixels in the batch before them
         pixels, most = 0, self._max_batch_pixels
         for job in list(self._jobs):

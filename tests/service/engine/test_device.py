@@ -210,3 +210,49 @@ def test_what_fails_while_loading_is_told() -> None:
 
     with pytest.raises(RuntimeError, match="no weights"):
         device.ready.result(10)
+
+
+def test_several_threads_run_batches_at_the_same_time() -> None:
+    queue, metrics = JobQueue(1), Metrics()
+    device = DeviceThread(queue, lambda: None, metrics, lanes=2)
+    together = threading.Barrier(2)
+
+    def work(tasks: Sequence[Any]) -> Sequence[Any]:
+        together.wait(10)  # raises when the other batch does not run meanwhile
+        return tasks
+
+    jobs = [Job(work, number, (1, 1), 1) for number in range(2)]
+    device.start()
+    device.ready.result(10)
+    for job in jobs:
+        queue.put(job)
+    assert [job.future.result(20) for job in jobs] == [0, 1]
+    queue.close()
+    device.join(10)
+    assert device.silence == float("inf")
+
+
+def test_when_one_of_several_threads_dies_everybody_is_answered() -> None:
+    queue = JobQueue(1)
+    device = DeviceThread(queue, lambda: None, Metrics(), lanes=2)
+    dying, held = threading.Event(), threading.Event()
+
+    def hold(tasks: Sequence[Any]) -> Sequence[Any]:
+        dying.set()
+        assert held.wait(10)
+        return tasks
+
+    def die(tasks: Sequence[Any]) -> Sequence[Any]:
+        assert dying.wait(10)
+        raise SystemExit
+
+    jobs = [Job(hold, 0, (1, 1), 1), Job(die, 1, (1, 1), 1), Job(hold, 2, (1, 1), 1)]
+    for job in jobs:
+        queue.put(job)
+    device.start()
+    for job in jobs:
+        with pytest.raises(UnavailableError):
+            job.future.result(20)
+    assert device.silence == float("inf")
+    held.set()
+    device.join(10)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from models import Picture, Target
 from models.errors import DamagedStreamError, UnknownModelError, WeightsError
-from service.engine import Engine, Measure
+from service.engine import Compressed, Engine, Measure
 from service.engine.errors import DeadlineExceededError, OverloadedError, UnavailableError, UnknownProfileError
 from service.metrics import Metrics
 from service.settings import Settings
@@ -248,7 +248,11 @@ def test_closing_finishes_what_was_accepted_and_refuses_the_rest(photo: Image.Im
     picture = Picture.from_image(photo)
 
     async def steps(engine: Engine) -> None:
-        accepted = [asyncio.create_task(engine.compress(picture, Target(bpp=1), profile="ms-ssim")) for _ in range(4)]
+        async def one() -> Compressed:
+            async with engine.admit(picture.pixels):
+                return await engine.compress(picture, Target(bpp=1), profile="ms-ssim")
+
+        accepted = [asyncio.create_task(one()) for _ in range(4)]
         await asyncio.sleep(0)
         closing = asyncio.create_task(engine.close())
         await asyncio.sleep(0)
