@@ -50,7 +50,8 @@ async def kill_worker(trial: Trial, folder: Path, rate: float, seconds: float) -
         await Load(server, trial, rate, seconds).run(fault)
         restarts = value(await server.metrics(), "ziggurat_entropy_worker_restarts_total")
         trial.promise(len(trial.notes) == 2, "there were two workers to kill")
-        trial.promise(restarts == 2, f"workers were replaced {restarts:g} times and not twice")
+        # The one last used is the first to be used again; a spare that died is replaced when its turn comes.
+        trial.promise(1 <= restarts <= 2, f"workers were replaced {restarts:g} times and not once or twice")
         trial.promise({status for _, _, status in trial.health} == {200}, "/livez and /readyz stayed green")
         trial.promise({answer.status for _, answer in trial.answers} <= {201, 429}, "nobody noticed")
         await check_streams(trial, server)

@@ -23,7 +23,7 @@ MORTAL = """
 import ctypes, signal, threading
 
 def kill_the_device(*_):
-    ident = next(thread.ident for thread in threading.enumerate() if thread.name == "device")
+    ident = next(thread.ident for thread in threading.enumerate() if thread.name.startswith("device-"))
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(SystemExit))
 
 signal.signal(signal.SIGUSR1, kill_the_device)
