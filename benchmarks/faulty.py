@@ -30,7 +30,7 @@ def main() -> None:
         fault.append(number)
 
     def before_layer(*_: object) -> None:
-        if threading.current_thread().name == "device" and fault:
+        if threading.current_thread().name.startswith("device-") and fault:
             if fault[-1] == signal.SIGUSR1:
                 raise BrokenDevice
             threading.Event().wait(STUCK)
