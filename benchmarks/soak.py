@@ -47,6 +47,22 @@ class Sample:
     gauges: dict[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What was sent and what became of it; `operations` are statuses by kind of request, `faults` what is not as it should be, in words."""
+
+    minutes: float
+    rate: float
+    cores: int | None
+    load: Summary
+    operations: dict[str, dict[str, int]]
+    livez: Summary
+    before: Sample
+    after: Sample
+    samples: list[Sample]
+    faults: list[str]
+
+
 async def look(server: Server, begun: float) -> Sample:
     """Now. The request for the metrics itself is not counted as in flight."""
     samples = await server.metrics()
@@ -79,8 +95,8 @@ async def warm_up(server: Server) -> dict[str, bytes]:
     return stored
 
 
-async def soak(arguments: argparse.Namespace) -> dict[str, object]:
-    """Run it; the facts, and under `faults` what is not as it should be."""
+async def soak(arguments: argparse.Namespace) -> Facts:
+    """Run it."""
     for entry in SIZES:
         picture(*entry[:3])
     begun, samples = time.monotonic(), list[Sample]()
@@ -102,21 +118,18 @@ async def soak(arguments: argparse.Namespace) -> dict[str, object]:
                 watching.cancel()
             await asyncio.sleep(arguments.quiet)
             after = await look(server, begun)
-    summary = Summary.of(answers)
-    return {
-        "minutes": arguments.minutes,
-        "rate": arguments.rate,
-        "cores": os.cpu_count(),
-        "load": asdict(summary),
-        "operations": {
-            name: Summary.of([a for a in answers if a.operation == name]).statuses for name in sorted({a.operation for a in answers})
-        },
-        "livez": asdict(Summary.of(probes)),
-        "before": asdict(before),
-        "after": asdict(after),
-        "samples": [asdict(sample) for sample in samples],
-        "faults": faults(before, after, answers, traffic),
-    }
+    return Facts(
+        minutes=arguments.minutes,
+        rate=arguments.rate,
+        cores=os.cpu_count(),
+        load=Summary.of(answers),
+        operations=_statuses(answers),
+        livez=Summary.of(probes),
+        before=before,
+        after=after,
+        samples=samples,
+        faults=faults(before, after, answers, traffic),
+    )
 
 
 def _statuses(answers: list[Answer]) -> dict[str, dict[str, int]]:
@@ -138,19 +151,17 @@ def faults(before: Sample, after: Sample, answers: list[Answer], traffic: Traffi
     return found
 
 
-def report(facts: dict[str, object], samples: list[dict[str, object]], console: Console) -> None:
+def report(facts: Facts, console: Console) -> None:
     """Tables of operations and of the footprint over time."""
     table = Table("operation", "statuses", box=box.SIMPLE)
-    for name, statuses in facts["operations"].items():  # type: ignore[attr-defined]
+    for name, statuses in facts.operations.items():
         table.add_row(name, " ".join(f"{status}: {count}" for status, count in statuses.items()))
     console.print(table)
     table = Table("minute", "RSS MiB", "descriptors", "threads", "processes", "in flight", "queued", box=box.SIMPLE)
-    for sample in samples:
-        footprint, gauges = sample["footprint"], sample["gauges"]
-        assert isinstance(footprint, dict)
-        assert isinstance(gauges, dict)
-        numbers = footprint["rss"] >> 20, footprint["descriptors"], footprint["threads"], footprint["processes"], *gauges.values()
-        table.add_row(f"{sample['seconds'] / 60:.1f}", *(f"{number:g}" for number in numbers[:-1]))  # type: ignore[operator]
+    for sample in [facts.before, *facts.samples[:: max(1, len(facts.samples) // 20)], facts.after]:
+        footprint, gauges = sample.footprint, sample.gauges
+        numbers = footprint.rss >> 20, footprint.descriptors, footprint.threads, footprint.processes, gauges[GAUGES[0]], gauges[GAUGES[1]]
+        table.add_row(f"{sample.seconds / 60:.1f}", *(f"{number:g}" for number in numbers))
     console.print(table)
 
 
@@ -165,14 +176,12 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("soak.json"), help="where the JSON goes")
     arguments = parser.parse_args()
     facts = asyncio.run(soak(arguments))
-    arguments.output.write_text(json.dumps(facts, indent=2) + "\n")
-    samples = facts["samples"]
-    assert isinstance(samples, list)
-    report(facts, [facts["before"], *samples[:: max(1, len(samples) // 20)], facts["after"]], Console(width=140))  # type: ignore[list-item]
-    print(json.dumps({"load": facts["load"], "livez": facts["livez"]}, indent=2))
-    for fault in facts["faults"]:  # type: ignore[attr-defined]
+    arguments.output.write_text(json.dumps(asdict(facts), indent=2) + "\n")
+    report(facts, Console(width=140))
+    print(json.dumps({"load": asdict(facts.load), "livez": asdict(facts.livez)}, indent=2))
+    for fault in facts.faults:
         print(f"FAULT: {fault}")
-    sys.exit(bool(facts["faults"]))
+    sys.exit(bool(facts.faults))
 
 
 if __name__ == "__main__":

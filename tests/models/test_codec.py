@@ -16,19 +16,9 @@ from models.errors import DamagedStreamError, StreamTooLargeError, TargetError, 
 from models.model import CodecModel
 from models.registry import available, weights
 from models.tiles import tiles
-from tests.make_golden import FIXTURES, GOLDEN, golden_picture, symbols_digest, tiny_card, tiny_codec
+from tests.make_golden import FIXTURES, GOLDEN, golden_picture, symbols_digest, tiny_card
 
 EXPECTED = json.loads((GOLDEN / "symbols.json").read_text())
-
-
-@pytest.fixture(scope="module")
-def tiny() -> Codec:
-    return tiny_codec()
-
-
-@pytest.fixture(scope="module", params=available())
-def shipped(request: pytest.FixtureRequest) -> Codec:
-    return Codec.load(request.param)
 
 
 def psnr(a: Picture, b: Picture) -> float:

@@ -10,18 +10,7 @@ from PIL import Image
 from models import Codec, Picture, Target
 from models.objective import Objective
 from models.refinement import ITERATIONS
-from models.registry import available
-from tests.make_golden import golden_picture, tiny_codec
-
-
-@pytest.fixture(scope="module")
-def tiny() -> Codec:
-    return tiny_codec()
-
-
-@pytest.fixture(scope="module", params=available())
-def shipped(request: pytest.FixtureRequest) -> Codec:
-    return Codec.load(request.param)
+from tests.make_golden import golden_picture
 
 
 def distortion(codec: Codec, picture: Picture, data: bytes) -> float:
