@@ -25,7 +25,7 @@ from models.network.grid import STRIDE, latent_size
 from models.objective import Objective
 from models.picture import Picture
 from models.rate_control import Target
-from models.refinement import HEADROOM, ITERATIONS, Proceed, Refiner
+from models.refinement import HEADROOM, ITERATIONS, Proceed, Refiner, share
 from models.symbol_codec import SymbolCodec
 from models.symbols import Quantised, Stream, Symbols
 from models.transforms import TILE, Transforms
@@ -136,7 +136,7 @@ class Codec:
             quantised.update(zip(group, found, strict=True))
         if effort:
             for i, picture in enumerate(pictures):
-                told = _share(proceed, i, len(pictures))
+                told = share(proceed, i, len(pictures))
                 refined = self._refiner.refine(picture, quantised[i], iterations=ITERATIONS[effort], proceed=told)
                 if refined.budget is not None and refined.predicted > refined.budget:  # hardly anything was left to refine
                     with torch.inference_mode():
@@ -151,13 +151,6 @@ class Codec:
         for group in _groups([one.residuals.shape[1:] for one in symbols]):
             pictures.update(zip(group, self._transforms.pictures([symbols[i] for i in group]), strict=True))
         return [pictures[i] for i in range(len(symbols))]
-
-
-def _share(proceed: Proceed | None, number: int, of: int) -> Proceed | None:
-    """One picture's progress as a share of all."""
-    if proceed is None:
-        return None
-    return lambda done, iterations: proceed(number * iterations + done, of * iterations)
 
 
 def _groups(sizes: Sequence[tuple[int, ...]]) -> Iterator[list[int]]:

@@ -46,6 +46,11 @@ Proceed = Callable[[int, int], bool]
 """Told how many of how many iterations are done; says whether to go on or to finish with the next."""
 
 
+def share(proceed: Proceed | None, number: int, of: int) -> Proceed:
+    """For part `number` of `of` equal ones: tells `proceed` how far the whole is."""
+    return lambda done, iterations: proceed is None or proceed(number * iterations + done, of * iterations)
+
+
 class Refiner:
     """Refines what the encoder found, with one model."""
 
@@ -78,7 +83,7 @@ class Refiner:
                 due += scale * self._bits(quantised, tile)
                 budget = max(0.0, due - spent)
             descent = _Descent(window, random)
-            descent.run(iterations, budget, _part(proceed, number, len(tiles), iterations))
+            descent.run(iterations, budget, share(proceed, number, len(tiles)))
             spent += descent.state.bits
             residuals[:, *tile.outer(HYPER_STRIDE)] = descent.state.residuals[0].to(torch.int16).cpu().numpy()
         return replace(quantised, symbols=replace(symbols, residuals=residuals), predicted=quantised.predicted + (spent - before) / 8)
@@ -105,10 +110,6 @@ class Refiner:
         return _Window(
             self._transforms, self._objective, self._code_lengths, lmbda, x, start, indices.long(), movable & (indices > 0), mean, quality
         )
-
-
-def _part(proceed: Proceed | None, window: int, windows: int, iterations: int) -> Callable[[int], bool]:
-    return lambda done: proceed is None or proceed(window * iterations + done, windows * iterations)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -188,12 +189,12 @@ class _Descent:
         self.state = self._at(window.start)
         self._curvature = self._measure_curvature()
 
-    def run(self, iterations: int, budget: float | None, going: Callable[[int], bool]) -> None:
+    def run(self, iterations: int, budget: float | None, proceed: Proceed) -> None:
         """Descend; with a budget, the second half of the iterations and in any case the last aim at it."""
         trust = 1.0 if self._window.objective.distortion == "mse" else 1.5
         price = 1.0
         for done in range(iterations):
-            last = done == iterations - 1 or not going(done)
+            last = done == iterations - 1 or not proceed(done, iterations)
             steps = self._steps(trust)
             taking = torch.rand(self._count, generator=self._random).to(self.state.residuals.device) < SHARE
             if budget is not None and (last or 2 * done >= iterations):
@@ -211,7 +212,7 @@ class _Descent:
             if kept > 0:
                 self.state = after
             trust *= 1.6 if kept <= 0 else 1.2 if kept < 0.35 else 0.87 if kept > 0.6 else 1.0
-        going(iterations)
+        proceed(iterations, iterations)
 
     def _bits(self, residuals: Tensor) -> float:
         return float(self._window.bits(residuals).double().sum())
