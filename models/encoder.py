@@ -52,10 +52,11 @@ class Encoder:
 
         All that still search are probed as one batch, until each has found its position. They aim at their budgets times `headroom`.
         """
-        y = self._transforms.latents(pictures)
+        y = self._latents(pictures)
         budgets = [target.budget(picture.pixels) for picture, target in zip(pictures, targets, strict=True)]
         searches = [
-            self._search(budget, y[i : i + 1], alpha, headroom) for i, (budget, alpha) in enumerate(zip(budgets, alphas, strict=True))
+            self._search(budget, target, y[i : i + 1], alpha, headroom)
+            for i, (budget, target, alpha) in enumerate(zip(budgets, targets, alphas, strict=True))
         ]
         found: dict[int, Quantised] = {}
         begun = time.perf_counter()  # a budget's search has waited for y on the device; without one there is hardly anything to measure
@@ -79,14 +80,23 @@ class Encoder:
         seconds = time.perf_counter() - begun
         return [replace(found[i], search_seconds=seconds) for i in range(len(pictures))]
 
-    def _search(self, budget: int | None, y: Tensor, alpha: bytes | None, headroom: float) -> Search | None:
+    def _latents(self, pictures: Sequence[Picture]) -> Tensor:
+        """y of each; of a picture that is there several times, with several targets, it is computed once."""
+        unique = {id(picture): picture for picture in pictures}
+        y = self._transforms.latents(list(unique.values()))
+        if len(unique) == len(pictures):
+            return y
+        rows = {name: row for row, name in enumerate(unique)}
+        return y[[rows[id(picture)] for picture in pictures]]
+
+    def _search(self, budget: int | None, target: Target, y: Tensor, alpha: bytes | None, headroom: float) -> Search | None:
         if budget is None:
             return None
         network = self._transforms.network
         parts = [network.significant(y[..., *tile.inner(HYPER_STRIDE)]) for tile in self._transforms.tiles(*y.shape[-2:])]
         bits = (1 + torch.cat(parts).sum(0)).cpu().numpy() * self._bits_per_significant
         fixed = header_bytes(0, 0, len(alpha or b"")) + len(alpha or b"") + CODER_BYTES
-        return Search(max(1, round(budget * headroom)), fixed + bits / 8)
+        return Search(max(1, round(budget * headroom)), fixed + bits / 8, target.tolerance)
 
     @staticmethod
     def _settled(search: Search, position: int, size: float) -> bool:

@@ -18,7 +18,7 @@ from models.errors import TargetError
 FINEST = 0xFFFF  # positions on the gain axis are 0..65535, as in the container
 TOLERANCE = 0.01  # a result this little under its budget has met it
 GRAIN = 8  # bytes that are always close enough: positions of very small images are further apart than 1 %
-AIM = 0.996  # probes aim here, so that small errors of the prediction still land between 0.99 and 1
+AIM = 0.6  # probes aim this far up from the lowest size that meets the budget, so that small errors of the prediction still do
 MOST_PROBES = 12
 HIGHEST_BPP = 32.0
 
@@ -31,11 +31,13 @@ class Target:
         bpp: bits of the whole stream per pixel of the image, (0, 32].
         max_bytes: size of the whole stream in bytes, at least 1.
         quality: [0, 100], the codec's own axis; no size is asked for.
+        tolerance: share of the budget that the search may leave unused, (0, 0.5]; a smaller one takes more probes.
     """
 
     bpp: float | None = None
     max_bytes: int | None = None
     quality: float | None = None
+    tolerance: float = TOLERANCE
 
     def __post_init__(self) -> None:
         given = [name for name in ("bpp", "max_bytes", "quality") if getattr(self, name) is not None]
@@ -47,15 +49,17 @@ class Target:
             raise TargetError(f"max_bytes must be at least 1, not {self.max_bytes}")
         if self.quality is not None and not 0 <= self.quality <= 100:
             raise TargetError(f"quality must be in [0, 100], not {self.quality:g}")
+        if not 0 < self.tolerance <= 0.5:
+            raise TargetError(f"tolerance must be in (0, 0.5], not {self.tolerance:g}")
 
     def budget(self, pixels: int) -> int | None:
         """The largest stream allowed for an image of `pixels`, in bytes; None for a quality."""
         return math.floor(self.bpp * pixels / 8) if self.bpp is not None else self.max_bytes
 
 
-def meets(budget: int, size: float) -> bool:
+def meets(budget: int, size: float, tolerance: float = TOLERANCE) -> bool:
     """Whether a stream of `size` bytes is within the budget and close under it."""
-    return budget - max(budget * TOLERANCE, GRAIN) <= size <= budget
+    return budget - max(budget * tolerance, GRAIN) <= size <= budget
 
 
 class Search:
@@ -64,15 +68,18 @@ class Search:
     Args:
         budget: bytes of the whole stream.
         predicted: sizes in bytes to expect at equally spaced positions from 0 to FINEST; made increasing.
+        tolerance: share of the budget that may be left.
     """
 
-    def __init__(self, budget: int, predicted: NDArray[np.float64]) -> None:
+    def __init__(self, budget: int, predicted: NDArray[np.float64], tolerance: float = TOLERANCE) -> None:
         self.budget = budget
+        self._tolerance = tolerance
+        self._ln_aim = math.log(budget * (1 - (1 - AIM) * tolerance))
         self._grid = np.linspace(0, FINEST, len(predicted))
         # Strictly increasing, so that it can be inverted.
         self._predicted = np.maximum.accumulate(np.log(predicted)) + np.linspace(0, 1e-3, len(predicted))
         self._seen: dict[int, float] = {}
-        self.probe: int | None = self._position(math.log(budget * AIM))
+        self.probe: int | None = self._position(self._ln_aim)
 
     @property
     def probes(self) -> int:
@@ -87,7 +94,7 @@ class Search:
     def observe(self, position: int, size: float) -> None:
         """Take note that the stream at `position` has `size` bytes, and choose the next probe."""
         self._seen[position] = size
-        self.probe = None if meets(self.budget, size) or self.probes >= MOST_PROBES else self._next()
+        self.probe = None if meets(self.budget, size, self._tolerance) or self.probes >= MOST_PROBES else self._next()
 
     def _next(self) -> int | None:
         low = max((p for p, size in self._seen.items() if size <= self.budget), default=None)
@@ -106,14 +113,13 @@ class Search:
 
     def _guess(self) -> int:
         """Where the size should be the aim, from the one or two observations nearest to it."""
-        aim = math.log(self.budget * AIM)
-        nearest = sorted(self._seen.items(), key=lambda item: abs(math.log(item[1]) - aim))[:2]
+        nearest = sorted(self._seen.items(), key=lambda item: abs(math.log(item[1]) - self._ln_aim))[:2]
         coordinates = [self._coordinate(position) for position, _ in nearest]
         sizes = [math.log(size) for _, size in nearest]
         slope = 1.0
         if len(nearest) == 2 and coordinates[0] != coordinates[1]:
             slope = min(max((sizes[1] - sizes[0]) / (coordinates[1] - coordinates[0]), 0.2), 5.0)
-        return self._position(coordinates[0] + (aim - sizes[0]) / slope)
+        return self._position(coordinates[0] + (self._ln_aim - sizes[0]) / slope)
 
     def _coordinate(self, position: int) -> float:
         """ln(predicted size) at a position."""
