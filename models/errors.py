@@ -10,6 +10,7 @@
     │   └── StreamTooLargeError     it claims more pixels than the caller allows
     ├── TargetError             a budget that contradicts itself or is out of range
     ├── PictureError            pixels that the codec cannot take
+    ├── SourceError             a file that post-processing has no use for
     └── WeightsError            weights missing, damaged or of another topology
 
 A caller who catches `CodecError` catches them all; the service maps each to one HTTP answer.
@@ -64,6 +65,10 @@ class TargetError(CodecError, ValueError):
 
 class PictureError(CodecError, ValueError):
     """The pixels are not (H, W, 3) uint8, or a side is 0 or over 16384."""
+
+
+class SourceError(CodecError):
+    """Post-processing was not trained for such a file: another format, lossless, or of another quality; or the file does not tell."""
 
 
 class WeightsError(CodecError):

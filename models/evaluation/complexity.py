@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from models.network.autoencoder import AutoEncoder, Topology
 from models.network.grid import HYPER_STRIDE, STRIDE
+from models.network.postprocess import PostNetwork, PostTopology
 from models.network.tng2018 import FILTERS, HYPER_FILTERS, TNG2018, PostProcessor
 
 SIDE = 256  # pixels of the image that is counted on; costs are proportional to the area
@@ -48,7 +49,7 @@ def kmac_per_pixel(function: Callable[..., object], *inputs: Tensor, pixels: int
 
 
 def our_costs(topology: Topology = Topology()) -> list[Cost]:  # noqa: B008  # frozen
-    """The parts of `AutoEncoder`. The integer scale decoder that replaces h_scale has its shape."""
+    """The parts of `AutoEncoder`, and the post-processor. The integer scale decoder that replaces h_scale has its shape."""
     with torch.device("meta"):
         network = AutoEncoder(topology)
         x, y, z = _inputs(topology.latents, topology.hyper)
@@ -58,6 +59,7 @@ def our_costs(topology: Topology = Topology()) -> list[Cost]:  # noqa: B008  # f
             _cost("h_scale", network.h_scale, z),
             _cost("h_mean", network.h_mean, z),
             _cost("g_s", network.g_s, y),
+            _post_cost(PostNetwork(PostTopology(("any",))), x),
         ]
 
 
@@ -77,6 +79,11 @@ def published_costs() -> list[Cost]:
 
 def _cost(part: str, module: nn.Module, x: Tensor) -> Cost:
     return Cost(part, parameters(module), kmac_per_pixel(module, x, pixels=SIDE * SIDE))
+
+
+def _post_cost(network: PostNetwork, x: Tensor) -> Cost:
+    condition = torch.empty(1, 2 * len(network.topology.kinds))
+    return Cost("post", parameters(network), kmac_per_pixel(network, x, condition, pixels=SIDE * SIDE))
 
 
 def _inputs(latents: int, hyper: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -39,3 +39,4 @@ def test_our_network_is_light() -> None:
     assert max(encode, decode) < 60
     assert encode < published["f_e"] / 4
     assert decode < published["f_d"] / 4
+    assert kmac["post"] < published["post"] / 5

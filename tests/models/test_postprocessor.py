@@ -1,0 +1,84 @@
+"""models.postprocessor"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from models import Picture
+from models.errors import SourceError, WeightsError
+from models.post_model import Trained
+from models.postprocessor import UNIT, PostProcessor
+from models.sources import Source
+from tests.post import post_card, post_model, post_processor
+
+AVIF, JPEG = Source("avif", 0.7), Source("jpeg", 0.7)
+
+
+@pytest.fixture(scope="module")
+def post() -> PostProcessor:
+    return post_processor()
+
+
+def largest_difference(a: Picture, b: Picture) -> int:
+    return int(np.abs(a.rgb.astype(int) - b.rgb).max())
+
+
+def test_it_changes_what_it_gets_and_nothing_else(post: PostProcessor, photo: Image.Image) -> None:
+    picture = Picture.from_image(photo)
+    before = picture.rgb.copy()
+    improved = post.improve([picture], [AVIF])[0]
+    assert improved.rgb.shape == picture.rgb.shape
+    assert largest_difference(improved, picture) > 0
+    assert np.array_equal(picture.rgb, before)
+
+
+def test_a_batch_of_all_sizes_and_sources_comes_back_in_order(post: PostProcessor, photo: Image.Image) -> None:
+    sizes = [(128, 96), (33, 57), (128, 96), (1, 1), (127, 94)]
+    pictures = [Picture.from_image(photo.resize(size)) for size in sizes]
+    sources = [AVIF, JPEG, JPEG, AVIF, AVIF]
+    together = post.improve(pictures, sources)
+    assert [(one.width, one.height) for one in together] == sizes
+    for picture, source, improved in zip(pictures, sources, together, strict=True):
+        assert largest_difference(improved, post.improve([picture], [source])[0]) <= 1  # float noise, rounded
+    assert largest_difference(together[0], together[2]) > 1
+
+
+@pytest.mark.parametrize("sides", [(5 * UNIT, 3 * UNIT), (5 * UNIT - 7, 3 * UNIT + 1)])
+def test_tiles_leave_no_trace(post: PostProcessor, photo: Image.Image, sides: tuple[int, int]) -> None:
+    picture = Picture.from_image(photo.resize(sides))
+    tiled = post_processor(tile=1).improve([picture], [AVIF])[0]
+    assert largest_difference(tiled, post.improve([picture], [AVIF])[0]) <= 1
+
+
+def test_grey_stays_grey_and_alpha_as_it_is(post: PostProcessor, photo: Image.Image) -> None:
+    photo = photo.convert("L")
+    photo.putalpha(photo.rotate(90, expand=False))
+    picture = Picture.from_image(photo)
+    improved = post.improve([picture], [JPEG])[0]
+    assert improved.greyscale
+    assert np.all(improved.rgb == improved.rgb[..., :1])
+    assert picture.alpha is not None
+    assert improved.alpha is not None
+    assert np.array_equal(improved.alpha, picture.alpha)
+
+
+def test_it_refuses_what_it_was_not_trained_for(photo: Image.Image) -> None:
+    model = post_model()
+    card = replace(post_card(model.model_id), trained=(Trained("avif", 0.3, 0.9),))
+    post = PostProcessor(model, card)
+    picture = Picture.from_image(photo)
+    with pytest.raises(SourceError):
+        post.improve([picture, picture], [AVIF, JPEG])
+    with pytest.raises(SourceError):
+        post.improve([picture], [Source("avif", 0.1)])
+
+
+def test_card_and_weights_must_agree() -> None:
+    with pytest.raises(WeightsError):
+        PostProcessor(post_model(), post_card("00000000"))
+    with pytest.raises(WeightsError):
+        PostProcessor.load("no-such")

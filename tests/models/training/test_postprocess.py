@@ -1,0 +1,60 @@
+"""models.training.postprocess: a tiny network on a few crops, but the real loop"""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.network.postprocess import PostTopology
+from models.training.artefacts import fill, stored
+from models.training.postprocess import KINDS, Pair, Recipe, Trainer
+from tests.make_golden import golden_picture
+
+RECIPE = Recipe(steps=6, batch=2, crop=64, warmup=2)
+TOPOLOGY = PostTopology(tuple(KINDS), channels=8, blocks=2, hidden=4)
+
+
+def quiet(line: str) -> None:
+    del line
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> list[Pair]:
+    cache, picture = tmp_path_factory.mktemp("cache"), golden_picture().rgb
+    fill(cache, [picture], 1, report=quiet)
+    return [Pair.of(file, picture) for _, _, file in stored(cache)]
+
+
+def test_a_resumed_run_equals_an_unbroken_one(tmp_path: Path, pairs: list[Pair]) -> None:
+    whole = Trainer(tmp_path / "whole", RECIPE, TOPOLOGY)
+    whole.run(pairs, report=quiet)
+    first = Trainer(tmp_path / "broken", RECIPE, TOPOLOGY)
+
+    def stop_after_three(_: str) -> None:
+        if first.step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)  # what a scheduler sends
+
+    first.run(pairs, log_every=1, report=stop_after_three)
+    assert first.step == 3
+    second = Trainer(tmp_path / "broken", RECIPE, TOPOLOGY)
+    second.resume()
+    second.run(pairs, report=quiet)
+    for name, tensor in whole.network.state_dict().items():
+        assert torch.equal(tensor, second.network.state_dict()[name]), name
+        assert torch.equal(whole.average[name], second.average[name]), name
+
+
+def test_training_takes_artefacts_out_and_logs_it(tmp_path: Path, pairs: list[Pair]) -> None:
+    new = Trainer(tmp_path, replace(RECIPE, steps=60, learning_rate=3e-3), TOPOLOGY)
+    new.run(pairs, log_every=20, report=quiet)
+    with (tmp_path / "log.csv").open() as file:
+        gains = [float(row["gain_db"]) for row in csv.DictReader(file)]
+    assert len(gains) == 3
+    assert gains[-1] > gains[0]
+    assert gains[-1] > 0
