@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import Progress
 
 from . import paths
 from .console import Device, Force, Output, Profile, Sources, Streams, app, err, load_codec, out, print_table
+from .progress import each
 
 if TYPE_CHECKING:
     from models import Codec
+    from models.allocation import Metric
     from models.refinement import Proceed
 
 
@@ -25,6 +26,11 @@ def compress(
     bpp: Annotated[float | None, typer.Option(help="Budget in bits per pixel, the whole stream counted.")] = None,
     max_bytes: Annotated[int | None, typer.Option(help="Budget in bytes for each stream.")] = None,
     quality: Annotated[float | None, typer.Option(help="Quality from 0 to 100, instead of a budget.")] = None,
+    budget_bpp: Annotated[float | None, typer.Option(help="One budget for all images together, in bits per pixel of all.")] = None,
+    budget_bytes: Annotated[int | None, typer.Option(help="One budget for all images together, in bytes.")] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="What one budget is best in: the mean ms-ssim, or psnr over all pixels.", show_default="as the model")
+    ] = None,
     effort: Annotated[
         int, typer.Option(min=0, max=9, help="0 is fast; 9 takes minutes, for a better picture of the same bytes. Decoding costs the same.")
     ] = 0,
@@ -33,9 +39,15 @@ def compress(
     device: Device = "cpu",
     force: Force = False,
 ) -> None:
-    """Compress images to streams that never exceed the budget."""
-    if sum(option is not None for option in (bpp, max_bytes, quality)) != 1:
-        raise typer.BadParameter("give exactly one of them", param_hint="--bpp, --max-bytes, --quality")
+    """Compress images to streams that never exceed the budget: one for each image, or one for all of them together."""
+    if sum(option is not None for option in (bpp, max_bytes, quality, budget_bpp, budget_bytes)) != 1:
+        hint = "--bpp, --max-bytes, --quality, --budget-bpp, --budget-bytes"
+        raise typer.BadParameter("give exactly one of them", param_hint=hint)
+    if budget_bpp is not None or budget_bytes is not None:
+        _together(sources, budget_bpp, budget_bytes, metric, effort, profile, output, device, force)
+        return
+    if metric is not None:
+        raise typer.BadParameter("is for --budget-bpp and --budget-bytes", param_hint="--metric")
     from models import Target
     from models.bitstream import MAX_SIDE
     from models.errors import TargetError
@@ -58,7 +70,43 @@ def compress(
         if not stream.target_met:
             err.print(f"{source}: the budget is outside the model's range; this is the nearest it can do")
 
-    _each(targets, work, "Compressing")
+    _all(targets, work, "Compressing")
+
+
+def _together(
+    sources: list[Path],
+    bpp: float | None,
+    max_bytes: int | None,
+    metric: str | None,
+    effort: int,
+    profile: str,
+    output: Path | None,
+    device: str,
+    force: bool,
+) -> None:
+    from models import Target
+    from models.errors import TargetError
+
+    from .journal import Journal
+    from .together import Together, is_ours
+
+    if output is None:
+        raise typer.BadParameter("one budget needs a folder for its streams and its report", param_hint="--output")
+    try:
+        Target(bpp=bpp, max_bytes=max_bytes)
+    except TargetError as error:
+        raise typer.BadParameter(str(error), param_hint="--budget-bpp, --budget-bytes") from None
+    judged_by: Metric = "psnr" if (metric or profile) == "psnr" else "ms-ssim"
+    if metric not in (None, judged_by):
+        raise typer.BadParameter(f"{metric!r} is none of ms-ssim and psnr", param_hint="--metric")
+    output.mkdir(parents=True, exist_ok=True)
+    journal = Journal(output / "allocation.jsonl")
+    targets = paths.targets(
+        sources, output, suffixes=paths.image_suffixes(), becomes=".zgt", force=force, replaceable=lambda target: is_ours(journal, target)
+    )
+    together = Together(load_codec(profile, device), targets, output, journal, metric=judged_by, effort=effort)
+    if not together.run(bpp=bpp, max_bytes=max_bytes):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -91,7 +139,7 @@ def decompress(
         paths.write(targets[source], encode(picture, formats[endings[targets[source]]]))
         err.print(f"{targets[source]}  {picture.width}x{picture.height}")
 
-    _each(targets, work, "Decompressing")
+    _all(targets, work, "Decompressing")
 
 
 @app.command()
@@ -110,31 +158,10 @@ def info(
             rows = ([name.replace("_", " "), "–" if value is None else str(value)] for name, value in facts.items())
             print_table(*rows, title=str(source))
 
-    _each(paths.files(sources, {".zgt"}), work, "Reading")
+    _all(paths.files(sources, {".zgt"}), work, "Reading")
 
 
-def _each(sources: Collection[Path], work: Callable[[Path, Proceed], None], description: str) -> None:
-    """Work through the sources, with progress bars for several and for effort. One that fails is told, and the others are still done."""
-    from models.errors import CodecError
-
-    from ..images import ImageError
-
-    failed = False
-    with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
-        files = progress.add_task(description, total=len(sources), visible=len(sources) > 1)
-        effort = progress.add_task("Refining", visible=False)
-
-        def refining(done: int, of: int) -> bool:
-            progress.update(effort, completed=done, total=of, visible=done < of)
-            return True
-
-        for source in sources:
-            progress.reset(effort, visible=False)
-            try:
-                work(source, refining)
-            except (CodecError, ImageError, OSError) as error:
-                err.print(f"{source}: {error}")
-                failed = True
-            progress.advance(files)
-    if failed:
+def _all(sources: Collection[Path], work: Callable[[Path, Proceed], None], description: str) -> None:
+    """`each`, and exit code 1 when one has failed."""
+    if not each(sources, work, description):
         raise typer.Exit(1)

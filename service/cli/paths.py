@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import typer
@@ -24,8 +24,19 @@ def files(sources: list[Path], suffixes: Collection[str]) -> dict[Path, Path]:
     return found
 
 
-def targets(sources: list[Path], output: Path | None, *, suffixes: Collection[str], becomes: str, force: bool) -> dict[Path, Path]:
-    """Where each file goes: beside itself, or into `output` with its folders kept. Nothing is replaced that `output` does not name."""
+def targets(
+    sources: list[Path],
+    output: Path | None,
+    *,
+    suffixes: Collection[str],
+    becomes: str,
+    force: bool,
+    replaceable: Callable[[Path], bool] = lambda _: False,
+) -> dict[Path, Path]:
+    """Where each file goes: beside itself, or into `output` with its folders kept. Nothing is replaced that `output` does not name.
+
+    `force` replaces it all the same; `replaceable` says which existing files need no force.
+    """
     found = files(sources, suffixes)
     if output is not None and len(found) == 1 and not output.is_dir() and not sources[0].is_dir():
         return dict.fromkeys(found, output)
@@ -33,7 +44,7 @@ def targets(sources: list[Path], output: Path | None, *, suffixes: Collection[st
     for target, count in Counter(becoming.values()).items():
         if count > 1:
             raise typer.BadParameter(f"{count} sources would become {target}", param_hint="SOURCES")
-        if target.exists() and not force:
+        if target.exists() and not force and not replaceable(target):
             raise typer.BadParameter(f"{target} exists; --force replaces it")
     return becoming
 

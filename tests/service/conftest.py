@@ -12,6 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from service import cli
 from service.app import create_app
 from service.server import Server, bind
 from service.settings import Settings
@@ -78,3 +79,25 @@ class Live:
 @pytest.fixture(scope="session")
 def live() -> Callable[[Settings], Live]:
     return Live
+
+
+class Terminal:
+    """Runs the command in this process; keeps what the last run printed."""
+
+    def __init__(self, captured: pytest.CaptureFixture[str]) -> None:
+        self._captured = captured
+        self.out = self.err = ""
+
+    def run(self, *arguments: object) -> int:
+        self._captured.readouterr()
+        with pytest.raises(SystemExit) as left:
+            cli.main([str(argument) for argument in arguments])
+        self.out, self.err = self._captured.readouterr()
+        assert "Traceback" not in self.err
+        assert isinstance(left.value.code, int)
+        return left.value.code
+
+
+@pytest.fixture
+def terminal(capsys: pytest.CaptureFixture[str]) -> Terminal:
+    return Terminal(capsys)

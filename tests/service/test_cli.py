@@ -18,29 +18,7 @@ from PIL import Image
 
 from models import Codec
 from models.bitstream import Bitstream
-from service import cli
-
-
-class Terminal:
-    """Runs the command in this process; keeps what the last run printed."""
-
-    def __init__(self, captured: pytest.CaptureFixture[str]) -> None:
-        self._captured = captured
-        self.out = self.err = ""
-
-    def run(self, *arguments: object) -> int:
-        self._captured.readouterr()
-        with pytest.raises(SystemExit) as left:
-            cli.main([str(argument) for argument in arguments])
-        self.out, self.err = self._captured.readouterr()
-        assert "Traceback" not in self.err
-        assert isinstance(left.value.code, int)
-        return left.value.code
-
-
-@pytest.fixture
-def terminal(capsys: pytest.CaptureFixture[str]) -> Terminal:
-    return Terminal(capsys)
+from tests.service.conftest import Terminal
 
 
 @pytest.fixture
