@@ -1,4 +1,4 @@
-"""Request bodies: raw, or multipart with one `file`; never more bytes than allowed, nor slower, nor other than their digest says.
+"""Request bodies: raw, or multipart with `file`; never more bytes than allowed, nor slower, nor other than their digest says.
 
 Starlette's own RequestBodyLimitMiddleware counts in the same way, but answers in plain text whenever Content-Length is over the limit.
 """
@@ -10,10 +10,11 @@ import base64
 import hashlib
 import re
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 
 from fastapi import Request
 from python_multipart.multipart import parse_options_header
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from .negotiation import STREAM_TYPE
@@ -51,12 +52,37 @@ async def read_body(request: Request, *, accepts: str, max_bytes: int, seconds: 
     within `seconds`, and a second more for every 10,000 bytes. Raises `UnsupportedBodyError`, `BodyTooLargeError`, `BodyTimeoutError`,
     `DigestMismatchError`, `MalformedBodyError`.
     """
-    declared = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    declared = _declared(request)
     if declared == _MULTIPART:
         return await _multipart_file(request, _checked(request, max_bytes, seconds))
     if declared not in _UNDECLARED and not _fits(declared, accepts):
         raise UnsupportedBodyError(f"Content-Type is {declared}; this takes {accepts}, application/octet-stream or {_MULTIPART}")
     return b"".join([chunk async for chunk in _checked(request, max_bytes, seconds)])
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file out of a form: its content, and the name that the client gave it, whatever that is."""
+
+    name: str
+    content: bytes
+
+
+def is_form(request: Request) -> bool:
+    """Whether the request's body is multipart."""
+    return _declared(request) == _MULTIPART
+
+
+async def read_files(request: Request, *, max_files: int, max_bytes: int, seconds: float) -> list[Upload]:
+    """All files of a multipart body's fields `file`, at least one and at most `max_files`; limits and errors as of `read_body`."""
+    form = await _form(request, _checked(request, max_bytes, seconds), max_files=max_files)
+    try:
+        files = [file for file in form.getlist("file") if isinstance(file, UploadFile)]
+        if not files:
+            raise MalformedBodyError("a multipart body needs its files in fields named `file`")
+        return [Upload(file.filename or "", await file.read()) for file in files]
+    finally:
+        await form.close()
 
 
 def describe_body(media_type: str) -> dict[str, object]:
@@ -65,6 +91,10 @@ def describe_body(media_type: str) -> dict[str, object]:
     form = {"type": "object", "properties": {"file": binary}, "required": ["file"]}
     content = {media_type: {"schema": binary}, "application/octet-stream": {"schema": binary}, _MULTIPART: {"schema": form}}
     return {"requestBody": {"required": True, "content": content}}
+
+
+def _declared(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def _fits(declared: str, accepts: str) -> bool:
@@ -101,13 +131,7 @@ async def _checked(request: Request, max_bytes: int, seconds: float) -> AsyncGen
 
 
 async def _multipart_file(request: Request, stream: AsyncGenerator[bytes, None]) -> bytes:
-    _, options = parse_options_header(request.headers["content-type"])
-    if b"boundary" not in options:
-        raise MalformedBodyError("the Content-Type of a multipart body must name its boundary")
-    try:
-        form = await MultiPartParser(request.headers, stream, max_files=1, max_fields=16).parse()
-    except MultiPartException as error:
-        raise MalformedBodyError(error.message) from error
+    form = await _form(request, stream, max_files=1)
     try:
         file = form.get("file")
         if not isinstance(file, UploadFile):
@@ -115,3 +139,13 @@ async def _multipart_file(request: Request, stream: AsyncGenerator[bytes, None])
         return await file.read()
     finally:
         await form.close()
+
+
+async def _form(request: Request, stream: AsyncGenerator[bytes, None], *, max_files: int) -> FormData:
+    _, options = parse_options_header(request.headers["content-type"])
+    if b"boundary" not in options:
+        raise MalformedBodyError("the Content-Type of a multipart body must name its boundary")
+    try:
+        return await MultiPartParser(request.headers, stream, max_files=max_files, max_fields=16).parse()
+    except MultiPartException as error:
+        raise MalformedBodyError(error.message) from error

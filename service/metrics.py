@@ -42,6 +42,7 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _REQUEST_SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 120)
 _STAGE_SECONDS = (0.0005, 0.001, 0.002, *_REQUEST_SECONDS)  # a small picture's header or symbols take less than a millisecond
 _BATCH_IMAGES = (1, 2, 4, 8, 16, 32, 64)
+_ALLOCATION_IMAGES = (1, 2, 5, 10, 20, 50, 100, 200)
 _PADDING_RATIO = (0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75)
 _BITS_PER_PIXEL = (0.05, 0.1, 0.15, 0.25, 0.5, 0.8, 1.5, 3, 8)
 _RATE_ERROR_RATIO = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 1, 1.05, 1.5, 3)
@@ -83,6 +84,7 @@ class Metrics:
         self._rate_missed = self._counter("rate_missed", "Streams whose budget was out of the model's reach.")
         self._entropy_symbols = self._counter("entropy_symbols", "Symbols that the range coder wrote and read.", "direction")
         self._entropy_worker_restarts = self._counter("entropy_worker_restarts", "Entropy worker processes replaced because they died.")
+        self._allocation_images = self._histogram("allocation_images", "Images that shared one budget.", _ALLOCATION_IMAGES)
         # Device
         self._device_up = self._gauge("device_up", "1 while the device thread runs and was seen lately, as /livez says; else 0.")
         self._device_heartbeat_age = self._gauge(
@@ -190,6 +192,10 @@ class Metrics:
     def entropy_worker_restarted(self) -> None:
         """Record that an entropy worker died and was replaced."""
         self._entropy_worker_restarts.inc()
+
+    def allocated(self, images: int) -> None:
+        """Record that so many images have shared one budget."""
+        self._allocation_images.observe(images)
 
     # Device
 

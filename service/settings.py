@@ -37,6 +37,9 @@ class Settings(BaseSettings):
     profile: str = Field(default="ms-ssim", description="Model that compresses when a request names none; one of those loaded.")
     max_pixels: int = Field(default=100_000_000, ge=1, description="Largest image or stream, in pixels; larger ones get 413 or 422.")
     max_body_bytes: int = Field(default=64 * 2**20, ge=1, description="Largest request body, in bytes; reading stops there with 413.")
+    max_allocation_images: int = Field(
+        default=100, ge=1, description="Images that may share one budget in a request; their pixels together count as one image's."
+    )
     max_queued_requests: int = Field(default=512, ge=1, description="Requests accepted and not yet answered; beyond it 429.")
     max_queued_pixels: int = Field(
         default=80_000_000,

@@ -1,6 +1,7 @@
 """The engine behind the HTTP layer: admission, batching, the device thread. Knows nothing of HTTP."""
 
+from .collection import Collected, compress_collection
 from .engine import Engine
 from .work import Compressed, Decompressed, Measure, Timings
 
-__all__ = ["Compressed", "Decompressed", "Engine", "Measure", "Timings"]
+__all__ = ["Collected", "Compressed", "Decompressed", "Engine", "Measure", "Timings", "compress_collection"]

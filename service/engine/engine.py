@@ -15,7 +15,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, ParamSpec, TypeVar, TypeVarTuple, Unpack
@@ -151,8 +151,7 @@ class Engine:
     ) -> Compressed:
         """One picture to its budget. Raises `UnknownProfileError`, `EngineError`s, `CodecError`s."""
         model, size = self.model(profile), padded(picture.height, picture.width)
-        # Lossless, and nothing that the device should wait for.
-        alpha = None if picture.alpha is None else await self.on_image_thread("encode", encode_alpha, picture)
+        alpha = await self.alpha_section(picture)
         job = Job(model.quantise, QuantiseTask(picture, alpha, target), size, picture.pixels, deadline)
         quantised, timings = await self._on_device(job)
         stream, coding = await self._in_coder(entropy_worker.write, profile, quantised)
@@ -166,6 +165,25 @@ class Engine:
             measured, measuring = await self._on_device(job)
             timings += reading + measuring
         return Compressed(stream, measured, timings)
+
+    async def measure(
+        self, picture: Picture, alpha: bytes | None, quality: float, *, profile: str, deadline: float = math.inf
+    ) -> tuple[int, Mapping[Measure, float]]:
+        """Bytes and looks of the stream that this quality makes of a picture with this alpha section; nobody gets the stream itself.
+
+        Raises what `compress` raises.
+        """
+        model, size = self.model(profile), padded(picture.height, picture.width)
+        job = Job(model.quantise, QuantiseTask(picture, alpha, Target(quality=quality)), size, picture.pixels, deadline)
+        quantised, _ = await self._on_device(job)
+        stream, _ = await self._in_coder(entropy_worker.write, profile, quantised)
+        job = Job(model.measure, MeasureTask(quantised.symbols, picture, frozenset(Measure)), size, picture.pixels, deadline)
+        looks, _ = await self._on_device(job)
+        return len(stream.data), looks
+
+    async def alpha_section(self, picture: Picture) -> bytes | None:
+        """The alpha section of a picture's streams: lossless, and nothing that the device should wait for."""
+        return None if picture.alpha is None else await self.on_image_thread("encode", encode_alpha, picture)
 
     async def decompress(self, stream: bytes, *, profile: str, height: int, width: int, deadline: float = math.inf) -> Decompressed:
         """The picture in a stream of this size, made with `profile`. Raises `UnknownProfileError`, `EngineError`s, `BitstreamError`s."""

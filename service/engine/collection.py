@@ -1,0 +1,88 @@
+"""One budget for many pictures, out of the engine's own jobs.
+
+    each picture: seven measurements ── allocation ── each picture: compress to its share, and measure what came of it
+
+Pictures come one at a time, and twice: first to be measured, then to be compressed. Each measurement is a job like that of any other
+request, and no more than a few are in the queue at once, so that whoever comes in the meantime waits for those few and not for the
+collection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from models import Picture, Target
+from models.allocation import TOLERANCE, Allocation, Curve, Measured, Metric, Scores, allocate, next_budget
+from models.collection import QUALITIES
+
+from .engine import Engine
+from .work import Compressed, Measure, Timings
+
+JOBS_AT_ONCE = 4  # in the queue for one collection; on a GPU they make one batch
+
+Source = Callable[[float], Awaitable[Picture]]
+"""Gives a picture anew whenever it is asked, until a deadline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """A collection in streams, in the order of its pictures.
+
+    Attributes:
+        made: the streams, each measured by every `Measure`.
+        allocation: what each was to have.
+        scores: of all together.
+    """
+
+    made: tuple[Compressed, ...]
+    allocation: Allocation
+    scores: Scores
+
+    @property
+    def size(self) -> int:
+        """Bytes of all streams."""
+        return sum(len(one.stream.data) for one in self.made)
+
+    @property
+    def timings(self) -> Timings:
+        """Of the streams that were made; measuring is not counted."""
+        return sum((one.timings for one in self.made), Timings())
+
+
+async def compress_collection(
+    engine: Engine, sources: Sequence[Source], pixels: Sequence[int], budget: int, *, metric: Metric, profile: str, deadline: float
+) -> Collected:
+    """Pictures of so many pixels each to streams of `budget` bytes in all. Raises what their sources and `Engine.compress` raise."""
+    curves = []
+    for source, count in zip(sources, pixels, strict=True):
+        measured = await _sweep(engine, await source(deadline), profile, deadline)
+        curves.append(Curve.of(measured, metric, count))
+    allocation = allocate(curves, budget)
+    made: list[Compressed] = []
+    for source in sources:
+        left = next_budget(allocation, [len(one.stream.data) for one in made], budget)
+        target = Target(max_bytes=left, tolerance=TOLERANCE)
+        made.append(await engine.compress(await source(deadline), target, profile=profile, report=frozenset(Measure), deadline=deadline))
+    scores = Scores.of([_measured(len(one.stream.data), one.report) for one in made], pixels)
+    return Collected(tuple(made), allocation, scores)
+
+
+async def _sweep(engine: Engine, picture: Picture, profile: str, deadline: float) -> list[Measured]:
+    alpha, room = await engine.alpha_section(picture), asyncio.Semaphore(JOBS_AT_ONCE)
+
+    async def at(quality: float) -> Measured:
+        async with room:
+            return _measured(*await engine.measure(picture, alpha, quality, profile=profile, deadline=deadline))
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(at(quality)) for quality in QUALITIES]
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None  # the others are cancelled, or of the same kind
+    return [task.result() for task in tasks]
+
+
+def _measured(size: int, looks: Mapping[Measure, float]) -> Measured:
+    return Measured(size, 10 ** (-looks[Measure.PSNR] / 10), looks[Measure.MS_SSIM])  # without an error, minus infinity makes it 0

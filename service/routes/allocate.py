@@ -1,0 +1,268 @@
+"""`POST /allocate`: one budget for many images."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from structlog.contextvars import bind_contextvars
+
+from models import Picture, Target
+from models.allocation import WHOLE, Metric
+from models.bitstream import Bitstream
+from models.errors import CodecError, TargetError
+from models.rate_control import meets
+
+from .. import archive, images, problems
+from ..body import Upload, is_form, read_body, read_files
+from ..engine import Collected, Measure, compress_collection
+from ..engine.errors import TargetMissedError
+from ..images import ImageError, ImageTooLargeError
+from ..negotiation import content_digest, negotiate
+from ..runtime import Runtime, RuntimeDependency, refuse_when_leaving
+from ..timing import ServerTiming
+
+router = APIRouter(tags=["compression"], dependencies=[Depends(refuse_when_leaving)])
+
+_JSON = "application/json"
+
+
+class AllocateQuery(BaseModel):
+    """What to share among the images: exactly one of `budget_bpp` and `budget_bytes`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    budget_bpp: float | None = Field(
+        default=None,
+        description="Budget in bits per pixel of all images together, all streams counted.",
+        json_schema_extra={"exclusiveMinimum": 0, "maximum": 32},
+    )
+    budget_bytes: int | None = Field(default=None, description="Budget in bytes of all streams.", json_schema_extra={"minimum": 1})
+    metric: Metric | None = Field(
+        default=None,
+        description="What to be best in: the mean `ms-ssim` over the images, or one `psnr` over all their pixels. Unset, as the model.",
+    )
+    profile: str | None = Field(default=None, description="The model: `ms-ssim` (for the eye) or `psnr`. Unset, the service's default.")
+    strict: bool = Field(default=False, description="Answer 422 instead of the smallest streams when those are over the budget.")
+
+
+class StoredStreams(BaseModel):
+    """Streams to take the pictures from. What is compressed is what they decode to: the originals are not stored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ids: list[str] = Field(min_length=1, description="Ids of stored streams, in the order of the answer.")
+
+
+class Share(BaseModel):
+    """One stream of an allocation."""
+
+    file: str = Field(description="The stream's name in the archive.")
+    id: str = Field(description="SHA-256 of the stream.")
+    url: str = Field(description="Where the picture can be had.")
+    width: int
+    height: int
+    bytes: int
+    bpp: float
+    quality: float = Field(description="0 to 100, on the model's own axis.")
+    psnr: float | None = Field(description="dB; null when the picture came back exactly.")
+    ms_ssim: float
+
+
+class Allocated(BaseModel):
+    """The facts about streams that share one budget. All of them are stored."""
+
+    profile: str
+    model_id: str
+    metric: Metric
+    budget_bytes: int
+    bytes: int = Field(description="Of all streams.")
+    bpp: float = Field(description="Bits per pixel of all images together.")
+    target_met: bool = Field(
+        description="Within the budget and at most 0.5 % (or 8 bytes) under it; false when it is out of the model's reach."
+    )
+    psnr: float | None = Field(description="dB, of one mean squared error over all pixels; null when all came back exactly.")
+    ms_ssim: float = Field(description="0 to 1, the mean over the images.")
+    streams: list[Share]
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """One image of the request: what its stream is called after, its pixels, and how to get it until a deadline."""
+
+    name: str
+    pixels: int
+    picture: Callable[[float], Awaitable[Picture]]
+
+
+_BINARY = {"type": "string", "format": "binary"}
+_FORM = {"type": "object", "properties": {"file": {"type": "array", "items": _BINARY, "minItems": 1}}, "required": ["file"]}
+_BODY = {"multipart/form-data": {"schema": _FORM}, _JSON: {"schema": StoredStreams.model_json_schema()}}
+
+
+@router.post(
+    "/allocate",
+    response_class=Response,
+    responses={
+        200: {
+            "model": Allocated,
+            "description": "A zip archive of the streams with the facts about them (`allocation.json` and `allocation.csv`), or with "
+            "`Accept: application/json` the facts alone. The streams are stored in either case.",
+            "content": {archive.MEDIA_TYPE: {"schema": _BINARY}},
+        },
+        **problems.describe(404, 406, 413, 415, 422, 429, 503, 507),
+    },
+    openapi_extra={"requestBody": {"required": True, "content": _BODY}},
+)
+async def allocate(request: Request, runtime: RuntimeDependency, query: Annotated[AllocateQuery, Query()]) -> Response:
+    """Compress images, sent as multipart fields `file` or named by the ids of stored streams, to one budget for all of them.
+
+    Each image gets the share at which no byte would do more for another. It is decoded seven times to find out, and once more for the
+    facts. A stored stream is transcoded: the picture compressed, and compared with, is the one that it decodes to.
+    """
+    settings, engine = runtime.settings, runtime.engine
+    media_type = negotiate(request.headers.get("accept", ""), (archive.MEDIA_TYPE, _JSON))
+    target = _target(query)
+    profile = settings.profile if query.profile is None else query.profile
+    model_id = engine.model(profile).codec.model_id
+    metric: Metric = query.metric or ("psnr" if profile == "psnr" else "ms-ssim")
+
+    engine.check_room()
+    wanted = await _images(request, runtime)
+    pixels = [image.pixels for image in wanted]
+    if sum(pixels) > settings.max_pixels:
+        raise ImageTooLargeError(f"the images have {sum(pixels)} pixels together; the limit is {settings.max_pixels}")
+    bind_contextvars(pixels=sum(pixels), images=len(wanted))
+    budget = max(1, target.budget(sum(pixels)) or 0)
+    timing = ServerTiming()
+    async with engine.admit(sum(pixels)) as deadline:
+        sources = [image.picture for image in wanted]
+        found = await compress_collection(engine, sources, pixels, budget, metric=metric, profile=profile, deadline=deadline)
+        if query.strict and found.size > budget:
+            raise TargetMissedError(f"the smallest streams that {profile} makes of these images have {found.size} bytes, not {budget}")
+        timing.engine(found.timings)
+        with timing.stage("store"), runtime.metrics.stage_timer("store"):
+            ids = [await runtime.store.put(one.stream.data) for one in found.made]
+    runtime.metrics.allocated(len(wanted))
+
+    names = archive.safe_names([image.name for image in wanted], ".zgt")
+    urls = [str(request.app.url_path_for("decompress_stored", stream_id=stream_id)) for stream_id in ids]
+    facts = Allocated(
+        profile=profile,
+        model_id=model_id,
+        metric=metric,
+        budget_bytes=budget,
+        bytes=found.size,
+        bpp=8 * found.size / sum(pixels),
+        target_met=meets(budget, found.size, WHOLE),
+        psnr=found.scores.psnr,
+        ms_ssim=found.scores.ms_ssim,
+        streams=_shares(found, names, ids, urls),
+    )
+    body = facts.model_dump_json().encode()
+    if media_type == archive.MEDIA_TYPE:
+        files = {name: one.stream.data for name, one in zip(names, found.made, strict=True)}
+        files |= {"allocation.json": body, "allocation.csv": _table(facts.streams)}
+        body = await engine.on_image_thread("encode", archive.zipped, files)
+    headers = {"Vary": "Accept", "Content-Digest": content_digest(sha256(body).digest()), "Ziggurat-Bpp": f"{facts.bpp:.6f}"}
+    headers |= {"Ziggurat-Target-Met": str(facts.target_met).lower(), "Ziggurat-Model": f"{profile}/{model_id}"}
+    if settings.server_timing:
+        headers["Server-Timing"] = timing.header()
+    return Response(body, headers=headers, media_type=media_type)
+
+
+def _target(query: AllocateQuery) -> Target:
+    if (query.budget_bpp is None) == (query.budget_bytes is None):
+        raise TargetError("exactly one of budget_bpp and budget_bytes is needed")
+    try:
+        return Target(bpp=query.budget_bpp, max_bytes=query.budget_bytes)
+    except TargetError as error:
+        raise TargetError(f"the budget's {error}") from None
+
+
+async def _images(request: Request, runtime: Runtime) -> list[_Image]:
+    """The images of the request; their headers are read, and their pixels not yet."""
+    settings = runtime.settings
+    most = settings.max_allocation_images
+    if is_form(request):
+        uploads = await read_files(request, max_files=most, max_bytes=settings.max_body_bytes, seconds=settings.body_timeout_seconds)
+        return [await _uploaded(runtime, upload) for upload in uploads]
+    body = await read_body(request, accepts=_JSON, max_bytes=settings.max_body_bytes, seconds=settings.body_timeout_seconds)
+    try:
+        ids = StoredStreams.model_validate_json(body).ids
+    except ValidationError as error:
+        raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in error.errors()]) from None
+    if len(ids) > most:
+        raise RequestValidationError([{"loc": ("body", "ids"), "msg": f"{len(ids)} images for one budget; the limit is {most}"}])
+    return [await _stored(runtime, stream_id) for stream_id in ids]
+
+
+async def _uploaded(runtime: Runtime, upload: Upload) -> _Image:
+    engine, max_pixels = runtime.engine, runtime.settings.max_pixels
+    with _naming(upload.name):
+        image = await engine.on_image_thread("header", images.open_image, upload.content, max_pixels=max_pixels)
+
+    async def picture(_: float) -> Picture:
+        with _naming(upload.name):
+            return await engine.on_image_thread("decode", lambda: images.decode(images.open_image(upload.content, max_pixels=max_pixels)))
+
+    return _Image(upload.name, image.width * image.height, picture)
+
+
+async def _stored(runtime: Runtime, stream_id: str) -> _Image:
+    engine = runtime.engine
+    stream = await runtime.store.get(stream_id)
+    with _naming(stream_id):
+        header = await engine.on_image_thread("header", Bitstream.parse, stream, max_pixels=runtime.settings.max_pixels)
+        profile = engine.profile_of(header.model_id.hex())
+
+    async def picture(deadline: float) -> Picture:
+        with _naming(stream_id):
+            made = await engine.decompress(stream, profile=profile, height=header.height, width=header.width, deadline=deadline)
+        return made.picture
+
+    return _Image(stream_id, header.width * header.height, picture)
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Of several images, say which one is bad."""
+    try:
+        yield
+    except (CodecError, ImageError) as error:
+        error.args = (f"{name[:100]!r}: {error}", *error.args[1:])
+        raise
+
+
+def _shares(found: Collected, names: Sequence[str], ids: Sequence[str], urls: Sequence[str]) -> list[Share]:
+    return [
+        Share(
+            file=name,
+            id=stream_id,
+            url=url,
+            width=one.stream.width,
+            height=one.stream.height,
+            bytes=len(one.stream.data),
+            bpp=one.stream.bpp,
+            quality=one.stream.quality,
+            psnr=one.report[Measure.PSNR],
+            ms_ssim=one.report[Measure.MS_SSIM],
+        )
+        for one, name, stream_id, url in zip(found.made, names, ids, urls, strict=True)
+    ]
+
+
+def _table(shares: Sequence[Share]) -> bytes:
+    file = io.StringIO()
+    table = csv.DictWriter(file, list(Share.model_fields), lineterminator="\n")
+    table.writeheader()
+    table.writerows(share.model_dump() for share in shares)
+    return file.getvalue().encode()
