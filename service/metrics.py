@@ -26,8 +26,11 @@ from models import Stream
 
 from . import __version__
 
-Stage = Literal["header", "decode", "queue", "device", "rate_control", "entropy", "encode", "store"]
+Stage = Literal["header", "decode", "queue", "device", "rate_control", "refine", "entropy", "encode", "store"]
 """Where a request spends its time. Stages do not overlap: rate control's probes and the entropy coder do not count as `device`."""
+
+Refined = Literal["complete", "cut", "skipped"]
+"""What became of a picture's effort: all of it was done, the deadline ended it early, or there was no time to begin."""
 
 Direction = Literal["compress", "decompress"]
 StoreOperation = Literal["put", "get", "head", "delete"]
@@ -85,6 +88,7 @@ class Metrics:
         self._entropy_symbols = self._counter("entropy_symbols", "Symbols that the range coder wrote and read.", "direction")
         self._entropy_worker_restarts = self._counter("entropy_worker_restarts", "Entropy worker processes replaced because they died.")
         self._allocation_images = self._histogram("allocation_images", "Images that shared one budget.", _ALLOCATION_IMAGES)
+        self._refinements = self._counter("refinements", "Pictures compressed with effort, by what became of it.", "outcome")
         # Device
         self._device_up = self._gauge("device_up", "1 while the device thread runs and was seen lately, as /livez says; else 0.")
         self._device_heartbeat_age = self._gauge(
@@ -95,9 +99,8 @@ class Metrics:
         self._store_errors = self._counter("store_errors", "Operations that the place behind the store failed.", "operation")
         # Versions
         self._model_info = self._gauge("model_info", "Models loaded.", "model", "model_id", "device")
-        self._gauge("build_info", "Versions running.", "version", "python", "torch").labels(
-            __version__, platform.python_version(), torch.__version__
-        ).set(1)
+        build_info = self._gauge("build_info", "Versions running.", "version", "python", "torch")
+        build_info.labels(__version__, platform.python_version(), torch.__version__).set(1)
         ProcessCollector(registry=self.registry)
         self._device_memory, self._store_use = _Late(), _Late()
         self.registry.register(self._device_memory)
@@ -108,6 +111,8 @@ class Metrics:
         for direction in get_args(Direction):
             for counter in (self._pixels, self._bytes, self._entropy_symbols):
                 counter.labels(direction)
+        for outcome in get_args(Refined):
+            self._refinements.labels(outcome)
         for operation in get_args(StoreOperation):
             self._store_errors.labels(operation)
 
@@ -188,6 +193,10 @@ class Metrics:
     def entropy_coded(self, direction: Direction, symbols: int) -> None:
         """Record symbols that went through the range coder."""
         self._entropy_symbols.labels(direction).inc(symbols)
+
+    def refined(self, outcome: Refined) -> None:
+        """Record what became of the effort for a picture."""
+        self._refinements.labels(outcome).inc()
 
     def entropy_worker_restarted(self) -> None:
         """Record that an entropy worker died and was replaced."""

@@ -17,7 +17,8 @@ class Admission:
 
     Args:
         max_requests: inside at a time.
-        max_pixels: of all requests inside; a single larger request enters when it is alone.
+        max_pixels: of all requests inside; a single larger request enters when it is alone. As many again are there for effort alone, in
+            pixels times what it costs, so that it is never in the way of requests without.
         timeout: seconds that a request may stay.
         seconds_per_pixel: what the device needs at the moment, for telling the refused when to come back.
     """
@@ -25,22 +26,28 @@ class Admission:
     def __init__(self, *, max_requests: int, max_pixels: int, timeout: float, seconds_per_pixel: Callable[[], float]) -> None:
         self.requests = 0
         self.pixels = 0
+        self._effort = 0.0
         self._max_requests = max_requests
         self._max_pixels = max_pixels
         self._timeout = timeout
         self._seconds_per_pixel = seconds_per_pixel
 
     @asynccontextmanager
-    async def admit(self, pixels: int) -> AsyncIterator[float]:
+    async def admit(self, pixels: int, effort: float = 0.0) -> AsyncIterator[float]:
         """Hold room for a request while the body of the `async with` runs; gives its deadline, on `time.monotonic`'s clock.
+
+        `effort` is what a picture costs beyond the usual, in pixels.
 
         Raises `OverloadedError` when there is no room, `DeadlineExceededError` when the body takes longer than the timeout.
         """
         self.check()
         if self.pixels and self.pixels + pixels > self._max_pixels:
             raise self._overloaded(f"{self.pixels} pixels are waiting already")
+        if effort and self._effort and self._effort + effort > self._max_pixels:
+            raise self._overloaded("too many requests with effort are waiting already")
         self.requests += 1
         self.pixels += pixels
+        self._effort += effort
         try:
             async with asyncio.timeout(self._timeout) as limit:
                 yield time.monotonic() + self._timeout
@@ -51,6 +58,7 @@ class Admission:
         finally:
             self.requests -= 1
             self.pixels -= pixels
+            self._effort -= effort
 
     def check(self) -> None:
         """Raises `OverloadedError` when no request would enter, however small: there is no need then to wait for its body."""
@@ -64,4 +72,4 @@ class Admission:
 
     def _drain_seconds(self) -> float:
         """How long the device needs for everything inside, within reason."""
-        return min(max(self._seconds_per_pixel() * self.pixels, 1.0), _LONGEST_WAIT)
+        return min(max(self._seconds_per_pixel() * (self.pixels + self._effort), 1.0), _LONGEST_WAIT)

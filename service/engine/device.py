@@ -98,17 +98,27 @@ class DeviceThread:
             self.ready.set_result(None)
         try:
             while (batch := self._queue.take(_IDLE_BEAT_SECONDS)) is not None:
-                now = self._beat()
-                for job in batch:
-                    job.queue_seconds = now - job.queued_at
-                    self._metrics.stage("queue", job.queue_seconds)
+                self._beat()
                 if batch:
                     with self._working():
-                        self._run_batch(batch)
+                        self._run_taken(batch)
         except BaseException as error:
             _log.critical("a device thread has ended; restart the process", exc_info=error)
         finally:
             _fail(self._queue.abandon(), UnavailableError("the device failed", retry_after=30))
+
+    def run_between(self) -> None:
+        """In the middle of a long job, on its thread: beat, and run one batch of what is not long, if any waits."""
+        self._beat()
+        if batch := self._queue.take_between():
+            self._run_taken(batch)
+
+    def _run_taken(self, batch: Sequence[Job]) -> None:
+        now = time.monotonic()
+        for job in batch:
+            job.queue_seconds = now - job.queued_at
+            self._metrics.stage("queue", job.queue_seconds)
+        self._run_batch(batch)
 
     @contextmanager
     def _working(self) -> Iterator[None]:
@@ -142,8 +152,9 @@ class DeviceThread:
             return
         padded_pixels = sum(job.padded_pixels for job in batch)
         self._metrics.batch(len(batch), pixels=sum(job.pixels for job in batch), padded_pixels=padded_pixels)
-        measured = seconds / padded_pixels / self._busy
-        self.seconds_per_pixel = 0.8 * self.seconds_per_pixel + 0.2 * measured if self.seconds_per_pixel else measured
+        if not batch[0].long:
+            measured = seconds / padded_pixels / self._busy
+            self.seconds_per_pixel = 0.8 * self.seconds_per_pixel + 0.2 * measured if self.seconds_per_pixel else measured
         for job, result in zip(batch, results, strict=True):
             with suppress(InvalidStateError):  # another thread died, and answered for all
                 job.future.set_result(result)

@@ -26,16 +26,18 @@ import torch
 from models import Codec, Picture, Target
 from models.alpha import encode_alpha
 from models.errors import UnknownModelError
+from models.symbols import Quantised
 
 from .. import entropy_worker
 from ..metrics import Metrics, Stage
 from ..settings import Settings
 from .admission import Admission
 from .device import DeviceThread
+from .effort import SHARE_OF_TIMEOUT, Refinement, cost
 from .entropy import EntropyStage, default_workers
 from .errors import OutOfMemoryError, UnavailableError, UnknownProfileError
 from .queue import Job, JobQueue
-from .work import Compressed, Decompressed, LoadedModel, Measure, MeasureTask, QuantiseTask, Timings, padded
+from .work import Compressed, Decompressed, LoadedModel, Measure, MeasureTask, QuantiseTask, RefineTask, Timings, padded
 
 CPU_BATCH_PIXELS = 400_000  # a photograph of Kodak size goes alone, 24 thumbnails of 128x128 together
 GPU_BATCH_PIXELS = 4_000_000
@@ -126,14 +128,14 @@ class Engine:
         self._admission.check()
 
     @asynccontextmanager
-    async def admit(self, pixels: int) -> AsyncIterator[float]:
+    async def admit(self, pixels: int, *, effort: int = 0) -> AsyncIterator[float]:
         """Hold room for a request, for as long as a request may take; gives its deadline, for `compress` and `decompress`.
 
         Raises `OverloadedError` when there is no room, `UnavailableError` when no work is accepted, `DeadlineExceededError` when the
         body of the `async with` takes longer than `request_timeout_seconds`.
         """
         self.check_room()
-        async with self._admission.admit(pixels) as deadline:
+        async with self._admission.admit(pixels, pixels * cost(effort)) as deadline:
             yield deadline
 
     async def on_image_thread(self, stage: Stage, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -147,13 +149,27 @@ class Engine:
             return await asyncio.get_running_loop().run_in_executor(self._image_threads, timed)
 
     async def compress(
-        self, picture: Picture, target: Target, *, profile: str, report: frozenset[Measure] = frozenset(), deadline: float = math.inf
+        self,
+        picture: Picture,
+        target: Target,
+        *,
+        profile: str,
+        report: frozenset[Measure] = frozenset(),
+        effort: int = 0,
+        deadline: float = math.inf,
     ) -> Compressed:
-        """One picture to its budget. Raises `UnknownProfileError`, `EngineError`s, `CodecError`s."""
+        """One picture to its budget, with as much of the effort as the deadline allows.
+
+        Raises `UnknownProfileError`, `EngineError`s, `CodecError`s.
+        """
         model, size = self.model(profile), padded(picture.height, picture.width)
-        alpha = await self.alpha_section(picture)
-        job = Job(model.quantise, QuantiseTask(picture, alpha, target), size, picture.pixels, deadline)
-        quantised, timings = await self._on_device(job)
+        task = QuantiseTask(picture, await self.alpha_section(picture), target)
+        reached = 0
+        if effort:
+            until = deadline - SHARE_OF_TIMEOUT * self._settings.request_timeout_seconds * (2 if report else 1)
+            quantised, timings, reached = await self._refine(model, task, size, effort, until, deadline)
+        else:
+            quantised, timings = await self._on_device(Job(model.quantise, task, size, picture.pixels, deadline))
         stream, coding = await self._in_coder(entropy_worker.write, profile, quantised)
         self._metrics.entropy_coded("compress", quantised.symbols.coded)
         self._metrics.compressed(stream)
@@ -164,7 +180,7 @@ class Engine:
             job = Job(model.measure, MeasureTask(symbols, picture, report), size, picture.pixels, deadline)
             measured, measuring = await self._on_device(job)
             timings += reading + measuring
-        return Compressed(stream, measured, timings)
+        return Compressed(stream, measured, reached, timings)
 
     async def measure(
         self, picture: Picture, alpha: bytes | None, quality: float, *, profile: str, deadline: float = math.inf
@@ -200,6 +216,21 @@ class Engine:
         if profile not in self._models:
             raise UnknownProfileError(f"profile {profile!r} is not loaded; there is {', '.join(self._models)}")
         return self._models[profile]
+
+    async def _refine(
+        self, model: LoadedModel, task: QuantiseTask, size: tuple[int, int], effort: int, until: float, deadline: float
+    ) -> tuple[Quantised, Timings, int]:
+        """Quantise with effort; gives also the effort that there was time for."""
+        refinement = Refinement(effort, until=until, between=self._device.run_between, wanted=lambda: self._accepting)
+        seconds = self._device.seconds_per_pixel * math.prod(size)
+        job = Job(model.refine, RefineTask(task, refinement, seconds), size, task.picture.pixels, deadline, long=True)
+        try:
+            quantised, timings = await self._on_device(job)
+        except asyncio.CancelledError:
+            refinement.abandoned = True
+            raise
+        paused = Timings(queue=refinement.paused, device=-refinement.paused)
+        return quantised, timings + paused, refinement.reached
 
     async def _on_device(self, job: Job) -> tuple[Any, Timings]:
         self._queue.put(job)

@@ -40,6 +40,7 @@ class Job:
         size: padded height and width, in pixels.
         pixels: of the picture, without padding.
         deadline: when its result is of no more use.
+        long: runs alone and lets others run in between; see `effort`.
         overtaken: padded pixels of younger jobs that went before it.
         queue_seconds, device_seconds: how long it waited and ran; set when the future is.
     """
@@ -49,6 +50,7 @@ class Job:
     size: tuple[int, int]
     pixels: int
     deadline: float = math.inf
+    long: bool = False
     future: Future[Any] = field(default_factory=Future)
     queued_at: float = field(default_factory=time.monotonic)
     overtaken: int = 0
@@ -73,7 +75,7 @@ class JobQueue:
         self._jobs: dict[Job, None] = {}  # in order of arrival; a dict, so that taking one out of the middle is cheap
         self._changed = threading.Condition()
         self._closed = False
-        self._handed_out: dict[int, list[Job]] = {}  # last, by the thread that took it
+        self._handed_out: dict[int, list[list[Job]]] = {}  # last, and what runs in between, by the thread that took it
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -108,7 +110,7 @@ class JobQueue:
         """Close, and give back all that was handed out last, to any thread, or still waits: for a device that will not come back."""
         with self._changed:
             self._closed = True
-            left = [*chain.from_iterable(self._handed_out.values()), *self._jobs]
+            left = [*chain.from_iterable(chain.from_iterable(self._handed_out.values())), *self._jobs]
             self._jobs.clear()
             return left
 
@@ -123,15 +125,21 @@ class JobQueue:
                 self._changed.wait(patience)
             if not self._jobs:
                 return None if self._closed else []
-            return self._next_batch()
+            return self._next_batch(list(self._jobs))
 
-    def _next_batch(self) -> list[Job]:
+    def take_between(self) -> list[Job]:
+        """The next batch to run in the middle of a long job, of jobs that are not long themselves; perhaps empty."""
+        with self._changed:
+            del self._handed_out[threading.get_ident()][1:]
+            return self._next_batch([job for job in self._jobs if not job.long])
+
+    def _next_batch(self, jobs: Sequence[Job]) -> list[Job]:
         batch: list[Job] = []
-        self._handed_out[threading.get_ident()] = batch  # at once and not when it is full: no job may ever be in neither place
+        self._handed_out[threading.get_ident()].append(batch)  # at once and not when it is full: no job may ever be in neither place
         overtaken: list[tuple[Job, int]] = []  # older jobs of other sizes, and the pixels in the batch before them
         pixels, most = 0, self._max_batch_pixels
-        for job in list(self._jobs):
-            if batch and (job.work != batch[0].work or job.size != batch[0].size):
+        for job in jobs:
+            if batch and (batch[0].long or job.work != batch[0].work or job.size != batch[0].size):
                 overtaken.append((job, pixels))
                 most = min(most, pixels + OVERTAKING * self._max_batch_pixels - job.overtaken)
                 continue

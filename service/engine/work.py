@@ -18,6 +18,7 @@ from models.network.grid import STRIDE
 from models.symbols import Quantised, Symbols
 
 from ..metrics import Metrics
+from .effort import Refinement
 
 
 class Measure(Enum):
@@ -44,10 +45,11 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Compressed:
-    """A stream, and how near its decoded picture is to the original (PSNR in dB, MS-SSIM in [0, 1])."""
+    """A stream, how near its decoded picture is to the original (PSNR in dB, MS-SSIM in [0, 1]), and the effort that was spent on it."""
 
     stream: Stream
     report: Mapping[Measure, float]
+    effort: int = 0
     timings: Timings = Timings()
 
 
@@ -74,6 +76,15 @@ class QuantiseTask:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class RefineTask:
+    """One picture to quantise with effort. `seconds`: about what it takes without."""
+
+    quantise: QuantiseTask
+    refinement: Refinement
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class MeasureTask:
     """What a stream says, the picture that it was made from, and what to measure."""
 
@@ -97,6 +108,20 @@ class LoadedModel:
         self._metrics.stage("rate_control", searching)
         self._metrics.stage("device", time.monotonic() - begun - searching)
         return quantised
+
+    def refine(self, tasks: Sequence[RefineTask]) -> list[Quantised]:
+        """Symbols that are worth the effort, of one picture: what cannot even begin in time is quantised as without."""
+        (task,) = tasks
+        refinement, plain = task.refinement, task.quantise
+        if not refinement.affordable(task.seconds):
+            self._metrics.refined("skipped")
+            return self.quantise([plain])
+        begun = time.monotonic()
+        (quantised,) = self.codec.quantise([plain.picture], [plain.target], [plain.alpha], effort=refinement.effort, proceed=refinement)
+        self._metrics.stage("rate_control", quantised.search_seconds)
+        self._metrics.stage("refine", time.monotonic() - begun - quantised.search_seconds - refinement.paused)
+        self._metrics.refined("complete" if refinement.reached == refinement.effort else "cut")
+        return [quantised]
 
     def reconstruct(self, symbols: Sequence[Symbols]) -> list[Picture]:
         """Pictures."""

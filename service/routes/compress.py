@@ -44,6 +44,12 @@ class CompressQuery(BaseModel):
     report: Annotated[list[Measure], BeforeValidator(_split)] = Field(
         default=[], description="Measure the decoded result: psnr, ms-ssim, or both separated by a comma."
     )
+    effort: int = Field(
+        default=0,
+        ge=0,
+        le=9,
+        description="0 is fast; more makes a better picture of the same bytes, in the time that a request has. Decoding costs the same.",
+    )
     strict: bool = Field(default=False, description="Answer 422 instead of the smallest stream when that is over the budget.")
 
 
@@ -63,6 +69,8 @@ class Compression(BaseModel):
         description="Within the budget and at most 1 % under it, or a quality; false when it is out of the model's reach."
     )
     quality: float = Field(description="0 to 100, on the model's own axis.")
+    effort: int = Field(description="What was asked for, 0 to 9.")
+    effort_reached: int = Field(description="What was done: less where the deadline, or a shutdown, ended it early.")
     psnr: float | None = Field(default=None, description="dB, when asked for; null when the picture came back exactly.")
     ms_ssim: float | None = Field(default=None, description="0 to 1, when asked for.")
 
@@ -76,6 +84,7 @@ HEADERS = {
     "Ziggurat-Target-Bpp": "The budget in bits per pixel, unless a quality was asked for.",
     "Ziggurat-Target-Met": "true or false.",
     "Ziggurat-Model": "Profile and model id.",
+    "Ziggurat-Effort": "What was done, 0 to 9; less than asked for where the deadline ended it early.",
     "Ziggurat-PSNR": "dB, when asked for.",
     "Ziggurat-MS-SSIM": "0 to 1, when asked for.",
 }
@@ -97,7 +106,7 @@ HEADERS = {
     openapi_extra=describe_body("image/*"),
 )
 async def compress(request: Request, runtime: RuntimeDependency, query: Annotated[CompressQuery, Query()]) -> Response:
-    """Compress an image, sent raw or as multipart field `file`, to a budget. The same image and budget give the same id."""
+    """Compress an image, sent raw or as multipart field `file`, to a budget. The same image, budget and effort done give the same id."""
     settings, engine = runtime.settings, runtime.engine
     media_type = negotiate(request.headers.get("accept", ""), (STREAM_TYPE, "application/json"))
     target = Target(bpp=query.bpp, max_bytes=query.max_bytes, quality=query.quality)
@@ -109,10 +118,12 @@ async def compress(request: Request, runtime: RuntimeDependency, query: Annotate
     image = await engine.on_image_thread("header", images.open_image, file, max_pixels=settings.max_pixels)
     timing = ServerTiming()
     bind_contextvars(pixels=image.width * image.height)
-    async with engine.admit(image.width * image.height) as deadline:
+    async with engine.admit(image.width * image.height, effort=query.effort) as deadline:
         with timing.stage("decode"):
             picture = await engine.on_image_thread("decode", images.decode, image)
-        made = await engine.compress(picture, target, profile=profile, report=frozenset(query.report), deadline=deadline)
+        made = await engine.compress(
+            picture, target, profile=profile, report=frozenset(query.report), effort=query.effort, deadline=deadline
+        )
         budget = target.budget(picture.pixels)
         if query.strict and budget is not None and len(made.stream.data) > budget:
             raise TargetMissedError(
@@ -124,7 +135,7 @@ async def compress(request: Request, runtime: RuntimeDependency, query: Annotate
             stream_id = await runtime.store.put(made.stream.data)
 
     url = str(request.app.url_path_for("decompress_stored", stream_id=stream_id))
-    facts = _facts(made, stream_id, url, model_id)
+    facts = _facts(made, stream_id, url, model_id, query.effort)
     body = made.stream.data if media_type == STREAM_TYPE else facts.model_dump_json().encode()
     headers = _headers(facts, body)
     if settings.server_timing:
@@ -132,7 +143,7 @@ async def compress(request: Request, runtime: RuntimeDependency, query: Annotate
     return Response(body, 201, headers, media_type)
 
 
-def _facts(made: Compressed, stream_id: str, url: str, model_id: str) -> Compression:
+def _facts(made: Compressed, stream_id: str, url: str, model_id: str, effort: int) -> Compression:
     stream = made.stream
     return Compression(
         id=stream_id,
@@ -146,6 +157,8 @@ def _facts(made: Compressed, stream_id: str, url: str, model_id: str) -> Compres
         target_bpp=asked_bpp(stream),
         target_met=stream.target_met,
         quality=stream.quality,
+        effort=effort,
+        effort_reached=made.effort,
         psnr=made.report.get(Measure.PSNR),
         ms_ssim=made.report.get(Measure.MS_SSIM),
     )
@@ -160,6 +173,7 @@ def _headers(facts: Compression, body: bytes) -> dict[str, str]:
         "Ziggurat-Bpp": f"{facts.bpp:.6f}",
         "Ziggurat-Target-Met": str(facts.target_met).lower(),
         "Ziggurat-Model": f"{facts.profile}/{facts.model_id}",
+        "Ziggurat-Effort": str(facts.effort_reached),
     }
     if facts.target_bpp is not None:
         headers["Ziggurat-Target-Bpp"] = f"{facts.target_bpp:.6f}"

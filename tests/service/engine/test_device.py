@@ -256,3 +256,44 @@ def test_when_one_of_several_threads_dies_everybody_is_answered() -> None:
     assert device.silence == float("inf")
     held.set()
     device.join(10)
+
+
+def test_a_long_job_lets_others_run_in_between_and_beats(bench: Bench) -> None:
+    def long(tasks: Sequence[Any]) -> Sequence[Any]:
+        for _ in tasks:
+            bench.gate.wait(10)
+            time.sleep(0.05)
+            bench.device.run_between()
+            assert bench.device.silence < 0.04, "it was seen"
+            bench.batches.append(["the long one goes on"])
+        return ["done long"]
+
+    others: list[Job] = []
+    job = Job(long, "long", (1, 1), 1, long=True)
+    bench.queue.put(job)
+    while len(bench.queue):
+        time.sleep(0.001)
+    others += [bench.put(1), bench.put(2)]
+    bench.gate.set()
+
+    assert job.future.result(10) == "done long"
+    assert bench.batches == [[1, 2], ["the long one goes on"]]
+    assert [one.future.result(0) for one in others] == ["done 1", "done 2"]
+
+
+def test_what_the_device_dies_of_between_iterations_answers_for_all(bench: Bench) -> None:
+    def long(tasks: Sequence[Any]) -> Sequence[Any]:
+        bench.gate.wait(10)
+        bench.device.run_between()
+        return ["done long"]
+
+    job = Job(long, "long", (1, 1), 1, long=True)
+    bench.queue.put(job)
+    while len(bench.queue):
+        time.sleep(0.001)
+    killer = bench.put(SystemExit())
+    bench.gate.set()
+
+    for one in (job, killer):
+        with pytest.raises(UnavailableError):
+            one.future.result(10)

@@ -108,7 +108,7 @@ def test_whatever_comes_in_whatever_order(steps: list[tuple[Any, ...]]) -> None:
                 take()
             case (how, number) if number < len(jobs) and jobs[number].future.cancel() and how == "discard":
                 queue.discard(jobs[number])
-                waiting.remove(jobs[number])
+                waiting[:] = [one for one in waiting if one is not jobs[number]]  # a take may have dropped it
     while waiting:
         take()
     take()
@@ -204,3 +204,27 @@ def test_a_waiting_taker_gets_the_first_job_at_once() -> None:
     threading.Timer(0.01, queue.put, [job(red, 1)]).start()
 
     assert tasks_of(queue.take(patience=60)) == [1]
+
+
+def test_between_the_iterations_of_a_long_job_come_others_but_no_long_one() -> None:
+    queue = JobQueue(max_batch_pixels=30)
+    long, second = (Job(red, task, (1, 10), 10, long=True) for task in ("long", "second"))
+    for one in [long, job(blue, 1), second, job(red, 2), job(blue, 3)]:
+        queue.put(one)
+
+    assert tasks_of(queue.take(0)) == ["long"], "nothing joins it"
+    assert tasks_of(queue.take_between()) == [1, 3]
+    assert tasks_of(queue.take_between()) == [2]
+    assert queue.take_between() == []
+    assert tasks_of(queue.take(0)) == ["second"]
+
+
+def test_a_device_that_dies_between_iterations_answers_for_the_long_job_too() -> None:
+    queue = JobQueue(max_batch_pixels=30)
+    jobs = [Job(red, "long", (1, 10), 10, long=True), job(blue, 1), job(red, 2)]
+    for one in jobs:
+        queue.put(one)
+    queue.take(0)
+    queue.take_between()
+
+    assert queue.abandon() == jobs

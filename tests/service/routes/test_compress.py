@@ -150,3 +150,25 @@ def test_alpha_comes_through(client: TestClient, photo: Image.Image) -> None:
 
     assert back.mode == "RGBA"
     assert back.getchannel("A").getextrema() == (90, 90)
+
+
+def test_effort_is_asked_for_and_told(client: TestClient, codec: Codec, jpeg: bytes) -> None:
+    answer = client.post("/compress?bpp=0.5&effort=2", content=jpeg, headers=RAW)
+
+    assert answer.status_code == 201
+    assert answer.headers["ziggurat-effort"] == "2"
+    assert answer.content == codec.compress(Image.open(io.BytesIO(jpeg)), bpp=0.5, effort=2).data
+    facts = client.post("/compress?bpp=0.5&effort=2", content=jpeg, headers=RAW | {"Accept": "application/json"}).json()
+    assert (facts["effort"], facts["effort_reached"], facts["id"]) == (2, 2, id_of(answer.content))
+
+
+def test_without_effort_none_is_told(client: TestClient, jpeg: bytes) -> None:
+    assert client.post("/compress?bpp=0.5", content=jpeg, headers=RAW).headers["ziggurat-effort"] == "0"
+
+
+@pytest.mark.parametrize("effort", ["-1", "10", "2.5", "much"])
+def test_effort_is_a_digit(client: TestClient, jpeg: bytes, effort: str) -> None:
+    answer = client.post(f"/compress?bpp=0.5&effort={effort}", content=jpeg, headers=RAW)
+
+    assert answer.status_code == 422
+    assert "effort" in answer.text

@@ -1,0 +1,149 @@
+"""Refinement on the device ends in time, lets others in between, and says how much of it was done."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from models import Codec, Picture, Target
+from models.refinement import ITERATIONS
+from service.engine import Compressed, Engine
+from service.engine.effort import Refinement, cost
+from service.engine.errors import OverloadedError
+from service.metrics import Metrics
+from tests.service.engine.test_engine import scenario
+
+
+def refinement(effort: int, *, until: float = math.inf, wanted: bool = True) -> Refinement:
+    return Refinement(effort, until=until, between=lambda: None, wanted=lambda: wanted)
+
+
+def test_cost_rises_with_effort() -> None:
+    costs = [cost(effort) for effort in range(10)]
+    assert costs[0] == 0
+    assert costs == sorted(set(costs))
+
+
+@pytest.mark.parametrize("effort", [1, 4])
+def test_all_of_it_is_done_when_there_is_time(codec: Codec, photo: Image.Image, effort: int) -> None:
+    picture, target, proceed = Picture.from_image(photo), Target(bpp=0.5), refinement(effort)
+
+    (stream,) = codec.encode([picture], [target], effort=effort, proceed=proceed)
+
+    assert proceed.reached == effort
+    assert stream.data == codec.encode([picture], [target], effort=effort)[0].data
+
+
+def test_past_the_deadline_it_ends_with_a_valid_stream(codec: Codec, photo: Image.Image) -> None:
+    picture, target, proceed = Picture.from_image(photo), Target(bpp=0.5), refinement(9, until=time.monotonic())
+
+    (stream,) = codec.encode([picture], [target], effort=9, proceed=proceed)
+
+    assert proceed.reached == 1
+    assert len(stream.data) <= 768
+    assert codec.decode([stream.data])[0].width == picture.width
+    assert not proceed.affordable(0)
+
+
+def test_what_nobody_waits_for_ends_early() -> None:
+    drained, left = refinement(9, wanted=False), refinement(9)
+    left.abandoned = True
+    for one in (drained, left):
+        assert not one.affordable(0)
+        assert not one(0, ITERATIONS[9])
+
+
+def test_an_end_in_the_middle_of_a_large_picture_counts_what_each_window_has() -> None:
+    """Two windows of 12 iterations: 4 in the first, with the last of them, and one in the second."""
+    proceed = refinement(7)
+    assert [proceed(done, 24) for done in range(3)] == [True] * 3
+    proceed.abandoned = True
+    assert [proceed(done, 24) for done in (3, 12, 12, 24)] == [False] * 4
+    assert proceed.reached == 2
+
+
+def test_the_time_that_windows_still_need_is_kept_for_them() -> None:
+    """Iterations of 0.02 seconds and 40 windows, each of which takes three passes at least: 2.5 seconds, of which there are not two."""
+    proceed, of = refinement(6, until=time.monotonic() + 2), 40 * ITERATIONS[6]
+    answers = []
+    for done in range(3):
+        answers.append(proceed(done, of))
+        time.sleep(0.02)
+    assert answers == [True, False, False]
+
+
+def test_others_have_the_device_between_iterations() -> None:
+    """On one device thread, pictures without effort are not behind one that takes thirty iterations."""
+    large = Picture.from_array(np.random.default_rng(1).integers(0, 255, (128, 128, 3), np.uint8))
+    small = Picture.from_array(large.rgb[:64, :64])
+
+    async def steps(engine: Engine) -> None:
+        refined = asyncio.create_task(engine.compress(large, Target(bpp=1), profile="ms-ssim", effort=9))
+        second = asyncio.create_task(engine.compress(small, Target(bpp=1), profile="ms-ssim", effort=1))
+        for _ in range(3):
+            plain = await engine.compress(small, Target(bpp=1), profile="ms-ssim")
+            assert plain.effort == 0
+        assert not refined.done()
+        assert not second.done(), "effort waits for its turn"
+        assert (await refined).effort == 9
+        assert (await second).effort == 1
+
+    registry = scenario(steps, device_threads=1).registry
+
+    assert registry.get_sample_value("ziggurat_refinements_total", {"outcome": "complete"}) == 2
+    assert registry.get_sample_value("ziggurat_stage_duration_seconds_count", {"stage": "refine"}) == 2
+
+
+@pytest.mark.parametrize(("left", "outcome"), [(60.2, "cut"), (59.0, "skipped")])
+def test_the_deadline_bounds_effort(left: float, outcome: str) -> None:
+    """A tenth of the 600 seconds is kept for what comes after, so that the refinement has 0.2 seconds, or none."""
+    picture = Picture.from_array(np.random.default_rng(1).integers(0, 255, (256, 256, 3), np.uint8))
+    made: list[Compressed] = []
+
+    async def steps(engine: Engine) -> None:
+        deadline = time.monotonic() + left
+        made.append(await engine.compress(picture, Target(bpp=0.5), profile="ms-ssim", effort=9, deadline=deadline))
+
+    metrics = scenario(steps, request_timeout_seconds=600)
+
+    (one,) = made
+    assert one.effort < 9
+    assert len(one.stream.data) <= 0.5 * picture.pixels / 8
+    assert metrics.registry.get_sample_value("ziggurat_refinements_total", {"outcome": outcome}) == 1
+
+
+def test_a_client_that_hangs_up_ends_the_refinement() -> None:
+    picture = Picture.from_array(np.random.default_rng(1).integers(0, 255, (256, 256, 3), np.uint8))
+    metrics = Metrics()
+
+    def value(name: str, **labels: str) -> float:
+        return metrics.registry.get_sample_value(f"ziggurat_{name}", labels) or 0
+
+    async def steps(engine: Engine) -> None:
+        client = asyncio.create_task(engine.compress(picture, Target(bpp=1), profile="ms-ssim", effort=9))
+        while not value("stage_duration_seconds_count", stage="queue"):
+            await asyncio.sleep(0.01)
+        client.cancel()
+        await asyncio.wait([client])
+        while not value("refinements_total", outcome="cut") and not value("refinements_total", outcome="skipped"):
+            await asyncio.sleep(0.01)
+        assert not value("refinements_total", outcome="complete")
+
+    scenario(steps, metrics)
+
+
+def test_effort_has_room_of_its_own() -> None:
+    async def steps(engine: Engine) -> None:
+        async with engine.admit(1_000, effort=9):  # alone, it may be over the limit
+            with pytest.raises(OverloadedError, match="effort"):
+                async with engine.admit(1_000, effort=1):
+                    pass
+            async with engine.admit(1_000), engine.admit(1_000):
+                pass
+
+    scenario(steps, max_queued_pixels=10_000)
