@@ -35,6 +35,12 @@ def picture(width: int, height: int, image_format: str) -> bytes:
 
 
 @cache
+def coarse() -> bytes:
+    """A file with artefacts to take out."""
+    return _saved(_pixels(640, 480), "JPEG", quality=30)
+
+
+@cache
 def broken() -> dict[str, tuple[bytes, int]]:
     """Uploads that cannot be compressed, and what each is answered with."""
     png, jpeg = _saved(_pixels(64, 48), "PNG"), _saved(_pixels(320, 240), "JPEG")

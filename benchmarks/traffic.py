@@ -9,7 +9,7 @@ from collections import Counter
 import httpx2
 
 from benchmarks.open_model import Answer
-from benchmarks.pictures import SIZES, broken, damaged, picture
+from benchmarks.pictures import SIZES, broken, coarse, damaged, picture
 from benchmarks.server import Server
 
 BUSY = {429, 503}  # right for whatever takes work, with a Retry-After
@@ -30,6 +30,7 @@ class Traffic:
             self.compress_as_form: 10,
             self.decompress_stored: 15,
             self.decompress_sent: 8,
+            self.enhance: 5,
             self.unchanged: 5,
             self.fetch: 5,
             self.delete: 3,
@@ -70,6 +71,10 @@ class Traffic:
         """A stream sent along."""
         answer = await self._http.post(f"{self._server.url}/decompress", content=self._stream(), headers={"Content-Type": OURS})
         return self._checked("decompress sent", answer, {200} | BUSY)
+
+    async def enhance(self) -> Answer:
+        """A coarse file."""
+        return self._checked("enhance", await self._http.post(f"{self._server.url}/enhance", content=coarse()), {200} | BUSY)
 
     async def unchanged(self) -> Answer:
         """A conditional request that matches."""

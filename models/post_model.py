@@ -29,9 +29,9 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """Means over the evaluation images of one kind at one quality of its encoder: PSNR in dB and MS-SSIM, before and after."""
+    """Means over the evaluation images of one codec at one quality of its own: PSNR in dB and MS-SSIM, before and after."""
 
-    kind: str
+    codec: str
     quality: int
     bpp: float
     psnr: tuple[float, float]
@@ -52,7 +52,7 @@ class PostCard:
         parameters: number of weights.
         history: one line per phase of training.
         evaluated_on: the images behind `gains`.
-        gains: at rising quality, kind by kind.
+        gains: at rising quality, codec by codec.
     """
 
     name: str

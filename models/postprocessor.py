@@ -73,6 +73,11 @@ class PostProcessor:
         """Sizes of the network."""
         return self._network.topology
 
+    def padded(self, height: int, width: int) -> tuple[int, int]:
+        """The size that a picture has in the network. Only pictures of equal padded size go through it together."""
+        fold = self.topology.fold
+        return height + -height % fold, width + -width % fold
+
     def check(self, source: Source) -> None:
         """Raises `SourceError` for what the network was not trained for."""
         self.card.check(source)
@@ -95,7 +100,7 @@ class PostProcessor:
         groups: list[list[int]] = []
         by_size: dict[tuple[int, int], list[int]] = {}
         for i, picture in enumerate(pictures):
-            by_size.setdefault(padded(picture.height, picture.width, self.topology.fold), []).append(i)
+            by_size.setdefault(self.padded(picture.height, picture.width), []).append(i)
         for (height, width), members in by_size.items():
             count = max(1, BATCH_PIXELS // (height * width))
             groups += [members[start : start + count] for start in range(0, len(members), count)]
@@ -122,8 +127,3 @@ class PostProcessor:
         fold = self.topology.fold
         repeated = [np.pad(one, ((0, -one.shape[0] % fold), (0, -one.shape[1] % fold), (0, 0)), mode="edge") for one in pixels]
         return torch.from_numpy(np.stack(repeated)).to(self.device).permute(0, 3, 1, 2).float().div_(255)
-
-
-def padded(height: int, width: int, fold: int) -> tuple[int, int]:
-    """The size that a picture has in the network. Only pictures of equal padded size go through it together."""
-    return height + -height % fold, width + -width % fold

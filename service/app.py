@@ -17,7 +17,7 @@ from .drain import Drain, DrainMiddleware
 from .engine import Engine
 from .logs import RequestLogMiddleware
 from .metrics import Metrics, MetricsMiddleware
-from .routes import ROUTERS, compress, health
+from .routes import ROUTERS, compress, enhance, health
 from .routes import metrics as metrics_route
 from .runtime import Runtime
 from .settings import Settings
@@ -32,7 +32,7 @@ the answer is the stream, kept under its SHA-256. Errors are RFC 9457 problems w
 # Methods and headers that pages of other origins may use and read, where such pages are welcome.
 _METHODS = ("GET", "HEAD", "POST", "DELETE")
 _TAKEN = ("Authorization", "Content-Digest", "Content-Type", "If-None-Match", "If-Range", "Range", "X-API-Key", "X-Request-ID")
-_TOLD = (*compress.HEADERS, "Accept-Ranges", "Content-Range", "Retry-After", "X-Request-ID")
+_TOLD = (*compress.HEADERS, *enhance.HEADERS, "Accept-Ranges", "Content-Range", "Retry-After", "X-Request-ID")
 
 
 class _App(FastAPI):

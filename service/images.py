@@ -18,8 +18,10 @@ from enum import Enum
 
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from models import Picture
+from models import Picture, sources
 from models.bitstream import MAX_SIDE
+from models.errors import SourceError
+from models.sources import Source
 
 # Pillow's decoders for these are in daily use by everybody; the exotic ones are where its vulnerabilities live.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM")
@@ -94,6 +96,15 @@ def open_image(file: bytes, *, max_pixels: int) -> Image.Image:
     return image
 
 
+def open_lossy(file: bytes, *, max_pixels: int) -> tuple[Image.Image, Source]:
+    """Like `open_image`, and what the file says of its quantiser. Raises `SourceError` too."""
+    image = open_image(file, max_pixels=max_pixels)
+    source = sources.read(file)
+    if image.mode not in _PLAIN:
+        raise SourceError(f"the file's pixels are {image.mode}, and post-processing is for colours on screens and for grey")
+    return image, source
+
+
 class _Reader(io.BytesIO):
     """A file in memory that may be read from so many times."""
 
@@ -118,16 +129,29 @@ def _frames(image: Image.Image, reader: _Reader) -> int | None:
 
 def decode(image: Image.Image) -> Picture:
     """Decode what `open_image` opened, and close it: upright, in sRGB, 8 bits. Raises `DamagedImageError`."""
-    try:
-        image.load()
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise DamagedImageError(f"the {image.format} image is truncated or corrupt: {error}") from error
+    _load(image)
     _turn_upright(image)
     picture = Picture.from_image(_to_srgb(image))
     image.close()  # who keeps it for its size need not keep its pixels
     return picture
+
+
+def decode_as_coded(image: Image.Image) -> Picture:
+    """The samples of what `open_image` opened as its codec gives them: as they lie in the file, in its own colours; 8 bits.
+
+    The image stays open, for `finished`. Raises `DamagedImageError`.
+    """
+    _load(image)
+    return Picture.from_image(image)
+
+
+def finished(picture: Picture, coded: Image.Image) -> Picture:
+    """What was made of `decode_as_coded(coded)`, upright and in sRGB as `coded` says. Closes `coded`."""
+    image = picture.to_image()
+    image.info |= {name: coded.info[name] for name in ("exif", "icc_profile") if name in coded.info}
+    coded.close()
+    _turn_upright(image)
+    return Picture.from_image(_to_srgb(image))
 
 
 def encode(picture: Picture, image_format: ImageFormat) -> bytes:
@@ -146,6 +170,15 @@ def encode(picture: Picture, image_format: ImageFormat) -> bytes:
                 image = Image.alpha_composite(white, image.convert("RGBA")).convert("L" if picture.greyscale else "RGB")
             image.save(file, "JPEG", quality=92, subsampling=0)
     return file.getvalue()
+
+
+def _load(image: Image.Image) -> None:
+    try:
+        image.load()
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise DamagedImageError(f"the {image.format} image is truncated or corrupt: {error}") from error
 
 
 def _turn_upright(image: Image.Image) -> None:

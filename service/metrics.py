@@ -33,6 +33,7 @@ Refined = Literal["complete", "cut", "skipped"]
 """What became of a picture's effort: all of it was done, the deadline ended it early, or there was no time to begin."""
 
 Direction = Literal["compress", "decompress"]
+Transit = Literal[Direction, "enhance"]
 StoreOperation = Literal["put", "get", "head", "delete"]
 
 # Otherwise a timestamp beside each series, which Prometheus would store as series of their own.
@@ -77,8 +78,8 @@ class Metrics:
         self._batch_images = self._histogram("batch_images", "Images or streams per batch on the device.", _BATCH_IMAGES)
         self._batch_padding_ratio = self._histogram("batch_padding_ratio", "Share of a batch's pixels that is padding.", _PADDING_RATIO)
         # Coding
-        self._pixels = self._counter("pixels", "Pixels compressed and decompressed.", "direction")
-        self._bytes = self._counter("bytes", "Stream bytes written and read.", "direction")
+        self._pixels = self._counter("pixels", "Pixels compressed, decompressed and enhanced.", "direction")
+        self._bytes = self._counter("bytes", "Bytes of streams written and read, and of files enhanced.", "direction")
         # Not "bits_per_pixel": `promtool check metrics` takes that for a size that should be in bytes.
         self._rate_bpp = self._histogram("rate_bpp", "Bits per pixel of streams made.", _BITS_PER_PIXEL)
         self._rate_error_ratio = self._histogram(
@@ -109,8 +110,10 @@ class Metrics:
         for stage in get_args(Stage):
             self._stage_duration.labels(stage)
         for direction in get_args(Direction):
-            for counter in (self._pixels, self._bytes, self._entropy_symbols):
-                counter.labels(direction)
+            self._entropy_symbols.labels(direction)
+        for transit in get_args(Transit):
+            self._pixels.labels(transit)
+            self._bytes.labels(transit)
         for outcome in get_args(Refined):
             self._refinements.labels(outcome)
         for operation in get_args(StoreOperation):
@@ -189,6 +192,11 @@ class Metrics:
         """Record a stream decoded."""
         self._pixels.labels("decompress").inc(pixels)
         self._bytes.labels("decompress").inc(stream_bytes)
+
+    def enhanced(self, pixels: int, file_bytes: int) -> None:
+        """Record a file whose picture was improved."""
+        self._pixels.labels("enhance").inc(pixels)
+        self._bytes.labels("enhance").inc(file_bytes)
 
     def entropy_coded(self, direction: Direction, symbols: int) -> None:
         """Record symbols that went through the range coder."""

@@ -48,6 +48,7 @@ _KINDS: dict[type[Exception], _Kind] = {
     codec.StreamTooLargeError: _Kind(422, "stream-too-large", "Stream over the pixel limit"),
     codec.TargetError: _Kind(422, "invalid-target", "Contradictory or impossible budget"),
     codec.PictureError: _Kind(422, "invalid-picture", "Pixels that cannot be compressed"),
+    codec.SourceError: _Kind(422, "unsuitable-source", "File that post-processing is not for"),
     images.UnsupportedImageError: _Kind(415, "unsupported-image", "Not an image we read"),
     images.ImageTooLargeError: _Kind(413, "image-too-large", "Image over the pixel limit"),
     images.AnimatedImageError: _Kind(422, "animated-image", "Animated image"),

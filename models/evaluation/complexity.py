@@ -59,7 +59,7 @@ def our_costs(topology: Topology = Topology()) -> list[Cost]:  # noqa: B008  # f
             _cost("h_scale", network.h_scale, z),
             _cost("h_mean", network.h_mean, z),
             _cost("g_s", network.g_s, y),
-            _post_cost(PostNetwork(PostTopology(("any",))), x),
+            post_cost(PostTopology(("any",))),
         ]
 
 
@@ -77,13 +77,16 @@ def published_costs() -> list[Cost]:
         ]
 
 
+def post_cost(topology: PostTopology) -> Cost:
+    """Our post-processor."""
+    with torch.device("meta"):
+        network = PostNetwork(topology)
+        x, condition = torch.empty(1, 3, SIDE, SIDE), torch.empty(1, 2 * len(topology.kinds))
+        return Cost("post", parameters(network), kmac_per_pixel(network, x, condition, pixels=SIDE * SIDE))
+
+
 def _cost(part: str, module: nn.Module, x: Tensor) -> Cost:
     return Cost(part, parameters(module), kmac_per_pixel(module, x, pixels=SIDE * SIDE))
-
-
-def _post_cost(network: PostNetwork, x: Tensor) -> Cost:
-    condition = torch.empty(1, 2 * len(network.topology.kinds))
-    return Cost("post", parameters(network), kmac_per_pixel(network, x, condition, pixels=SIDE * SIDE))
 
 
 def _inputs(latents: int, hyper: int) -> tuple[Tensor, Tensor, Tensor]:

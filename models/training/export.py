@@ -23,7 +23,8 @@ from models.training.loop import CHECKPOINT, averaged_model
 from models.training.scale_decoder import finish
 
 
-def _commit() -> str:
+def commit() -> str:
+    """Of this repository, as it is checked out."""
     result = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
     return result.stdout.strip() or "unknown"
 
@@ -66,7 +67,7 @@ def main() -> None:
         lambda_high=objective.lambda_high,
         steps=arguments.earlier_steps + step,
         data_sha256=content_hash(arguments.data),
-        commit=_commit(),
+        commit=commit(),
         parameters=sum(parameter.numel() for parameter in model.network.parameters()),
         history=tuple(history),
         evaluated_on="",

@@ -51,10 +51,10 @@ class Recipe:
         seed: of the crops.
     """
 
-    steps: int = 8_000
-    batch: int = 16
+    steps: int = 20_000
+    batch: int = 6
     crop: int = 96
-    learning_rate: float = 1e-3
+    learning_rate: float = 1.5e-3
     warmup: int = 100
     hold: float = 0.3
     averaging: float = 0.999
@@ -215,11 +215,10 @@ def _error(x: Tensor, original: Tensor, weight: Tensor) -> Tensor:
 
 def load_pairs(data: Path, cache: Path, smallest: int) -> list[Pair]:
     """All pairs in the cache whose shorter side is at least `smallest` pixels."""
-    pictures = load(data, 0)
+    files = list(artefacts.stored(cache))
+    pictures = load(data, 0, limit=1 + max(number for number, _, _ in files))
     return [
-        Pair.of(file, pictures[number])
-        for number, kind, file in artefacts.stored(cache)
-        if kind in KINDS and min(pictures[number].shape[:2]) >= smallest
+        Pair.of(file, pictures[number]) for number, kind, file in files if kind in KINDS and min(pictures[number].shape[:2]) >= smallest
     ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +13,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from models import Codec
+    from models.postprocessor import PostProcessor
 
 app = typer.Typer(
     help="Image compression with a learned codec: a photograph in, a stream of the size asked for out.",
@@ -28,6 +31,7 @@ Streams = Annotated[list[Path], typer.Argument(exists=True, help="Streams (.zgt)
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="File, or folder for several.", show_default="beside the source")]
 Profile = Annotated[str, typer.Option(help="Model: ms-ssim (made to look good) or psnr.")]
 Device = Annotated[str, typer.Option(help="Where the networks run: cpu, cuda or cuda:N.")]
+Format = Annotated[str | None, typer.Option("--format", help="png, webp, avif or jpeg.", show_default="as -o ends, or png")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Replace existing files, also those that -o does not name.")]
 
 
@@ -54,7 +58,21 @@ def load_codec(profile: str, device: str) -> Codec:
     from models import Codec
 
     check_profile(profile)
-    try:
+    with _known(device):
         return Codec.load(profile, device=device)
+
+
+def load_post_processor(device: str) -> PostProcessor:
+    """Raises typer.BadParameter when there is no such device."""
+    from models.postprocessor import PostProcessor
+
+    with _known(device):
+        return PostProcessor.load(device=device)
+
+
+@contextmanager
+def _known(device: str) -> Iterator[None]:
+    try:
+        yield
     except (RuntimeError, AssertionError) as error:  # what torch raises for a device that is misspelt or not there
         raise typer.BadParameter(f"{device}: {str(error).splitlines()[0]}", param_hint="--device") from None

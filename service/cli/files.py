@@ -1,9 +1,9 @@
-"""`ziggurat compress`, `decompress` and `info`: the codec on files and folders."""
+"""`ziggurat compress`, `decompress`, `enhance` and `info`: the codec and the post-processor on files and folders."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import paths
-from .console import Device, Force, Output, Profile, Sources, Streams, app, err, load_codec, out, print_table
+from .console import Device, Force, Format, Output, Profile, Sources, Streams, app, err, load_codec, load_post_processor, out, print_table
 from .progress import each
 
 if TYPE_CHECKING:
     from models import Codec
     from models.allocation import Metric
     from models.refinement import Proceed
+
+    from ..images import ImageFormat
 
 
 @app.command()
@@ -113,9 +115,7 @@ def _together(
 def decompress(
     sources: Streams,
     output: Output = None,
-    image_format: Annotated[
-        str | None, typer.Option("--format", help="png, webp, avif or jpeg.", show_default="as -o ends, or png")
-    ] = None,
+    image_format: Format = None,
     device: Device = "cpu",
     force: Force = False,
 ) -> None:
@@ -123,23 +123,46 @@ def decompress(
     from models import registry
     from models.bitstream import Bitstream
 
-    from ..images import ImageFormat, encode
+    from ..images import encode
 
-    formats = {known.name.lower(): known for known in ImageFormat} | {"jpg": ImageFormat.JPEG}
     targets = paths.targets(sources, output, suffixes={".zgt"}, becomes=f".{image_format or 'png'}", force=force)
-    endings = {target: (image_format or target.suffix.removeprefix(".")).lower() for target in targets.values()}
-    if unknown := set(endings.values()) - set(formats):
-        raise typer.BadParameter(f"{unknown.pop()!r} is none of {', '.join(formats)}", param_hint="--format, --output")
+    formats = _formats(targets.values(), image_format)
     load = cache(lambda name: load_codec(name, device))
 
     def work(source: Path, _: Proceed) -> None:
         data = source.read_bytes()
         codec: Codec = load(registry.name_of(Bitstream.parse(data).model_id.hex()))
         picture = codec.decode([data])[0]
-        paths.write(targets[source], encode(picture, formats[endings[targets[source]]]))
+        paths.write(targets[source], encode(picture, formats[targets[source]]))
         err.print(f"{targets[source]}  {picture.width}x{picture.height}")
 
     _all(targets, work, "Decompressing")
+
+
+@app.command()
+def enhance(
+    sources: Sources,
+    output: Output = None,
+    image_format: Format = None,
+    device: Device = "cpu",
+    force: Force = False,
+) -> None:
+    """Take the artefacts out of JPEG, WebP and AVIF files."""
+    from models.bitstream import MAX_SIDE
+
+    from ..images import decode_as_coded, encode, finished, open_lossy
+
+    targets = paths.targets(sources, output, suffixes={".jpg", ".jpeg", ".webp", ".avif"}, becomes=f".{image_format or 'png'}", force=force)
+    formats = _formats(targets.values(), image_format)
+    post_processor = load_post_processor(device)
+
+    def work(source: Path, _: Proceed) -> None:
+        image, of = open_lossy(source.read_bytes(), max_pixels=MAX_SIDE**2)
+        improved = post_processor.improve([decode_as_coded(image)], [of])[0]
+        paths.write(targets[source], encode(finished(improved, image), formats[targets[source]]))
+        err.print(f"{targets[source]}  {improved.width}x{improved.height}  {of.kind}, coarseness {of.coarseness:.2f}")
+
+    _all(targets, work, "Enhancing")
 
 
 @app.command()
@@ -159,6 +182,17 @@ def info(
             print_table(*rows, title=str(source))
 
     _all(paths.files(sources, {".zgt"}), work, "Reading")
+
+
+def _formats(targets: Iterable[Path], image_format: str | None) -> dict[Path, ImageFormat]:
+    """What each target is to be written as. Raises typer.BadParameter."""
+    from ..images import ImageFormat
+
+    known = {known.name.lower(): known for known in ImageFormat} | {"jpg": ImageFormat.JPEG}
+    endings = {target: (image_format or target.suffix.removeprefix(".")).lower() for target in targets}
+    if unknown := set(endings.values()) - set(known):
+        raise typer.BadParameter(f"{unknown.pop()!r} is none of {', '.join(known)}", param_hint="--format, --output")
+    return {target: known[ending] for target, ending in endings.items()}
 
 
 def _all(sources: Collection[Path], work: Callable[[Path, Proceed], None], description: str) -> None:

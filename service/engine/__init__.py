@@ -2,6 +2,6 @@
 
 from .collection import Collected, compress_collection
 from .engine import Engine
-from .work import Compressed, Decompressed, Measure, Timings
+from .work import Compressed, Decompressed, Enhanced, Measure, Timings
 
-__all__ = ["Collected", "Compressed", "Decompressed", "Engine", "Measure", "Timings", "compress_collection"]
+__all__ = ["Collected", "Compressed", "Decompressed", "Engine", "Enhanced", "Measure", "Timings", "compress_collection"]

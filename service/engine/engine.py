@@ -2,6 +2,7 @@
 
     compress     admit ── image threads: decode ── device thread: batches ── entropy stage: write ── answer
     decompress   admit ── entropy stage: read ── device thread: batches ── image threads: encode ── answer
+    enhance      admit ── image threads: decode ── device thread: batches ── image threads: encode ── answer
                    └─ no room: OverloadedError       └─ see `queue` and `device`
 
 A damaged stream is found while its symbols are read, before it costs the device anything.
@@ -26,6 +27,8 @@ import torch
 from models import Codec, Picture, Target
 from models.alpha import encode_alpha
 from models.errors import UnknownModelError
+from models.postprocessor import PostProcessor
+from models.sources import Source
 from models.symbols import Quantised
 
 from .. import entropy_worker
@@ -37,7 +40,20 @@ from .effort import SHARE_OF_TIMEOUT, Refinement, cost
 from .entropy import EntropyStage, default_workers
 from .errors import OutOfMemoryError, UnavailableError, UnknownProfileError
 from .queue import Job, JobQueue
-from .work import Compressed, Decompressed, LoadedModel, Measure, MeasureTask, QuantiseTask, RefineTask, Timings, padded
+from .work import (
+    Compressed,
+    Decompressed,
+    Enhanced,
+    EnhanceTask,
+    LoadedModel,
+    LoadedPostProcessor,
+    Measure,
+    MeasureTask,
+    QuantiseTask,
+    RefineTask,
+    Timings,
+    padded,
+)
 
 CPU_BATCH_PIXELS = 400_000  # a photograph of Kodak size goes alone, 24 thumbnails of 128x128 together
 GPU_BATCH_PIXELS = 4_000_000
@@ -56,6 +72,7 @@ class Engine:
         self._settings = settings
         self._metrics = metrics
         self._models: dict[str, LoadedModel] = {}
+        self._post_processor: LoadedPostProcessor | None = None
         on_cpu = torch.device(settings.device).type == "cpu"
         # On a CPU, batches of photographs take longer than one after the other, out of the caches: 16 to 26 % on Kodak. Thumbnails gain.
         self._queue = JobQueue(settings.max_batch_pixels or (CPU_BATCH_PIXELS if on_cpu else GPU_BATCH_PIXELS))
@@ -113,6 +130,17 @@ class Engine:
     def codecs(self) -> dict[str, Codec]:
         """The loaded codecs by name."""
         return {name: model.codec for name, model in self._models.items()}
+
+    @property
+    def post_processor(self) -> PostProcessor:
+        """The loaded post-processor."""
+        return self._loaded_post_processor.post_processor
+
+    @property
+    def _loaded_post_processor(self) -> LoadedPostProcessor:
+        if self._post_processor is None:
+            raise UnavailableError("the post-processor is not loaded yet", retry_after=5)
+        return self._post_processor
 
     def profile_of(self, model_id: str) -> str:
         """The name of the loaded model with this id (8 hex digits). Raises `UnknownModelError`."""
@@ -211,6 +239,16 @@ class Engine:
         self._metrics.decompressed(job.pixels, len(stream))
         return Decompressed(picture, reading + timings)
 
+    async def enhance(self, picture: Picture, source: Source, *, file_bytes: int, deadline: float = math.inf) -> Enhanced:
+        """A picture as its codec gave it back, from a file of so many bytes, made better. Raises `SourceError`, `EngineError`s."""
+        loaded = self._loaded_post_processor
+        loaded.post_processor.check(source)
+        size = loaded.post_processor.padded(picture.height, picture.width)
+        job = Job(loaded.improve, EnhanceTask(picture, source), size, picture.pixels, deadline)
+        improved, timings = await self._on_device(job)
+        self._metrics.enhanced(job.pixels, file_bytes)
+        return Enhanced(improved, timings)
+
     def model(self, profile: str) -> LoadedModel:
         """The loaded model of this name. Raises `UnknownProfileError`."""
         if profile not in self._models:
@@ -251,12 +289,16 @@ class Engine:
         """In the first device thread: PyTorch's thread count belongs to the thread that sets it, and new ones start with it."""
         if self._settings.threads is not None:
             torch.set_num_threads(self._settings.threads)
+        warm_up = Picture.from_array(np.full((64, 64, 3), 128, np.uint8))
         for name in self._settings.models:
             codec = Codec.load(name, device=self._settings.device)
-            warm_up = Picture.from_array(np.full((64, 64, 3), 128, np.uint8))
             codec.decode([codec.encode([warm_up], [Target(quality=50)])[0].data])
             self._models[name] = LoadedModel(codec, self._metrics)
             self._metrics.model_loaded(name, codec.model_id, str(codec.device))
+        post_processor = PostProcessor.load(device=self._settings.device)
+        post_processor.improve([warm_up], [Source(kind.kind, kind.finest) for kind in post_processor.card.trained[:1]])
+        self._post_processor = LoadedPostProcessor(post_processor, self._metrics)
+        self._metrics.model_loaded(post_processor.name, post_processor.model_id, str(post_processor.device))
 
 
 @contextmanager

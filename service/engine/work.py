@@ -15,6 +15,8 @@ from torch import Tensor
 from models import Codec, Picture, Stream, Target
 from models.metrics import ms_ssim, psnr
 from models.network.grid import STRIDE
+from models.postprocessor import PostProcessor
+from models.sources import Source
 from models.symbols import Quantised, Symbols
 
 from ..metrics import Metrics
@@ -61,6 +63,14 @@ class Decompressed:
     timings: Timings
 
 
+@dataclass(frozen=True, slots=True)
+class Enhanced:
+    """A picture with fewer artefacts."""
+
+    picture: Picture
+    timings: Timings
+
+
 def padded(height: int, width: int) -> tuple[int, int]:
     """The size that a picture has in the network. Only pictures of equal padded size go through it together."""
     return height + -height % STRIDE, width + -width % STRIDE
@@ -91,6 +101,27 @@ class MeasureTask:
     symbols: Symbols
     original: Picture
     measures: frozenset[Measure]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EnhanceTask:
+    """A picture as its codec gave it back, and what the file says of its quantiser."""
+
+    picture: Picture
+    source: Source
+
+
+class LoadedPostProcessor:
+    """A post-processor on the device, as a batch operation for the queue."""
+
+    def __init__(self, post_processor: PostProcessor, metrics: Metrics) -> None:
+        self.post_processor = post_processor
+        self._metrics = metrics
+
+    def improve(self, tasks: Sequence[EnhanceTask]) -> list[Picture]:
+        """Better pictures, in the order of the tasks."""
+        with self._metrics.stage_timer("device"):
+            return self.post_processor.improve([task.picture for task in tasks], [task.source for task in tasks])
 
 
 class LoadedModel:

@@ -1,7 +1,7 @@
 """The endpoints, one module per resource."""
 
-from . import allocate, bitstreams, compress, decompress, health, metrics, models
+from . import allocate, bitstreams, compress, decompress, enhance, health, metrics, models
 
-ROUTERS = tuple(module.router for module in (compress, allocate, decompress, bitstreams, models, health, metrics))
+ROUTERS = tuple(module.router for module in (compress, allocate, decompress, enhance, bitstreams, models, health, metrics))
 
 __all__ = ["ROUTERS"]

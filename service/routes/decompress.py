@@ -2,41 +2,30 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from structlog.contextvars import bind_contextvars
 
-from models import Picture
 from models.bitstream import Bitstream
 
-from .. import images, problems
+from .. import problems
 from ..body import describe_body, read_body
 from ..images import ImageFormat
-from ..negotiation import STREAM_TYPE, content_digest, immutable, matches_etag, negotiate
+from ..negotiation import STREAM_TYPE, immutable, matches_etag
 from ..runtime import Runtime, RuntimeDependency, refuse_when_leaving
 from ..timing import ServerTiming
+from .pictures import PICTURE, Format, encoded, wanted
 
 router = APIRouter(tags=["compression"], dependencies=[Depends(refuse_when_leaving)])
 
-Format = Annotated[
-    Literal["png", "webp", "avif", "jpeg"] | None, Query(description="The image format; goes before Accept. PNG is exact, and the default.")
-]
-_MEDIA_TYPES = tuple(image_format.value for image_format in ImageFormat)
-_IMAGE: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "The picture.",
-        "content": {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in _MEDIA_TYPES},
-    }
-}
 _UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "If-None-Match names the picture's ETag."}}
 
 
-@router.get("/decompress/{stream_id}", response_class=Response, responses=_IMAGE | _UNCHANGED | problems.describe(404, 406, 422, 429, 503))
+@router.get("/decompress/{stream_id}", response_class=Response, responses=PICTURE | _UNCHANGED | problems.describe(404, 406, 422, 429, 503))
 async def decompress_stored(request: Request, runtime: RuntimeDependency, stream_id: str, format: Format = None) -> Response:
     """The picture in a stored stream. It never changes, and may be cached for ever."""
-    image_format = _wanted(request, format)
+    image_format = wanted(request, format)
     headers = _headers(stream_id, image_format)
     if matches_etag(request.headers.get("if-none-match"), headers["ETag"]):
         await runtime.store.size(stream_id)  # 404 goes before 304
@@ -49,10 +38,10 @@ async def decompress_stored(request: Request, runtime: RuntimeDependency, stream
     return answer
 
 
-@router.head("/decompress/{stream_id}", response_class=Response, responses=_IMAGE | _UNCHANGED | problems.describe(404, 406, 422, 503))
+@router.head("/decompress/{stream_id}", response_class=Response, responses=PICTURE | _UNCHANGED | problems.describe(404, 406, 422, 503))
 async def probe_stored(request: Request, runtime: RuntimeDependency, stream_id: str, format: Format = None) -> Response:
     """What GET would answer, without decoding; hence without a length."""
-    image_format = _wanted(request, format)
+    image_format = wanted(request, format)
     headers = _headers(stream_id, image_format)
     await runtime.store.size(stream_id)
     unchanged = matches_etag(request.headers.get("if-none-match"), headers["ETag"])
@@ -64,22 +53,16 @@ async def probe_stored(request: Request, runtime: RuntimeDependency, stream_id: 
 @router.post(
     "/decompress",
     response_class=Response,
-    responses=_IMAGE | problems.describe(406, 413, 415, 422, 429, 503),
+    responses=PICTURE | problems.describe(406, 413, 415, 422, 429, 503),
     openapi_extra=describe_body(STREAM_TYPE),
 )
 async def decompress_sent(request: Request, runtime: RuntimeDependency, format: Format = None) -> Response:
     """The picture in a stream, sent raw or as multipart field `file`. Nothing is stored."""
-    image_format = _wanted(request, format)
+    image_format = wanted(request, format)
     settings = runtime.settings
     runtime.engine.check_room()
     stream = await read_body(request, accepts=STREAM_TYPE, max_bytes=settings.max_body_bytes, seconds=settings.body_timeout_seconds)
     return await _decompress(runtime, stream, image_format, ServerTiming())
-
-
-def _wanted(request: Request, format: str | None) -> ImageFormat:
-    if format is not None:
-        return ImageFormat[format.upper()]
-    return ImageFormat(negotiate(request.headers.get("accept", ""), _MEDIA_TYPES))
 
 
 def _headers(stream_id: str, image_format: ImageFormat) -> dict[str, str]:
@@ -95,15 +78,4 @@ async def _decompress(runtime: Runtime, stream: bytes, image_format: ImageFormat
     async with engine.admit(pixels) as deadline:
         made = await engine.decompress(stream, profile=profile, height=header.height, width=header.width, deadline=deadline)
         timing.engine(made.timings)
-        with timing.stage("encode"):
-            file, digest = await engine.on_image_thread("encode", _encode, made.picture, image_format)
-    headers = {"Content-Digest": content_digest(digest), "Vary": "Accept"}
-    if runtime.settings.server_timing:
-        headers["Server-Timing"] = timing.header()
-    return Response(file, headers=headers, media_type=image_format.value)
-
-
-def _encode(picture: Picture, image_format: ImageFormat) -> tuple[bytes, bytes]:
-    # Hashing ten megabytes takes ten milliseconds that the event loop should not give.
-    file = images.encode(picture, image_format)
-    return file, sha256(file).digest()
+        return await encoded(runtime, made.picture, image_format, timing)

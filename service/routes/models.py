@@ -1,9 +1,9 @@
-"""`/models`: what this service compresses with."""
+"""`/models`: what this service compresses and enhances with."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
@@ -18,20 +18,32 @@ router = APIRouter(tags=["models"])
 class Model(BaseModel):
     """One model that comes with the service."""
 
-    name: str = Field(description="What `profile` takes.")
+    name: str = Field(description="Of a codec, what `profile` takes.")
+    kind: Literal["codec", "post-processor"]
     model_id: str = Field(description="8 hex digits; streams carry it.")
     loaded: bool
-    default: bool = Field(description="Whether it compresses when a request names no profile.")
+    default: bool = Field(description="Whether it is taken when a request names none.")
     device: str | None = Field(description="Where it runs, when loaded.")
-    card: dict[str, Any] = Field(description="How it was trained, and its rate-distortion points.")
+    card: dict[str, Any] = Field(description="How it was trained, and what it measures.")
 
 
 @router.head("/models", include_in_schema=False)
 @router.get("/models")
 async def models(runtime: RuntimeDependency) -> list[Model]:
     """The models, loaded or not, with their cards."""
-    codecs = runtime.engine.codecs
-    return [_describe(name, runtime) for name in sorted({*codecs, *registry.available()})]
+    codecs, post_processor = runtime.engine.codecs, runtime.engine.post_processor
+    return [
+        *(_describe(name, runtime) for name in sorted({*codecs, *registry.available()})),
+        Model(
+            name=post_processor.name,
+            kind="post-processor",
+            model_id=post_processor.model_id,
+            loaded=True,
+            default=True,
+            device=str(post_processor.device),
+            card=asdict(post_processor.card),
+        ),
+    ]
 
 
 def _describe(name: str, runtime: Runtime) -> Model:
@@ -39,6 +51,7 @@ def _describe(name: str, runtime: Runtime) -> Model:
     card = codec.card if codec else registry.card(name)
     return Model(
         name=name,
+        kind="codec",
         model_id=card.model_id,
         loaded=codec is not None,
         default=name == runtime.settings.profile,

@@ -109,6 +109,8 @@ def seeds() -> dict[str, bytes]:
         "compress-quality": ("POST /compress?quality=50&strict=true", [], jpeg),
         "compress-form": ("POST /compress?bpp=0.5&strict=1", [multipart], form % (b"file", png)),
         "compress-other-field": ("POST /compress?bpp=1", [multipart, "X-Chunk: 1"], form % (b"picture", b"")),
+        "enhance": ("POST /enhance", ["Content-Type: image/jpeg"], _IMAGES["jpeg-coarse"]),
+        "enhance-form": ("POST /enhance?format=jpeg", [multipart, "X-Chunk: 50"], form % (b"file", _IMAGES["webp-coarse"])),
         "stored": (f"GET /decompress/{'0' * 64}", ['If-None-Match: W/"a", *'], b""),
         "stored-head": (f"HEAD /decompress/{'0' * 64}?format=avif", [], b""),
         "bitstream": (f"GET /bitstreams/{'0' * 64}", [], b""),

@@ -35,6 +35,7 @@ def seeds() -> dict[str, bytes]:
     exif[0x0112] = 6  # turn right
     variants: dict[str, tuple[Image.Image, str, dict[str, object]]] = {
         "jpeg": (rgb, "JPEG", {}),
+        "jpeg-coarse": (rgb, "JPEG", {"quality": 20}),
         "jpeg-progressive": (rgb, "JPEG", {"progressive": True, "exif": exif}),
         "jpeg-cmyk": (rgb.convert("CMYK"), "JPEG", {}),
         "jpeg-icc": (rgb, "JPEG", {"icc_profile": srgb}),
@@ -48,6 +49,7 @@ def seeds() -> dict[str, bytes]:
         "png-grey-alpha": (rgba.convert("LA"), "PNG", {}),
         "png-animated": (rgb, "PNG", {"save_all": True, "append_images": [rgb.rotate(90)]}),
         "webp": (rgb, "WEBP", {"exif": exif}),
+        "webp-coarse": (rgba, "WEBP", {"quality": 10}),
         "webp-lossless": (rgba, "WEBP", {"lossless": True}),
         "webp-animated": (rgb, "WEBP", {"save_all": True, "append_images": [rgb.rotate(90)]}),
         "avif": (rgb, "AVIF", {"exif": exif}),

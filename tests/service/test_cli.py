@@ -263,3 +263,16 @@ def test_health_of_nobody(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("ZIGGURAT_HOST", "0.0.0.0")
     assert terminal.run("health") == 1
     assert "http://127.0.0.1:1" in terminal.err
+
+
+def test_a_file_is_enhanced_and_what_has_nothing_to_gain_is_told(terminal: Terminal, tmp_path: Path, photo: Image.Image) -> None:
+    photo.save(tmp_path / "coarse.jpg", quality=20)
+    photo.save(tmp_path / "fine.webp", lossless=True)
+    assert terminal.run("enhance", tmp_path / "coarse.jpg") == 0
+    assert "jpeg, coarseness 0.80" in terminal.err
+    with Image.open(tmp_path / "coarse.png") as improved:
+        assert improved.size == photo.size
+    assert terminal.run("enhance", tmp_path, "-o", tmp_path / "out", "--format", "avif") == 1
+    assert "fine.webp: the webp file's quantiser cannot be read: it is lossless" in terminal.err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["coarse.avif"]
+    assert terminal.run("enhance", tmp_path / "coarse.jpg", "-o", tmp_path / "coarse.gif") == 2

@@ -28,6 +28,13 @@ def _image(size: int, image_format: str) -> bytes:
     return file.getvalue()
 
 
+def _coarse() -> bytes:
+    """A file with artefacts to take out."""
+    file = io.BytesIO()
+    Image.effect_noise((40, 30), 60).save(file, "JPEG", quality=30)
+    return file.getvalue()
+
+
 def _damaged(files: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
     """Truncated anywhere, or with one byte replaced."""
     cut = st.builds(lambda file, at: file[: at % len(file)], files, st.integers(0, 10**6))
@@ -40,7 +47,7 @@ def _damaged(files: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
     return cut | changed
 
 
-IMAGES = st.sampled_from([_image(size, kind) for size in (1, 24, 65) for kind in ("PNG", "JPEG", "WEBP", "GIF")])
+IMAGES = st.sampled_from([_image(size, kind) for size in (1, 24, 65) for kind in ("PNG", "JPEG", "WEBP", "GIF")] + [_coarse()])
 STREAMS = st.deferred(lambda: st.sampled_from(_streams()))
 
 
@@ -71,7 +78,7 @@ SETTINGS = Settings.model_validate(
 REFUSABLE = {"positive_data_acceptance": {"expected-statuses": ["2xx", 404, 413, 415, 422]}}
 CONFIG = {
     "generation": {"with-security-parameters": False},  # every request carries the key; the check of ignored keys takes it away
-    "operations": [{"include-name": f"POST {path}", "checks": REFUSABLE} for path in ("/allocate", "/compress", "/decompress")],
+    "operations": [{"include-name": f"POST {path}", "checks": REFUSABLE} for path in ("/allocate", "/compress", "/decompress", "/enhance")],
 }
 schema = schemathesis.openapi.from_dict(create_app(SETTINGS).openapi(), config=schemathesis.Config.from_dict(CONFIG))
 
@@ -129,6 +136,7 @@ def test_that_reached_every_part_of_the_service(server: Any) -> None:
         *(("/compress", "POST", status) for status in (201, 401, 415, 422)),
         *(("/allocate", "POST", status) for status in (200, 401, 404, 422)),
         *(("/decompress", "POST", status) for status in (200, 401, 415, 422)),
+        *(("/enhance", "POST", status) for status in (200, 401, 415, 422)),
         *(("/decompress/{stream_id}", "GET", status) for status in (200, 401, 404, 422)),
         *(("/bitstreams/{stream_id}", "GET", status) for status in (200, 401, 404)),
         *(("/bitstreams/{stream_id}", "DELETE", status) for status in (204, 401, 404)),

@@ -2,16 +2,18 @@ from __future__ import annotations
 
 from fastapi.testclient import TestClient
 
-from models import registry
+from models import post_model, registry
 
 
 def test_models_are_listed_with_their_cards(client: TestClient) -> None:
     models = {model["name"]: model for model in client.get("/models").json()}
 
-    assert set(models) == set(registry.available())
-    assert [name for name, model in models.items() if model["default"]] == ["ms-ssim"]
+    ids = {name: registry.card(name).model_id for name in registry.available()}
+    post = {name: post_model.PostCard.load(post_model.WEIGHTS / f"{name}.json").model_id for name in post_model.available()}
+    assert {name: model["model_id"] for name, model in models.items() if model["kind"] == "codec"} == ids
+    assert {name: model["model_id"] for name, model in models.items() if model["kind"] == "post-processor"} == post
+    assert [name for name, model in models.items() if model["default"] and model["kind"] == "codec"] == ["ms-ssim"]
     for name, model in models.items():
         assert model["loaded"]
         assert model["device"] == "cpu"
-        assert model["model_id"] == registry.card(name).model_id
         assert model["card"]["name"] == name

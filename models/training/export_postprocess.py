@@ -1,0 +1,87 @@
+"""Export a run of `models.training.postprocess`: the averaged weights in half precision, and the card with what they gain.
+
+python -m models.training.export_postprocess --run runs/postprocess --data train/ --cache cache/ --images kodak/
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models.evaluation import enhancement
+from models.evaluation.run import image_paths, read_picture
+from models.network.postprocess import PostNetwork, PostTopology
+from models.post_model import WEIGHTS, PostCard, PostModel, Trained
+from models.postprocessor import PostProcessor
+from models.sources import read
+from models.training import artefacts
+from models.training.crops import content_hash
+from models.training.export import commit
+from models.training.postprocess import CHECKPOINT
+
+
+def averaged(checkpoint: Path) -> PostNetwork:
+    """The network of a checkpoint with its averaged weights."""
+    state: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    network = PostNetwork(PostTopology(**{**state["topology"], "kinds": tuple(state["topology"]["kinds"])}))
+    network.load_state_dict(state["average"])
+    return network.eval()
+
+
+def trained_on(cache: Path, kinds: tuple[str, ...]) -> tuple[Trained, ...]:
+    """The range of coarseness of each kind in the cache."""
+    found: dict[str, list[float]] = {kind: [] for kind in kinds}
+    for _, kind, file in artefacts.stored(cache):
+        found[kind].append(read(file).coarseness)
+    return tuple(Trained(kind, round(min(seen), 4), round(max(seen), 4)) for kind, seen in found.items())
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m models.training.export_postprocess", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--run", type=Path, required=True, help="folder of the training run")
+    parser.add_argument("--name", default="files", help="of the weights")
+    parser.add_argument("--data", type=Path, required=True, help="folder of .tar shards of training images")
+    parser.add_argument("--cache", type=Path, required=True, help="folder of the pairs that the run was trained on")
+    parser.add_argument("--images", type=Path, required=True, help="folder of test images for the card")
+    parser.add_argument("--files", type=Path, required=True, help="folder for the test images' encoded files, which are made once")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """The command."""
+    arguments = _arguments()
+    state: dict[str, Any] = torch.load(arguments.run / CHECKPOINT, map_location="cpu", weights_only=True)
+    recipe, network = state["recipe"], averaged(arguments.run / CHECKPOINT)
+    model = PostModel.of(network)
+    shape = f"{recipe['batch']} crops of {recipe['crop']}x{recipe['crop']}"
+    card = PostCard(
+        name=arguments.name,
+        model_id=model.model_id,
+        trained=trained_on(arguments.cache, network.topology.kinds),
+        steps=state["step"],
+        data_sha256=content_hash(arguments.data),
+        commit=commit(),
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        history=(f"{state['step']} steps of {shape}, {state['seconds'] / 60:.0f} minutes, weights averaged at {recipe['averaging']}",),
+        evaluated_on="",
+        gains=(),
+    )
+    pictures = [read_picture(path) for path in image_paths(arguments.images)]
+    gains = enhancement.gains(PostProcessor(model, card), pictures, arguments.files, report=_say)
+    WEIGHTS.mkdir(exist_ok=True)
+    model.save(WEIGHTS / f"{arguments.name}.safetensors")
+    replace(card, evaluated_on=arguments.images.name, gains=gains).save(WEIGHTS / f"{arguments.name}.json")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

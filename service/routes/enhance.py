@@ -1,0 +1,66 @@
+"""`POST /enhance`: a JPEG, WebP or AVIF that somebody else made, with its artefacts taken out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from PIL import Image
+from structlog.contextvars import bind_contextvars
+
+from models.postprocessor import PostProcessor
+from models.sources import Source
+
+from .. import images, problems
+from ..body import describe_body, read_body
+from ..runtime import RuntimeDependency, refuse_when_leaving
+from ..timing import ServerTiming
+from .pictures import PICTURE, Format, encoded, wanted
+
+router = APIRouter(tags=["compression"], dependencies=[Depends(refuse_when_leaving)])
+
+HEADERS = {
+    "Ziggurat-Model": "Name and id of the post-processor.",
+    "Ziggurat-Source": "Kind of the file, and how coarsely it is quantised, from 0 to 1.",
+}
+_PICTURE: dict[int | str, dict[str, Any]] = {
+    200: PICTURE[200] | {"headers": {name: {"description": text, "schema": {"type": "string"}} for name, text in HEADERS.items()}}
+}
+
+
+@router.post(
+    "/enhance",
+    response_class=Response,
+    responses=_PICTURE | problems.describe(406, 413, 415, 422, 429, 503),
+    openapi_extra=describe_body("image/*"),
+)
+async def enhance(request: Request, runtime: RuntimeDependency, format: Format = None) -> Response:
+    """A better picture of a JPEG, WebP or AVIF file, sent raw or as multipart field `file`. Nothing is stored.
+
+    How much was lost is read from the file's own quantiser. What post-processing was not trained for is refused: other formats, lossless
+    files, and those of so high a quality that there is nothing to gain.
+    """
+    image_format = wanted(request, format)
+    settings, engine = runtime.settings, runtime.engine
+    engine.check_room()
+    file = await read_body(request, accepts="image/*", max_bytes=settings.max_body_bytes, seconds=settings.body_timeout_seconds)
+    image, source = await engine.on_image_thread("header", _open, file, settings.max_pixels, engine.post_processor)
+    pixels, timing = image.width * image.height, ServerTiming()
+    bind_contextvars(pixels=pixels, bpp=round(8 * len(file) / pixels, 6))
+    async with engine.admit(pixels) as deadline:
+        with timing.stage("decode"):
+            picture = await engine.on_image_thread("decode", images.decode_as_coded, image)
+        made = await engine.enhance(picture, source, file_bytes=len(file), deadline=deadline)
+        timing.engine(made.timings)
+        with timing.stage("finish"):
+            picture = await engine.on_image_thread("decode", images.finished, made.picture, image)
+        answer = await encoded(runtime, picture, image_format, timing)
+    answer.headers["Ziggurat-Model"] = f"{engine.post_processor.name}/{engine.post_processor.model_id}"
+    answer.headers["Ziggurat-Source"] = f"{source.kind}; coarseness={source.coarseness:.3f}"
+    return answer
+
+
+def _open(file: bytes, max_pixels: int, post_processor: PostProcessor) -> tuple[Image.Image, Source]:
+    image, source = images.open_lossy(file, max_pixels=max_pixels)
+    post_processor.check(source)
+    return image, source

@@ -1,0 +1,50 @@
+"""What endpoints that answer with a picture have in common: its format, by `?format=` or Accept, and the answer."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Annotated, Any, Literal
+
+from fastapi import Query, Request, Response
+
+from models import Picture
+
+from .. import images
+from ..images import ImageFormat
+from ..negotiation import content_digest, negotiate
+from ..runtime import Runtime
+from ..timing import ServerTiming
+
+Format = Annotated[
+    Literal["png", "webp", "avif", "jpeg"] | None, Query(description="The image format; goes before Accept. PNG is exact, and the default.")
+]
+_MEDIA_TYPES = tuple(image_format.value for image_format in ImageFormat)
+PICTURE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The picture.",
+        "content": {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in _MEDIA_TYPES},
+    }
+}
+
+
+def wanted(request: Request, format: str | None) -> ImageFormat:
+    """The format to answer in. Raises `NotAcceptableError`."""
+    if format is not None:
+        return ImageFormat[format.upper()]
+    return ImageFormat(negotiate(request.headers.get("accept", ""), _MEDIA_TYPES))
+
+
+async def encoded(runtime: Runtime, picture: Picture, image_format: ImageFormat, timing: ServerTiming) -> Response:
+    """The picture as an answer, with its digest and where the time went."""
+    with timing.stage("encode"):
+        file, digest = await runtime.engine.on_image_thread("encode", _encode, picture, image_format)
+    headers = {"Content-Digest": content_digest(digest), "Vary": "Accept"}
+    if runtime.settings.server_timing:
+        headers["Server-Timing"] = timing.header()
+    return Response(file, headers=headers, media_type=image_format.value)
+
+
+def _encode(picture: Picture, image_format: ImageFormat) -> tuple[bytes, bytes]:
+    # Hashing ten megabytes takes ten milliseconds that the event loop should not give.
+    file = images.encode(picture, image_format)
+    return file, sha256(file).digest()
