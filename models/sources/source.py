@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from models.errors import SourceError
+from models.bitstream import MAGIC, Bitstream, CodecKind
+from models.errors import BitstreamError, SourceError
+from models.rate_control import FINEST
 
 from . import avif, jpeg, webp
 
@@ -15,19 +17,27 @@ class Source:
     """Where a picture's artefacts come from.
 
     Attributes:
-        kind: "avif", "jpeg" or "webp".
+        kind: "avif", "jpeg", "webp", or "learned" for a stream of our own.
         coarseness: of the quantiser, in [0, 1], 1 the coarsest: AV1's base_q_idx / 255, 1 - (quality of the IJG's encoder) / 100, VP8's
-            mean quantiser index / 127.
+            mean quantiser index / 127, 1 - (position on the gain axis).
     """
 
     kind: str
     coarseness: float
 
 
+def _learned(stream: bytes) -> float:
+    header = Bitstream.parse(stream)
+    if header.codec is not CodecKind.LEARNED:
+        raise ValueError("it is of another codec")
+    return 1 - header.quality / FINEST
+
+
 _READERS: dict[str, tuple[Callable[[bytes], bool], Callable[[bytes], float]]] = {
     "jpeg": (jpeg.is_jpeg, jpeg.coarseness),
     "webp": (webp.is_webp, webp.coarseness),
     "avif": (avif.is_avif, avif.coarseness),
+    "learned": (lambda file: file.startswith(MAGIC), _learned),
 }
 
 
@@ -41,6 +51,6 @@ def read(file: bytes) -> Source:
         if matches(file):
             try:
                 return Source(kind, coarseness(file))
-            except (IndexError, ValueError, KeyError) as error:
+            except (IndexError, ValueError, KeyError, BitstreamError) as error:
                 raise SourceError(f"the {kind} file's quantiser cannot be read: {error}") from error
     raise SourceError("not a JPEG, WebP or AVIF file")

@@ -1,6 +1,7 @@
 """Pairs to train the post-processor on: training pictures as the codecs give them back, kept as the encoded files.
 
 python -m models.training.artefacts --data train/ --cache cache/ --passes 2
+python -m models.training.artefacts --data train/ --cache cache-psnr/ --learned psnr
 
 Every pass encodes every picture once with every codec, at a random quality and with random settings of those in use, and goes on where it
 stopped. The files are small (10 kB each), and what they say of themselves (their quantiser) is what the network is told when it runs.
@@ -11,22 +12,29 @@ from __future__ import annotations
 import argparse
 import io
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from models import Codec, registry
+from models.bitstream import MAGIC, Bitstream
 from models.training.crops import load
 
 Options = dict[str, object]
 
 
+Encode = Callable[[NDArray[np.uint8], np.random.Generator], bytes]
+"""A picture (H, W, 3) to a file, at a random quality."""
+
+
 @dataclass(frozen=True, slots=True)
-class Codec:
-    """A codec whose artefacts are trained on.
+class FileCodec:
+    """One of Pillow's codecs whose artefacts are trained on.
 
     Attributes:
         format: Pillow's name.
@@ -37,6 +45,13 @@ class Codec:
     format: str
     qualities: tuple[int, int]
     options: Callable[[np.random.Generator], Options]
+
+    def encode(self, picture: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
+        """A whole file."""
+        stream = io.BytesIO()
+        quality = int(rng.integers(self.qualities[0], self.qualities[1] + 1))
+        Image.fromarray(picture).save(stream, self.format, quality=quality, **self.options(rng))
+        return stream.getvalue()
 
 
 def _avif(rng: np.random.Generator) -> Options:
@@ -50,40 +65,56 @@ def _avif(rng: np.random.Generator) -> Options:
     return options
 
 
-CODECS = {
-    "avif": Codec("AVIF", (5, 72), _avif),
-    "jpeg": Codec("JPEG", (7, 68), lambda rng: {"subsampling": "4:2:0" if rng.random() < 0.7 else "4:4:4"}),
-    "webp": Codec("WEBP", (0, 68), lambda rng: {"method": 4}),
+FILES: Mapping[str, Encode] = {
+    "avif": FileCodec("AVIF", (5, 72), _avif).encode,
+    "jpeg": FileCodec("JPEG", (7, 68), lambda rng: {"subsampling": "4:2:0" if rng.random() < 0.7 else "4:4:4"}).encode,
+    "webp": FileCodec("WEBP", (0, 68), lambda rng: {"method": 4}).encode,
 }
+PICTURES_A_FILE = 64
 
 
-def encode(picture: NDArray[np.uint8], codec: Codec, rng: np.random.Generator) -> bytes:
-    """The picture (H, W, 3) as a file of the codec, at a random quality."""
-    stream = io.BytesIO()
-    quality = int(rng.integers(codec.qualities[0], codec.qualities[1] + 1))
-    Image.fromarray(picture).save(stream, codec.format, quality=quality, **codec.options(rng))
-    return stream.getvalue()
+def learned(profile: str) -> Mapping[str, Encode]:
+    """One of our own profiles in their place."""
+    codec = Codec.load(profile)
+    return {"learned": lambda picture, rng: codec.compress(picture, quality=float(rng.uniform(0, 90))).data}
 
 
-def fill(cache: Path, pictures: list[NDArray[np.uint8]], passes: int, *, report: Callable[[str], None] = print) -> None:
-    """Write what is missing of `passes` encodings of every picture by every codec: `cache/<pass>-<picture>.tar`, some pictures a file."""
-    cache.mkdir(parents=True, exist_ok=True)
+def decode(file: bytes) -> NDArray[np.uint8]:
+    """What a viewer would show of any of these files; (H, W, 3)."""
+    if file.startswith(MAGIC):
+        return _codec(Bitstream.parse(file).model_id.hex()).decode([file])[0].rgb
+    with Image.open(io.BytesIO(file)) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+@cache
+def _codec(model_id: str) -> Codec:
+    return Codec.load(registry.name_of(model_id))
+
+
+def fill(
+    folder: Path,
+    pictures: list[NDArray[np.uint8]],
+    passes: int,
+    *,
+    codecs: Mapping[str, Encode] = FILES,
+    report: Callable[[str], None] = print,
+) -> None:
+    """Write what is missing of `passes` encodings of every picture by every codec: `<pass>-<picture>.tar`, some pictures a file."""
+    folder.mkdir(parents=True, exist_ok=True)
     for number in range(passes):
         for start in range(0, len(pictures), PICTURES_A_FILE):
-            path = cache / f"{number}-{start:05d}.tar"
+            path = folder / f"{number}-{start:05d}.tar"
             if path.exists():
                 continue
             rng = np.random.default_rng((number, start))
             partial = path.with_suffix(".partial")
             with tarfile.open(partial, "w") as archive:
                 for i, picture in enumerate(pictures[start : start + PICTURES_A_FILE], start):
-                    for name, codec in CODECS.items():
-                        _add(archive, f"{i:05d}.{name}", encode(picture, codec, rng))
+                    for kind, encode in codecs.items():
+                        _add(archive, f"{i:05d}.{kind}", encode(picture, rng))
             partial.replace(path)
             report(f"pass {number + 1} of {passes}: {min(start + PICTURES_A_FILE, len(pictures))} of {len(pictures)} pictures")
-
-
-PICTURES_A_FILE = 64
 
 
 def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
@@ -92,9 +123,9 @@ def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
     archive.addfile(member, io.BytesIO(data))
 
 
-def stored(cache: Path) -> Iterator[tuple[int, str, bytes]]:
-    """All that the cache holds: number of the picture, codec, file."""
-    for path in sorted(cache.glob("*.tar")):
+def stored(folder: Path) -> Iterator[tuple[int, str, bytes]]:
+    """All that `fill` wrote: number of the picture, kind of source, file."""
+    for path in sorted(folder.glob("*.tar")):
         with tarfile.open(path) as archive:
             for member in archive:
                 content = archive.extractfile(member)
@@ -111,8 +142,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of .tar shards of training images")
     parser.add_argument("--cache", type=Path, required=True, help="folder for the encoded files")
     parser.add_argument("--passes", type=int, default=1, help="encodings of each picture by each codec")
+    parser.add_argument("--learned", help="a profile of ours, instead of AVIF, JPEG and WebP")
     arguments = parser.parse_args()
-    fill(arguments.cache, load(arguments.data, 0), arguments.passes, report=lambda line: print(line, flush=True))
+    codecs = learned(arguments.learned) if arguments.learned else FILES
+    fill(arguments.cache, load(arguments.data, 0), arguments.passes, codecs=codecs, report=lambda line: print(line, flush=True))
 
 
 if __name__ == "__main__":

@@ -2,15 +2,14 @@
 
 python -m models.training.postprocess --data train/ --cache cache/ --run runs/postprocess --steps 8000
 
-One network for all kinds of sources. The loss is the squared error relative to that of the picture as it came, so that every quality counts
-alike: its mean, in decibels, is the gain that the log tells.
+One network for all kinds of sources in the cache. The loss is the squared error relative to that of the picture as it came, so that every
+quality counts alike: its mean, in decibels, is the gain that the log tells.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import io
 import math
 import signal
 import time
@@ -22,7 +21,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor, nn
 
 from models.network.postprocess import PostNetwork, PostTopology
@@ -33,7 +31,7 @@ from models.training.crops import load
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.csv"
-KINDS = {"avif": 0.5, "jpeg": 0.25, "webp": 0.25}  # in the order of the network's condition; share of the crops
+SHARES = {"avif": 2, "jpeg": 1, "webp": 1, "learned": 1}  # of the crops, where the cache holds several kinds
 MSE_FLOOR = 3e-5  # 45 dB: nobody sees what is better, and it should not count more
 
 
@@ -79,8 +77,7 @@ class Pair:
     @classmethod
     def of(cls, file: bytes, original: NDArray[np.uint8]) -> Pair:
         """From the file."""
-        with Image.open(io.BytesIO(file)) as image:
-            decoded = np.asarray(image.convert("RGB"))
+        decoded = artefacts.decode(file)
         difference = decoded.astype(np.float32) - original
         return cls(read(file), decoded, original, float(np.square(difference).mean()) / 255**2)
 
@@ -93,19 +90,22 @@ class PairSampler:
 
     def __init__(self, pairs: list[Pair], recipe: Recipe, network: PostNetwork, rng: np.random.Generator) -> None:
         self.recipe, self.network, self.rng = recipe, network, rng
-        self.by_kind = {kind: [pair for pair in pairs if pair.source.kind == kind] for kind in KINDS}
+        self.by_kind = [[pair for pair in pairs if pair.source.kind == kind] for kind in network.topology.kinds]
+        shares = np.array([SHARES[kind] for kind in network.topology.kinds], float)
+        self.shares = shares / shares.sum()
 
     def batch(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Decoded and original crops (N, 3, size, size) in [0, 1], conditions (N, C), weights (N,)."""
         chosen = [self._pair() for _ in range(self.recipe.batch)]
         crops = [self._crop(pair) for pair in chosen]
-        conditions = torch.stack([self.network.condition(list(KINDS).index(one.source.kind), one.source.coarseness) for one in chosen])
+        kinds = self.network.topology.kinds
+        conditions = torch.stack([self.network.condition(kinds.index(one.source.kind), one.source.coarseness) for one in chosen])
         weights = torch.tensor([1 / (pair.mse + MSE_FLOOR) for pair in chosen])
         return _tensor([decoded for decoded, _ in crops]), _tensor([original for _, original in crops]), conditions, weights
 
     def _pair(self) -> Pair:
-        kind = self.rng.choice(list(KINDS), p=list(KINDS.values()))
-        return self.by_kind[kind][self.rng.integers(len(self.by_kind[kind]))]
+        pairs = self.by_kind[self.rng.choice(len(self.shares), p=self.shares)]
+        return pairs[self.rng.integers(len(pairs))]
 
     def _crop(self, pair: Pair) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         fold, size = self.network.topology.fold, self.recipe.crop
@@ -217,9 +217,12 @@ def load_pairs(data: Path, cache: Path, smallest: int) -> list[Pair]:
     """All pairs in the cache whose shorter side is at least `smallest` pixels."""
     files = list(artefacts.stored(cache))
     pictures = load(data, 0, limit=1 + max(number for number, _, _ in files))
-    return [
-        Pair.of(file, pictures[number]) for number, kind, file in files if kind in KINDS and min(pictures[number].shape[:2]) >= smallest
-    ]
+    return [Pair.of(file, pictures[number]) for number, _, file in files if min(pictures[number].shape[:2]) >= smallest]
+
+
+def kinds_in(cache: Path) -> tuple[str, ...]:
+    """Kinds of sources in the cache."""
+    return tuple(sorted({kind for _, kind, _ in artefacts.stored(cache)}))
 
 
 def main() -> None:
@@ -235,7 +238,7 @@ def main() -> None:
         parser.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default)
     arguments = parser.parse_args()
     recipe = Recipe(**{field.name: getattr(arguments, field.name) for field in fields(Recipe)})
-    trainer = Trainer(arguments.run, recipe, PostTopology(tuple(KINDS)), device=arguments.device)
+    trainer = Trainer(arguments.run, recipe, PostTopology(kinds_in(arguments.cache)), device=arguments.device)
     if trainer.checkpoint.exists():
         trainer.resume()
     pairs = load_pairs(arguments.data, arguments.cache, recipe.crop)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from models.sources import read
-from models.training.artefacts import CODECS, PICTURES_A_FILE, fill, stored
+from models.training.artefacts import FILES, PICTURES_A_FILE, decode, fill, learned, stored
 from tests.make_golden import golden_picture
 
 
@@ -22,13 +20,12 @@ def test_every_picture_is_kept_once_a_pass_by_every_codec_and_says_its_quality(t
     fill(tmp_path, pictures, 2, report=quiet)
     found = list(stored(tmp_path))
     assert sorted((number, kind) for number, kind, _ in found) == sorted(
-        (number, kind) for number in (0, 1) for kind in CODECS for _ in "12"
+        (number, kind) for number in (0, 1) for kind in FILES for _ in "12"
     )
     assert len({file for _, _, file in found}) == len(found)
     for number, kind, file in found:
         assert read(file).kind == kind
-        with Image.open(io.BytesIO(file)) as image:
-            assert image.size == pictures[number].shape[1::-1]
+        assert decode(file).shape == pictures[number].shape
 
 
 def test_it_goes_on_where_it_stopped(tmp_path: Path) -> None:
@@ -43,4 +40,14 @@ def test_it_goes_on_where_it_stopped(tmp_path: Path) -> None:
     written = first.stat().st_mtime_ns
     fill(tmp_path, pictures, 1, report=quiet)
     assert first.stat().st_mtime_ns == written
-    assert len(list(stored(tmp_path))) == len(CODECS) * len(pictures)
+    assert len(list(stored(tmp_path))) == len(FILES) * len(pictures)
+
+
+def test_our_own_streams_are_a_kind_too(tmp_path: Path) -> None:
+    picture = golden_picture().rgb[:64, :96]
+    fill(tmp_path, [picture], 2, codecs=learned("psnr"), report=quiet)
+    (_, kind, first), (_, _, second) = stored(tmp_path)
+    assert kind == "learned" == read(first).kind
+    coarser, finer = sorted((first, second), key=lambda file: -read(file).coarseness)
+    assert len(coarser) < len(finer)
+    assert decode(coarser).shape == picture.shape

@@ -13,11 +13,12 @@ import torch
 
 from models.network.postprocess import PostTopology
 from models.training.artefacts import fill, stored
-from models.training.postprocess import KINDS, Pair, Recipe, Trainer
+from models.training.postprocess import Pair, Recipe, Trainer
 from tests.make_golden import golden_picture
+from tests.post import KINDS
 
 RECIPE = Recipe(steps=6, batch=2, crop=64, warmup=2)
-TOPOLOGY = PostTopology(tuple(KINDS), channels=8, blocks=2, hidden=4)
+TOPOLOGY = PostTopology(KINDS, channels=8, blocks=2, hidden=4)
 
 
 def quiet(line: str) -> None:
