@@ -132,6 +132,11 @@ class PostModel:
         return cls(network.eval(), _identify(topology, tensors))
 
 
+def weights(name: str) -> Path:
+    """The weights file of a post-processor; its card lies beside it, as JSON."""
+    return WEIGHTS / f"{name}.safetensors"
+
+
 def available() -> list[str]:
     """Names of the post-processors at hand, sorted."""
     return sorted(path.stem for path in WEIGHTS.glob("*.safetensors"))

@@ -14,14 +14,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models import post_model
 from models.errors import WeightsError
 from models.network.postprocess import PostTopology
 from models.network.precision import placed, transform_autocast
 from models.picture import Picture
-from models.post_model import WEIGHTS, PostCard, PostModel
+from models.post_model import PostCard, PostModel
 from models.sources import Source
 from models.tiles import tiles
 
+FILES = "files"  # the weights for what other encoders made
 BATCH_PIXELS = 1 << 22  # pictures of equal padded size go through the network together up to this many pixels
 UNIT = 64  # pixels: tiles are made of squares of this side, and see one more of them around, which is more than the network does
 TILE = 32  # units on a side, 2048 pixels: at most 0.4 GB of activations
@@ -52,11 +54,10 @@ class PostProcessor:
         self._tile = tile
 
     @classmethod
-    def load(cls, name: str = "files", *, device: str = "cpu", bfloat16: bool | None = None) -> PostProcessor:
-        """One of `post_model.available()`; "files" is for AVIF, JPEG and WebP. WeightsError when there is none of this name."""
-        return cls(
-            PostModel.load(WEIGHTS / f"{name}.safetensors"), PostCard.load(WEIGHTS / f"{name}.json"), device=device, bfloat16=bfloat16
-        )
+    def load(cls, name: str = FILES, *, device: str = "cpu", bfloat16: bool | None = None) -> PostProcessor:
+        """One of `post_model.available()`; FILES is for AVIF, JPEG and WebP. WeightsError when there is none of this name."""
+        path = post_model.weights(name)
+        return cls(PostModel.load(path), PostCard.load(path.with_suffix(".json")), device=device, bfloat16=bfloat16)
 
     @property
     def name(self) -> str:

@@ -69,6 +69,7 @@ _KINDS: dict[type[Exception], _Kind] = {
     body.BodyTimeoutError: _Kind(408, "body-timeout", "Body not received in time"),
     body.DigestMismatchError: _Kind(422, "digest-mismatch", "Body does not match its digest"),
     body.MalformedBodyError: _Kind(422, "malformed-body", "Malformed multipart body"),
+    engine.NoPostProcessorError: _Kind(501, "no-post-processor", "No post-processor installed"),
     engine.UnknownProfileError: _Kind(422, "unknown-profile", "Profile that is not loaded"),
     engine.TargetMissedError: _Kind(422, "target-missed", "Budget below the model's reach"),
     ClientDisconnect: _Kind(499, "disconnected", "Client gone before the end of the body"),

@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 
+from models import post_model
 from models.evaluation import enhancement
 from models.evaluation.run import image_paths, read_picture
 from models.network.postprocess import PostNetwork, PostTopology
-from models.post_model import WEIGHTS, PostCard, PostModel, Trained
+from models.post_model import PostCard, PostModel, Trained
 from models.postprocessor import PostProcessor
 from models.sources import read
 from models.training import artefacts
@@ -74,9 +75,10 @@ def main() -> None:
     )
     pictures = [read_picture(path) for path in image_paths(arguments.images)]
     gains = enhancement.gains(PostProcessor(model, card), pictures, arguments.files, report=_say)
-    WEIGHTS.mkdir(exist_ok=True)
-    model.save(WEIGHTS / f"{arguments.name}.safetensors")
-    replace(card, evaluated_on=arguments.images.name, gains=gains).save(WEIGHTS / f"{arguments.name}.json")
+    path = post_model.weights(arguments.name)
+    path.parent.mkdir(exist_ok=True)
+    model.save(path)
+    replace(card, evaluated_on=arguments.images.name, gains=gains).save(path.with_suffix(".json"))
 
 
 def _say(line: str) -> None:

@@ -24,7 +24,7 @@ from typing import Any, ParamSpec, TypeVar, TypeVarTuple, Unpack
 import numpy as np
 import torch
 
-from models import Codec, Picture, Target
+from models import Codec, Picture, Target, post_model, postprocessor
 from models.alpha import encode_alpha
 from models.errors import UnknownModelError
 from models.postprocessor import PostProcessor
@@ -38,7 +38,7 @@ from .admission import Admission
 from .device import DeviceThread
 from .effort import SHARE_OF_TIMEOUT, Refinement, cost
 from .entropy import EntropyStage, default_workers
-from .errors import OutOfMemoryError, UnavailableError, UnknownProfileError
+from .errors import NoPostProcessorError, OutOfMemoryError, UnavailableError, UnknownProfileError
 from .queue import Job, JobQueue
 from .work import (
     Compressed,
@@ -132,15 +132,9 @@ class Engine:
         return {name: model.codec for name, model in self._models.items()}
 
     @property
-    def post_processor(self) -> PostProcessor:
-        """The loaded post-processor."""
-        return self._loaded_post_processor.post_processor
-
-    @property
-    def _loaded_post_processor(self) -> LoadedPostProcessor:
-        if self._post_processor is None:
-            raise UnavailableError("the post-processor is not loaded yet", retry_after=5)
-        return self._post_processor
+    def post_processors(self) -> list[PostProcessor]:
+        """The loaded post-processor, if there is one."""
+        return [] if self._post_processor is None else [self._post_processor.post_processor]
 
     def profile_of(self, model_id: str) -> str:
         """The name of the loaded model with this id (8 hex digits). Raises `UnknownModelError`."""
@@ -240,14 +234,22 @@ class Engine:
         return Decompressed(picture, reading + timings)
 
     async def enhance(self, picture: Picture, source: Source, *, file_bytes: int, deadline: float = math.inf) -> Enhanced:
-        """A picture as its codec gave it back, from a file of so many bytes, made better. Raises `SourceError`, `EngineError`s."""
-        loaded = self._loaded_post_processor
-        loaded.post_processor.check(source)
+        """A picture as its codec gave it back, from a file of so many bytes, made better.
+
+        Raises `SourceError`, `NoPostProcessorError`, `EngineError`s.
+        """
+        loaded = self.post_processor()
         size = loaded.post_processor.padded(picture.height, picture.width)
         job = Job(loaded.improve, EnhanceTask(picture, source), size, picture.pixels, deadline)
         improved, timings = await self._on_device(job)
         self._metrics.enhanced(job.pixels, file_bytes)
         return Enhanced(improved, timings)
+
+    def post_processor(self) -> LoadedPostProcessor:
+        """The loaded post-processor. Raises `NoPostProcessorError`."""
+        if self._post_processor is None:
+            raise NoPostProcessorError("this installation has no weights of a post-processor")
+        return self._post_processor
 
     def model(self, profile: str) -> LoadedModel:
         """The loaded model of this name. Raises `UnknownProfileError`."""
@@ -295,10 +297,11 @@ class Engine:
             codec.decode([codec.encode([warm_up], [Target(quality=50)])[0].data])
             self._models[name] = LoadedModel(codec, self._metrics)
             self._metrics.model_loaded(name, codec.model_id, str(codec.device))
-        post_processor = PostProcessor.load(device=self._settings.device)
-        post_processor.improve([warm_up], [Source(kind.kind, kind.finest) for kind in post_processor.card.trained[:1]])
-        self._post_processor = LoadedPostProcessor(post_processor, self._metrics)
-        self._metrics.model_loaded(post_processor.name, post_processor.model_id, str(post_processor.device))
+        if postprocessor.FILES in post_model.available():
+            post_processor = PostProcessor.load(device=self._settings.device)
+            post_processor.improve([warm_up], [Source(kind.kind, kind.finest) for kind in post_processor.card.trained[:1]])
+            self._post_processor = LoadedPostProcessor(post_processor, self._metrics)
+            self._metrics.model_loaded(post_processor.name, post_processor.model_id, str(post_processor.device))
 
 
 @contextmanager

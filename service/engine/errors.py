@@ -5,6 +5,7 @@ EngineError
 ├── UnavailableError          shutting down, or the device thread died
 ├── OutOfMemoryError          no memory for this picture, even alone
 └── DeadlineExceededError     waited longer than a request may take
+NoPostProcessorError          there are no weights of one
 UnknownProfileError           no loaded model has this name
 TargetMissedError             the smallest stream is over a budget that was meant strictly
 """
@@ -38,6 +39,10 @@ class OutOfMemoryError(EngineError):
 
 class DeadlineExceededError(EngineError):
     """The job was not finished within its time."""
+
+
+class NoPostProcessorError(Exception):
+    """No weights of a post-processor came with this version."""
 
 
 class UnknownProfileError(Exception):

@@ -31,7 +31,7 @@ _PICTURE: dict[int | str, dict[str, Any]] = {
 @router.post(
     "/enhance",
     response_class=Response,
-    responses=_PICTURE | problems.describe(406, 413, 415, 422, 429, 503),
+    responses=_PICTURE | problems.describe(406, 413, 415, 422, 429, 501, 503),
     openapi_extra=describe_body("image/*"),
 )
 async def enhance(request: Request, runtime: RuntimeDependency, format: Format = None) -> Response:
@@ -42,9 +42,10 @@ async def enhance(request: Request, runtime: RuntimeDependency, format: Format =
     """
     image_format = wanted(request, format)
     settings, engine = runtime.settings, runtime.engine
+    post_processor = engine.post_processor().post_processor
     engine.check_room()
     file = await read_body(request, accepts="image/*", max_bytes=settings.max_body_bytes, seconds=settings.body_timeout_seconds)
-    image, source = await engine.on_image_thread("header", _open, file, settings.max_pixels, engine.post_processor)
+    image, source = await engine.on_image_thread("header", _open, file, settings.max_pixels, post_processor)
     pixels, timing = image.width * image.height, ServerTiming()
     bind_contextvars(pixels=pixels, bpp=round(8 * len(file) / pixels, 6))
     async with engine.admit(pixels) as deadline:
@@ -55,7 +56,7 @@ async def enhance(request: Request, runtime: RuntimeDependency, format: Format =
         with timing.stage("finish"):
             picture = await engine.on_image_thread("decode", images.finished, made.picture, image)
         answer = await encoded(runtime, picture, image_format, timing)
-    answer.headers["Ziggurat-Model"] = f"{engine.post_processor.name}/{engine.post_processor.model_id}"
+    answer.headers["Ziggurat-Model"] = f"{post_processor.name}/{post_processor.model_id}"
     answer.headers["Ziggurat-Source"] = f"{source.kind}; coarseness={source.coarseness:.3f}"
     return answer
 

@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from models import registry
+from models.postprocessor import PostProcessor
 
 from ..runtime import Runtime, RuntimeDependency
 
@@ -31,18 +32,10 @@ class Model(BaseModel):
 @router.get("/models")
 async def models(runtime: RuntimeDependency) -> list[Model]:
     """The models, loaded or not, with their cards."""
-    codecs, post_processor = runtime.engine.codecs, runtime.engine.post_processor
+    codecs = runtime.engine.codecs
     return [
         *(_describe(name, runtime) for name in sorted({*codecs, *registry.available()})),
-        Model(
-            name=post_processor.name,
-            kind="post-processor",
-            model_id=post_processor.model_id,
-            loaded=True,
-            default=True,
-            device=str(post_processor.device),
-            card=asdict(post_processor.card),
-        ),
+        *(_describe_post_processor(post_processor) for post_processor in runtime.engine.post_processors),
     ]
 
 
@@ -57,4 +50,16 @@ def _describe(name: str, runtime: Runtime) -> Model:
         default=name == runtime.settings.profile,
         device=str(codec.device) if codec else None,
         card=asdict(card),
+    )
+
+
+def _describe_post_processor(post_processor: PostProcessor) -> Model:
+    return Model(
+        name=post_processor.name,
+        kind="post-processor",
+        model_id=post_processor.model_id,
+        loaded=True,
+        default=True,
+        device=str(post_processor.device),
+        card=asdict(post_processor.card),
     )

@@ -18,12 +18,13 @@ from typing import Any
 
 from PIL import Image
 
-from models import registry
+from models import post_model, registry
 from models.bitstream import Bitstream
 from service.app import create_app
 from service.settings import Settings
 from tests.fuzz import container, images
 from tests.make_golden import FIXTURES, tiny_card, tiny_codec
+from tests.post import install
 
 _Headers = list[tuple[bytes, bytes]]
 LIMIT = 1 << 16  # pixels, and bytes of a body
@@ -36,6 +37,9 @@ class _Service:
         # The registry's models take a hundred times as long, and the fuzzer looks at the code around them.
         registry.WEIGHTS = Path(tempfile.mkdtemp(prefix="ziggurat-fuzz-"))
         (registry.WEIGHTS / "tiny.safetensors").symlink_to(FIXTURES / "tiny.safetensors")
+        post_model.WEIGHTS = registry.WEIGHTS / "postprocess"
+        post_model.WEIGHTS.mkdir()
+        install()
         tiny_card(tiny_codec().model_id).save(registry.WEIGHTS / "tiny.json")
         settings = Settings(store="memory://", models=("tiny",), profile="tiny", max_pixels=LIMIT, max_body_bytes=LIMIT, threads=1)
         self._app = create_app(settings)

@@ -12,11 +12,11 @@ from models.errors import SourceError, WeightsError
 from models.network.postprocess import PostNetwork, PostTopology
 from models.post_model import Gain, PostCard, PostModel, Trained
 from models.sources import Source
-from tests.post import post_card, post_model
+from tests.post import tiny_post_card, tiny_post_model
 
 
 def test_a_file_holds_the_model_and_its_id(tmp_path: Path) -> None:
-    model = post_model()
+    model = tiny_post_model()
     model.save(tmp_path / "a.safetensors")
     read = PostModel.load(tmp_path / "a.safetensors")
     assert read.model_id == model.model_id
@@ -45,13 +45,13 @@ def test_broken_files_are_told(tmp_path: Path) -> None:
 
 
 def test_a_card_survives_its_file(tmp_path: Path) -> None:
-    card = replace(post_card("01234567"), gains=(Gain("avif", 30, 0.2, (30.0, 30.5), (0.95, 0.96)),))
+    card = replace(tiny_post_card("01234567"), gains=(Gain("avif", 30, 0.2, (30.0, 30.5), (0.95, 0.96)),))
     card.save(tmp_path / "card.json")
     assert PostCard.load(tmp_path / "card.json") == card
 
 
 def test_a_card_says_what_its_model_is_for() -> None:
-    card = replace(post_card("01234567"), trained=(Trained("avif", 0.3, 0.9),))
+    card = replace(tiny_post_card("01234567"), trained=(Trained("avif", 0.3, 0.9),))
     card.check(Source("avif", 0.3))
     card.check(Source("avif", 0.9))
     for source, text in (

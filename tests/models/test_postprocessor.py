@@ -13,14 +13,14 @@ from models.errors import SourceError, WeightsError
 from models.post_model import Trained
 from models.postprocessor import UNIT, PostProcessor
 from models.sources import Source
-from tests.post import post_card, post_model, post_processor
+from tests.post import tiny_post_card, tiny_post_model, tiny_post_processor
 
 AVIF, JPEG = Source("avif", 0.7), Source("jpeg", 0.7)
 
 
 @pytest.fixture(scope="module")
 def post() -> PostProcessor:
-    return post_processor()
+    return tiny_post_processor()
 
 
 def largest_difference(a: Picture, b: Picture) -> int:
@@ -50,7 +50,7 @@ def test_a_batch_of_all_sizes_and_sources_comes_back_in_order(post: PostProcesso
 @pytest.mark.parametrize("sides", [(5 * UNIT, 3 * UNIT), (5 * UNIT - 7, 3 * UNIT + 1)])
 def test_tiles_leave_no_trace(post: PostProcessor, photo: Image.Image, sides: tuple[int, int]) -> None:
     picture = Picture.from_image(photo.resize(sides))
-    tiled = post_processor(tile=1).improve([picture], [AVIF])[0]
+    tiled = tiny_post_processor(tile=1).improve([picture], [AVIF])[0]
     assert largest_difference(tiled, post.improve([picture], [AVIF])[0]) <= 1
 
 
@@ -67,8 +67,8 @@ def test_grey_stays_grey_and_alpha_as_it_is(post: PostProcessor, photo: Image.Im
 
 
 def test_it_refuses_what_it_was_not_trained_for(photo: Image.Image) -> None:
-    model = post_model()
-    card = replace(post_card(model.model_id), trained=(Trained("avif", 0.3, 0.9),))
+    model = tiny_post_model()
+    card = replace(tiny_post_card(model.model_id), trained=(Trained("avif", 0.3, 0.9),))
     post = PostProcessor(model, card)
     picture = Picture.from_image(photo)
     with pytest.raises(SourceError):
@@ -79,6 +79,6 @@ def test_it_refuses_what_it_was_not_trained_for(photo: Image.Image) -> None:
 
 def test_card_and_weights_must_agree() -> None:
     with pytest.raises(WeightsError):
-        PostProcessor(post_model(), post_card("00000000"))
+        PostProcessor(tiny_post_model(), tiny_post_card("00000000"))
     with pytest.raises(WeightsError):
         PostProcessor.load("no-such")

@@ -12,10 +12,12 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from models import post_model
 from service import cli
 from service.app import create_app
 from service.server import Server, bind
 from service.settings import Settings
+from tests.post import install
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +25,15 @@ def jpeg(photo: Image.Image) -> bytes:
     file = io.BytesIO()
     photo.save(file, "JPEG", quality=95)
     return file.getvalue()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _post_processor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A small random post-processor in the place of those that are shipped: real, but for what it was trained on."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(post_model, "WEIGHTS", tmp_path_factory.mktemp("postprocess"))
+        install(0.2)
+        yield
 
 
 @pytest.fixture(scope="session")

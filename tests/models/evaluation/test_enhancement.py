@@ -12,13 +12,13 @@ from models.network.postprocess import PostNetwork, PostTopology
 from models.picture import Picture
 from models.post_model import PostModel
 from models.postprocessor import PostProcessor
-from tests.post import KINDS, post_card, post_processor
+from tests.post import KINDS, tiny_post_card, tiny_post_processor
 
 
 @pytest.fixture
 def identity() -> PostProcessor:
     model = PostModel.of(PostNetwork(PostTopology(KINDS, channels=4, blocks=1)))
-    return PostProcessor(model, post_card(model.model_id))
+    return PostProcessor(model, tiny_post_card(model.model_id))
 
 
 def test_every_setting_is_measured_before_and_after(
@@ -34,7 +34,7 @@ def test_every_setting_is_measured_before_and_after(
     assert unchanged[0].bpp < unchanged[1].bpp
     assert unchanged[0].psnr[0] < unchanged[1].psnr[0]
 
-    spoilt = enhancement.gains(post_processor(), pictures, tmp_path)
+    spoilt = enhancement.gains(tiny_post_processor(), pictures, tmp_path)
     for before, after in zip(unchanged, spoilt, strict=True):
         assert after.psnr[0] == before.psnr[0]
         assert after.psnr[1] < before.psnr[1]

@@ -36,7 +36,7 @@ def test_a_run_becomes_weights_and_a_card(tmp_path: Path, monkeypatch: pytest.Mo
     fill(tmp_path / "cache", [golden_picture().rgb], 1, report=quiet)
     trainer = Trainer(tmp_path / "run", Recipe(steps=2, batch=2, crop=64), PostTopology(KINDS, channels=8, blocks=1, hidden=4))
     trainer.run(load_pairs(data, tmp_path / "cache", 64), report=quiet)
-    monkeypatch.setattr(export_postprocess, "WEIGHTS", weights)
+    monkeypatch.setattr(post_model, "WEIGHTS", weights)
     monkeypatch.setattr(enhancement, "QUALITIES", {"jpeg": (30,)})
     pairs = {"--run": "run", "--data": "data", "--cache": "cache", "--images": "images", "--files": "files"}
     arguments = [part for name, folder in pairs.items() for part in (name, str(tmp_path / folder))]

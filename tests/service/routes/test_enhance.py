@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,10 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image, ImageCms
 
-from models import Picture, sources
+from models import Picture, post_model, sources
 from models.postprocessor import PostProcessor
+from service.app import create_app
+from service.settings import Settings
 
 
 def encode(image: Image.Image, format: str, **options: Any) -> bytes:
@@ -87,6 +90,14 @@ def test_what_it_is_not_for_is_refused_with_the_reason(client: TestClient, photo
         assert answer.status_code == 422, reason
         assert answer.json()["type"] == "urn:problem-type:ziggurat:unsuitable-source"
         assert reason in answer.json()["detail"]
+
+
+def test_without_weights_it_says_so(jpeg: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(post_model, "WEIGHTS", tmp_path)
+    with TestClient(create_app(Settings(store="memory://", models=("psnr",), profile="psnr", threads=1))) as client:
+        answer = client.post("/enhance", content=jpeg, headers={"Content-Type": "image/jpeg"})
+        assert (answer.status_code, answer.json()["type"]) == (501, "urn:problem-type:ziggurat:no-post-processor")
+        assert {model["kind"] for model in client.get("/models").json()} == {"codec"}
 
 
 def test_hostile_files_get_the_problems_that_they_get_everywhere(client: TestClient, photo: Image.Image) -> None:
