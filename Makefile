@@ -28,8 +28,8 @@ lint: $(READY) ## ruff, mypy --strict and the import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-evaluate: $(READY) ## Rate-distortion against AVIF, WebP and JPEG on KODAK=folder
-	$(BIN)/ziggurat evaluate $(KODAK) --against avif,webp,jpeg $(ARGS)
+evaluate: $(READY) ## Rate-distortion against AVIF, HEIC, JPEG XL, WebP and JPEG on KODAK=folder; measures only what is new
+	$(BIN)/ziggurat evaluate $(KODAK) --output models/evaluation/results $(ARGS)
 
 train: $(READY) ## Train, or resume training (ARGS="--help" lists the options)
 	$(BIN)/python -m models.training $(ARGS)

@@ -1,8 +1,9 @@
-"""The codecs to compare with, through Pillow: JPEG, WebP and AVIF, each at its best slow setting, in real bytes of whole files.
+"""The codecs to compare with, through Pillow: JPEG, WebP, AVIF, JPEG XL and HEIC, at slow settings, in real bytes of whole files.
 
 AVIF is measured in four variants, because its settings trade the metrics against each other: 4:2:0 and 4:4:4, each with libavif's
-default tuning (perceptual: byte for byte that of `tune=iq`, with libavif 1.4.2 and aom 3.14.1) and with `tune=psnr`. One thread and no
-automatic tiles: aom's streams depend on both. So they are the same on every machine, and 0.4 % smaller (kodim19, quality 35).
+default tuning (perceptual: byte for byte that of `tune=iq`, with libavif 1.4.2 and aom 3.14.1) and with `tune=psnr`. HEIC is x265 in 4:4:4,
+what BPG is inside, with x265's default tuning (for SSIM) and with `tune=psnr`. One thread, and no automatic tiles: streams of aom and x265
+depend on both. So they are the same on every machine, and AVIF's 0.4 % smaller (kodim19, quality 35).
 """
 
 from __future__ import annotations
@@ -10,10 +11,15 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
 
+import pillow_heif
+import pillow_jxl  # noqa: F401  # tells Pillow of JPEG XL
 from PIL import Image, features
 
 from models.picture import Picture
+
+pillow_heif.register_heif_opener()
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +28,11 @@ class Anchor:
 
     Attributes:
         name: for tables and plots, such as "avif-444-psnr".
-        family: what the command line calls it: "avif", "webp" or "jpeg".
+        family: what the command line calls it: "avif", "webp", "jpeg", "jxl" or "heic".
         format: Pillow's name of the file format.
-        library: Pillow's name of the library, for its version.
+        library: Pillow's name of the library, or the package that has it, for its version.
         qualities: settings that span about 0.03 to 1 bits per pixel on photographs.
+        judged: those of them at which the perceptual metrics are taken too.
         options: given to `Image.save`.
     """
 
@@ -34,12 +41,22 @@ class Anchor:
     format: str
     library: str
     qualities: tuple[int, ...]
+    judged: tuple[int, ...] = ()
     options: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def version(self) -> str:
         """The library and its version: bytes may change with it."""
-        return f"{self.library} {features.version(self.library)}"
+        return f"{self.library} {version(self.library) if self._packaged else features.version(self.library)}"
+
+    @property
+    def available(self) -> bool:
+        """Whether this build of Pillow can write it."""
+        return self._packaged or bool(features.check(self.library))
+
+    @property
+    def _packaged(self) -> bool:
+        return self.library.startswith("pillow-")
 
     def encode(self, picture: Picture, quality: int) -> bytes:
         """A whole file."""
@@ -58,15 +75,26 @@ def _avif(subsampling: str, tune: str | None) -> Anchor:
     options: dict[str, object] = {"subsampling": subsampling, "speed": 4, "codec": "aom", "max_threads": 1, "autotiling": False}
     if tune:
         options["advanced"] = {"tune": tune}
-    return Anchor(name, "avif", "AVIF", "avif", (0, 14, 21, 29, 37, 46, 56), options)
+    return Anchor(name, "avif", "AVIF", "avif", (0, 14, 21, 29, 37, 46, 56), () if tune else (0, 14, 29, 46, 56), options)
 
 
-JPEG_OPTIONS = {"optimize": True, "progressive": True, "subsampling": "4:2:0"}
+def _heic(tune: str | None) -> Anchor:
+    encoder = {"preset": "placebo", "x265:pools": "none", "x265:frame-threads": "1"} | ({"tune": tune} if tune else {})
+    qualities = (0, 6, 12, 19, 26, 34, 42) if tune else (0, 8, 16, 24, 32, 40, 48)
+    options = {"subsampling": "4:4:4", "enc_params": encoder}
+    return Anchor("heic-444" + (f"-{tune}" if tune else ""), "heic", "HEIF", "pillow-heif", qualities, () if tune else qualities, options)
+
+
+JPEG = {"optimize": True, "progressive": True, "subsampling": "4:2:0"}
+JPEG_XL = {"effort": 9, "num_threads": 0}
 
 ANCHORS = (
-    Anchor("jpeg", "jpeg", "JPEG", "libjpeg_turbo", (1, 4, 8, 13, 20, 32, 48, 65, 82), JPEG_OPTIONS),
-    Anchor("webp", "webp", "WEBP", "webp", (0, 1, 3, 8, 18, 35, 55, 75, 86), {"method": 6}),
+    Anchor("jpeg", "jpeg", "JPEG", "libjpeg_turbo", (1, 4, 8, 13, 20, 32, 48, 65, 82), (1, 8, 20, 48, 65), JPEG),
+    Anchor("webp", "webp", "WEBP", "webp", (0, 1, 3, 8, 18, 35, 55, 75, 86), (0, 3, 18, 55, 86), {"method": 6}),
     *(_avif(subsampling, tune) for subsampling in ("4:2:0", "4:4:4") for tune in (None, "psnr")),
+    Anchor("jxl", "jxl", "JXL", "pillow-jxl-plugin", (0, 5, 12, 25, 45, 65, 80), (0, 5, 12, 25, 45, 65, 80), JPEG_XL),
+    _heic(None),
+    _heic("psnr"),
 )
 FAMILIES = tuple(dict.fromkeys(anchor.family for anchor in ANCHORS))
 
@@ -82,6 +110,6 @@ def of_families(names: tuple[str, ...]) -> tuple[Anchor, ...]:
             raise ValueError(f"unknown codec {name!r}; known are {', '.join(FAMILIES)}")
     chosen = tuple(anchor for anchor in ANCHORS if anchor.family in names or anchor.name in names)
     for anchor in chosen:
-        if not features.check(anchor.library):
+        if not anchor.available:
             raise ValueError(f"this build of Pillow lacks {anchor.library}, which {anchor.name} needs")
     return chosen

@@ -45,6 +45,8 @@ def bd_rate(curve: RateQuality, anchor: RateQuality, *, rates: tuple[float, floa
         ValueError: a curve has fewer than two points, or no quality is common to both.
     """
     tested, reference = _rising(curve), _rising(anchor)
+    if min(len(tested[0]), len(reference[0])) < 2:
+        raise ValueError("a curve needs at least two points")
     ranges = [_qualities(points, rates) for points in (tested, reference)]
     low, high = max(ends[0] for ends in ranges), min(ends[1] for ends in ranges)
     if not low < high:

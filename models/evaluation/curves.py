@@ -12,22 +12,35 @@ import numpy as np
 from models.evaluation.bd_rate import RateQuality
 from models.evaluation.points import Point
 
-Metric = Literal["psnr", "ms-ssim"]
-METRICS: tuple[Metric, ...] = ("psnr", "ms-ssim")
+Metric = Literal["psnr", "ms-ssim", "ssimulacra2", "vmaf"]
+METRICS: tuple[Metric, ...] = ("psnr", "ms-ssim", "ssimulacra2", "vmaf")
 
 
 @dataclass(frozen=True, slots=True)
 class Mean:
-    """Means over the images of a set at one setting; `ms_ssim` is the mean of the raw values, from which its decibels are taken."""
+    """Means over the images of a set at one setting; `ms_ssim` is the mean of the raw values, from which its decibels are taken.
+
+    `ssimulacra2` and `vmaf` are None where not every image has them.
+    """
 
     setting: float
     bpp: float
     psnr: float
     ms_ssim: float
+    ssimulacra2: float | None = None
+    vmaf: float | None = None
 
-    def quality(self, metric: Metric) -> float:
-        """In dB."""
-        return self.psnr if metric == "psnr" else decibels(self.ms_ssim)
+    def quality(self, metric: Metric) -> float | None:
+        """PSNR and MS-SSIM in dB, the others in their own points."""
+        match metric:
+            case "psnr":
+                return self.psnr
+            case "ms-ssim":
+                return decibels(self.ms_ssim)
+            case "ssimulacra2":
+                return self.ssimulacra2
+            case "vmaf":
+                return self.vmaf
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +51,9 @@ class Curve:
     means: tuple[Mean, ...]
 
     def rate_quality(self, metric: Metric) -> RateQuality:
-        """For BD-rates and plots."""
-        return RateQuality([mean.bpp for mean in self.means], [mean.quality(metric) for mean in self.means])
+        """For BD-rates and plots; without the points at which the metric was not taken."""
+        points = [(mean.bpp, quality) for mean in self.means if (quality := mean.quality(metric)) is not None]
+        return RateQuality([bpp for bpp, _ in points], [quality for _, quality in points])
 
 
 def decibels(similarity: float) -> float:
@@ -54,7 +68,14 @@ def mean_of(points: Sequence[Point], *, setting: float) -> Mean:
         bpp=float(np.mean([point.bpp for point in points])),
         psnr=float(np.mean([point.psnr for point in points])),
         ms_ssim=float(np.mean([point.ms_ssim for point in points])),
+        ssimulacra2=_mean([point.ssimulacra2 for point in points]),
+        vmaf=_mean([point.vmaf for point in points]),
     )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    taken = [value for value in values if value is not None]
+    return float(np.mean(taken)) if len(taken) == len(values) else None
 
 
 def curve_of(codec: str, sweeps: Sequence[Sequence[Point]]) -> Curve:
@@ -64,20 +85,27 @@ def curve_of(codec: str, sweeps: Sequence[Sequence[Point]]) -> Curve:
 
 
 def interpolated(sweep: Sequence[Point], bpp: float) -> Point | None:
-    """A point that this image's sweep has at exactly `bpp`: PSNR and MS-SSIM in dB linear in ln(rate) between the nearest two.
+    """A point that this image's sweep has at exactly `bpp`: each metric linear in ln(rate) between its nearest two, MS-SSIM in dB.
 
     No stream has that size; an integer quality scale is given the benefit of the doubt. None where the sweep does not reach the rate.
     """
     points = sorted(sweep, key=lambda point: point.bpp)
-    rates = [point.bpp for point in points]
-    if not rates[0] <= bpp <= rates[-1]:
+    similarity = _between(points, bpp, [decibels(point.ms_ssim) for point in points])
+    if similarity is None:
         return None
-    at, ln_rates = math.log(bpp), np.log(rates)
-    similarity = float(np.interp(at, ln_rates, [decibels(point.ms_ssim) for point in points]))
     return Point(
-        setting=float(np.interp(at, ln_rates, [point.setting for point in points])),
+        setting=_between(points, bpp, [point.setting for point in points]) or 0.0,
         size=0,
         bpp=bpp,
-        psnr=float(np.interp(at, ln_rates, [point.psnr for point in points])),
+        psnr=_between(points, bpp, [point.psnr for point in points]) or 0.0,
         ms_ssim=1 - 10 ** (-similarity / 10),
+        ssimulacra2=_between(points, bpp, [point.ssimulacra2 for point in points]),
+        vmaf=_between(points, bpp, [point.vmaf for point in points]),
     )
+
+
+def _between(points: Sequence[Point], bpp: float, values: Sequence[float | None]) -> float | None:
+    taken = [(math.log(point.bpp), value) for point, value in zip(points, values, strict=True) if value is not None]
+    if not taken or not taken[0][0] <= math.log(bpp) <= taken[-1][0]:
+        return None
+    return float(np.interp(math.log(bpp), [rate for rate, _ in taken], [value for _, value in taken]))

@@ -16,10 +16,10 @@ from models.evaluation.curves import METRICS, Curve, Metric
 from models.evaluation.report import HEADLINE, Report
 
 PUBLISHED = Path(__file__).with_name("published.json")
-AXIS_NAMES: dict[Metric, str] = {"psnr": "PSNR (dB)", "ms-ssim": "MS-SSIM (dB)"}
+AXIS_NAMES: dict[Metric, str] = {"psnr": "PSNR (dB)", "ms-ssim": "MS-SSIM (dB)", "ssimulacra2": "SSIMULACRA2", "vmaf": "VMAF NEG"}
 WIDEST = 0.85  # bits per pixel
-OURS = ("#c1272d", "#1f5fae", "#7a3e9d")
-FAMILIES = {"avif": "#1e8a54", "webp": "#b57f00", "jpeg": "#4a4a4a"}
+OURS = ("#c1272d", "#1f5fae", "#7a3e9d", "#d6671f")
+FAMILIES = {"avif": "#1e8a54", "webp": "#b57f00", "jpeg": "#4a4a4a", "jxl": "#0e8fa3", "heic": "#9a6a3c"}
 GREY = "#8c939c"
 
 
@@ -36,15 +36,18 @@ class Line:
 
 
 def plot_files(report: Report, output: Path) -> None:
-    """Write `NAME-psnr.png` and `NAME-ms-ssim.png`."""
+    """Write `NAME-psnr.png`, `NAME-ms-ssim.png` and so on, for every metric that some codec has a curve in."""
     for metric in METRICS:
+        if not any(_has(curve, metric) for curve in report.curves):
+            continue
         plot(report, metric).savefig(output / f"{report.name}-{metric}.png", dpi=130)
 
 
 def plot(report: Report, metric: Metric) -> Figure:
     """Quality against bits per pixel, every curve named at its right end."""
-    own = [curve for curve in report.curves if curve.codec in report.sweeps]
-    others = drawn([curve for curve in report.curves if curve.codec not in report.sweeps], metric)
+    curves = [curve for curve in report.curves if _has(curve, metric)]
+    own = [curve for curve in curves if curve.codec in report.ours]
+    others = drawn([curve for curve in curves if curve.codec not in report.ours], metric)
     measured = [Line(curve.codec, curve.rate_quality(metric), colour, 2.6, marker="o") for colour, curve in zip(OURS, own, strict=False)]
     measured += [Line(curve.codec, curve.rate_quality(metric), FAMILIES[curve.codec.split("-")[0]], 1.6) for curve in others]
     figure = Figure(figsize=(8.4, 5.2), layout="constrained")
@@ -64,10 +67,12 @@ def plot(report: Report, metric: Metric) -> Figure:
 
 
 def drawn(anchors: Sequence[Curve], metric: Metric) -> list[Curve]:
-    """The anchors worth a line: of AVIF's variants the default, and the one that is best in this metric at the headline rate."""
-    variants = [curve for curve in anchors if curve.codec.startswith("avif-")]
-    best = max(variants, key=lambda curve: _at(curve.rate_quality(metric), HEADLINE), default=None)
-    return [curve for curve in anchors if curve not in variants or curve.codec == "avif-420" or curve is best]
+    """The anchors worth a line: of a family's variants the first, and the one that is best in this metric at the headline rate."""
+    families: dict[str, list[Curve]] = {}
+    for curve in anchors:
+        families.setdefault(curve.codec.split("-")[0], []).append(curve)
+    best = [max(variants, key=lambda curve: _at(curve.rate_quality(metric), HEADLINE)) for variants in families.values()]
+    return [curve for curve in anchors if curve in best or curve is families[curve.codec.split("-")[0]][0]]
 
 
 def published(images: Sequence[str], metric: Metric) -> list[Line]:
@@ -77,8 +82,12 @@ def published(images: Sequence[str], metric: Metric) -> list[Line]:
         for image_set in json.loads(PUBLISHED.read_text()).values()
         if set(image_set["images"]) == set(images)
         for curve in image_set["curves"]
-        if metric in curve["drawn_in"]
+        if metric in curve["drawn_in"] and metric in curve
     ]
+
+
+def _has(curve: Curve, metric: Metric) -> bool:
+    return len(curve.rate_quality(metric).bpp) > 1
 
 
 def _at(points: RateQuality, bpp: float) -> float:
@@ -88,7 +97,8 @@ def _at(points: RateQuality, bpp: float) -> float:
 def _limits(lines: Sequence[Line]) -> tuple[float, float]:
     """The qualities between 0.05 bits per pixel and the right edge, with a little room."""
     qualities = [_at(line.points, bpp) for line in lines for bpp in (0.05, WIDEST)]
-    return min(qualities) - 0.5, max(qualities) + 0.5
+    margin = (max(qualities) - min(qualities)) / 30
+    return min(qualities) - margin, max(qualities) + margin
 
 
 def _name(axes: Axes, lines: Sequence[Line]) -> None:

@@ -15,7 +15,7 @@ from models.evaluation.points import Point
 
 HEADLINE = 0.15  # bits per pixel at which CLIC compared codecs, and at which the tables do
 BD_RATES = (0.05, 0.8)  # bits per pixel between which BD-rates are taken
-METRIC_NAMES: dict[Metric, str] = {"psnr": "PSNR", "ms-ssim": "MS-SSIM"}
+METRIC_NAMES: dict[Metric, str] = {"psnr": "PSNR", "ms-ssim": "MS-SSIM", "ssimulacra2": "SSIMULACRA2", "vmaf": "VMAF NEG"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """An evaluation. `sweeps` has our codec's points, one sweep per image; the anchors' are in their own file."""
+    """An evaluation. `ours` names our own codecs among the curves."""
 
     name: str
     images: tuple[str, ...]
@@ -100,7 +100,7 @@ class Report:
     at_rate: tuple[AtRate, ...]
     operating: tuple[Operating, ...]
     comparisons: tuple[Comparison, ...]
-    sweeps: dict[str, tuple[Sweep, ...]]
+    ours: tuple[str, ...]
 
     @classmethod
     def of(
@@ -129,24 +129,33 @@ class Report:
                 for codec in ours
                 for anchor in theirs
             ),
-            sweeps={codec: tuple(sweeps) for codec, sweeps in ours.items()},
+            ours=tuple(ours),
         )
 
     def json(self) -> str:
         """All of it, six significant digits."""
-        return json.dumps(_rounded(asdict(self)), separators=(",", ":")) + "\n"
+        return json.dumps(rounded(asdict(self)), separators=(",", ":")) + "\n"
 
     def markdown(self) -> str:
         """Three tables: at the headline rate, our rate control, BD-rates."""
         parts = [
             f"# {self.name}: {len(self.images)} images, {self.pixels / 1e6:.1f} megapixels",
-            "Real files, means over the images, one metric code for all. MS-SSIM in dB is -10 log10(1 - mean MS-SSIM).",
+            "Real files, means over the images, one metric code for all. MS-SSIM in dB is -10 log10(1 - mean MS-SSIM). "
+            "No codec here was trained or tuned for SSIMULACRA2 or VMAF NEG, which are taken at some settings only.",
             f"## At {HEADLINE} bits per pixel",
             "*Real*: per image the largest file within the rate. *Interpolated*: per image linear in ln(rate) between the two nearest "
             "settings, at exactly the rate, as if quality scales were continuous.",
             _table(
-                ["codec", "bpp", "PSNR", "MS-SSIM", "dB", "PSNR interpolated", "MS-SSIM interpolated", "dB"],
-                [[row.codec, *self._cells(row.real, row.reached), *self._cells(row.interpolated)[1:]] for row in self.at_rate],
+                ["codec", "bpp", "PSNR", "MS-SSIM", "dB", "PSNR interpolated", "MS-SSIM interpolated", "dB", "SSIMULACRA2", "VMAF NEG"],
+                [
+                    [
+                        row.codec,
+                        *self._cells(row.real, row.reached),
+                        *self._cells(row.interpolated)[1:],
+                        *_perceptual_cells(row.interpolated),
+                    ]
+                    for row in self.at_rate
+                ],
             ),
         ]
         if self.operating:
@@ -159,9 +168,9 @@ class Report:
                 ),
                 "## BD-rate",
                 "Bits saved (negative) or lost at equal quality; PCHIP on ln(rate) between "
-                f"{BD_RATES[0]} and {BD_RATES[1]} bits per pixel. In brackets the qualities (dB) "
+                f"{BD_RATES[0]} and {BD_RATES[1]} bits per pixel. In brackets the qualities (PSNR and MS-SSIM in dB) "
                 "common to both codecs there, over which the mean is taken.",
-                *(self._bd_table(metric) for metric in METRICS),
+                *(self._bd_table(metric) for metric in METRICS if any(row.bd for row in self.comparisons if row.metric == metric)),
             ]
         parts.append("Versions: " + "; ".join(f"{codec} {version}" for codec, version in self.versions.items()) + ".")
         return "\n\n".join(parts) + "\n"
@@ -229,6 +238,11 @@ def _bd_rate(curve: Curve, anchor: Curve, metric: Metric) -> BDRate | None:
         return None
 
 
+def _perceptual_cells(mean: Mean | None) -> list[str]:
+    values = (None, None) if mean is None else (mean.ssimulacra2, mean.vmaf)
+    return ["–" if value is None else f"{value:.1f}" for value in values]
+
+
 def _bd_cell(bd: BDRate | None) -> str:
     return "–" if bd is None else f"{bd.percent:+.1f} % ({bd.low:.1f}–{bd.high:.1f})"
 
@@ -238,11 +252,12 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _rounded(value: object) -> object:
+def rounded(value: object) -> object:
+    """What goes into JSON, with six significant digits in every float."""
     if isinstance(value, float):
         return float(f"{value:.6g}")
     if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
+        return {key: rounded(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_rounded(item) for item in value]
+        return [rounded(item) for item in value]
     return value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,16 +12,14 @@ from PIL import Image, ImageOps
 
 from models.codec import Codec
 from models.evaluation.anchors import Anchor, of_families
-from models.evaluation.crops import comparison
+from models.evaluation.crops import sheets
 from models.evaluation.plots import plot_files
-from models.evaluation.points import AnchorPoints, Point, measure
+from models.evaluation.points import AnchorPoints
 from models.evaluation.report import HEADLINE, Exact, Report, Sweep
+from models.evaluation.sweeps import OwnSweeps, own_name
 from models.picture import Picture
-from models.rate_control import Target
-from models.symbols import Stream
 
 RATES = (0.05, 0.1, 0.15, 0.25, 0.5, 0.8)  # bits per pixel that our rate control is asked for
-QUALITIES = (0.0, 15.0, 30.0, 45.0, 60.0, 75.0, 90.0)  # settings of our curves
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".ppm"})
 
 Progress = Callable[[str, int, int], None]
@@ -35,22 +32,26 @@ def evaluate(
     against: Sequence[str],
     output: Path,
     rates: Sequence[float] = RATES,
+    efforts: Sequence[int] = (0,),
+    perceptual: bool = True,
     device: str = "cpu",
     jobs: int = 1,
     progress: Progress | None = None,
 ) -> Report:
     """Measure our `profiles` and the other codecs on the images of `folder`, and write what came out.
 
-    Writes `NAME.json`, `NAME.md`, `NAME-psnr.png`, `NAME-ms-ssim.png`, `NAME-crops.png` and `NAME-anchors.json` into `output`, where NAME
-    is the folder's. The last holds the anchors' points, and our sweeps are read back from `NAME.json`, so that a second run measures only
-    what is new.
+    Writes `NAME.json`, `NAME.md`, a plot `NAME-METRIC.png` for each metric and `NAME-crops-PROFILE.jpg` into `output`, where NAME is the
+    folder's. `NAME-anchors.json` and `NAME-ours.json` hold what was measured, the former by image, codec, version and setting, the latter
+    by image, model and effort, so that another run, or one that was interrupted, measures only what is new.
 
     Args:
         folder: holds the images; alpha is dropped, orientation applied.
         profiles: of our codec, such as ("psnr", "ms-ssim").
-        against: anchors, or families of them: "avif", "webp", "jpeg".
+        against: anchors, or families of them: "avif", "webp", "jpeg", "jxl", "heic".
         output: created when missing.
-        rates: bits per pixel that our rate control is asked for.
+        rates: bits per pixel that our rate control is asked for; with effort only the headline's, if it is among them.
+        efforts: of our encoder, 0 to 9; a curve for each.
+        perceptual: whether SSIMULACRA2 and VMAF NEG are taken too, which takes about as long as encoding.
         device: runs our codec.
         jobs: anchors encoded at once.
         progress: told what was done, how many steps are done, and of how many.
@@ -63,10 +64,11 @@ def evaluate(
     codecs = [Codec.load(profile, device=device) for profile in profiles]
     name = folder.resolve().name
     output.mkdir(parents=True, exist_ok=True)
-    known = AnchorPoints(output / f"{name}-anchors.json")
-    before = {own_name(codec): measured_before(output / f"{name}.json", codec, rates) for codec in codecs}
-    steps = _Steps(len(paths) * (len(anchors) + len(codecs)), progress)
-    ours: dict[str, list[Sweep]] = {own_name(codec): [] for codec in codecs}
+    known = AnchorPoints(output / f"{name}-anchors.json", perceptual=perceptual)
+    own = OwnSweeps(output / f"{name}-ours.json", perceptual=perceptual)
+    runs = {own_name(codec, effort): (codec, effort) for codec in codecs for effort in efforts}
+    steps = _Steps(len(paths) * (len(anchors) + len(runs)), progress)
+    ours: dict[str, list[Sweep]] = {run: [] for run in runs}
     theirs: dict[str, list[Sweep]] = {anchor.name: [] for anchor in anchors}
     pixels = 0
     with ThreadPoolExecutor(jobs) as pool:
@@ -77,27 +79,19 @@ def evaluate(
                 theirs[anchor.name].append(sweep)
                 steps.done(f"{path.stem}: {anchor.name}")
             known.save()
-            for codec in codecs:
-                sweep = before[own_name(codec)].get(path.stem) or sweep_codec(codec, picture, rates, device)
-                ours[own_name(codec)].append(sweep)
-                steps.done(f"{path.stem}: {own_name(codec)}")
-    versions = {own_name(codec): model_version(codec) for codec in codecs} | {anchor.name: anchor.version for anchor in anchors}
+            for run, (codec, effort) in runs.items():
+                ours[run].append(own.sweep(codec, picture, rates, effort=effort, device=device))
+                own.save()
+                steps.done(f"{path.stem}: {run}")
+    versions = {run: f"model {codec.model_id}" for run, (codec, _) in runs.items()} | {anchor.name: anchor.version for anchor in anchors}
     report = Report.of(name, [path.stem for path in paths], pixels, versions, ours, theirs)
     (output / f"{name}.json").write_text(report.json())
     (output / f"{name}.md").write_text(report.markdown())
     plot_files(report, output)
-    if codecs:
-        # The pictures are chosen before looking: first, middle and last.
-        chosen = [paths[index] for index in sorted({0, len(paths) // 2, len(paths) - 1})]
-        shown = [anchor for anchor in anchors if anchor.name in {"jpeg", "webp", "avif-420"}]
-        comparison([read_picture(path) for path in chosen], codecs, shown, HEADLINE, known).save(output / f"{name}-crops.png")
-        known.save()
+    for codec, sheet in sheets([read_picture(path) for path in paths], codecs, max(efforts, default=0), anchors, known):
+        sheet.save(output / f"{name}-crops-{codec.name}.jpg", quality=90, subsampling="4:4:4", optimize=True)
+    known.save()
     return report
-
-
-def own_name(codec: Codec) -> str:
-    """What tables and plots call a profile of ours."""
-    return f"ziggurat-{codec.name}"
 
 
 def image_paths(folder: Path) -> list[Path]:
@@ -118,46 +112,10 @@ def read_picture(path: Path) -> Picture:
         return Picture.from_array(np.array(ImageOps.exif_transpose(image).convert("RGB")))
 
 
-def sweep_codec(codec: Codec, picture: Picture, rates: Sequence[float], device: str) -> Sweep:
-    """Our codec over its quality axis and at the exact rates. One stream at a time: a batch would save nothing but cost memory."""
-
-    def point(stream: Stream) -> Point:
-        decoded = codec.decode([stream.data])[0]
-        return measure(picture, decoded, setting=stream.quality, size=len(stream.data), device=device)
-
-    def encoded(target: Target) -> Stream:
-        return codec.encode([picture], [target])[0]
-
-    points = tuple(point(encoded(Target(quality=quality))) for quality in QUALITIES)
-    streams = [(bpp, encoded(Target(bpp=bpp))) for bpp in rates]
-    return Sweep(points, tuple(Exact(bpp, point(stream), stream.target_met, stream.probes) for bpp, stream in streams))
-
-
-def measured_before(path: Path, codec: Codec, rates: Sequence[float]) -> dict[str, Sweep]:
-    """Our sweeps by image in an earlier report of this very model over these settings; empty when there is none."""
-    if not path.exists():
-        return {}
-    report = json.loads(path.read_text())
-    name = own_name(codec)
-    if report["versions"].get(name) != model_version(codec):
-        return {}
-    sweeps = zip(report["images"], map(Sweep.of, report["sweeps"][name]), strict=True)
-    return {
-        image: sweep
-        for image, sweep in sweeps
-        if [row.target_bpp for row in sweep.exact] == list(rates) and len(sweep.points) == len(QUALITIES)
-    }
-
-
-def model_version(codec: Codec) -> str:
-    """What a report says of a profile of ours."""
-    return f"model {codec.model_id}"
-
-
 def sweep_anchor(anchor: Anchor, picture: Picture, known: AnchorPoints) -> Sweep:
     """An anchor over its settings, and its largest stream within the headline rate."""
     points = known.sweep(anchor, picture)
-    best = known.largest_within(anchor, picture, HEADLINE)
+    best = known.largest_within(anchor, picture, HEADLINE * picture.pixels / 8)
     return Sweep(points, (Exact(HEADLINE, best or points[0], best is not None, 0),))
 
 

@@ -20,15 +20,18 @@ if TYPE_CHECKING:
 def evaluate(
     folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder of images, best lossless ones.")],
     against: Annotated[
-        str, typer.Option(help="Codecs to compare with: avif, webp, jpeg, or one variant such as avif-444.")
-    ] = "avif,webp,jpeg",
+        str, typer.Option(help="Codecs to compare with: avif, webp, jpeg, jxl, heic, or one variant such as avif-444.")
+    ] = "avif,webp,jpeg,jxl,heic",
     rates: Annotated[str, typer.Option(help="Bits per pixel to ask our rate control for.")] = "0.05,0.1,0.15,0.25,0.5,0.8",
     profile: Annotated[str, typer.Option(help="Models to measure, separated by commas.")] = "ms-ssim,psnr",
+    effort: Annotated[str, typer.Option(help="Efforts of our encoder, 0 to 9, separated by commas; a curve for each.")] = "0",
+    perceptual: Annotated[bool, typer.Option(help="Take SSIMULACRA2 and VMAF NEG too.")] = True,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for tables, JSON and plots.")] = Path("results"),
     device: Device = "cpu",
 ) -> None:
     """Measure rate and distortion on a folder of images, beside other codecs, in real bytes."""
     from models import evaluation
+    from models.codec import EFFORTS
     from models.evaluation.anchors import of_families
     from models.evaluation.run import image_paths
 
@@ -39,6 +42,9 @@ def evaluate(
         image_paths(folder)
         of_families(families)
         bits_per_pixel = [float(rate) for rate in rates.split(",")]
+        efforts = [EFFORTS[int(one)] for one in effort.split(",")]
+    except IndexError:
+        raise typer.BadParameter(f"{effort} is not from 0 to {EFFORTS[-1]}", param_hint="--effort") from None
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
@@ -49,6 +55,8 @@ def evaluate(
             against=families,
             output=output,
             rates=bits_per_pixel,
+            efforts=efforts,
+            perceptual=perceptual,
             device=device,
             jobs=os.cpu_count() or 1,
             progress=lambda what, done, of: bar.update(task, description=what, completed=done, total=of),

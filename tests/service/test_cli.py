@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import re
 import shutil
 import stat
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -42,6 +46,20 @@ def test_effort_makes_another_stream_within_the_same_budget(terminal: Terminal, 
     assert thorough.read_bytes() != quick.read_bytes()
     assert 8 * thorough.stat().st_size / (128 * 96) <= 1
     assert terminal.run("compress", jpeg, "--bpp", "1", "--effort", "10") == 2
+
+
+def test_effort_that_takes_long_is_announced_once(terminal: Terminal) -> None:
+    from service.cli.progress import each
+
+    def work(source: Path, refining: Callable[[int, int], bool]) -> None:
+        of = 10 if source.name == "small" else 100_000
+        for done in (0, 1, 2, of):
+            time.sleep(0.005)
+            assert refining(done, of)
+
+    with contextlib.redirect_stderr(io.StringIO()) as told:
+        assert each([Path("small"), Path("large")], work, "Compressing")
+    assert re.fullmatch(r"large: refining takes about \d+ min more\n", told.getvalue())
 
 
 def test_a_photograph_goes_to_its_budget_and_comes_back(terminal: Terminal, jpeg: Path, photo: Image.Image) -> None:

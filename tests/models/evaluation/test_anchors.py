@@ -46,18 +46,31 @@ def test_avif_tunings_and_samplings_all_differ(picture: Picture) -> None:
     assert len(variants) == len(set(variants)) == 4
 
 
+def test_heic_tunings_differ_and_keep_every_colour_sample(picture: Picture) -> None:
+    plain, psnr = (BY_NAME[name].encode(picture, 40) for name in ("heic-444", "heic-444-psnr"))
+    assert plain != psnr
+    with Image.open(io.BytesIO(plain)) as image:
+        assert image.info["chroma"] == 444
+
+
+def test_judged_qualities_are_measured_ones() -> None:
+    for anchor in ANCHORS:
+        assert set(anchor.judged) <= set(anchor.qualities)
+        assert list(anchor.qualities) == sorted(anchor.qualities)
+
+
 def test_greyscale_comes_back_grey(photo: Image.Image) -> None:
     grey = Picture.from_image(photo.convert("L").crop((0, 0, 64, 64)))
     assert all(anchor.decode(anchor.encode(grey, 40)).greyscale for anchor in (BY_NAME["jpeg"], BY_NAME["avif-420"]))
 
 
 def test_families() -> None:
-    assert FAMILIES == ("jpeg", "webp", "avif")
+    assert FAMILIES == ("jpeg", "webp", "avif", "jxl", "heic")
     assert [anchor.name for anchor in of_families(("webp", "jpeg"))] == ["jpeg", "webp"]
     assert len(of_families(("avif",))) == 4
     assert [anchor.name for anchor in of_families(("avif-444", "jpeg"))] == ["jpeg", "avif-444"]
-    with pytest.raises(ValueError, match="unknown codec 'heic'"):
-        of_families(("heic",))
+    with pytest.raises(ValueError, match="unknown codec 'bpg'"):
+        of_families(("bpg",))
 
 
 def test_versions_name_the_library() -> None:

@@ -40,3 +40,18 @@ def test_interpolation_is_linear_in_the_logarithm_of_the_rate() -> None:
 @pytest.mark.parametrize("bpp", [0.049, 0.21])
 def test_no_extrapolation(bpp: float) -> None:
     assert interpolated([point(1, 0.05, 30, 0.9), point(2, 0.2, 34, 0.99)], bpp) is None
+
+
+def test_a_metric_has_the_points_at_which_it_was_taken() -> None:
+    def judged(setting: float, bpp: float, score: float | None) -> Point:
+        return Point(setting, 1, bpp, 30, 0.9, score, None)
+
+    sweeps = [[judged(1, 0.1, 40), judged(2, 0.2, None), judged(3, 0.4, 80)]] * 2
+    curve = curve_of("x", sweeps)
+    assert curve.rate_quality("ssimulacra2").quality == [40, 80]
+    assert curve.rate_quality("vmaf").quality == []
+    assert len(curve.rate_quality("psnr").quality) == 3
+    between = interpolated(sweeps[0], 0.2)
+    assert between is not None
+    assert between.ssimulacra2 == pytest.approx(60)
+    assert between.vmaf is None

@@ -45,12 +45,12 @@ def test_published_curves_rise() -> None:
             assert list(line.points.quality) == sorted(line.points.quality)
 
 
-def test_of_avif_the_default_and_the_best_are_drawn() -> None:
+def test_of_a_family_the_first_and_the_best_are_drawn() -> None:
     def curve(name: str, psnr: float) -> Curve:
         return Curve(name, (Mean(0, 0.1, psnr, 0.9), Mean(1, 0.4, psnr + 5, 0.99)))
 
-    anchors = [curve("jpeg", 20), curve("avif-420", 28), curve("avif-420-psnr", 29), curve("avif-444-psnr", 30)]
-    assert [one.codec for one in drawn(anchors, "psnr")] == ["jpeg", "avif-420", "avif-444-psnr"]
+    anchors = [curve("jpeg", 20), curve("avif-420", 28), curve("avif-420-psnr", 29), curve("avif-444-psnr", 30), curve("heic-444", 27)]
+    assert [one.codec for one in drawn(anchors, "psnr")] == ["jpeg", "avif-420", "avif-444-psnr", "heic-444"]
 
 
 def test_names_do_not_overlap() -> None:

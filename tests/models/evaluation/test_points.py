@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.evaluation.anchors import ANCHORS, Anchor
-from models.evaluation.points import PIXEL_EXACT_PSNR, AnchorPoints, Point, fingerprint, largest_within, measure
+from models.evaluation.anchors import Anchor, of_families
+from models.evaluation.points import PIXEL_EXACT_PSNR, AnchorPoints, fingerprint, largest_within, measure
 from models.picture import Picture
 
-JPEG, WEBP = ANCHORS[0], ANCHORS[1]
+JPEG, WEBP = of_families(("jpeg", "webp"))
 
 
 @pytest.fixture(scope="module")
@@ -64,22 +64,31 @@ def test_another_picture_codec_or_method_is_measured_anew(picture: Picture, tmp_
     assert "jpeg" not in path.read_text()
 
 
+def test_perceptual_metrics_are_added_to_what_is_known(picture: Picture, tmp_path: Path) -> None:
+    path, quality = tmp_path / "points.json", JPEG.judged[-1]
+    quick = AnchorPoints(path, perceptual=False)
+    assert quick.point(JPEG, picture, quality).ssimulacra2 is None
+    quick.save()
+    known = AnchorPoints(path)
+    point = known.point(JPEG, picture, quality)
+    assert point.ssimulacra2 is not None
+    assert point.vmaf is not None
+    assert 0 < point.vmaf <= 100
+    assert known.point(JPEG, picture, 33).vmaf is None, "not at other qualities"
+    known.save()
+    assert AnchorPoints(path, perceptual=False).point(JPEG, picture, quality).vmaf == pytest.approx(point.vmaf, abs=1e-3)
+
+
 def test_largest_within_equals_trying_them_all(picture: Picture) -> None:
     known = AnchorPoints(None)
-    budget = 1.0
+    budget = 1.0 * picture.pixels / 8
     sizes = {quality: len(JPEG.encode(picture, quality)) for quality in range(101)}
     best = known.largest_within(JPEG, picture, budget)
     assert best is not None
-    assert best.size <= budget * picture.pixels / 8 < sizes[int(best.setting) + 1]
-    assert known.largest_within(JPEG, picture, 0.001) is None
+    assert best.size <= budget < sizes[int(best.setting) + 1]
+    assert known.largest_within(JPEG, picture, 20) is None
 
 
 def test_largest_within_reaches_the_top_of_the_scale() -> None:
-    def point_at(quality: int) -> Point:
-        return Point(quality, quality, quality / 100, 0.0, 0.0)
-
-    known = [point_at(0), point_at(40)]
-    best = largest_within(point_at, known, 5.0)
-    assert best is not None
-    assert best.setting == 100
-    assert largest_within(point_at, known, 0.577) == point_at(57)
+    assert largest_within(lambda quality: quality, [0, 40], 500) == 100
+    assert largest_within(lambda quality: quality, [0, 40], 57.7) == 57

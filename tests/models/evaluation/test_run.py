@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models import Codec
-from models.evaluation import evaluate, run
-from models.evaluation.report import Sweep
-from models.evaluation.run import QUALITIES, RATES, image_paths, read_picture
+from models import Codec, registry
+from models.evaluation import evaluate, sweeps
+from models.evaluation.curves import METRICS
+from models.evaluation.report import Report, Sweep
+from models.evaluation.run import RATES, image_paths, read_picture
+from models.evaluation.sweeps import QUALITIES, OwnSweeps
 
 
 @pytest.fixture
@@ -38,7 +40,8 @@ def test_evaluation(folder: Path, tmp_path: Path) -> None:
         progress=lambda what, done, of: steps.append((what, done, of)),
     )
     files = {path.name for path in output.iterdir()}
-    assert files == {f"pictures{end}" for end in (".json", ".md", "-psnr.png", "-ms-ssim.png", "-crops.png", "-anchors.json")}
+    plots = {f"-{metric}.png" for metric in METRICS}
+    assert files == {f"pictures{end}" for end in (".json", ".md", "-crops-ms-ssim.jpg", "-anchors.json", "-ours.json", *plots)}
     assert [done for _, done, _ in steps] == list(range(1, 7))
     assert {of for _, _, of in steps} == {6}
     assert steps[0][0] == "one: jpeg"
@@ -47,29 +50,73 @@ def test_evaluation(folder: Path, tmp_path: Path) -> None:
     assert [row.target_bpp for row in report.operating] == list(RATES)
     assert (output / "pictures.md").read_text() == report.markdown()
     assert json.loads((output / "pictures.json").read_text())["name"] == "pictures"
+    assert {row.metric for row in report.comparisons} == set(METRICS)
 
 
-def test_a_second_run_measures_only_what_is_new(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = evaluate(folder, profiles=["psnr"], against=[], output=tmp_path, rates=[0.3])
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Whatever of ours is really measured: model and effort."""
     calls: list[str] = []
-    measured = run.sweep_codec
+    sweep_codec = sweeps.sweep_codec
 
-    def counted(codec: Codec, *arguments: Any) -> Sweep:
-        calls.append(codec.name)
-        return measured(codec, *arguments)
+    def counted(codec: Codec, *arguments: Any, **options: Any) -> Sweep:
+        calls.append(f"{codec.name} {options['effort']}")
+        return sweep_codec(codec, *arguments, **options)
 
-    monkeypatch.setattr(run, "sweep_codec", counted)
-    second = evaluate(folder, profiles=["psnr", "ms-ssim"], against=[], output=tmp_path, rates=[0.3])
-    assert calls == ["ms-ssim", "ms-ssim"]
+    monkeypatch.setattr(sweeps, "sweep_codec", counted)
+    return calls
+
+
+def test_a_second_run_measures_only_what_is_new(folder: Path, tmp_path: Path, measured: list[str]) -> None:
+    def run(*profiles: str, rate: float = 0.3, **options: Any) -> Report:
+        return evaluate(folder, profiles=profiles, against=[], output=tmp_path, rates=[rate], **{"perceptual": False} | options)
+
+    first = run("psnr")
+    second = run("psnr", "ms-ssim")
+    assert measured == ["psnr 0"] * 2 + ["ms-ssim 0"] * 2
     assert second.operating[0].mean.psnr == pytest.approx(first.operating[0].mean.psnr, rel=1e-5)
-    evaluate(folder, profiles=["psnr"], against=[], output=tmp_path, rates=[0.6])
-    assert calls[2:] == ["psnr", "psnr"]
+    measured.clear()
+    run("psnr", rate=0.6)
+    assert measured == ["psnr 0"] * 2, "another rate"
+    measured.clear()
+    run("ms-ssim", perceptual=True)
+    assert measured == ["ms-ssim 0"] * 2, "metrics that were not taken"
+    run("ms-ssim")
+    assert len(measured) == 2
+
+
+def test_each_effort_has_a_curve_of_its_own(folder: Path, tmp_path: Path, measured: list[str]) -> None:
+    (folder / "two.png").unlink()
+
+    def run(*efforts: int) -> Report:
+        return evaluate(folder, profiles=["psnr"], against=[], output=tmp_path, rates=[0.15, 0.3], efforts=efforts, perceptual=False)
+
+    report = run(0, 2)
+    assert [curve.codec for curve in report.curves] == ["ziggurat-psnr", "ziggurat-psnr-effort-2"]
+    assert [(row.codec, row.target_bpp) for row in report.operating] == [
+        ("ziggurat-psnr", 0.15),
+        ("ziggurat-psnr", 0.3),
+        ("ziggurat-psnr-effort-2", 0.15),
+    ]
+    run(2)
+    run(0)
+    assert measured == ["psnr 0", "psnr 2"]
+
+
+def test_sweeps_of_models_that_are_gone_are_dropped(folder: Path, tmp_path: Path) -> None:
+    evaluate(folder, profiles=["psnr"], against=[], output=tmp_path, rates=[0.3], perceptual=False)
+    path = tmp_path / "pictures-ours.json"
+    path.write_text(path.read_text().replace(registry.card("psnr").model_id, "01234567"))
+    evaluate(folder, profiles=[], against=[], output=tmp_path)
+    own = OwnSweeps(path, perceptual=False)
+    own.save()
+    assert json.loads(path.read_text())["sweeps"] == {}
 
 
 def test_without_a_profile_of_ours(folder: Path, tmp_path: Path) -> None:
     report = evaluate(folder, profiles=[], against=["jpeg"], output=tmp_path / "results")
     assert [curve.codec for curve in report.curves] == ["jpeg"]
-    assert not (tmp_path / "results" / "pictures-crops.png").exists()
+    assert not list((tmp_path / "results").glob("*-crops-*"))
 
 
 def test_an_empty_folder(tmp_path: Path) -> None:
