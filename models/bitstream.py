@@ -12,7 +12,7 @@ All integers are little-endian:
         12      2  height, 1..16384
         14      2  quality: 0..65535 stands for 0..100 on the codec's own axis
         16   2-12  lengths of z, y and (when present) alpha: canonical LEB128 varints, at most 4 bytes each
-                   z, y, alpha; in a hybrid stream z is empty and y is an AVIF file
+                   z, y, alpha; in a hybrid stream z is empty and y is what `models.avif` leaves of an AVIF file
       last      4  CRC-32 (zlib) of everything before it
 
 The parser never allocates by what the header claims. It checks in this order, and raises for the first that fails:

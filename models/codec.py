@@ -3,7 +3,10 @@
     encode   pictures --encoder--> symbols --refiner, with effort--> better symbols --symbol codec--> container
     decode   container --symbol codec--> symbols --transforms--> pictures
 
-Both are two stages: `quantise` and `reconstruct` on the device, and `SymbolCodec` on the CPU, which may be another process's.
+`compress` and `decompress`, for one picture, know the hybrid codec too and can choose between the two.
+
+`encode` and `decode` are two stages: `quantise` and `reconstruct` on the device, and `SymbolCodec` on the CPU, which may be another
+process's.
 """
 
 from __future__ import annotations
@@ -17,9 +20,13 @@ from PIL import Image
 
 from models import registry
 from models.alpha import encode_alpha
+from models.bitstream import Bitstream, CodecKind
 from models.card import ModelCard
+from models.choice import CodecName, check_auto, choose
 from models.encoder import Encoder
 from models.errors import WeightsError
+from models.hybrid import HybridCodec
+from models.metrics import score
 from models.model import CodecModel
 from models.network.grid import STRIDE, latent_size
 from models.objective import Objective
@@ -27,7 +34,7 @@ from models.picture import Picture
 from models.rate_control import Target
 from models.refinement import HEADROOM, ITERATIONS, Proceed, Refiner, share
 from models.symbol_codec import SymbolCodec
-from models.symbols import Quantised, Stream, Symbols
+from models.symbols import Comparison, Metric, Quantised, Stream, Symbols
 from models.transforms import TILE, Transforms
 
 BATCH_PIXELS = 1 << 22  # images of equal padded size go through the network together up to this many pixels
@@ -56,7 +63,10 @@ class Codec:
         self.symbol_codec = SymbolCodec(card.name, card.model_id, model.tables, model.scale_decoder.integer())
         self._transforms = Transforms(model, self.device, bfloat16=bfloat16, tile=tile)
         self._encoder = Encoder(model, self._transforms)
-        self._refiner = Refiner(model, Objective.of(card), self._transforms)
+        objective = Objective.of(card)
+        self._refiner = Refiner(model, objective, self._transforms)
+        self.metric: Metric = "psnr" if objective.distortion == "mse" else "ms-ssim"  # what its streams' bits are spent for
+        self._hybrid = HybridCodec()
 
     @classmethod
     def load(cls, name: str = "ms-ssim", *, device: str = "cpu", bfloat16: bool | None = None) -> Codec:
@@ -80,18 +90,46 @@ class Codec:
         bpp: float | None = None,
         max_bytes: int | None = None,
         quality: float | None = None,
+        codec: CodecName = "learned",
         effort: int = 0,
+        proceed: Proceed | None = None,
     ) -> Stream:
-        """One image (Pillow, uint8 (H, W, 3) or Picture) to a stream; exactly one of the three targets, see `Target`, and `quantise`."""
+        """One image (Pillow, uint8 (H, W, 3) or Picture) to a stream; exactly one of the three targets, see `Target`.
+
+        Args:
+            image, bpp, max_bytes, quality: what to compress to what.
+            codec: "learned"; "hybrid", AVIF tuned for this model's metric; or "auto", the better of the two by that metric, both encoded
+                and decoded: `Stream.auto` has what each scored.
+            effort, proceed: see `quantise`.
+
+        Raises:
+            TargetError: none or several targets, or "auto" without a budget.
+            PictureError: not an image of the kinds above.
+        """
         if isinstance(image, Image.Image):
             image = Picture.from_image(image)
         elif not isinstance(image, Picture):
             image = Picture.from_array(image)
-        return self.encode([image], [Target(bpp, max_bytes, quality)], effort=effort)[0]
+        target = Target(bpp, max_bytes, quality)
+        if codec == "learned":
+            return self.encode([image], [target], effort=effort, proceed=proceed)[0]
+        if codec == "hybrid":
+            return self._hybrid.encode(image, target, metric=self.metric, effort=effort, proceed=proceed)
+        check_auto(target)
+        learned = self.encode([image], [target], effort=effort, proceed=share(proceed, 0, 2))[0]
+        hybrid = self._hybrid.encode(image, target, metric=self.metric, effort=effort, proceed=share(proceed, 1, 2))
+        scores = [self.score(picture, image, self.metric) for picture in (self.decode([learned.data])[0], self._hybrid.decode(hybrid.data))]
+        return choose(learned, hybrid, Comparison(self.metric, *scores))
 
     def decompress(self, data: bytes) -> Image.Image:
-        """A stream of this model to a Pillow image; BitstreamError (a subclass per cause) when that is not what it is."""
+        """A stream of this model, or a hybrid one, to a Pillow image; BitstreamError (a subclass per cause) when that is not what it is."""
+        if Bitstream.parse(data).codec is CodecKind.HYBRID:
+            return self._hybrid.decode(data).to_image()
         return self.decode([data])[0].to_image()
+
+    def score(self, decoded: Picture, original: Picture, metric: Metric) -> float:
+        """How near the one is to the other by `models.metrics`, on this codec's device: dB, or MS-SSIM in [0, 1]."""
+        return score(decoded.rgb, original.rgb, metric, self.device)
 
     def encode(
         self, pictures: Sequence[Picture], targets: Sequence[Target], *, effort: int = 0, proceed: Proceed | None = None

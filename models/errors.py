@@ -11,7 +11,8 @@
     ├── TargetError             a budget that contradicts itself or is out of range
     ├── PictureError            pixels that the codec cannot take
     ├── SourceError             a file that post-processing has no use for
-    └── WeightsError            weights missing, damaged or of another topology
+    ├── WeightsError            weights missing, damaged or of another topology
+    └── AvifError               the AVIF encoder is missing, failed, or wrote what a hybrid stream cannot hold
 
 A caller who catches `CodecError` catches them all; the service maps each to one HTTP answer.
 """
@@ -73,3 +74,7 @@ class SourceError(CodecError):
 
 class WeightsError(CodecError):
     """A weights file is missing, damaged or of another topology."""
+
+
+class AvifError(CodecError):
+    """Pillow's AVIF encoder is not there, failed, or wrote a file that a hybrid stream cannot hold: no fault of the picture's."""

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.bitstream import CodecKind
 from models.rate_control import Target
+
+Metric = Literal["psnr", "ms-ssim"]
+"""What a stream's bits are spent for, and `auto` compares by."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +65,24 @@ class Quantised:
 
 
 @dataclass(frozen=True, slots=True)
+class Comparison:
+    """Both codecs' decoded pictures against the original.
+
+    Attributes:
+        metric: "psnr" (in dB) or "ms-ssim" (in [0, 1]); more is better.
+        learned, hybrid: what each reached within the same budget.
+    """
+
+    metric: Metric
+    learned: float
+    hybrid: float
+
+    def of(self, codec: CodecKind) -> float:
+        """What one of them reached."""
+        return self.hybrid if codec is CodecKind.HYBRID else self.learned
+
+
+@dataclass(frozen=True, slots=True)
 class Stream:
     """A compressed picture and how it came out.
 
@@ -73,6 +96,8 @@ class Stream:
         target_met: within the budget and at most 1 % (or 8 bytes) under it; always true for a quality. False means that the budget
             lies outside the model's range for this picture: `data` is then the largest stream (under the budget) or the smallest (over
             it) there is.
+        codec: what made the payload.
+        auto: when that was left to the codec, how the two compared.
     """
 
     data: bytes
@@ -83,6 +108,8 @@ class Stream:
     probes: int
     target: Target
     target_met: bool
+    codec: CodecKind = CodecKind.LEARNED
+    auto: Comparison | None = None
 
     @property
     def bpp(self) -> float:

@@ -1,23 +1,18 @@
-"""What the device does with a batch: quantise, reconstruct, and measure what compressing did; and what comes of it for a caller."""
+"""What the device does with a batch: quantise, reconstruct, measure what compressing did, and compare pictures; and what comes of it for a
+caller."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
-
 from models import Codec, Picture, Stream, Target
-from models.metrics import ms_ssim, psnr
 from models.network.grid import STRIDE
 from models.postprocessor import PostProcessor
 from models.sources import Source
-from models.symbols import Quantised, Symbols
+from models.symbols import Metric, Quantised, Symbols
 
 from ..metrics import Metrics
 from .effort import Refinement
@@ -29,20 +24,26 @@ class Measure(Enum):
     PSNR = "psnr"
     MS_SSIM = "ms-ssim"
 
-
-_MEASURES: Mapping[Measure, Callable[[Tensor, Tensor], Tensor]] = {Measure.PSNR: psnr, Measure.MS_SSIM: ms_ssim}
+    @property
+    def metric(self) -> Metric:
+        """As the codec calls it."""
+        return "psnr" if self is Measure.PSNR else "ms-ssim"
 
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Where a request's time in the engine went, in seconds: waiting for the device, its batches there, the entropy coder."""
+    """Where a request's time in the engine went, in seconds: waiting for the device, its batches there, the entropy coder, AVIF.
+
+    Under `auto` both codecs work at the same time, so that the sum may be more than passed by the clock.
+    """
 
     queue: float = 0.0
     device: float = 0.0
     entropy: float = 0.0
+    avif: float = 0.0
 
     def __add__(self, other: Timings) -> Timings:
-        return Timings(self.queue + other.queue, self.device + other.device, self.entropy + other.entropy)
+        return Timings(self.queue + other.queue, self.device + other.device, self.entropy + other.entropy, self.avif + other.avif)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,15 @@ class LoadedPostProcessor:
             return self.post_processor.improve([task.picture for task in tasks], [task.source for task in tasks])
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class CompareTask:
+    """A decoded picture, the one that it was made from, and what to measure."""
+
+    decoded: Picture
+    original: Picture
+    measures: frozenset[Measure]
+
+
 class LoadedModel:
     """A codec on the device, as batch operations for the queue: results in the order of the tasks."""
 
@@ -160,15 +170,15 @@ class LoadedModel:
             return self.codec.reconstruct(symbols)
 
     def measure(self, tasks: Sequence[MeasureTask]) -> list[dict[Measure, float]]:
-        """How near the decoded pictures are to the originals."""
+        """How near the pictures in the streams are to the originals."""
         with self._metrics.stage_timer("device"):
             decoded = self.codec.reconstruct([task.symbols for task in tasks])
-            return [self._measure(task, picture) for task, picture in zip(tasks, decoded, strict=True)]
+            return [self._scores(picture, task.original, task.measures) for task, picture in zip(tasks, decoded, strict=True)]
 
-    def _measure(self, task: MeasureTask, decoded: Picture) -> dict[Measure, float]:
-        x_hat, x = self._tensor(decoded.rgb), self._tensor(task.original.rgb)
-        with torch.inference_mode():
-            return {measure: float(_MEASURES[measure](x_hat, x)) for measure in task.measures}
+    def compare(self, tasks: Sequence[CompareTask]) -> list[dict[Measure, float]]:
+        """How near pictures that were decoded elsewhere are to the originals."""
+        with self._metrics.stage_timer("device"):
+            return [self._scores(task.decoded, task.original, task.measures) for task in tasks]
 
-    def _tensor(self, rgb: NDArray[np.uint8]) -> Tensor:
-        return torch.from_numpy(rgb).to(self.codec.device).permute(2, 0, 1)[None].float() / 255
+    def _scores(self, decoded: Picture, original: Picture, measures: frozenset[Measure]) -> dict[Measure, float]:
+        return {measure: self.codec.score(decoded, original, measure.metric) for measure in measures}
