@@ -1,6 +1,6 @@
 """The hybrid codec against plain AVIF and the learned codec, within the same bytes.
 
-    python -m benchmarks.hybrid FOLDER [--output hybrid.json] [--learned RESULTS]
+    python -m benchmarks.hybrid FOLDER [--every 1] [--output hybrid.json] [--learned RESULTS]
 
 For each image, rate and profile: the hybrid stream, the plain AVIF file of the highest quality that fits the same budget (4:4:4; for
 `psnr` tune=psnr, for `ms-ssim` libavif's default, the best of its settings by either metric), and the learned stream; what each scores by
@@ -26,10 +26,10 @@ from rich.progress import track
 from rich.table import Table
 
 from models import Codec, Picture, Target
+from models.allocation import Metric
 from models.evaluation.anchors import ANCHORS, Anchor
 from models.evaluation.run import RATES, image_paths, measured_before, read_picture, sweep_codec
 from models.hybrid import HybridCodec
-from models.symbols import Metric
 
 SPEED = 6
 PLAIN: dict[Metric, str] = {"psnr": "avif-444-psnr", "ms-ssim": "avif-444"}
@@ -147,6 +147,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--output", type=Path, default=Path("hybrid.json"))
+    parser.add_argument("--every", type=int, default=1, help="use every n-th image")
     parser.add_argument("--learned", type=Path, default=REPORT)
     options = parser.parse_args()
     codecs = [Codec.load("psnr"), Codec.load("ms-ssim")]
@@ -155,7 +156,7 @@ def main() -> None:
     found: list[Trial] = []
     if options.output.exists() and (before := json.loads(options.output.read_text()))["versions"] == versions:
         found = [Trial(**one) for one in before["trials"]]
-    paths = image_paths(options.folder)
+    paths = image_paths(options.folder)[:: options.every]
     for path in track(paths, description="encoding"):
         if path.stem in {one.image for one in found}:
             continue

@@ -6,7 +6,7 @@ where it is flat, to twice the gap. So the levels are searched first, at the low
 
 1. The sizes to expect at all levels begin as those of an average photograph, and after each encode are bent to go through what was seen;
    the next encode is at the highest level that they promise to fit. When that is the level that was seen, or one known not to fit,
-2. the strengths at the highest level that fits are searched by secant.
+2. the strengths at the highest level that fits are searched along a line. Where they add too little, the next level is tried after all.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from models.rate_control import AIM, meets
+from models.rate_control import AIM, TOLERANCE, meets
 
 LEVELS = 65
 STRENGTHS = 32  # between two levels
@@ -45,16 +45,19 @@ class AvifSearch:
         budget: bytes of the whole stream.
         fixed: bytes of it that are not AVIF's.
         expected: bytes of AVIF at every level, rising.
+        tolerance: share of the budget that may be left.
         strengths: whether to go on between the levels.
     """
 
-    def __init__(self, budget: int, fixed: int, expected: NDArray[np.float64], *, strengths: bool = True) -> None:
+    def __init__(
+        self, budget: int, fixed: int, expected: NDArray[np.float64], *, tolerance: float = TOLERANCE, strengths: bool = True
+    ) -> None:
         self.budget = budget
+        self._tolerance = tolerance
         self._fixed = fixed
         self._expected = np.log(expected)
         self._seen: dict[int, int] = {}
         self._levels: dict[int, int] = {}  # sizes seen at the lowest strength
-        self._strengths: dict[int, int] = {}  # sizes seen at the level that was settled on
         self._fine = strengths
         self.probe: int | None = self._promising() * STRENGTHS
 
@@ -71,9 +74,7 @@ class AvifSearch:
         if not strength:
             self._levels[level] = size
             self._bend(level, size)
-        else:
-            self._strengths[strength] = size
-        self.probe = None if meets(self.budget, size) or len(self._seen) >= MOST_ENCODES else self._next()
+        self.probe = None if meets(self.budget, size, self._tolerance) or len(self._seen) >= MOST_ENCODES else self._next()
 
     def expected(self) -> NDArray[np.float64]:
         """Bytes of AVIF at every level, as far as is known by now."""
@@ -82,27 +83,29 @@ class AvifSearch:
     def _next(self) -> int | None:
         fitting = max((level for level, size in self._levels.items() if size <= self.budget), default=None)
         level = self._promising()
-        if not self._strengths and level != fitting:
+        strengths = {p % STRENGTHS: size for p, size in self._seen.items() if p // STRENGTHS == fitting}
+        if len(strengths) <= 1 and level != fitting:
             return level * STRENGTHS if level not in self._levels else None  # None: even level 0 is over the budget
         if not self._fine or fitting is None:
             return None
-        self._strengths[0] = self._levels[fitting]
-        strength = self._strength()
-        return None if strength is None else fitting * STRENGTHS + strength
+        if (strength := self._strength(strengths)) is not None:
+            return fitting * STRENGTHS + strength
+        exhausted = max(strengths.values()) <= self.budget and fitting + 1 < LEVELS
+        return (fitting + 1) * STRENGTHS if exhausted and fitting + 1 not in self._levels else None
 
-    def _strength(self) -> int | None:
+    def _strength(self, seen: dict[int, int]) -> int | None:
         """The next strength to look at: where a line through the two that enclose the budget says."""
-        aim, last = math.log(self.budget * AIM), STRENGTHS - 1
-        low = max(strength for strength, size in self._strengths.items() if size <= self.budget)
-        high = min((strength for strength, size in self._strengths.items() if strength > low), default=None)
+        aim, last = math.log(self.budget * (1 - (1 - AIM) * self._tolerance)), STRENGTHS - 1
+        low = max(strength for strength, size in seen.items() if size <= self.budget)
+        high = min((strength for strength, size in seen.items() if strength > low), default=None)
         if low == last or high == low + 1:
             return None
-        at_low = math.log(self._strengths[low])
+        at_low = math.log(seen[low])
         if high is not None:
-            slope = (math.log(self._strengths[high]) - at_low) / (high - low)
+            slope = (math.log(seen[high]) - at_low) / (high - low)
         else:
             high = STRENGTHS
-            slope = (at_low - math.log(self._strengths[0])) / low if low else _SPAN / last
+            slope = (at_low - math.log(seen[0])) / low if low else _SPAN / last
         return min(max(low + round((aim - at_low) / max(slope, 1e-6)), low + 1), high - 1)
 
     def _promising(self) -> int:

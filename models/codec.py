@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models import registry
+from models.allocation import Metric
 from models.alpha import encode_alpha
 from models.bitstream import Bitstream, CodecKind
 from models.card import ModelCard
@@ -34,7 +35,7 @@ from models.picture import Picture
 from models.rate_control import Target
 from models.refinement import HEADROOM, ITERATIONS, Proceed, Refiner, share
 from models.symbol_codec import SymbolCodec
-from models.symbols import Comparison, Metric, Quantised, Stream, Symbols
+from models.symbols import Comparison, Quantised, Stream, Symbols
 from models.transforms import TILE, Transforms
 
 BATCH_PIXELS = 1 << 22  # images of equal padded size go through the network together up to this many pixels

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.AvifImagePlugin import AvifImageFile
 
+from models.allocation import Metric
 from models.alpha import decode_alpha, encode_alpha
 from models.avif import restore, strip
 from models.avif_rate import LAST, LEVELS, STRENGTHS, AvifSearch, average_sizes
@@ -38,7 +39,7 @@ from models.bitstream import Bitstream, CodecKind, header_bytes
 from models.errors import AvifError, DamagedStreamError, UnknownModelError
 from models.picture import Picture
 from models.rate_control import FINEST, Target, meets
-from models.symbols import Metric, Stream
+from models.symbols import Stream
 
 NAME = "avif"
 # What decoding depends on beside the stream: nothing but AV1, as no post-processor was there when the stream was made.
@@ -46,44 +47,61 @@ MODEL_ID = sha256(b"AV1 still picture, no post-processing").hexdigest()[:8]
 
 SPEEDS = (6, 5, 4, 4, 3, 3, 2, 2, 1, 0)  # of libaom at effort 0 to 9
 # Larger pictures are encoded faster, or they would not be done within a request: (pixels, lowest speed).
-_COARSEST = 63  # of libaom's quantiser
 SKETCH = 9  # the speed at which rate control looks around
 HASTE = ((32_000_000, 9), (8_000_000, 8))
 
 
+# Of one core, for one encode at each speed (measured at 0.3 bits per pixel, libaom 3.14; the slower of the two tunings).
+SECONDS_PER_MEGAPIXEL = (55.0, 22.0, 18.0, 15.0, 9.0, 6.5, 1.6, 0.9, 0.6, 0.3)
+
+
+def speed_of(effort: int, pixels: int) -> int:
+    """libaom's speed at an effort for a picture of so many pixels. Raises ValueError when there is no such effort."""
+    if effort not in range(len(SPEEDS)):
+        raise ValueError(f"effort is 0 to {len(SPEEDS) - 1}, not {effort}")
+    return max([SPEEDS[effort], *(lowest for most, lowest in HASTE if pixels > most)])
+
+
 @dataclass(frozen=True, slots=True)
 class _Tuning:
-    """libaom's settings for one metric.
+    """libaom's settings at a range of levels.
 
     Attributes:
-        options: at every position.
-        base: the lowest strength of the variance-adaptive quantisation at a level; level 0 has strengths from 0 to it at the coarsest.
+        from_level: the lowest.
+        options: beside those of all.
+        base: the lowest strength of the variance-adaptive quantisation.
         step: from one strength to the next.
-        sketch_ratio: of sizes at speed 6 to those at SKETCH, at the same position.
     """
 
+    from_level: int
     options: tuple[tuple[str, str], ...]
     base: int
     step: int
-    sketch_ratio: float
-
-    def advanced(self, position: int) -> tuple[tuple[str, str], ...]:
-        """Of the position."""
-        level, number = divmod(position, STRENGTHS)
-        strength = self.base + self.step * number if level else self.base * number // STRENGTHS
-        return (
-            *self.options,
-            ("enable-cdef", "1"),
-            ("deltaq-mode", "6"),
-            ("deltaq-strength", str(strength)),
-            ("cq-level", str(min(LEVELS - 1 - level, _COARSEST))),
-        )
 
 
-_TUNINGS = {
-    "psnr": _Tuning((("tune", "psnr"),), base=4, step=1, sketch_ratio=1.05),
-    "ms-ssim": _Tuning((("tune", "ssim"), ("enable-qm", "1")), base=120, step=2, sketch_ratio=1.2),
+# By falling level.
+_TUNINGS: dict[Metric, tuple[_Tuning, ...]] = {
+    "psnr": (_Tuning(0, (("tune", "psnr"),), base=4, step=1),),
+    "ms-ssim": (
+        _Tuning(14, (("tune", "iq"),), base=110, step=2),
+        _Tuning(0, (("tune", "ssim"), ("enable-qm", "1")), base=120, step=2),
+    ),
 }
+_SKETCH_RATIO: dict[Metric, float] = {"psnr": 1.05, "ms-ssim": 1.2}  # of sizes at speed 6 to those at SKETCH
+
+
+def _advanced(metric: Metric, position: int) -> tuple[tuple[str, str], ...]:
+    """libaom's settings at a position.
+
+    Level 0 is the coarsest quantiser without variance-adaptive quantisation, which could only refine it; level 1 has the second and the
+    strengths below the tuning's range; from level 2 on there is one level for each quantiser.
+    """
+    level, number = divmod(position, STRENGTHS)
+    tuning = next(one for one in _TUNINGS[metric] if level >= one.from_level)
+    strength = tuning.base * number // STRENGTHS if level == 1 else tuning.base + tuning.step * number
+    adaptive = (("deltaq-mode", "6"), ("deltaq-strength", str(strength))) if level else (("deltaq-mode", "0"),)
+    quantiser = 63 if level == 0 else min(LEVELS - 1 - level, 62)
+    return (*tuning.options, ("enable-cdef", "1"), *adaptive, ("cq-level", str(quantiser)))
 
 
 class _Draft:
@@ -93,16 +111,16 @@ class _Draft:
         self.made: dict[int, bytes] = {}
         self._picture = picture
         self._image = Image.fromarray(picture.rgb[..., 0] if picture.greyscale else picture.rgb)
-        self._tuning = _TUNINGS[metric]
+        self._metric = metric
         self._alpha = alpha
         self._fixed = header_bytes(0, 0, None if alpha is None else len(alpha)) + len(alpha or b"")
 
-    def search(self, budget: int, speed: int, proceed: Callable[[int, int], bool] | None) -> int:
+    def search(self, budget: int, tolerance: float, speed: int, proceed: Callable[[int, int], bool] | None) -> int:
         """The position of the best stream within the budget; of the smallest, when none is."""
         expected = average_sizes(self._picture.pixels)
         if speed < SKETCH:
-            expected = self._sketch(budget, expected) * self._tuning.sketch_ratio
-        search = AvifSearch(budget, self._fixed, expected)
+            expected = self._sketch(budget, expected) * _SKETCH_RATIO[self._metric]
+        search = AvifSearch(budget, self._fixed, expected, tolerance=tolerance)
         while (position := search.probe) is not None:
             search.observe(position, self.make(position, speed))
             if proceed is not None and not proceed(len(self.made), len(self.made) + 1):
@@ -111,15 +129,15 @@ class _Draft:
 
     def make(self, position: int, speed: int) -> int:
         """A stream at a position; its size in bytes."""
-        section = _encode(self._image, self._tuning.advanced(position), speed)
+        section = _encode(self._image, _advanced(self._metric, position), speed)
         self.made[position] = _container(self._picture, position, section, self._alpha)
         return len(self.made[position])
 
     def _sketch(self, budget: int, expected: NDArray[np.float64]) -> NDArray[np.float64]:
         """Sizes at every level, at libaom's highest speed: together the two or three encodes take less than half of a real one."""
-        search = AvifSearch(round(budget / self._tuning.sketch_ratio), self._fixed, expected, strengths=False)
+        search = AvifSearch(round(budget / _SKETCH_RATIO[self._metric]), self._fixed, expected, strengths=False)
         while (position := search.probe) is not None:
-            size = len(_encode(self._image, self._tuning.advanced(position), SKETCH))
+            size = len(_encode(self._image, _advanced(self._metric, position), SKETCH))
             search.observe(position, self._fixed + size)
         return search.expected()
 
@@ -153,9 +171,7 @@ class HybridCodec:
         Raises:
             AvifError: Pillow's AVIF encoder failed.
         """
-        if effort not in range(len(SPEEDS)):
-            raise ValueError(f"effort is 0 to {len(SPEEDS) - 1}, not {effort}")
-        speed = max([SPEEDS[effort], *(lowest for pixels, lowest in HASTE if picture.pixels > pixels)])
+        speed = speed_of(effort, picture.pixels)
         alpha = encode_alpha(picture) if alpha is None else alpha
         draft = _Draft(picture, metric, alpha)
         budget = target.budget(picture.pixels)
@@ -163,7 +179,7 @@ class HybridCodec:
             best = round((target.quality or 0.0) / 100 * LAST)
             draft.make(best, speed)
         else:
-            best = draft.search(max(1, budget), speed, proceed)
+            best = draft.search(max(1, budget), target.tolerance, speed, proceed)
         data = draft.made[best]
         return Stream(
             data=data,
@@ -173,7 +189,7 @@ class HybridCodec:
             model=NAME,
             probes=len(draft.made),
             target=target,
-            target_met=budget is None or meets(budget, len(data)),
+            target_met=budget is None or meets(budget, len(data), target.tolerance),
             codec=CodecKind.HYBRID,
         )
 

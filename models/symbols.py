@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.allocation import Metric
 from models.bitstream import CodecKind
 from models.rate_control import Target
-
-Metric = Literal["psnr", "ms-ssim"]
-"""What a stream's bits are spent for, and `auto` compares by."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from models import registry
 from models.bitstream import VERSION, Bitstream
 from models.errors import UnknownModelError
+from models.hybrid import HybridCodec
 
 from .store import id_of
 
@@ -22,13 +23,15 @@ class StreamFacts(BaseModel):
     width: int
     height: int
     format_version: int
-    codec: str
+    codec: str = Field(description="learned or hybrid.")
     model_id: str = Field(description="8 hex digits.")
-    profile: str | None = Field(description="The model of this id; null when it did not come with this version.")
+    profile: str | None = Field(
+        description="The model of this id, or avif for a hybrid stream; null when it did not come with this version."
+    )
     quality: float = Field(description="0 to 100, on the model's own axis.")
     greyscale: bool
-    z_bytes: int
-    y_bytes: int
+    z_bytes: int = Field(description="0 in a hybrid stream.")
+    y_bytes: int = Field(description="Of a hybrid stream, the AV1 frame.")
     alpha_bytes: int | None = Field(description="null without an alpha plane.")
 
     @classmethod
@@ -36,7 +39,7 @@ class StreamFacts(BaseModel):
         """Read a stream's header. Raises `BitstreamError`s."""
         header = Bitstream.parse(stream)
         try:
-            profile = registry.name_of(header.model_id.hex())
+            profile = HybridCodec.name if header.model_id.hex() == HybridCodec.model_id else registry.name_of(header.model_id.hex())
         except UnknownModelError:
             profile = None
         return cls(

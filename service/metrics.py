@@ -23,6 +23,7 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from models import Stream
+from models.bitstream import CodecKind
 
 from . import __version__
 
@@ -80,6 +81,7 @@ class Metrics:
         # Coding
         self._pixels = self._counter("pixels", "Pixels compressed, decompressed and enhanced.", "direction")
         self._bytes = self._counter("bytes", "Bytes of streams written and read, and of files enhanced.", "direction")
+        self._streams = self._counter("streams", "Streams made, by what codec=auto came to or the request asked for.", "codec")
         # Not "bits_per_pixel": `promtool check metrics` takes that for a size that should be in bytes.
         self._rate_bpp = self._histogram("rate_bpp", "Bits per pixel of streams made.", _BITS_PER_PIXEL)
         self._rate_error_ratio = self._histogram(
@@ -116,6 +118,8 @@ class Metrics:
             self._bytes.labels(transit)
         for outcome in get_args(Refined):
             self._refinements.labels(outcome)
+        for codec in CodecKind:
+            self._streams.labels(codec.name.lower())
         for operation in get_args(StoreOperation):
             self._store_errors.labels(operation)
 
@@ -181,6 +185,7 @@ class Metrics:
 
     def compressed(self, stream: Stream) -> None:
         """Record a stream made: its size, and how near to the size asked for."""
+        self._streams.labels(stream.codec.name.lower()).inc()
         self._pixels.labels("compress").inc(stream.width * stream.height)
         self._bytes.labels("compress").inc(len(stream.data))
         self._rate_bpp.observe(stream.bpp)

@@ -27,6 +27,8 @@ class ServerTiming:
     def engine(self, timings: Timings) -> None:
         """Take over what the engine measured."""
         self._seconds |= {"queue": timings.queue, "device": timings.device, "entropy": timings.entropy}
+        if timings.avif:
+            self._seconds["avif"] = timings.avif
 
     def header(self) -> str:
         """The header's value; durations in milliseconds, as the header wants them."""

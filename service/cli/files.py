@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable
+from enum import Enum
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,11 +16,19 @@ from .console import Device, Force, Format, Output, Profile, Sources, Streams, a
 from .progress import each
 
 if TYPE_CHECKING:
-    from models import Codec
+    from models import Codec, Stream
     from models.allocation import Metric
     from models.refinement import Proceed
 
     from ..images import ImageFormat
+
+
+class CodecChoice(Enum):
+    """What may make a stream; the values are those of `models.choice.CodecName`, which would be slow to import."""
+
+    LEARNED = "learned"
+    HYBRID = "hybrid"
+    AUTO = "auto"
 
 
 @app.command()
@@ -36,6 +45,9 @@ def compress(
     effort: Annotated[
         int, typer.Option(min=0, max=9, help="0 is fast; 9 takes minutes, for a better picture of the same bytes. Decoding costs the same.")
     ] = 0,
+    codec: Annotated[
+        CodecChoice, typer.Option(help="learned; hybrid, which is AVIF in our container; or auto, the better of the two for each image.")
+    ] = CodecChoice.LEARNED,
     profile: Profile = "ms-ssim",
     output: Output = None,
     device: Device = "cpu",
@@ -46,33 +58,47 @@ def compress(
         hint = "--bpp, --max-bytes, --quality, --budget-bpp, --budget-bytes"
         raise typer.BadParameter("give exactly one of them", param_hint=hint)
     if budget_bpp is not None or budget_bytes is not None:
+        if codec is not CodecChoice.LEARNED:
+            raise typer.BadParameter("one budget for all is for the learned codec", param_hint="--codec")
         _together(sources, budget_bpp, budget_bytes, metric, effort, profile, output, device, force)
         return
     if metric is not None:
         raise typer.BadParameter("is for --budget-bpp and --budget-bytes", param_hint="--metric")
     from models import Target
     from models.bitstream import MAX_SIDE
+    from models.choice import check_auto
     from models.errors import TargetError
 
     from ..images import decode, open_image
 
     try:
         target = Target(bpp=bpp, max_bytes=max_bytes, quality=quality)
+        if codec is CodecChoice.AUTO:
+            check_auto(target)
     except TargetError as error:
         raise typer.BadParameter(str(error)) from None
     targets = paths.targets(sources, output, suffixes=paths.image_suffixes(), becomes=".zgt", force=force)
-    codec = load_codec(profile, device)
+    model = load_codec(profile, device)
 
     def work(source: Path, refining: Proceed) -> None:
         picture = decode(open_image(source.read_bytes(), max_pixels=MAX_SIDE**2))
-        stream = codec.encode([picture], [target], effort=effort, proceed=refining)[0]
+        stream = model.compress(picture, bpp=bpp, max_bytes=max_bytes, quality=quality, codec=codec.value, effort=effort, proceed=refining)
         paths.write(targets[source], stream.data)
         size = f"{stream.width}x{stream.height}  {len(stream.data)} bytes  {stream.bpp:.4f} bpp  quality {stream.quality:.1f}"
-        err.print(f"{targets[source]}  {size}")
+        err.print(f"{targets[source]}  {size}{_judged(stream)}")
         if not stream.target_met:
             err.print(f"{source}: the budget is outside the model's range; this is the nearest it can do")
 
     _all(targets, work, "Compressing")
+
+
+def _judged(stream: Stream) -> str:
+    """Which codec it was, unless that goes without saying, and by how much."""
+    if stream.auto is None:
+        return "" if stream.codec.name == "LEARNED" else "  hybrid"
+    unit, digits = (" dB", 2) if stream.auto.metric == "psnr" else ("", 4)
+    learned, hybrid = (f"{score:.{digits}f}{unit}" for score in (stream.auto.learned, stream.auto.hybrid))
+    return f"  {stream.codec.name.lower()}, by {stream.auto.metric}: learned {learned}, hybrid {hybrid}"
 
 
 def _together(
@@ -121,7 +147,8 @@ def decompress(
 ) -> None:
     """Decompress streams to images. Each stream says which model it needs."""
     from models import registry
-    from models.bitstream import Bitstream
+    from models.bitstream import Bitstream, CodecKind
+    from models.hybrid import HybridCodec
 
     from ..images import encode
 
@@ -131,8 +158,12 @@ def decompress(
 
     def work(source: Path, _: Proceed) -> None:
         data = source.read_bytes()
-        codec: Codec = load(registry.name_of(Bitstream.parse(data).model_id.hex()))
-        picture = codec.decode([data])[0]
+        header = Bitstream.parse(data)
+        if header.codec is CodecKind.HYBRID:
+            picture = HybridCodec().decode(data)
+        else:
+            codec: Codec = load(registry.name_of(header.model_id.hex()))
+            picture = codec.decode([data])[0]
         paths.write(targets[source], encode(picture, formats[targets[source]]))
         err.print(f"{targets[source]}  {picture.width}x{picture.height}")
 

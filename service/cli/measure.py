@@ -67,11 +67,15 @@ def evaluate(
 
 @app.command("models")
 def list_models() -> None:
-    """List the models that come with the package."""
+    """List the models that come with the package, and the hybrid codec."""
+    from PIL import features
+
     from models import registry
+    from models.hybrid import HybridCodec
 
     def row(card: ModelCard) -> list[str]:
         rates = [point.bpp for point in card.rate_distortion]
         return [card.name, card.model_id, card.distortion, f"{card.steps} steps", f"{min(rates):.2f} to {max(rates):.2f} bpp"]
 
-    print_table(*(row(registry.card(name)) for name in registry.available()))
+    hybrid = [HybridCodec.name, HybridCodec.model_id, f"libavif {features.version('avif')}", "--codec hybrid", "no model"]
+    print_table(*(row(registry.card(name)) for name in registry.available()), hybrid)

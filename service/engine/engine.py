@@ -5,7 +5,8 @@
     enhance      admit ── image threads: decode ── device thread: batches ── image threads: encode ── answer
                    └─ no room: OverloadedError       └─ see `queue` and `device`
 
-A damaged stream is found while its symbols are read, before it costs the device anything.
+The hybrid codec takes AVIF threads in place of device and entropy stage; `auto` goes both ways at the same time, and the device measures
+what came of each. A damaged stream is found while its symbols are read, before it costs the device anything.
 
 All methods are for one event loop, so that the counters need no lock.
 """
@@ -26,6 +27,7 @@ import torch
 
 from models import Codec, Picture, Target, post_model, postprocessor
 from models.alpha import encode_alpha
+from models.choice import CodecName
 from models.errors import UnknownModelError
 from models.postprocessor import PostProcessor
 from models.sources import Source
@@ -39,8 +41,10 @@ from .device import DeviceThread
 from .effort import SHARE_OF_TIMEOUT, Refinement, cost
 from .entropy import EntropyStage, default_workers
 from .errors import NoPostProcessorError, OutOfMemoryError, UnavailableError, UnknownProfileError
+from .hybrid import HybridStage, both
 from .queue import Job, JobQueue
 from .work import (
+    CompareTask,
     Compressed,
     Decompressed,
     Enhanced,
@@ -52,6 +56,7 @@ from .work import (
     QuantiseTask,
     RefineTask,
     Timings,
+    better,
     padded,
 )
 
@@ -81,6 +86,7 @@ class Engine:
         workers = settings.entropy_workers
         self._entropy = EntropyStage(default_workers(settings.device) if workers is None else workers, metrics)
         self._image_threads = ThreadPoolExecutor(settings.image_threads, thread_name_prefix="image")
+        self._hybrid = HybridStage(settings.image_threads, metrics)
         self._admission = Admission(
             max_requests=settings.max_queued_requests,
             max_pixels=settings.max_queued_pixels,
@@ -114,6 +120,7 @@ class Engine:
         self._queue.close()
         await asyncio.to_thread(self._device.join, self._settings.stall_seconds)
         self._entropy.close()
+        self._hybrid.close()
         self._image_threads.shutdown(wait=False, cancel_futures=True)
 
     @property
@@ -137,11 +144,17 @@ class Engine:
         return [] if self._post_processor is None else [self._post_processor.post_processor]
 
     def profile_of(self, model_id: str) -> str:
-        """The name of the loaded model with this id (8 hex digits). Raises `UnknownModelError`."""
+        """The name of the loaded model, or of the hybrid codec, with this id (8 hex digits). Raises `UnknownModelError`."""
+        if model_id == self._hybrid.codec.model_id:
+            return self._hybrid.codec.name
         for name, model in self._models.items():
             if model.codec.model_id == model_id:
                 return name
         raise UnknownModelError(model_id)
+
+    def model_id(self, profile: str) -> str:
+        """The inverse of `profile_of`."""
+        return self._hybrid.codec.model_id if profile == self._hybrid.codec.name else self.model(profile).codec.model_id
 
     def check_room(self) -> None:
         """Raises `OverloadedError` or `UnavailableError` when `admit` would do so whatever the number of pixels."""
@@ -176,6 +189,7 @@ class Engine:
         target: Target,
         *,
         profile: str,
+        codec: CodecName = "learned",
         report: frozenset[Measure] = frozenset(),
         effort: int = 0,
         deadline: float = math.inf,
@@ -184,17 +198,33 @@ class Engine:
 
         Raises `UnknownProfileError`, `EngineError`s, `CodecError`s.
         """
-        model, size = self.model(profile), padded(picture.height, picture.width)
+        model = self.model(profile)
         task = QuantiseTask(picture, await self.alpha_section(picture), target)
+        if codec == "auto":
+            measure = Measure(model.codec.metric)
+            learned, hybrid = await both(
+                self._compress_learned(model, task, report | {measure}, effort, deadline),
+                self._compress_hybrid(model, task, report | {measure}, effort, deadline),
+            )
+            made = better(learned, hybrid, measure, report)
+        else:
+            compress = self._compress_hybrid if codec == "hybrid" else self._compress_learned
+            made = await compress(model, task, report, effort, deadline)
+        self._metrics.compressed(made.stream)
+        return made
+
+    async def _compress_learned(
+        self, model: LoadedModel, task: QuantiseTask, report: frozenset[Measure], effort: int, deadline: float
+    ) -> Compressed:
+        picture, profile, size = task.picture, model.codec.name, padded(task.picture.height, task.picture.width)
         reached = 0
         if effort:
-            until = deadline - SHARE_OF_TIMEOUT * self._settings.request_timeout_seconds * (2 if report else 1)
+            until = self._until(report, deadline)
             quantised, timings, reached = await self._refine(model, task, size, effort, until, deadline)
         else:
             quantised, timings = await self._on_device(Job(model.quantise, task, size, picture.pixels, deadline))
         stream, coding = await self._in_coder(entropy_worker.write, profile, quantised)
         self._metrics.entropy_coded("compress", quantised.symbols.coded)
-        self._metrics.compressed(stream)
         timings += coding
         measured: dict[Measure, float] = {}
         if report:
@@ -203,6 +233,27 @@ class Engine:
             measured, measuring = await self._on_device(job)
             timings += reading + measuring
         return Compressed(stream, measured, reached, timings)
+
+    async def _compress_hybrid(
+        self, model: LoadedModel, task: QuantiseTask, report: frozenset[Measure], effort: int, deadline: float
+    ) -> Compressed:
+        begun = time.monotonic()
+        with _memory():
+            stream, reached = await self._hybrid.compress(task, model.codec.metric, effort=effort, until=self._until(report, deadline))
+        timings = Timings(avif=time.monotonic() - begun)
+        measured: dict[Measure, float] = {}
+        if report:
+            picture = task.picture
+            decoded = await self.on_image_thread("decode", self._hybrid.decompress, stream.data)
+            size = padded(picture.height, picture.width)
+            job = Job(model.compare, CompareTask(decoded, picture, report), size, picture.pixels, deadline)
+            measured, measuring = await self._on_device(job)
+            timings += measuring
+        return Compressed(stream, measured, reached, timings)
+
+    def _until(self, report: frozenset[Measure], deadline: float) -> float:
+        """When effort should have ended, for what comes after it to be done by the deadline."""
+        return deadline - SHARE_OF_TIMEOUT * self._settings.request_timeout_seconds * (2 if report else 1)
 
     async def measure(
         self, picture: Picture, alpha: bytes | None, quality: float, *, profile: str, deadline: float = math.inf
@@ -225,6 +276,12 @@ class Engine:
 
     async def decompress(self, stream: bytes, *, profile: str, height: int, width: int, deadline: float = math.inf) -> Decompressed:
         """The picture in a stream of this size, made with `profile`. Raises `UnknownProfileError`, `EngineError`s, `BitstreamError`s."""
+        if profile == self._hybrid.codec.name:
+            begun = time.monotonic()
+            # The post-processor belongs behind this, as a job for the device, where the stream recommends it.
+            picture = await self.on_image_thread("decode", self._hybrid.decompress, stream)
+            self._metrics.decompressed(picture.pixels, len(stream))
+            return Decompressed(picture, Timings(avif=time.monotonic() - begun))
         model = self.model(profile)
         symbols, reading = await self._in_coder(entropy_worker.read, profile, stream)
         job = Job(model.reconstruct, symbols, padded(height, width), height * width, deadline)

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from enum import Enum
 
 from models import Codec, Picture, Stream, Target
+from models.allocation import Metric
+from models.bitstream import CodecKind
+from models.choice import choose
 from models.network.grid import STRIDE
 from models.postprocessor import PostProcessor
 from models.sources import Source
-from models.symbols import Metric, Quantised, Symbols
+from models.symbols import Comparison, Quantised, Symbols
 
 from ..metrics import Metrics
 from .effort import Refinement
@@ -54,6 +57,13 @@ class Compressed:
     report: Mapping[Measure, float]
     effort: int = 0
     timings: Timings = Timings()
+
+
+def better(learned: Compressed, hybrid: Compressed, measure: Measure, asked: frozenset[Measure]) -> Compressed:
+    """What `auto` answers: one of the two by a measure that both report, with what was asked for of its report and the time of both."""
+    chosen = choose(learned.stream, hybrid.stream, Comparison(measure.metric, learned.report[measure], hybrid.report[measure]))
+    made = hybrid if chosen.codec is CodecKind.HYBRID else learned
+    return Compressed(chosen, {one: made.report[one] for one in asked}, made.effort, learned.timings + hybrid.timings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from hashlib import sha256
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from structlog.contextvars import bind_contextvars
 
 from models import Target
+from models.allocation import Metric
+from models.bitstream import CodecKind
+from models.choice import CodecName, check_auto
 
 from .. import images, problems
 from ..body import describe_body, read_body
@@ -41,6 +45,11 @@ class CompressQuery(BaseModel):
         default=None, description="A point on the model's own axis.", json_schema_extra={"minimum": 0, "maximum": 100}
     )
     profile: str | None = Field(default=None, description="The model: `ms-ssim` (for the eye) or `psnr`. Unset, the service's default.")
+    codec: CodecName = Field(
+        default="learned",
+        description="`hybrid` is AVIF in our container, tuned for the profile's metric. `auto` makes both within the budget and answers "
+        "the better by that metric.",
+    )
     report: Annotated[list[Measure], BeforeValidator(_split)] = Field(
         default=[], description="Measure the decoded result: psnr, ms-ssim, or both separated by a comma."
     )
@@ -53,13 +62,22 @@ class CompressQuery(BaseModel):
     strict: bool = Field(default=False, description="Answer 422 instead of the smallest stream when that is over the budget.")
 
 
+class Scores(BaseModel):
+    """What each codec's stream scored within the same budget, decoded."""
+
+    metric: Metric = Field(description="The profile's.")
+    learned: float | None = Field(description="dB, or 0 to 1; null when the picture came back exactly.")
+    hybrid: float | None = Field(description="The same.")
+
+
 class Compression(BaseModel):
     """The facts about a stream that was made and stored."""
 
     id: str = Field(description="SHA-256 of the stream.")
     url: str = Field(description="Where the picture can be had.")
+    codec: Literal["learned", "hybrid"]
     profile: str
-    model_id: str
+    model_id: str = Field(description="Of what decodes the stream: the profile's model, or the hybrid codec.")
     width: int
     height: int
     bytes: int
@@ -73,6 +91,7 @@ class Compression(BaseModel):
     effort_reached: int = Field(description="What was done: less where the deadline, or a shutdown, ended it early.")
     psnr: float | None = Field(default=None, description="dB, when asked for; null when the picture came back exactly.")
     ms_ssim: float | None = Field(default=None, description="0 to 1, when asked for.")
+    auto: Scores | None = Field(default=None, description="With `codec=auto`, how the two compared.")
 
 
 HEADERS = {
@@ -83,6 +102,8 @@ HEADERS = {
     "Ziggurat-Bpp": "Bits per pixel, of the whole stream.",
     "Ziggurat-Target-Bpp": "The budget in bits per pixel, unless a quality was asked for.",
     "Ziggurat-Target-Met": "true or false.",
+    "Ziggurat-Codec": "learned or hybrid.",
+    "Ziggurat-Auto": "With codec=auto, the metric and what both scored: `metric=ms-ssim, learned=0.94120, hybrid=0.93310`.",
     "Ziggurat-Model": "Profile and model id.",
     "Ziggurat-Effort": "What was done, 0 to 9; less than asked for where the deadline ended it early.",
     "Ziggurat-PSNR": "dB, when asked for.",
@@ -110,8 +131,10 @@ async def compress(request: Request, runtime: RuntimeDependency, query: Annotate
     settings, engine = runtime.settings, runtime.engine
     media_type = negotiate(request.headers.get("accept", ""), (STREAM_TYPE, "application/json"))
     target = Target(bpp=query.bpp, max_bytes=query.max_bytes, quality=query.quality)
+    if query.codec == "auto":
+        check_auto(target)
     profile = settings.profile if query.profile is None else query.profile
-    model_id = engine.model(profile).codec.model_id  # a wrong name is refused before the body is read
+    engine.model(profile)  # a wrong name is refused before the body is read
 
     engine.check_room()
     file = await read_body(request, accepts="image/*", max_bytes=settings.max_body_bytes, seconds=settings.body_timeout_seconds)
@@ -122,12 +145,18 @@ async def compress(request: Request, runtime: RuntimeDependency, query: Annotate
         with timing.stage("decode"):
             picture = await engine.on_image_thread("decode", images.decode, image)
         made = await engine.compress(
-            picture, target, profile=profile, report=frozenset(query.report), effort=query.effort, deadline=deadline
+            picture,
+            target,
+            profile=profile,
+            codec=query.codec,
+            report=frozenset(query.report),
+            effort=query.effort,
+            deadline=deadline,
         )
         budget = target.budget(picture.pixels)
         if query.strict and budget is not None and len(made.stream.data) > budget:
             raise TargetMissedError(
-                f"the smallest stream that {profile} makes of this image has {len(made.stream.data)} bytes, not {budget}"
+                f"the smallest stream that {made.stream.model} makes of this image has {len(made.stream.data)} bytes, not {budget}"
             )
         timing.engine(made.timings)
         bind_contextvars(bpp=round(made.stream.bpp, 6))
@@ -135,7 +164,7 @@ async def compress(request: Request, runtime: RuntimeDependency, query: Annotate
             stream_id = await runtime.store.put(made.stream.data)
 
     url = str(request.app.url_path_for("decompress_stored", stream_id=stream_id))
-    facts = _facts(made, stream_id, url, model_id, query.effort)
+    facts = _facts(made, stream_id, url, profile, engine.model_id(made.stream.model), query.effort)
     body = made.stream.data if media_type == STREAM_TYPE else facts.model_dump_json().encode()
     headers = _headers(facts, body)
     if settings.server_timing:
@@ -143,12 +172,13 @@ async def compress(request: Request, runtime: RuntimeDependency, query: Annotate
     return Response(body, 201, headers, media_type)
 
 
-def _facts(made: Compressed, stream_id: str, url: str, model_id: str, effort: int) -> Compression:
+def _facts(made: Compressed, stream_id: str, url: str, profile: str, model_id: str, effort: int) -> Compression:
     stream = made.stream
     return Compression(
         id=stream_id,
         url=url,
-        profile=stream.model,
+        codec="hybrid" if stream.codec is CodecKind.HYBRID else "learned",
+        profile=profile,
         model_id=model_id,
         width=stream.width,
         height=stream.height,
@@ -161,6 +191,7 @@ def _facts(made: Compressed, stream_id: str, url: str, model_id: str, effort: in
         effort_reached=made.effort,
         psnr=made.report.get(Measure.PSNR),
         ms_ssim=made.report.get(Measure.MS_SSIM),
+        auto=None if stream.auto is None else Scores(metric=stream.auto.metric, learned=stream.auto.learned, hybrid=stream.auto.hybrid),
     )
 
 
@@ -172,6 +203,7 @@ def _headers(facts: Compression, body: bytes) -> dict[str, str]:
         "Content-Digest": content_digest(sha256(body).digest()),
         "Ziggurat-Bpp": f"{facts.bpp:.6f}",
         "Ziggurat-Target-Met": str(facts.target_met).lower(),
+        "Ziggurat-Codec": facts.codec,
         "Ziggurat-Model": f"{facts.profile}/{facts.model_id}",
         "Ziggurat-Effort": str(facts.effort_reached),
     }
@@ -181,4 +213,10 @@ def _headers(facts: Compression, body: bytes) -> dict[str, str]:
         headers["Ziggurat-PSNR"] = f"{facts.psnr:.3f}"
     if facts.ms_ssim is not None:
         headers["Ziggurat-MS-SSIM"] = f"{facts.ms_ssim:.5f}"
+    if facts.auto is not None:
+        headers["Ziggurat-Auto"] = f"metric={facts.auto.metric}, learned={_score(facts.auto.learned)}, hybrid={_score(facts.auto.hybrid)}"
     return headers
+
+
+def _score(value: float | None) -> str:
+    return "inf" if value is None or math.isinf(value) else f"{value:.5f}"

@@ -6,9 +6,11 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 from fastapi import APIRouter
+from PIL import features
 from pydantic import BaseModel, Field
 
 from models import registry
+from models.hybrid import HybridCodec
 from models.postprocessor import PostProcessor
 
 from ..runtime import Runtime, RuntimeDependency
@@ -17,15 +19,15 @@ router = APIRouter(tags=["models"])
 
 
 class Model(BaseModel):
-    """One model that comes with the service."""
+    """One model that comes with the service, or the hybrid codec, which needs none."""
 
     name: str = Field(description="Of a codec, what `profile` takes.")
-    kind: Literal["codec", "post-processor"]
+    kind: Literal["codec", "hybrid", "post-processor"]
     model_id: str = Field(description="8 hex digits; streams carry it.")
     loaded: bool
     default: bool = Field(description="Whether it is taken when a request names none.")
     device: str | None = Field(description="Where it runs, when loaded.")
-    card: dict[str, Any] = Field(description="How it was trained, and what it measures.")
+    card: dict[str, Any] = Field(description="How it was trained, and what it measures; of the hybrid codec, its library.")
 
 
 @router.head("/models", include_in_schema=False)
@@ -35,6 +37,7 @@ async def models(runtime: RuntimeDependency) -> list[Model]:
     codecs = runtime.engine.codecs
     return [
         *(_describe(name, runtime) for name in sorted({*codecs, *registry.available()})),
+        _hybrid(),
         *(_describe_post_processor(post_processor) for post_processor in runtime.engine.post_processors),
     ]
 
@@ -51,6 +54,11 @@ def _describe(name: str, runtime: Runtime) -> Model:
         device=str(codec.device) if codec else None,
         card=asdict(card),
     )
+
+
+def _hybrid() -> Model:
+    card = {"name": HybridCodec.name, "library": f"libavif {features.version('avif')}"}
+    return Model(name=HybridCodec.name, kind="hybrid", model_id=HybridCodec.model_id, loaded=True, default=False, device="cpu", card=card)
 
 
 def _describe_post_processor(post_processor: PostProcessor) -> Model:

@@ -1,4 +1,4 @@
-"""Fuzz target: a stream to its parser and, with the tiny model of the golden streams, all the way to pixels.
+"""Fuzz target: a stream to its parser and, with the tiny model of the golden streams or as AVIF, all the way to pixels.
 
 Only `BitstreamError`s may come out, and a stream that decodes is what its header says. Bytes at random would all fail at the checksum:
 the mutator changes fields and sections of a well-formed stream and writes a right checksum behind them.
@@ -16,13 +16,15 @@ from functools import cache
 import numpy as np
 
 from models import Target
-from models.bitstream import Bitstream
+from models.bitstream import Bitstream, CodecKind
 from models.errors import BitstreamError
+from models.hybrid import HybridCodec
 from models.picture import Picture
 from tests.make_golden import GOLDEN, tiny_codec
 
 MAX_PIXELS = 1 << 16
 _CODEC = tiny_codec()
+_HYBRID = HybridCodec()
 
 
 def seeds() -> dict[str, bytes]:
@@ -38,6 +40,7 @@ def seeds() -> dict[str, bytes]:
         "wide": Picture(np.resize(rgb, (1, 700, 3)), None, False),
     }
     made = {name: _CODEC.encode([picture], [Target(quality=60)])[0].data for name, picture in pictures.items()}
+    made |= {f"hybrid-{name}": _HYBRID.encode(picture, Target(quality=20)).data for name, picture in pictures.items()}
     return made | {path.stem: path.read_bytes() for path in GOLDEN.glob("*.zgt")}
 
 
@@ -50,7 +53,10 @@ def check(data: bytes) -> str:
     assert stream.to_bytes() == data, "a stream has one spelling"
     assert stream.width * stream.height <= MAX_PIXELS
     try:
-        picture = _CODEC.decode([data], max_pixels=MAX_PIXELS)[0]
+        if stream.codec is CodecKind.HYBRID:
+            picture = _HYBRID.decode(data, max_pixels=MAX_PIXELS)
+        else:
+            picture = _CODEC.decode([data], max_pixels=MAX_PIXELS)[0]
     except BitstreamError as error:
         return f"not decoded: {type(error).__name__}"
     assert (picture.width, picture.height, picture.greyscale) == (stream.width, stream.height, stream.greyscale)

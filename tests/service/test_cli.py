@@ -82,6 +82,28 @@ def test_max_bytes_and_profile(terminal: Terminal, jpeg: Path) -> None:
     assert json.loads(terminal.out)["profile"] == "psnr"
 
 
+@pytest.mark.parametrize("codec", ["hybrid", "auto"])
+def test_other_codecs_on_the_way_there_and_back(terminal: Terminal, jpeg: Path, photo: Image.Image, codec: str) -> None:
+    stream, png = jpeg.with_suffix(".zgt"), jpeg.with_name("back.png")
+    assert terminal.run("compress", jpeg, "--bpp", "1", "--codec", codec) == 0
+    assert 8 * stream.stat().st_size / (128 * 96) <= 1
+    assert "hybrid" in terminal.err
+    assert (codec == "auto") == ("by ms-ssim: learned 0." in terminal.err)
+    assert terminal.run("info", stream, "--json") == 0
+    assert json.loads(terminal.out)["codec"] in {"hybrid", "learned"}
+    assert terminal.run("decompress", stream, "-o", png) == 0
+    with Image.open(png) as decoded:
+        error = np.asarray(decoded, dtype=float) - np.asarray(photo, dtype=float)
+    assert 10 * np.log10(255**2 / np.mean(error**2)) > 24
+
+
+def test_auto_needs_a_budget_and_one_budget_the_learned_codec(terminal: Terminal, jpeg: Path, tmp_path: Path) -> None:
+    assert terminal.run("compress", jpeg, "--quality", "50", "--codec", "auto") == 2
+    assert terminal.run("compress", jpeg, "--bpp", "1", "--codec", "jpeg") == 2
+    assert terminal.run("compress", jpeg, "--budget-bpp", "1", "--codec", "hybrid", "-o", tmp_path / "out") == 2
+    assert not jpeg.with_suffix(".zgt").exists()
+
+
 def test_quality(terminal: Terminal, jpeg: Path) -> None:
     stream = jpeg.with_suffix(".zgt")
     assert terminal.run("compress", jpeg, "--quality", "10") == 0

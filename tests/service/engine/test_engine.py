@@ -288,3 +288,50 @@ def test_a_model_that_does_not_exist_stops_the_start() -> None:
 
     with pytest.raises(WeightsError):
         scenario(nothing, models="vmaf", profile="vmaf")
+
+
+def test_avif_keeps_neither_the_event_loop_nor_headers_waiting() -> None:
+    """A search among AVIF files of a megapixel takes seconds; meanwhile the loop turns, and image threads are free."""
+    noise = np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8)
+    picture = Picture.from_array(np.asarray(Image.fromarray(noise).resize((512, 512))))
+
+    async def steps(engine: Engine) -> None:
+        busy = [asyncio.create_task(engine.compress(picture, Target(bpp=0.5), profile="ms-ssim", codec="hybrid")) for _ in range(3)]
+        turns = 0
+        while not any(one.done() for one in busy):
+            assert await engine.on_image_thread("header", lambda: 1) == 1
+            turns += 1
+            await asyncio.sleep(0.005)
+        assert turns > 10
+        assert len({(await one).stream.data for one in busy}) == 1
+
+    metrics = scenario(steps, image_threads=1)
+    assert metrics.registry.get_sample_value("ziggurat_streams_total", {"codec": "hybrid"}) == 3
+    assert metrics.registry.get_sample_value("ziggurat_batch_images_count") == 0, "the device had nothing to do"
+
+
+def test_a_client_that_hangs_up_ends_its_search() -> None:
+    noise = np.random.default_rng(2).integers(0, 256, (64, 64, 3), np.uint8)
+    picture = Picture.from_array(np.asarray(Image.fromarray(noise).resize((512, 512))))
+
+    async def steps(engine: Engine) -> None:
+        for codec in ("hybrid", "auto"):
+            task = asyncio.create_task(engine.compress(picture, Target(max_bytes=8_000), profile="ms-ssim", codec=codec))
+            await asyncio.sleep(0.1)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        await engine.compress(Picture.from_image(Image.new("RGB", (64, 64))), Target(quality=1), profile="ms-ssim", codec="hybrid")
+
+    metrics = scenario(steps, image_threads=1)
+    assert metrics.registry.get_sample_value("ziggurat_streams_total", {"codec": "hybrid"}) == 1
+    assert metrics.registry.get_sample_value("ziggurat_streams_total", {"codec": "learned"}) == 0
+
+
+def test_auto_fails_as_one(photo: Image.Image) -> None:
+    async def steps(engine: Engine) -> None:
+        late = time.monotonic() - 1
+        with pytest.raises(DeadlineExceededError):
+            await engine.compress(Picture.from_image(photo), Target(bpp=1), profile="ms-ssim", codec="auto", deadline=late)
+
+    scenario(steps)

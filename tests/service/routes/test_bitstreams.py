@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from fastapi.testclient import TestClient
 
+from models.hybrid import HybridCodec
 from service.store import id_of
 
 
@@ -44,6 +45,14 @@ def test_info_reads_the_header(client: TestClient, stream: bytes) -> None:
     assert facts["alpha_bytes"] is None
     assert 0 < facts["z_bytes"] + facts["y_bytes"] < len(stream)
     assert 0 <= facts["quality"] <= 100
+
+
+def test_info_of_a_hybrid_stream_needs_no_model_either(client: TestClient, jpeg: bytes) -> None:
+    stream = client.post("/compress?bpp=0.9&codec=hybrid", content=jpeg, headers={"Content-Type": "image/jpeg"}).content
+    facts = client.get(f"/bitstreams/{id_of(stream)}/info").json()
+
+    assert (facts["codec"], facts["profile"], facts["model_id"]) == ("hybrid", "avif", HybridCodec.model_id)
+    assert (facts["z_bytes"], facts["y_bytes"]) == (0, len(stream) - 23)
 
 
 def test_deleting_forgets(client: TestClient, jpeg: bytes) -> None:

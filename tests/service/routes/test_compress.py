@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import io
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
 from models import Codec
-from models.bitstream import Bitstream
+from models.bitstream import Bitstream, CodecKind
+from models.hybrid import HybridCodec
 from service.store import id_of
 
 RAW = {"Content-Type": "image/jpeg"}
@@ -89,6 +91,8 @@ def test_a_budget_out_of_reach_gives_the_nearest_or_with_strict_an_error(client:
         ("bpp=1&report=vmaf", "report"),
         ("bpp=1&profile=vmaf", "ms-ssim"),
         ("bpp=1&profile=", "ms-ssim"),
+        ("bpp=1&codec=jpeg", "hybrid"),
+        ("quality=50&codec=auto", "budget"),
     ],
 )
 def test_wrong_parameters_are_named(client: TestClient, jpeg: bytes, query: str, words: str) -> None:
@@ -172,3 +176,53 @@ def test_effort_is_a_digit(client: TestClient, jpeg: bytes, effort: str) -> None
 
     assert answer.status_code == 422
     assert "effort" in answer.text
+
+
+def test_the_hybrid_codec_keeps_the_same_promises(client: TestClient, jpeg: bytes) -> None:
+    answer = client.post("/compress?max_bytes=1500&codec=hybrid&report=psnr,ms-ssim", content=jpeg, headers=RAW)
+
+    assert answer.status_code == 201
+    assert 0.9 * 1500 <= len(answer.content) <= 1500
+    assert Bitstream.parse(answer.content).codec is CodecKind.HYBRID
+    assert answer.headers["ziggurat-codec"] == "hybrid"
+    assert answer.headers["ziggurat-model"] == f"ms-ssim/{HybridCodec.model_id}"
+    assert "avif;dur=" in answer.headers["server-timing"]
+    assert "ziggurat-auto" not in answer.headers
+    assert float(answer.headers["ziggurat-ms-ssim"]) > 0.8
+    picture = client.get(answer.headers["location"])
+    with Image.open(io.BytesIO(picture.content)) as image, Image.open(io.BytesIO(jpeg)) as original:
+        error = np.square(np.asarray(image, float) - np.asarray(original, float)).mean()
+    assert 10 * np.log10(255**2 / error) == pytest.approx(float(answer.headers["ziggurat-psnr"]), abs=0.01)
+
+
+@pytest.mark.parametrize("profile", ["psnr", "ms-ssim"])
+def test_auto_says_which_codec_it_took_and_by_how_much(client: TestClient, jpeg: bytes, profile: str) -> None:
+    query = f"/compress?bpp=0.8&profile={profile}"
+    auto = client.post(f"{query}&codec=auto", content=jpeg, headers=RAW | {"Accept": "application/json"})
+    one = {
+        codec: client.post(f"{query}&codec={codec}&report={profile}", content=jpeg, headers=RAW | {"Accept": "application/json"}).json()
+        for codec in ("learned", "hybrid")
+    }
+
+    facts, measure = auto.json(), profile.replace("-", "_")
+    scores = {codec: one[codec][measure] for codec in one}
+    assert facts["codec"] == max(scores, key=scores.__getitem__)
+    assert facts["id"] == one[facts["codec"]]["id"]
+    assert facts["auto"] == {"metric": profile} | {codec: pytest.approx(score, abs=1e-4) for codec, score in scores.items()}
+    assert facts[measure] is None, "nobody asked for a report"
+    assert auto.headers["ziggurat-codec"] == facts["codec"]
+    assert auto.headers["ziggurat-auto"].startswith(f"metric={profile}, learned={facts['auto']['learned']:.5f}, hybrid=")
+
+
+def test_alpha_and_grey_survive_every_codec(client: TestClient, photo: Image.Image) -> None:
+    plane = Image.linear_gradient("L").resize(photo.size)
+    transparent, grey = photo.copy(), photo.convert("L")
+    transparent.putalpha(plane)
+    for codec in ("learned", "hybrid", "auto"):
+        for original, mode in ((transparent, "RGBA"), (grey, "L")):
+            file = io.BytesIO()
+            original.save(file, "PNG")
+            answer = client.post(f"/compress?bpp=8&codec={codec}", content=file.getvalue(), headers={"Content-Type": "image/png"})
+            with Image.open(io.BytesIO(client.get(answer.headers["location"]).content)) as image:
+                assert image.mode == mode
+                assert mode == "L" or np.array_equal(np.asarray(image)[..., 3], np.asarray(plane))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from models import Codec
-from models.bitstream import Bitstream
+from models.bitstream import Bitstream, CodecKind
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +97,28 @@ def test_unknown_ids_and_unwanted_types(client: TestClient, url: str) -> None:
     assert client.get(url, headers={"Accept": "text/html"}).status_code == 406
     assert client.get(f"{url}?format=gif").status_code == 422
     assert client.post("/decompress", content=b"", headers={"Content-Type": "image/png"}).status_code == 415
+
+
+def test_hostile_hybrid_streams_are_typed_problems(client: TestClient, jpeg: bytes) -> None:
+    stream = client.post("/compress?bpp=1&codec=hybrid", content=jpeg, headers={"Content-Type": "image/jpeg"}).content
+    header = Bitstream.parse(stream)
+    hostile = {
+        "stream-too-large": replace(header, width=16384, height=16384),
+        "damaged-stream": replace(header, y=b"\xff" + header.y[1:]),
+        "unknown-model": replace(header, model_id=b"none"),
+    }
+    streams = {name: one.to_bytes() for name, one in hostile.items()} | {"truncated-stream": stream[:-100]}
+    answers = {
+        name: client.post("/decompress", content=body, headers={"Content-Type": "image/vnd.ziggurat"}) for name, body in streams.items()
+    }
+
+    assert {name: answer.json()["type"].rpartition(":")[2] for name, answer in answers.items()} == {name: name for name in streams}
+    assert {answer.status_code for answer in answers.values()} == {422}
+
+
+def test_a_hybrid_stream_that_says_learned_and_the_other_way_round(client: TestClient, jpeg: bytes) -> None:
+    for codec, other in (("hybrid", CodecKind.LEARNED), ("learned", CodecKind.HYBRID)):
+        stream = client.post(f"/compress?bpp=1&codec={codec}", content=jpeg, headers={"Content-Type": "image/jpeg"}).content
+        swapped = replace(Bitstream.parse(stream), codec=other, z=b"").to_bytes()
+        answer = client.post("/decompress", content=swapped, headers={"Content-Type": "image/vnd.ziggurat"})
+        assert (answer.status_code, answer.json()["type"]) == (422, "urn:problem-type:ziggurat:unknown-model")

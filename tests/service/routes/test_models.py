@@ -3,6 +3,7 @@ from __future__ import annotations
 from fastapi.testclient import TestClient
 
 from models import post_model, registry
+from models.hybrid import HybridCodec
 
 
 def test_models_are_listed_with_their_cards(client: TestClient) -> None:
@@ -11,6 +12,7 @@ def test_models_are_listed_with_their_cards(client: TestClient) -> None:
     ids = {name: registry.card(name).model_id for name in registry.available()}
     post = {name: post_model.PostCard.load(post_model.WEIGHTS / f"{name}.json").model_id for name in post_model.available()}
     assert {name: model["model_id"] for name, model in models.items() if model["kind"] == "codec"} == ids
+    assert {name: model["model_id"] for name, model in models.items() if model["kind"] == "hybrid"} == {"avif": HybridCodec.model_id}
     assert {name: model["model_id"] for name, model in models.items() if model["kind"] == "post-processor"} == post
     assert [name for name, model in models.items() if model["default"] and model["kind"] == "codec"] == ["ms-ssim"]
     for name, model in models.items():

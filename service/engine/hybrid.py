@@ -1,0 +1,94 @@
+"""The hybrid stage: AVIF in the container, on threads of its own.
+
+One search among AVIF files takes seconds, and nobody's header should wait for one; nor has the device anything to do with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from models import Picture, Stream
+from models.allocation import Metric
+from models.hybrid import SECONDS_PER_MEGAPIXEL, HybridCodec, speed_of
+
+from ..metrics import Metrics
+from .work import QuantiseTask
+
+ENCODES = 4  # that a search takes, in the mean
+_T = TypeVar("_T")
+
+
+class HybridStage:
+    """Runs the hybrid codec.
+
+    Args:
+        threads: searches at a time.
+        metrics: where durations are recorded.
+    """
+
+    def __init__(self, threads: int, metrics: Metrics) -> None:
+        self.codec = HybridCodec()
+        self._metrics = metrics
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="avif")
+
+    def close(self) -> None:
+        """Stop the threads; call it when no work is left."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def compress(self, task: QuantiseTask, metric: Metric, *, effort: int, until: float) -> tuple[Stream, int]:
+        """A picture to its budget, and the effort that there was time for before `until`, on `time.monotonic`'s clock."""
+        search = _Search(self.codec, task, metric, effort, until)
+        try:
+            stream = await asyncio.get_running_loop().run_in_executor(self._threads, search.run, self._metrics)
+        except asyncio.CancelledError:  # a deadline, or a client gone
+            search.abandoned = True
+            raise
+        return stream, search.effort
+
+    def decompress(self, stream: bytes) -> Picture:
+        """The picture in a stream, on the caller's thread. Raises `BitstreamError`s."""
+        return self.codec.decode(stream)
+
+
+class _Search:
+    """One picture's search: with less effort than asked for where the time is short, and to its end only while somebody waits."""
+
+    def __init__(self, codec: HybridCodec, task: QuantiseTask, metric: Metric, effort: int, until: float) -> None:
+        self.effort = effort
+        self.abandoned = False
+        self._codec = codec
+        self._task = task
+        self._metric = metric
+        self._until = until
+
+    def run(self, metrics: Metrics) -> Stream:
+        picture = self._task.picture
+        with metrics.stage_timer("encode"):
+            # An encode cannot be stopped: what is begun should end in time.
+            while self.effort and time.monotonic() + ENCODES * _seconds(picture, self.effort) > self._until:
+                self.effort -= 1
+            return self._codec.encode(
+                picture, self._task.target, metric=self._metric, alpha=self._task.alpha, effort=self.effort, proceed=self._proceed
+            )
+
+    def _proceed(self, done: int, of: int) -> bool:
+        return not self.abandoned and time.monotonic() + _seconds(self._task.picture, self.effort) < self._until
+
+
+def _seconds(picture: Picture, effort: int) -> float:
+    return picture.pixels / 1e6 * SECONDS_PER_MEGAPIXEL[speed_of(effort, picture.pixels)]
+
+
+async def both(first: Awaitable[_T], second: Awaitable[_T]) -> tuple[_T, _T]:
+    """Two results, worked for at the same time; when one fails the other is given up."""
+    tasks = [asyncio.ensure_future(one) for one in (first, second)]
+    try:
+        one, other = await asyncio.gather(*tasks)
+        return one, other
+    finally:
+        for task in tasks:
+            task.cancel()
