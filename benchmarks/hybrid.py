@@ -17,7 +17,6 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache
 from pathlib import Path
 
 from rich import box
@@ -64,15 +63,18 @@ class Plain:
     def __init__(self, anchor: Anchor, picture: Picture) -> None:
         self._picture = picture
         self._anchor = replace(anchor, options={**anchor.options, "speed": SPEED})
-        self._file = cache(lambda quality: self._anchor.encode(picture, quality))
+        self._files: dict[int, bytes] = {}
 
     def within(self, budget: int) -> tuple[Picture, int] | None:
         """Decoded picture and size of the file of the highest quality within a budget."""
-        low, high = -1, 101
+        sizes = {quality: len(file) for quality, file in self._files.items()}
+        low = max((quality for quality, size in sizes.items() if size <= budget), default=-1)
+        high = min((quality for quality, size in sizes.items() if size > budget), default=101)
         while high - low > 1:
             middle = (low + high) // 2
-            low, high = (middle, high) if len(self._file(middle)) <= budget else (low, middle)
-        return None if low < 0 else (self._anchor.decode(self._file(low)), len(self._file(low)))
+            self._files[middle] = self._anchor.encode(self._picture, middle)
+            low, high = (middle, high) if len(self._files[middle]) <= budget else (low, middle)
+        return None if low < 0 else (self._anchor.decode(self._files[low]), len(self._files[low]))
 
 
 def trials(codec: Codec, picture: Picture, image: str, learned: dict[float, tuple[float, float]]) -> list[Trial]:

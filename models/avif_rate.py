@@ -94,13 +94,15 @@ class AvifSearch:
         return (fitting + 1) * STRENGTHS if exhausted and fitting + 1 not in self._levels else None
 
     def _strength(self, seen: dict[int, int]) -> int | None:
-        """The next strength to look at: where a line through the two that enclose the budget says."""
+        """The next strength to look at: where a line through the two that enclose the budget says, or half-way when that overshot twice."""
         aim, last = math.log(self.budget * (1 - (1 - AIM) * self._tolerance)), STRENGTHS - 1
         low = max(strength for strength, size in seen.items() if size <= self.budget)
         high = min((strength for strength, size in seen.items() if strength > low), default=None)
         if low == last or high == low + 1:
             return None
         at_low = math.log(seen[low])
+        if high is not None and sum(size > self.budget for size in seen.values()) > 1:
+            return (low + high) // 2
         if high is not None:
             slope = (math.log(seen[high]) - at_low) / (high - low)
         else:

@@ -80,6 +80,21 @@ def test_the_first_minutes(curl: Curl, folder: Path) -> None:
     assert 'ziggurat_requests_total{method="POST",route="/compress",status="201"} 3.0' in curl("localhost:8000/metrics")
 
 
+def test_hybrid_and_auto_come_back_too(curl: Curl, folder: Path) -> None:
+    for codec in ("hybrid", "auto"):
+        query = f"localhost:8000/compress?bpp=1&profile=psnr&codec={codec}"
+        headers = curl("--data-binary", "@photo.jpg", "-H", "Content-Type: image/jpeg", query, "-D-", "-o", "either.zgt")
+        told = dict(line.split(": ", 1) for line in headers.splitlines() if ": " in line)
+        stream = Bitstream.parse((folder / "either.zgt").read_bytes())
+        assert told["ziggurat-codec"] == stream.codec.name.lower()
+        assert (codec == "auto") == ("ziggurat-auto" in told)
+        assert 8 * (folder / "either.zgt").stat().st_size <= 128 * 96
+        curl("--data-binary", "@either.zgt", "-H", "Content-Type: image/vnd.ziggurat", "localhost:8000/decompress", "-o", "either.png")
+        with Image.open(folder / "either.png") as back, Image.open(folder / "photo.jpg") as photo:
+            assert np.square(np.asarray(back, float) - np.asarray(photo, float)).mean() < 200
+    assert {"codec", "hybrid"} <= {model["kind"] for model in json.loads(curl("localhost:8000/models"))}
+
+
 def test_a_body_over_the_limit_is_answered_before_it_is_sent(server: Server, folder: Path) -> None:
     with (folder / "zeros").open("wb") as file:
         file.truncate(20_000_000)
