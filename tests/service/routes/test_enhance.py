@@ -97,7 +97,7 @@ def test_without_weights_it_says_so(jpeg: bytes, tmp_path: Path, monkeypatch: py
     with TestClient(create_app(Settings(store="memory://", models=("psnr",), profile="psnr", threads=1))) as client:
         answer = client.post("/enhance", content=jpeg, headers={"Content-Type": "image/jpeg"})
         assert (answer.status_code, answer.json()["type"]) == (501, "urn:problem-type:ziggurat:no-post-processor")
-        assert {model["kind"] for model in client.get("/models").json()} == {"codec"}
+        assert {model["kind"] for model in client.get("/models").json()} == {"codec", "hybrid"}
 
 
 def test_hostile_files_get_the_problems_that_they_get_everywhere(client: TestClient, photo: Image.Image) -> None:
