@@ -6,7 +6,7 @@ For each image, rate and profile: the hybrid stream, the plain AVIF file of the 
 `psnr` tune=psnr, for `ms-ssim` libavif's default, the best of its settings by either metric), and the learned stream; what each scores by
 the profile's metric, what `auto` thus picks, and how many encodes rate control took. All AVIF at speed 6, which is the hybrid's at effort
 0 and Pillow's default. Every image's trials are kept as soon as they are done, and a second run goes on from there. The learned points
-are those of `ziggurat evaluate`, read from its report (`--learned`) when that is of the same model and rates.
+are those of `ziggurat evaluate`, read from where it keeps them (`--learned`) when they are of the same model and rates.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ from rich.table import Table
 from models import Codec, Picture, Target
 from models.allocation import Metric
 from models.evaluation.anchors import ANCHORS, Anchor
-from models.evaluation.run import RATES, image_paths, measured_before, read_picture, sweep_codec
+from models.evaluation.run import RATES, image_paths, read_picture
+from models.evaluation.sweeps import OwnSweeps
 from models.hybrid import HybridCodec
 
 SPEED = 6
 PLAIN: dict[Metric, str] = {"psnr": "avif-444-psnr", "ms-ssim": "avif-444"}
-REPORT = Path("models/evaluation/results/kodak.json")
+LEARNED = Path("models/evaluation/results/kodak-ours.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +151,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--output", type=Path, default=Path("hybrid.json"))
     parser.add_argument("--every", type=int, default=1, help="use every n-th image")
-    parser.add_argument("--learned", type=Path, default=REPORT)
+    parser.add_argument("--learned", type=Path, default=LEARNED)
     options = parser.parse_args()
     codecs = [Codec.load("psnr"), Codec.load("ms-ssim")]
-    known = [measured_before(options.learned, codec, RATES) for codec in codecs]
+    learned = OwnSweeps(options.learned, perceptual=False)
     versions = {"avif": ANCHORS[-1].version, "hybrid": HybridCodec.model_id} | {codec.name: codec.model_id for codec in codecs}
     found: list[Trial] = []
     if options.output.exists() and (before := json.loads(options.output.read_text()))["versions"] == versions:
@@ -163,8 +164,8 @@ def main() -> None:
         if path.stem in {one.image for one in found}:
             continue
         picture = read_picture(path)
-        for codec, sweeps in zip(codecs, known, strict=True):
-            exact = (sweeps.get(path.stem) or sweep_codec(codec, picture, RATES, "cpu")).exact
+        for codec in codecs:
+            exact = learned.sweep(codec, picture, RATES, effort=0).exact
             scores = {one.target_bpp: (one.point.bpp, one.point.psnr if codec.metric == "psnr" else one.point.ms_ssim) for one in exact}
             found += trials(codec, picture, path.stem, scores)
         document = {"versions": versions, "speed": SPEED, "trials": [asdict(one) for one in found]}
