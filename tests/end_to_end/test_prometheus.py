@@ -101,6 +101,7 @@ def _use(server: Server, image: Image.Image) -> None:
         made = compress("bpp=0.8")
         assert made.status_code == 201
         assert compress("quality=40").status_code == 201
+        assert compress("quality=40&effort=2").headers["Ziggurat-Effort"] == "2"
         assert compress("max_bytes=40").headers["Ziggurat-Target-Met"] == "false"
         with ThreadPoolExecutor(6) as users:
             assert {answer.status_code for answer in users.map(compress, ["bpp=0.5"] * 6)} == {201}
