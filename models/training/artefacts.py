@@ -21,8 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from models import Codec, registry
+from models import Codec, Picture, Target, registry
+from models.allocation import Metric
+from models.avif import restore
 from models.bitstream import MAGIC, Bitstream
+from models.hybrid import HybridCodec
 from models.training.crops import load
 
 Options = dict[str, object]
@@ -65,8 +68,21 @@ def _avif(rng: np.random.Generator) -> Options:
     return options
 
 
+AVIF = FileCodec("AVIF", (5, 72), _avif)
+
+
+def avif(picture: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
+    """An AVIF file, every other time as the hybrid codec makes them."""
+    if rng.random() < 0.5:
+        return AVIF.encode(picture, rng)
+    metric: Metric = "psnr" if rng.random() < 0.5 else "ms-ssim"
+    target = Target(quality=float(rng.uniform(*AVIF.qualities)))  # its axis is that of libavif's quality, but finer
+    stream = Bitstream.parse(HybridCodec().encode(Picture.from_array(picture), target, metric=metric).data)
+    return restore(stream.y, width=stream.width, height=stream.height, mono=stream.greyscale)
+
+
 FILES: Mapping[str, Encode] = {
-    "avif": FileCodec("AVIF", (5, 72), _avif).encode,
+    "avif": avif,
     "jpeg": FileCodec("JPEG", (7, 68), lambda rng: {"subsampling": "4:2:0" if rng.random() < 0.7 else "4:4:4"}).encode,
     "webp": FileCodec("WEBP", (0, 68), lambda rng: {"method": 4}).encode,
 }
