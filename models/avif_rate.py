@@ -88,7 +88,7 @@ class AvifSearch:
             return level * STRENGTHS if level not in self._levels else None  # None: even level 0 is over the budget
         if not self._fine or fitting is None:
             return None
-        if (strength := self._strength(strengths)) is not None:
+        if fitting and (strength := self._strength(strengths)) is not None:  # level 0 has but one
             return fitting * STRENGTHS + strength
         exhausted = max(strengths.values()) <= self.budget and fitting + 1 < LEVELS
         return (fitting + 1) * STRENGTHS if exhausted and fitting + 1 not in self._levels else None
