@@ -78,8 +78,8 @@ class Pair:
     def of(cls, file: bytes, original: NDArray[np.uint8]) -> Pair:
         """From the file."""
         decoded = artefacts.decode(file)
-        difference = decoded.astype(np.float32) - original
-        return cls(read(file), decoded, original, float(np.square(difference).mean()) / 255**2)
+        difference = np.subtract(decoded, original, dtype=np.int16).astype(np.float32).ravel()
+        return cls(read(file), decoded, original, float(difference @ difference) / difference.size / 255**2)
 
 
 class PairSampler:
