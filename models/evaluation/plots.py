@@ -97,7 +97,7 @@ def _at(points: RateQuality, bpp: float) -> float:
 def _limits(lines: Sequence[Line]) -> tuple[float, float]:
     """The qualities between 0.05 bits per pixel and the right edge, with a little room."""
     qualities = [_at(line.points, bpp) for line in lines for bpp in (0.05, WIDEST)]
-    margin = (max(qualities) - min(qualities)) / 30
+    margin = (max(qualities) - min(qualities)) / 30 or 1.0  # of an untrained network every quality is the same
     return min(qualities) - margin, max(qualities) + margin
 
 
