@@ -155,7 +155,9 @@ def main() -> None:
     options = parser.parse_args()
     codecs = [Codec.load("psnr"), Codec.load("ms-ssim")]
     learned = OwnSweeps(options.learned, perceptual=False)
-    versions = {"avif": ANCHORS[-1].version, "hybrid": HybridCodec.model_id} | {codec.name: codec.model_id for codec in codecs}
+    versions = {"avif": next(anchor.version for anchor in ANCHORS if anchor.name == PLAIN["psnr"]), "hybrid": HybridCodec.model_id} | {
+        codec.name: codec.model_id for codec in codecs
+    }
     found: list[Trial] = []
     if options.output.exists() and (before := json.loads(options.output.read_text()))["versions"] == versions:
         found = [Trial(**one) for one in before["trials"]]
