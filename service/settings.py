@@ -81,7 +81,9 @@ class Settings(BaseSettings):
     entropy_workers: int | None = Field(
         default=None, ge=0, description="Processes for the entropy coder; 0 codes in the server's own, unset decides by cores and device."
     )
-    image_threads: int = Field(default=2, ge=1, description="Threads that read and write image files; as many again search for hybrid streams.")
+    image_threads: int = Field(
+        default=2, ge=1, description="Threads that read and write image files; as many again search for hybrid streams."
+    )
 
     @field_validator("models", "api_keys", "cors_origins", mode="before")
     @classmethod
