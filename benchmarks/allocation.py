@@ -3,8 +3,9 @@
     python -m benchmarks.allocation FOLDER [--bpp 0.15] [--profile ms-ssim psnr] [--device cpu] [--output allocation.json]
 
 Each model is judged by its own score: the mean MS-SSIM of the images, or one PSNR over all their pixels. Every row is of real streams,
-decoded; how many bits per pixel a constant rate needs for the score of the shared budget is read off the measured curves. Prints tables and
-writes JSON.
+decoded. Two figures are read off the measured curves: the score of a constant rate at exactly the budget, which its streams lie a little
+under, and how many bits per pixel it needs for the score of the shared budget. What `ziggurat evaluate` has measured of this model on
+this folder is not measured again. Prints tables and writes JSON.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +24,17 @@ from rich.progress import track
 from rich.table import Table
 
 from models import Codec, Picture, Stream, Target
-from models.allocation import TOLERANCE, Curve, Measured, Metric, Scores, allocate
-from models.collection import QUALITIES, compare, encode, sweep
+from models.allocation import Curve, Measured, Metric, Scores, allocate
+from models.collection import compare, encode
+from models.evaluation import run as evaluation
 from models.evaluation.curves import decibels
-from models.evaluation.run import image_paths, read_picture
+from models.evaluation.points import Point
+from models.evaluation.run import RATES, image_paths, read_picture
+from models.evaluation.sweeps import QUALITIES, OwnSweeps
 from models.pchip import Pchip
 from models.registry import available
 
+EVALUATION = Path(evaluation.__file__).with_name("results")
 METRICS: tuple[Metric, ...] = ("ms-ssim", "psnr")
 
 
@@ -50,13 +56,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One model: its rows, and the bits per pixel at which a constant rate reaches the score of the shared budget."""
+    """One model: its rows; off the curves, the score of a constant rate at the budget, and the rate at which it has the shared one's."""
 
     profile: str
     model_id: str
     metric: Metric
     budget: int
     rows: list[Row]
+    constant_db: float
     constant_bpp: float
 
 
@@ -75,45 +82,58 @@ class Folder:
 def measure(codec: Codec, metric: Metric, folder: Folder, bpp: float) -> Found:
     """Three ways to spend `bpp` bits per pixel of the whole folder."""
     budget = int(bpp * sum(folder.pixels) / 8)
-    swept = [sweep(codec, picture) for picture in track(folder, f"{codec.name}: measuring", len(folder.paths))]
+    before = OwnSweeps(EVALUATION / f"{folder.name}-ours.json", perceptual=False)
+    rates = RATES if bpp in RATES else (bpp,)
+    sweeps = [before.sweep(codec, picture, rates, effort=0) for picture in track(folder, f"{codec.name}: measuring", len(folder.paths))]
+    swept = [[_known(point) for point in sweep.points] for sweep in sweeps]
+    constant = [_known(row.point) for sweep in sweeps for row in sweep.exact if row.target_bpp == bpp]
     curves = [Curve.of(measured, metric, pixels) for measured, pixels in zip(swept, folder.pixels, strict=True)]
-    allocation = allocate(curves, budget)
     quality = _common_quality(swept, budget)
-    ways = {
-        "constant bpp": (codec.encode([picture], [Target(bpp=bpp, tolerance=TOLERANCE)])[0] for picture in folder),
-        "constant quality": (codec.encode([picture], [Target(quality=quality)])[0] for picture in folder),
-        "shared budget": encode(codec, folder, allocation, budget),
-    }
-    rows = [_row(way, codec, folder, track(streams, f"{codec.name}: {way}", len(folder.paths))) for way, streams in ways.items()]
-    return Found(codec.name, codec.model_id, metric, budget, rows, _constant_bpp(curves, folder.pixels, metric, rows[-1]))
+    one_quality = (codec.encode([picture], [Target(quality=quality)])[0] for picture in folder)
+    shared = encode(codec, folder, allocate(curves, budget), budget)
+    rows = [
+        _row("constant bpp", folder, constant),
+        _row("constant quality", folder, _decoded(codec, folder, one_quality, "one quality")),
+        _row("shared budget", folder, _decoded(codec, folder, shared, "one budget")),
+    ]
+    score = partial(_constant_score, curves, folder.pixels, metric)
+    low, high = 0.01, 4.0
+    for _ in range(40):  # it rises with the rate
+        middle = (low * high) ** 0.5
+        low, high = (middle, high) if score(middle) < rows[-1].score(metric) else (low, middle)
+    return Found(codec.name, codec.model_id, metric, budget, rows, round(score(bpp), 4), round(high, 5))
 
 
-def _row(way: str, codec: Codec, folder: Folder, streams: Iterable[Stream]) -> Row:
-    sizes, measured = [], list[Measured]()
-    for picture, stream in zip(folder, streams, strict=True):
-        sizes.append(len(stream.data))
-        measured += compare(codec, picture, codec.decode([stream.data]), sizes[-1:])
+def _known(point: Point) -> Measured:
+    return Measured(point.size, 10 ** (-point.psnr / 10), point.ms_ssim)
+
+
+def _decoded(codec: Codec, folder: Folder, streams: Iterable[Stream], way: str) -> list[Measured]:
+    pairs = zip(folder, streams, strict=True)
+    return [
+        compare(codec, picture, codec.decode([stream.data]), [len(stream.data)])[0]
+        for picture, stream in track(pairs, f"{codec.name}: {way}", len(folder.paths))
+    ]
+
+
+def _row(way: str, folder: Folder, measured: Sequence[Measured]) -> Row:
     scores = Scores.of(measured, folder.pixels)
-    rates = [round(8 * size / pixels, 4) for size, pixels in zip(sizes, folder.pixels, strict=True)]
-    return Row(way, sum(sizes), round(scores.psnr, 4), round(scores.ms_ssim, 6), round(decibels(scores.ms_ssim), 4), rates)
+    rates = [round(8 * one.size / pixels, 4) for one, pixels in zip(measured, folder.pixels, strict=True)]
+    size = sum(one.size for one in measured)
+    return Row(way, size, round(scores.psnr, 4), round(scores.ms_ssim, 6), round(decibels(scores.ms_ssim), 4), rates)
 
 
 def _common_quality(swept: Sequence[Sequence[Measured]], budget: int) -> float:
     """The quality at which all streams together should have so many bytes."""
     totals = np.log([sum(point.size for point in points) for points in zip(*swept, strict=True)])
-    grid = np.linspace(0, 100, 10_001)
+    grid = np.linspace(QUALITIES[0], QUALITIES[-1], 10_001)
     return float(grid[np.searchsorted(Pchip(np.array(QUALITIES), totals)(grid), np.log(budget)).clip(max=10_000)])
 
 
-def _constant_bpp(curves: Sequence[Curve], pixels: Sequence[int], metric: Metric, shared: Row) -> float:
-    """Where the curves at one rate for all come to the score of the shared budget; it rises with the rate, so by bisection."""
-    low, high = 0.01, 4.0
-    for _ in range(40):
-        bpp = (low * high) ** 0.5
-        distortion = sum(curve(round(bpp * count / 8)) for curve, count in zip(curves, pixels, strict=True))
-        score = -10 * np.log10(distortion / (sum(pixels) if metric == "psnr" else len(pixels)))
-        low, high = (bpp, high) if score < shared.score(metric) else (low, bpp)
-    return round(high, 5)
+def _constant_score(curves: Sequence[Curve], pixels: Sequence[int], metric: Metric, bpp: float) -> float:
+    """Score in dB of the same rate for all, off the curves."""
+    distortion = sum(curve(round(bpp * count / 8)) for curve, count in zip(curves, pixels, strict=True))
+    return float(-10 * np.log10(distortion / (sum(pixels) if metric == "psnr" else len(pixels))))
 
 
 def table(found: Found, name: str) -> Table:
@@ -124,7 +144,8 @@ def table(found: Found, name: str) -> Table:
     for row in found.rows:
         share, rates = f"{row.bytes / found.budget:.2%}", f"{min(row.bpp):.3f} to {max(row.bpp):.3f}"
         shown.add_row(row.way, f"{row.bytes}", share, f"{row.psnr:.3f}", f"{row.ms_ssim:.5f}", f"{row.ms_ssim_db:.3f}", rates)
-    shown.caption = f"a constant rate needs {found.constant_bpp:.4f} bits per pixel for the {found.metric} of the shared budget"
+    gain = found.rows[-1].score(found.metric) - found.constant_db
+    shown.caption = f"{gain:+.3f} dB over a constant rate at the same bytes, which needs {found.constant_bpp:.4f} bpp for as much"
     return shown
 
 

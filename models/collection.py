@@ -8,6 +8,7 @@ for stream in encode(codec, pictures(), allocation, budget): ...
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -22,18 +23,25 @@ from models.picture import Picture
 from models.rate_control import Target
 from models.symbols import Stream
 
+_T = TypeVar("_T")
+
 QUALITIES = tuple(100 * step / 6 for step in range(7))  # between two of them, interpolation misses a distortion by 1 or 2 %
 
 
 def sweep(codec: Codec, picture: Picture) -> list[Measured]:
-    """The picture at QUALITIES, in real bytes; decoded once at each, as many at a time as make a batch."""
+    """The picture at QUALITIES, in real bytes; decoded once at each.
+
+    It is analysed once for as many points as make a batch. On a GPU they are decoded together, too; on a CPU, a picture of Kodak size takes
+    2.7 s for seven decodes one by one and 3.1 s at once, out of the caches, and 0.45 against 1.1 s for the comparisons.
+    """
     alpha = encode_alpha(picture)
     measured: list[Measured] = []
-    for qualities in _batches(QUALITIES, picture):
+    for qualities in _parts(QUALITIES, BATCH_PIXELS // picture.pixels):
         count = len(qualities)
         quantised = codec.quantise([picture] * count, [Target(quality=quality) for quality in qualities], [alpha] * count)
-        sizes = [len(codec.symbol_codec.write(one).data) for one in quantised]
-        measured += compare(codec, picture, codec.reconstruct([one.symbols for one in quantised]), sizes)
+        for part in _parts(quantised, 1 if codec.device.type == "cpu" else count):
+            sizes = [len(codec.symbol_codec.write(one).data) for one in part]
+            measured += compare(codec, picture, codec.reconstruct([one.symbols for one in part]), sizes)
     return measured
 
 
@@ -57,9 +65,9 @@ def compare(codec: Codec, original: Picture, decoded: Sequence[Picture], sizes: 
     return [Measured(*row) for row in zip(sizes, mse, similarity, strict=True)]
 
 
-def _batches(qualities: Sequence[float], picture: Picture) -> list[Sequence[float]]:
-    count = max(1, BATCH_PIXELS // picture.pixels)
-    return [qualities[start : start + count] for start in range(0, len(qualities), count)]
+def _parts(items: Sequence[_T], most: int) -> list[Sequence[_T]]:
+    most = max(1, most)
+    return [items[start : start + most] for start in range(0, len(items), most)]
 
 
 def _tensor(codec: Codec, pixels: Sequence[NDArray[np.uint8]]) -> Tensor:
