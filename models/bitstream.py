@@ -1,10 +1,10 @@
-"""The container, format version 1: a small header around the entropy-coded sections, and a checksum.
+"""The container, format version 2: a small header around the entropy-coded sections, and a checksum.
 
 All integers are little-endian:
 
     offset  bytes  field
          0      3  magic "ZGT"
-         3      1  format version, 1
+         3      1  format version, 2
          4      1  codec: 0 learned, 1 hybrid (AVIF and post-processing)
          5      1  flags: bit 0 alpha section present, 1 greyscale, 2 post-processing recommended, others 0
          6      4  model id: first 4 bytes of the SHA-256 of what decoding depends on
@@ -17,10 +17,10 @@ All integers are little-endian:
 
 The parser never allocates by what the header claims. It checks in this order, and raises for the first that fails:
 
-1. magic (`NotAStreamError`) and version (`NewerVersionError`),
+1. magic (`NotAStreamError`) and version (`NewerVersionError`, `OlderVersionError`),
 2. the header's length and its varints, then the total length: too short is `TruncatedStreamError`, too long `DamagedStreamError`,
 3. the checksum (`DamagedStreamError`),
-4. the fields' values (`DamagedStreamError`): an unknown codec or flag under version 1 is nothing that an encoder writes, because
+4. the fields' values (`DamagedStreamError`): an unknown codec or flag under version 2 is nothing that an encoder writes, because
    adding one takes a new version,
 5. the caller's pixel limit (`StreamTooLargeError`).
 
@@ -35,10 +35,17 @@ import zlib
 from dataclasses import dataclass
 from enum import IntEnum
 
-from models.errors import DamagedStreamError, NewerVersionError, NotAStreamError, StreamTooLargeError, TruncatedStreamError
+from models.errors import (
+    DamagedStreamError,
+    NewerVersionError,
+    NotAStreamError,
+    OlderVersionError,
+    StreamTooLargeError,
+    TruncatedStreamError,
+)
 
 MAGIC = b"ZGT"
-VERSION = 1
+VERSION = 2  # 1 coded symbols without regard to their neighbours; it was never released, and its models are gone
 MAX_SIDE = 16384
 
 _FIXED = struct.Struct("<3sBBB4sHHH")
@@ -157,8 +164,10 @@ def _check_beginning(data: bytes) -> None:
     version = data[len(MAGIC)]
     if version > VERSION:
         raise NewerVersionError(f"the stream has format version {version}; this is version {VERSION}")
+    if version == 0:
+        raise DamagedStreamError("format version 0 does not exist")
     if version < VERSION:
-        raise DamagedStreamError(f"format version {version} does not exist")
+        raise OlderVersionError(f"the stream has format version {version}, which is no longer read; this is version {VERSION}")
 
 
 def _varint(value: int) -> bytes:

@@ -26,10 +26,10 @@ from models.card import ModelCard
 from models.choice import CodecName, check_auto, choose
 from models.encoder import Encoder
 from models.errors import WeightsError
+from models.grid import STRIDE, latent_size
 from models.hybrid import HybridCodec
 from models.metrics import score
 from models.model import CodecModel
-from models.network.grid import STRIDE, latent_size
 from models.objective import Objective
 from models.picture import Picture
 from models.rate_control import Target
@@ -61,7 +61,7 @@ class Codec:
             raise WeightsError(f"the weights of {card.name} have id {model.model_id}, their card says {card.model_id}")
         self.card = card
         self.device = torch.device(device)
-        self.symbol_codec = SymbolCodec(card.name, card.model_id, model.tables, model.scale_decoder.integer())
+        self.symbol_codec = SymbolCodec(card.name, card.model_id, model.tables, model.scale_decoder.integer(), model.neighbours)
         self._transforms = Transforms(model, self.device, bfloat16=bfloat16, tile=tile)
         self._encoder = Encoder(model, self._transforms)
         objective = Objective.of(card)

@@ -1,6 +1,6 @@
 """The device's share of encoding: pictures to symbols, each at the position on the gain axis that its target allows.
 
-pictures --g_a--> y --gain, h_a--> z_hat --exact--> table index --> r_hat
+pictures --g_a--> y --gain, h_a--> z_hat --exact--> table index --passes--> r_hat --neighbours--> size
                   +-- rate control repeats what is right of y until the budget is met
 """
 
@@ -15,15 +15,17 @@ import torch
 from torch import Tensor
 
 from models.bitstream import header_bytes
-from models.entropy.tables import LARGEST_RESIDUAL, WIDEST
+from models.entropy.code_lengths import CodeLengths
+from models.entropy.tables import LARGEST_RESIDUAL
+from models.grid import HYPER_STRIDE
 from models.model import CodecModel
-from models.network.grid import HYPER_STRIDE
 from models.picture import Picture
 from models.rate_control import FINEST, Search, Target
 from models.symbols import Quantised, Symbols
+from models.tiles import CONTEXT_HALO
 from models.transforms import Transforms
 
-CODER_BYTES = 4.0  # what two range-coded sections take beyond the tables' code lengths (measured: 1 to 7)
+CODER_BYTES = 6.0  # what two range-coded sections take beyond the tables' code lengths (measured: 4 to 10)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,8 +43,7 @@ class Encoder:
 
     def __init__(self, model: CodecModel, transforms: Transforms) -> None:
         self._transforms = transforms
-        self._residual_bits = torch.from_numpy(model.tables.laplace_bits()).to(transforms.device)
-        self._z_bits = torch.from_numpy(model.tables.z_bits()).to(transforms.device)
+        self._code_lengths = CodeLengths(model.tables, model.neighbours, transforms.device)
         self._bits_per_significant = model.bits_per_significant.double().numpy()
 
     def quantise(
@@ -115,20 +116,22 @@ class Encoder:
         """The hyper path and the quantiser at one position per image: everything rate control needs, and what to code."""
         quality = self._transforms.quality(positions)
         z = self._transforms.hyper_latents(y, quality)
-        symbol = (z - self._transforms.z_low).long()
-        channel = torch.arange(z.shape[1], device=z.device).view(1, -1, 1, 1)
-        bits = self._z_bits[channel, symbol].double().sum((1, 2, 3))
         residuals = torch.empty(y.shape, dtype=torch.int16, device=z.device)
         indices = torch.empty(y.shape, dtype=torch.uint8, device=z.device)
-        for tile in self._transforms.tiles(*y.shape[-2:]):
-            inner = tile.inner(HYPER_STRIDE)
-            scaled = self._transforms.network.scaled(y[..., *inner], quality)
-            index = self._transforms.indices(z, tile, scaled)
-            r_hat = scaled.sub_(self._transforms.mean(z, tile, scaled)).round_()
-            r_hat = r_hat.clamp_(-LARGEST_RESIDUAL, LARGEST_RESIDUAL).masked_fill_(index == 0, 0)
-            magnitude = r_hat.abs().clamp_(max=WIDEST + 1).int()
-            bits += self._residual_bits.view(-1)[magnitude.add_(index.int() * (WIDEST + 2))].double().sum((1, 2, 3))
-            residuals[..., *inner], indices[..., *inner] = r_hat, index
+        rows, columns = y.shape[-2:]
+        for tile in self._transforms.tiles(rows, columns, halo=CONTEXT_HALO):
+            inner, within = tile.inner(HYPER_STRIDE), tile.within(HYPER_STRIDE)
+            scaled = self._transforms.network.scaled(y[..., *tile.outer(HYPER_STRIDE)], quality)
+            index = self._transforms.indices(z[..., *tile.outer()], scaled)
+
+            def residual(mean: Tensor, scaled: Tensor = scaled, zero: Tensor = index == 0) -> Tensor:
+                channels = mean.shape[1]
+                r_hat = (scaled[:, :channels] - mean).round_().clamp_(-LARGEST_RESIDUAL, LARGEST_RESIDUAL)
+                return r_hat.masked_fill_(zero[:, :channels], 0)
+
+            mean = self._transforms.mean(z[..., *tile.outer()], quality, scaled, residual)
+            residuals[..., *inner], indices[..., *inner] = residual(mean)[..., *within], index[..., *within]
+        bits = self._code_lengths.of_hyper_latents(z) + self._code_lengths.of_residuals(indices, residuals)
         return _Probe(z, residuals, indices, bits)
 
     @staticmethod

@@ -4,6 +4,7 @@
     ├── BitstreamError          something is wrong with a stream
     │   ├── NotAStreamError         it is something else altogether
     │   ├── NewerVersionError       a later version of the format
+    │   ├── OlderVersionError       an earlier one, no longer read
     │   ├── UnknownModelError       a model that is not here
     │   ├── TruncatedStreamError    it ends too early
     │   ├── DamagedStreamError      its checksum or its fields do not hold
@@ -34,6 +35,10 @@ class NotAStreamError(BitstreamError):
 
 class NewerVersionError(BitstreamError):
     """The stream was written in a later version of the format."""
+
+
+class OlderVersionError(BitstreamError):
+    """The stream was written in an earlier version of the format, whose models are gone."""
 
 
 class UnknownModelError(BitstreamError):

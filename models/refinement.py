@@ -1,7 +1,7 @@
 """Encoder effort: better symbols for this very picture, at no cost to the decoder.
 
 Rounding y - mean is the best that can be done without looking at the picture that comes out. Here symbols change, by one step at a time,
-where that lowers lambda D + R of this picture: R exactly, from the tables, D by its second-order expansion
+where that lowers lambda D + R of this picture: R from the tables that the symbols have at the time, D by its second-order expansion
 
     D(r + e) - D(r) = g e + h e^2 / 2        g: gradient through g_s, h: diagonal of the curvature
 
@@ -9,7 +9,10 @@ with g from one backward pass an iteration and h from one more at the start (alo
 estimator). All symbols that promise a gain could step at once, but their effects add up in g_s: a random part of them does, and a trust
 region scales h by how well the last promise came true and takes back what made things worse.
 
-A budget is met by the price of a bit: m in lambda D + m R, so that the chosen steps land on it.
+A budget is met by the price of a bit: m in lambda D + m R, so that the chosen steps land on it (in a few tries, as every step also changes
+its neighbours' tables).
+
+What the mean's context looks at stays: a step there moves the means of up to eight neighbours, whose rounding was for the old ones.
 
 Large pictures are refined window by window, each among the symbols that its neighbours have by then.
 """
@@ -25,21 +28,24 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.entropy.code_lengths import CodeLengths
 from models.entropy.tables import LARGEST_RESIDUAL
+from models.grid import HYPER_PIXELS, HYPER_STRIDE, PASSES
 from models.model import CodecModel
-from models.network.grid import HYPER_PIXELS, HYPER_STRIDE
+from models.network.context import pass_mask
 from models.objective import Objective
 from models.picture import Picture
 from models.rate_control import FINEST
 from models.symbols import Quantised
-from models.tiles import Tile
+from models.tiles import CONTEXT_HALO, Tile
 from models.transforms import Transforms
 
 ITERATIONS = (0, 1, 2, 3, 4, 6, 8, 12, 18, 30)  # at effort 0 to 9
-HEADROOM = 1.08  # size to start from against the budget
+HEADROOM = 1.05  # size to start from against the budget
 SHARE = 0.6  # of the steps that promise a gain, taken at a time; with all of them, the last step loses what the others won
 PROBE = 0.25  # quantiser steps along the random signs that measure the curvature
 PRICES = (0.05, 50.0)  # of a bit, at the extremes
+TRIES, CLOSE = 5, 0.001  # how often the last step may aim anew, and how little under the budget is close enough
 WINDOW = 16  # hyper-latents on a side, 1024 pixels: about 1 GB of activations for the backward pass
 
 Proceed = Callable[[int, int], bool]
@@ -57,7 +63,7 @@ class Refiner:
     def __init__(self, model: CodecModel, objective: Objective, transforms: Transforms) -> None:
         self._objective = objective
         self._transforms = transforms
-        self._code_lengths = torch.from_numpy(model.tables.laplace_bits()).to(transforms.device)
+        self._code_lengths = CodeLengths(model.tables, model.neighbours, transforms.device)
 
     def refine(self, picture: Picture, quantised: Quantised, *, iterations: int, proceed: Proceed | None = None) -> Quantised:
         """The same picture in symbols that cost less, look better, or both; within the budget, if it has one and they can.
@@ -70,29 +76,36 @@ class Refiner:
         """
         symbols = quantised.symbols
         _, rows, columns = symbols.residuals.shape
-        tiles = list(self._transforms.tiles(rows, columns, WINDOW))
+        tiles = list(self._transforms.tiles(rows, columns, WINDOW, CONTEXT_HALO))
         residuals = symbols.residuals.copy()
-        before = sum(self._bits(quantised, tile) for tile in tiles)
-        scale = None if quantised.budget is None else max(0.0, 1 + 8 * (quantised.budget - quantised.predicted) / max(before, 1.0))
+        windows_before = [self._window(picture, quantised, residuals, tile).start_bits for tile in tiles]
+        before, movable = self._bits(quantised.indices, residuals), max(1.0, sum(windows_before))
+        scale = None if quantised.budget is None else max(0.0, 1 + 8 * (quantised.budget - quantised.predicted) / movable)
         random = torch.Generator().manual_seed(0)
         spent = due = 0.0  # bits that the windows behind us have, and were to have
-        for number, tile in enumerate(tiles):
-            window = self._window(picture, quantised, residuals, tile)
+        for number, (tile, bits) in enumerate(zip(tiles, windows_before, strict=True)):
             budget = None
             if scale is not None:
-                due += scale * self._bits(quantised, tile)
+                due += scale * bits
                 budget = max(0.0, due - spent)
-            descent = _Descent(window, random)
+            descent = _Descent(self._window(picture, quantised, residuals, tile), random)
             descent.run(iterations, budget, share(proceed, number, len(tiles)))
             spent += descent.state.bits
             residuals[:, *tile.outer(HYPER_STRIDE)] = descent.state.residuals[0].to(torch.int16).cpu().numpy()
-        return replace(quantised, symbols=replace(symbols, residuals=residuals), predicted=quantised.predicted + (spent - before) / 8)
+        saved = before - self._bits(quantised.indices, residuals)
+        return replace(quantised, symbols=replace(symbols, residuals=residuals), predicted=quantised.predicted - saved / 8)
 
-    def _bits(self, quantised: Quantised, tile: Tile) -> float:
-        """Code length of a window's residuals, before."""
-        inner = tile.inner(HYPER_STRIDE)
-        residuals, indices = (torch.from_numpy(values[:, *inner]).long() for values in (quantised.symbols.residuals, quantised.indices))
-        return float(_code_length(self._code_lengths, indices.to(self._code_lengths.device), residuals).double().sum())
+    def _bits(self, indices: NDArray[np.uint8], residuals: NDArray[np.int16]) -> float:
+        """Code length of all residuals."""
+        device = self._transforms.device
+        return float(self._code_lengths.of_residuals(*(torch.from_numpy(values)[None].to(device) for values in (indices, residuals))))
+
+    def _alone(self, indices: Tensor) -> Tensor:
+        """Where residuals change no other's mean: those of the last pass, and of channels that the mean's context does not look at."""
+        alone = torch.ones_like(indices, dtype=torch.bool)
+        for number in range(len(PASSES) - 1):
+            alone[:, : self._transforms.network.seen] &= ~pass_mask(number, indices)
+        return alone
 
     def _window(self, picture: Picture, quantised: Quantised, residuals: NDArray[np.int16], tile: Tile) -> _Window:
         symbols, device = quantised.symbols, self._transforms.device
@@ -103,12 +116,19 @@ class Refiner:
         movable[..., *tile.within(HYPER_STRIDE)] = True
         z = torch.from_numpy(symbols.z[None, :, *tile.outer()]).to(device).float()
         quality = self._transforms.quality([symbols.quality])
-        with torch.no_grad(), self._transforms.autocast():
-            mean = self._transforms.network.mean(z, *start.shape[-2:])
-        x = torch.from_numpy(picture.rgb[tile.outer(HYPER_PIXELS)]).to(device).permute(2, 0, 1)[None].float() / 255
-        lmbda = float(self._objective.lmbda(torch.tensor(symbols.quality / FINEST)))
+        with torch.no_grad():
+            mean = self._transforms.mean(z, quality, start, lambda low: start[:, : low.shape[1]])
         return _Window(
-            self._transforms, self._objective, self._code_lengths, lmbda, x, start, indices.long(), movable & (indices > 0), mean, quality
+            transforms=self._transforms,
+            objective=self._objective,
+            code_lengths=self._code_lengths,
+            lmbda=float(self._objective.lmbda(torch.tensor(symbols.quality / FINEST))),
+            x=torch.from_numpy(picture.rgb[tile.outer(HYPER_PIXELS)]).to(device).permute(2, 0, 1)[None].float() / 255,
+            start=start,
+            indices=indices,
+            movable=movable & (indices > 0) & self._alone(indices),
+            mean=mean,
+            quality=quality,
         )
 
 
@@ -118,19 +138,19 @@ class _Window:
 
     Attributes:
         transforms, objective: of the model.
-        code_lengths: bits of every magnitude under every table (tables, magnitudes); the last column is an escape.
+        code_lengths: of the model's tables.
         lmbda: weight of D against R in bits per pixel.
         x: the pixels (1, 3, H, W) in [0, 1], not padded.
         start: residuals to start from (1, M, h, w), integers.
-        indices: table of every residual.
-        movable: which of them may change: those of the window proper, not those around it, and not those under table 0.
+        indices: table of every residual by the scale decoder.
+        movable: which of them may change: those of the window proper, not those around it, not those under table 0, and those alone.
         mean: prediction of scaled y.
         quality: position on the network's axis (1,).
     """
 
     transforms: Transforms
     objective: Objective
-    code_lengths: Tensor
+    code_lengths: CodeLengths
     lmbda: float
     x: Tensor
     start: Tensor
@@ -139,9 +159,18 @@ class _Window:
     mean: Tensor
     quality: Tensor
 
-    def bits(self, residuals: Tensor) -> Tensor:
-        """Code length of every movable residual (n,)."""
-        return _code_length(self.code_lengths, self.indices[self.movable], residuals[self.movable])
+    @property
+    def start_bits(self) -> float:
+        """Code length of the movable residuals to start from."""
+        return float(self.bits(self.start, self.tables(self.start)).double().sum())
+
+    def tables(self, residuals: Tensor) -> Tensor:
+        """Table of every movable residual (n,), as its neighbours correct it."""
+        return self.code_lengths.corrected(self.indices, residuals)[self.movable]
+
+    def bits(self, residuals: Tensor, tables: Tensor) -> Tensor:
+        """Code length of every movable residual (n,) under its table."""
+        return self.code_lengths.under(tables, residuals[self.movable])
 
     def distortion(self, residuals: Tensor) -> Tensor:
         """Lambda D in bits."""
@@ -156,7 +185,8 @@ class _State:
     residuals: Tensor
     distortion: float  # lambda D in bits
     gradient: Tensor  # of it
-    bits: float  # of the movable residuals
+    tables: Tensor  # of the movable residuals
+    bits: float  # of them
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -198,13 +228,12 @@ class _Descent:
             steps = self._steps(trust)
             taking = torch.rand(self._count, generator=self._random).to(self.state.residuals.device) < SHARE
             if budget is not None and (last or 2 * done >= iterations):
-                price = self._price(steps, taking, budget)
+                price = self._price(steps, taking, budget, tries=TRIES if last else 1)
             chosen = steps.chosen(price) * taking
             before = self.state
-            moved = before.residuals.clone()
-            moved[self._movable] = (moved[self._movable] + chosen).clamp_(-LARGEST_RESIDUAL, LARGEST_RESIDUAL)
+            moved = self._moved(chosen)
             if last:
-                self.state = _State(moved, before.distortion, before.gradient, self._bits(moved))  # nobody needs its gradient
+                self.state = replace(before, residuals=moved, bits=self._bits(moved))  # nobody needs the rest
                 break
             after = self._at(moved)
             promised = -sum(a * b for a, b in zip((1, price), steps.total(chosen), strict=True))
@@ -214,8 +243,13 @@ class _Descent:
             trust *= 1.6 if kept <= 0 else 1.2 if kept < 0.35 else 0.87 if kept > 0.6 else 1.0
         proceed(iterations, iterations)
 
+    def _moved(self, chosen: Tensor) -> Tensor:
+        moved = self.state.residuals.clone()
+        moved[self._movable] = (moved[self._movable] + chosen).clamp_(-LARGEST_RESIDUAL, LARGEST_RESIDUAL)
+        return moved
+
     def _bits(self, residuals: Tensor) -> float:
-        return float(self._window.bits(residuals).double().sum())
+        return float(self._window.bits(residuals, self._window.tables(residuals)).double().sum())
 
     def _gradient(self, residuals: Tensor) -> tuple[float, Tensor]:
         with torch.enable_grad():
@@ -225,7 +259,8 @@ class _Descent:
         return float(distortion.detach()), gradient
 
     def _at(self, residuals: Tensor) -> _State:
-        return _State(residuals, *self._gradient(residuals), self._bits(residuals))
+        tables = self._window.tables(residuals)
+        return _State(residuals, *self._gradient(residuals), tables, float(self._window.bits(residuals, tables).double().sum()))
 
     def _measure_curvature(self) -> Tensor:
         """h of the movable residuals (n,): per channel, and where the objective weighs places differently, by place."""
@@ -242,25 +277,27 @@ class _Descent:
 
     def _steps(self, trust: float) -> _Steps:
         residuals, gradient = self.state.residuals, self.state.gradient[self._movable]
-        bits = [self._window.bits(residuals + step) for step in (-1, 0, 1)]
+        bits = [self._window.bits(residuals + step, self.state.tables) for step in (-1, 0, 1)]
         bend = 0.5 * trust * self._curvature
         return _Steps(torch.stack([bend - gradient, bend + gradient]), torch.stack([bits[0] - bits[1], bits[2] - bits[1]]))
 
-    def _price(self, steps: _Steps, taking: Tensor, budget: float) -> float:
+    def _price(self, steps: _Steps, taking: Tensor, budget: float, tries: int) -> float:
         """The lowest price of a bit, by bisection, at which the steps land within the budget."""
-        low, high = PRICES
-        for _ in range(24):
-            price = (low * high) ** 0.5
-            fits = self.state.bits + steps.total(steps.chosen(price) * taking)[1] <= budget
-            low, high = (low, price) if fits else (price, high)
+        aim = budget
+        for left in range(tries - 1, -1, -1):
+            low, high = PRICES
+            for _ in range(24):
+                price = (low * high) ** 0.5
+                fits = self.state.bits + steps.total(steps.chosen(price) * taking)[1] <= aim
+                low, high = (low, price) if fits else (price, high)
+            if left:
+                landed = self._bits(self._moved(steps.chosen(high) * taking))
+                if 0 <= budget - landed <= CLOSE * budget:
+                    break
+                aim -= landed - budget + 0.25 * CLOSE * budget
         return high
 
 
 def _smooth(values: Tensor) -> Tensor:
     """Sum over the channels, averaged over 3x3 places: (1, 1, h, w)."""
     return F.avg_pool2d(values.sum(1, keepdim=True), 3, 1, 1, count_include_pad=False)
-
-
-def _code_length(table: Tensor, indices: Tensor, residuals: Tensor) -> Tensor:
-    """Bits of residuals under their tables."""
-    return table[indices, residuals.abs().long().clamp(max=table.shape[1] - 1).to(indices.device)]

@@ -2,7 +2,7 @@
 entropy is small and starts in a fraction of a second.
 
     write   z, residuals, table indices --range coder--> container
-    read    container --range coder--> z --scale decoder--> table indices --range coder--> residuals
+    read    container --range coder--> z --scale decoder--> table indices --range coder, phase by phase--> residuals
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from models.alpha import decode_alpha
 from models.bitstream import Bitstream, CodecKind
 from models.entropy.coder import SymbolCoder
 from models.entropy.integer import IntegerScaleDecoder
+from models.entropy.neighbours import Neighbours
 from models.entropy.tables import WIDEST, Tables
 from models.errors import UnknownModelError, WeightsError
-from models.network.grid import hyper_size, latent_size
+from models.grid import hyper_size, latent_size
 from models.rate_control import FINEST, meets
 from models.symbols import Quantised, Stream, Symbols
 
@@ -33,16 +34,18 @@ class SymbolCodec:
         model_id: 8 hex digits, as in every stream of this model.
         tables: of z and of the residuals.
         scale_decoder: from z to the table of each residual.
+        neighbours: corrects them by what is decoded.
 
     Raises:
         WeightsError: NumPy's float32 matrix products are not exact over integers.
     """
 
-    def __init__(self, name: str, model_id: str, tables: Tables, scale_decoder: IntegerScaleDecoder) -> None:
+    def __init__(self, name: str, model_id: str, tables: Tables, scale_decoder: IntegerScaleDecoder, neighbours: Neighbours) -> None:
         scale_decoder.self_check()
         self.name = name
         self.model_id = model_id
-        self._coder = SymbolCoder(tables)
+        self._coder = SymbolCoder(tables, neighbours)
+        self._neighbours = neighbours
         self._scale_decoder = scale_decoder
         self._residual_bits = tables.laplace_bits()
 
@@ -53,8 +56,9 @@ class SymbolCodec:
         path = registry.weights(name)
         try:
             with safe_open(path, "np") as file:
-                arrays = {key: file.get_tensor(key) for key in file.keys() if key.startswith(("scale.", "tables."))}  # noqa: SIM118  # not a mapping
-            return cls(name, registry.card(name).model_id, Tables.from_arrays(arrays), IntegerScaleDecoder.from_arrays(arrays))
+                arrays = {key: file.get_tensor(key) for key in file.keys() if key.startswith(("scale.", "tables.", "neighbours."))}  # noqa: SIM118  # not a mapping
+            tables, neighbours = Tables.from_arrays(arrays), Neighbours.from_arrays(arrays)
+            return cls(name, registry.card(name).model_id, tables, IntegerScaleDecoder.from_arrays(arrays), neighbours)
         except (OSError, SafetensorError, KeyError) as error:
             raise WeightsError(f"cannot load {path.name}: {error}") from error
 
@@ -69,7 +73,8 @@ class SymbolCodec:
         data = self._container(quantised, z, residuals)
         if budget is not None and quantised.predicted <= budget:
             while len(data) > budget and residuals.any():
-                residuals = self._lightened(residuals, quantised.indices, 8 * (len(data) - budget))
+                corrected = self._neighbours.all_corrected(quantised.indices, residuals)
+                residuals = self._lightened(residuals, corrected, 8 * (len(data) - budget))
                 data = self._container(quantised, z, residuals)
         return Stream(
             data=data,

@@ -42,7 +42,7 @@ class Quantised:
 
     Attributes:
         symbols: what to code.
-        indices: the table of every residual, uint8 (M, h, w).
+        indices: the table of every residual by the scale decoder, uint8 (M, h, w); neighbours correct it.
         alpha: the stream's alpha section.
         target: what was asked for.
         budget: bytes that the stream may have; None when a quality was asked for.

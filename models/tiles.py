@@ -7,9 +7,10 @@ How far each one sees, from its layers:
     h_a       1 latent, then 1 at half their size: 3 latents
     h_mean,   1 hyper-latent, then 1 at twice and 1 at four times their size: less than 2 hyper-latents
     h_scale
+    context   1 latent in each of two passes: with h_mean less than 2 1/2 hyper-latents
 
-HALO covers them all. Tiles begin and end on hyper-latents, so that one grid serves every transform; and they end where the picture ends, so
-that padding there is what it is for the whole.
+HALO covers all but the context, CONTEXT_HALO that too. Tiles begin and end on hyper-latents, so that one grid serves every transform; and
+they end where the picture ends, so that padding there is what it is for the whole.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 HALO = 2  # hyper-latents: 8 latents, 128 pixels
+CONTEXT_HALO = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,20 +7,21 @@ an ordinary picture has one: what is kept of the whole is y (5 bytes a pixel) or
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.grid import HYPER_PIXELS, HYPER_STRIDE, STRIDE, hyper_size, latent_size
 from models.model import CodecModel
-from models.network.grid import HYPER_PIXELS, HYPER_STRIDE, STRIDE, hyper_size, latent_size
 from models.network.precision import placed, transform_autocast
 from models.picture import Picture
 from models.rate_control import FINEST
 from models.symbols import Symbols
-from models.tiles import Tile, tiles
+from models.tiles import CONTEXT_HALO, HALO, Tile, tiles
 
 TILE = 32  # hyper-latents on a side, 2048 pixels: at most 0.8 GB of activations; tiles of 768 pixels cost 18 % more time than none
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -54,9 +55,9 @@ class Transforms:
         """The arithmetic that the network runs in."""
         return transform_autocast(self.device, bfloat16=self._bfloat16)
 
-    def tiles(self, rows: int, columns: int, side: int | None = None) -> Iterator[Tile]:
+    def tiles(self, rows: int, columns: int, side: int | None = None, halo: int = HALO) -> Iterator[Tile]:
         """Over y of `rows` x `columns`."""
-        return tiles(*hyper_size(rows, columns), side or self._tile)
+        return tiles(*hyper_size(rows, columns), side or self._tile, halo)
 
     def quality(self, positions: Sequence[int]) -> Tensor:
         """Positions 0..65535 as the network's quality (N,)."""
@@ -85,16 +86,15 @@ class Transforms:
             z[..., *tile.inner()] = part[..., *tile.within()]
         return z
 
-    def mean(self, z: Tensor, tile: Tile, like: Tensor) -> Tensor:
-        """The prediction of scaled y within the tile, in the shape of `like`."""
-        (top, _), (left, _) = ((span.start, span.stop) for span in tile.within(HYPER_STRIDE))
+    def mean(self, z: Tensor, quality: Tensor, like: Tensor, residual: Callable[[Tensor], Tensor]) -> Tensor:
+        """The prediction of scaled y from z and what is decoded before it, in the shape of `like`; see `AutoEncoder.mean_in_context`."""
         with self.autocast():
-            mean = self.network.mean(z[..., *tile.outer()], top + like.shape[-2], left + like.shape[-1])
-        return mean[..., top:, left:]
+            mean = self.network.mean(z, *like.shape[-2:])
+            return self.network.mean_in_context(mean, quality, residual)
 
-    def indices(self, z: Tensor, tile: Tile, like: Tensor) -> Tensor:
-        """Table indices within the tile, in the shape of `like`."""
-        return self._scale_decoder(z[..., *tile.outer()])[..., *tile.within(HYPER_STRIDE)][..., : like.shape[-2], : like.shape[-1]]
+    def indices(self, z: Tensor, like: Tensor) -> Tensor:
+        """Table indices by the scale decoder, in the shape of `like`."""
+        return self._scale_decoder(z)[..., : like.shape[-2], : like.shape[-1]]
 
     def pictures(self, symbols: Sequence[Symbols]) -> list[Picture]:
         """What symbols of equal size stand for."""
@@ -114,15 +114,22 @@ class Transforms:
         """y_hat (N, M, h, w), channels last in memory."""
         quality = self.quality([one.quality for one in symbols])
         z = torch.from_numpy(np.stack([one.z for one in symbols])).to(self.device).float()
-        shape = symbols[0].residuals.shape
+        _, rows, columns = shape = symbols[0].residuals.shape
         y_hat = torch.empty((len(symbols), *shape), device=self.device, memory_format=torch.channels_last)
-        for tile in self.tiles(*shape[1:]):
-            inner = tile.inner(HYPER_STRIDE)
-            r_hat = torch.from_numpy(np.stack([one.residuals[:, *inner] for one in symbols])).to(self.device).float()
-            y_hat[..., *inner] = self.network.dequantised(r_hat, self.mean(z, tile, r_hat), quality)
+        for tile in self.tiles(rows, columns, halo=CONTEXT_HALO):
+            outer, within = tile.outer(HYPER_STRIDE), tile.within(HYPER_STRIDE)
+            r_hat = torch.from_numpy(np.stack([one.residuals[:, *outer] for one in symbols])).to(self.device).float()
+            mean = self.mean(z[..., *tile.outer()], quality, r_hat, partial(_decoded, r_hat))
+            part = self.network.dequantised(r_hat[..., *within], mean[..., *within], quality)
+            y_hat[..., *tile.inner(HYPER_STRIDE)] = part
         return y_hat
 
     def to_tensor(self, pixels: Sequence[NDArray[np.uint8]]) -> Tensor:
         """Pixels (H, W, 3) padded to whole blocks as one float batch (N, 3, H, W) in [0, 1], channels last in memory."""
         padded = [np.pad(one, ((0, -one.shape[0] % STRIDE), (0, -one.shape[1] % STRIDE), (0, 0)), mode="edge") for one in pixels]
         return torch.from_numpy(np.stack(padded)).to(self.device).permute(0, 3, 1, 2).float().div_(255)
+
+
+def _decoded(r_hat: Tensor, mean: Tensor) -> Tensor:
+    """The residuals are known, whatever the mean."""
+    return r_hat[:, : mean.shape[1]]

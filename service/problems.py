@@ -42,6 +42,7 @@ class _Kind:
 _KINDS: dict[type[Exception], _Kind] = {
     codec.NotAStreamError: _Kind(422, "not-a-stream", "Not a Ziggurat stream"),
     codec.NewerVersionError: _Kind(422, "newer-stream", "Stream of a newer version"),
+    codec.OlderVersionError: _Kind(422, "older-stream", "Stream of an older version"),
     codec.UnknownModelError: _Kind(422, "unknown-model", "Stream of a model that is not loaded"),
     codec.TruncatedStreamError: _Kind(422, "truncated-stream", "Truncated stream"),
     codec.DamagedStreamError: _Kind(422, "damaged-stream", "Damaged stream"),

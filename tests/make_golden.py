@@ -58,7 +58,7 @@ def main() -> None:
     """Make and write everything."""
     torch.manual_seed(0)
     sampler = CropSampler([golden_picture().rgb], 128, np.random.default_rng(0))
-    finish(AutoEncoder(TINY), sampler, steps=30, batch=2).save(FIXTURES / "tiny.safetensors")
+    finish(AutoEncoder(TINY), sampler, steps=30, batch=2, statistics_crops=64).save(FIXTURES / "tiny.safetensors")
     codec = tiny_codec()
     hashes = {}
     for quality in QUALITIES:

@@ -1,7 +1,8 @@
 """Symbols to bytes and back with constriction's range coder.
 
-Residuals are grouped by table index, one coder call per table (4-5 ns a symbol to encode against 30-50 with per-symbol parameters), and
-the calls are cut into chunks because constriction holds the interpreter lock: no call takes longer than about 10 ms.
+Symbols are coded phase by phase (`models.entropy.neighbours`); in a phase they are grouped by table, one coder call per table (4-5 ns a
+symbol to encode against 30-50 with per-symbol parameters), and the calls are cut into chunks because constriction holds the interpreter
+lock: no call takes longer than about 10 ms.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import constriction
 import numpy as np
 from numpy.typing import NDArray
 
+from models.entropy.neighbours import HYPER_CONTEXTS, PHASES, Neighbours, hyper_contexts
 from models.entropy.tables import ESCAPE_BITS, LAPLACE_TABLES, LARGEST_RESIDUAL, TOTAL, Counts, Tables
 from models.errors import DamagedStreamError
+from models.grid import Phase
 
 CHUNK = 1 << 17  # symbols a call; 1 ms to encode, 5 ms to decode, on one core of a busy machine
 _ESCAPES = constriction.stream.model.Uniform(1 << ESCAPE_BITS)
@@ -69,33 +72,59 @@ class _Decoder:
 
 
 class SymbolCoder:
-    """Codes the hyper-latents z and the residuals r of one image with the tables of one model."""
+    """Codes the hyper-latents z and the residuals r of one image with the integers of one model."""
 
-    def __init__(self, tables: Tables) -> None:
+    def __init__(self, tables: Tables, neighbours: Neighbours) -> None:
+        self._neighbours = neighbours
         self._laplace = [None, *(_model(counts) for counts in tables.laplace[1:])]
-        self._z = [_model(counts) for counts in tables.z]
-        self._z_low = tables.z_low
+        self._z_counts = tables.z
+        self._z_models: dict[tuple[int, int], Model] = {}
+        self._z_low, self._z_centre = (values[:, None, None] for values in (tables.z_low, tables.z_centre))
         self._support = tables.support
 
     def encode_z(self, z: HyperLatents) -> bytes:
         """z (C, h, w), each channel within its table's range."""
         encoder = constriction.stream.queue.RangeEncoder()
-        for model, low, plane in zip(self._z, self._z_low, z, strict=True):
-            symbols = plane.ravel().astype(np.int32) - low
-            for chunk in _chunks(0, len(symbols)):
-                encoder.encode(symbols[chunk], model)
+        symbols = z - self._z_low
+        for row, column in PHASES:
+            flat = symbols[:, row::2, column::2].ravel()
+            for model, members in self._z_groups(z, (row, column)):
+                for chunk in _chunks(0, len(members)):
+                    encoder.encode(flat[members[chunk]], model)
         return _to_bytes(encoder.get_compressed())
 
     def decode_z(self, data: bytes, height: int, width: int) -> HyperLatents:
         """The inverse of `encode_z`: (C, height, width)."""
         decoder = _Decoder(data)
-        planes = [decoder.symbols(model, height * width) + low for model, low in zip(self._z, self._z_low, strict=True)]
+        z = np.zeros((len(self._z_counts), height, width), np.int8)
+        for row, column in PHASES:
+            phase = z[:, row::2, column::2]
+            symbols = np.zeros(phase.size, np.int32)
+            for model, members in self._z_groups(z, (row, column)):
+                symbols[members] = decoder.symbols(model, len(members))
+            phase[:] = symbols.reshape(phase.shape) + self._z_low
         decoder.finish()
-        return np.stack(planes).astype(np.int8).reshape(-1, height, width)
+        return z
+
+    def _z_groups(self, z: HyperLatents, phase: Phase) -> Iterator[tuple[Model, NDArray[np.intp]]]:
+        """The tables of a phase's elements, and which elements (of the flattened phase) each codes."""
+        contexts = hyper_contexts(z, self._z_centre, phase)
+        keys = (contexts + HYPER_CONTEXTS * np.arange(len(z))[:, None, None]).ravel()
+        order = np.argsort(keys, kind="stable")
+        for members in np.split(order, np.flatnonzero(np.diff(keys[order])) + 1) if len(order) else ():
+            channel, context = divmod(int(keys[members[0]]), HYPER_CONTEXTS)
+            if (channel, context) not in self._z_models:
+                self._z_models[channel, context] = _model(self._z_counts[channel][context])
+            yield self._z_models[channel, context], members
 
     def encode_residuals(self, residuals: Residuals, indices: Indices) -> bytes:
-        """Residuals with |r| <= 32767 and their table indices, any equal shapes; where the index is 0 the residual must be 0."""
+        """Residuals with |r| <= 32767 and the scale decoder's table indices, (M, h, w); where the index is 0 the residual must be 0."""
         encoder = constriction.stream.queue.RangeEncoder()
+        for row, column in PHASES:
+            self._encode_phase(encoder, residuals[:, row::2, column::2], self._neighbours.corrected(indices, residuals, (row, column)))
+        return _to_bytes(encoder.get_compressed())
+
+    def _encode_phase(self, encoder: Any, residuals: Residuals, indices: Indices) -> None:
         groups = _Groups(indices)
         grouped = groups.gather(residuals)
         escaped = [np.zeros(0, np.int32)]
@@ -112,11 +141,18 @@ class SymbolCoder:
         tail = np.concatenate(escaped).astype(np.int32)
         for chunk in _chunks(0, len(tail)):
             encoder.encode(tail[chunk], _ESCAPES)
-        return _to_bytes(encoder.get_compressed())
 
     def decode_residuals(self, data: bytes, indices: Indices) -> Residuals:
         """The inverse of `encode_residuals`, in the shape of `indices`."""
         decoder = _Decoder(data)
+        residuals = np.zeros(indices.shape, np.int16)
+        for row, column in PHASES:
+            corrected = self._neighbours.corrected(indices, residuals, (row, column))
+            residuals[:, row::2, column::2] = self._decode_phase(decoder, corrected)
+        decoder.finish()
+        return residuals
+
+    def _decode_phase(self, decoder: _Decoder, indices: Indices) -> Residuals:
         groups = _Groups(indices)
         grouped = np.empty(groups.size, np.int16)
         positions, limits = [np.zeros(0, np.intp)], [np.zeros(0, np.int32)]
@@ -130,7 +166,6 @@ class SymbolCoder:
                 limits.append(np.full(len(beyond), support, np.int32))
         far = np.concatenate(positions)
         code = decoder.symbols(_ESCAPES, len(far))
-        decoder.finish()
         magnitude = (code >> 1) + np.concatenate(limits) + 1
         if len(far) and magnitude.max() > LARGEST_RESIDUAL:
             raise DamagedStreamError("an escaped residual is out of range")

@@ -56,31 +56,37 @@ def _laplace_table(scale: float) -> Counts:
     return integer_counts(np.concatenate([tail[::-1], [centre], tail, [escape]]))
 
 
+def laplace_tables() -> tuple[Counts, ...]:
+    """Counts of every Laplace table; table 0's are empty."""
+    return (np.zeros(0, np.int32), *(_laplace_table(scale) for scale in laplace_scales()[1:]))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Tables:
     """All tables of a model.
 
     Attributes:
         laplace: one count array per table, the first empty; table i has 2 K_i + 2 symbols.
-        z: one count array per channel of z.
+        z: one count array per channel of z and context (`models.entropy.neighbours.hyper_contexts`), those of a channel equally long.
         z_low: the value of symbol 0 per channel (C,).
+        z_centre: the value that a channel's contexts are centred on (C,).
     """
 
     laplace: tuple[Counts, ...]
-    z: tuple[Counts, ...]
+    z: tuple[tuple[Counts, ...], ...]
     z_low: NDArray[np.int32]
+    z_centre: NDArray[np.int32]
 
     @classmethod
-    def make(cls, z_probabilities: NDArray[np.float64]) -> Tables:
-        """Tables for a prior of z given as probabilities of -Z_LIMIT..Z_LIMIT: (C, 2 * Z_LIMIT + 1)."""
+    def make(cls, z_probabilities: NDArray[np.float64], z_centre: NDArray[np.int32]) -> Tables:
+        """Tables for a prior of z given as probabilities of -Z_LIMIT..Z_LIMIT by channel and context: (C, contexts, 2 * Z_LIMIT + 1)."""
         z, low = [], []
-        for row in z_probabilities:
-            likely = np.flatnonzero(row >= 1e-6)  # rarer values are clamped: they cost more than they say
+        for rows in z_probabilities:
+            likely = np.flatnonzero(rows.max(0) >= 1e-6)  # rarer values are clamped: they cost more than they say
             first, last = min(likely[0], Z_LIMIT - 1), max(likely[-1], Z_LIMIT + 1)
-            z.append(integer_counts(row[first : last + 1]))
+            z.append(tuple(integer_counts(row[first : last + 1]) for row in rows))
             low.append(first - Z_LIMIT)
-        laplace = (np.zeros(0, np.int32), *(_laplace_table(scale) for scale in laplace_scales()[1:]))
-        return cls(laplace, tuple(z), np.array(low, np.int32))
+        return cls(laplace_tables(), tuple(z), np.array(low, np.int32), z_centre.astype(np.int32))
 
     @property
     def support(self) -> NDArray[np.int32]:
@@ -90,7 +96,7 @@ class Tables:
     @property
     def z_high(self) -> NDArray[np.int32]:
         """The value of the last symbol per channel of z (C,)."""
-        return self.z_low + np.array([len(counts) - 1 for counts in self.z], np.int32)
+        return self.z_low + np.array([len(contexts[0]) - 1 for contexts in self.z], np.int32)
 
     def laplace_bits(self) -> NDArray[np.float32]:
         """Bits of a residual by table and magnitude: (64, WIDEST + 2), the last column for all larger magnitudes. Row 0 is 0."""
@@ -103,10 +109,10 @@ class Tables:
         return bits
 
     def z_bits(self) -> NDArray[np.float32]:
-        """Bits of a value of z by channel and symbol: (C, longest table), padded with 0."""
-        bits = np.zeros((len(self.z), max(map(len, self.z))), np.float32)
-        for row, counts in zip(bits, self.z, strict=True):
-            row[: len(counts)] = np.log2(TOTAL) - np.log2(counts)
+        """Bits of a value of z by channel, context and symbol: (C, contexts, longest table), padded with 0."""
+        bits = np.zeros((len(self.z), len(self.z[0]), max(len(contexts[0]) for contexts in self.z)), np.float32)
+        for rows, contexts in zip(bits, self.z, strict=True):
+            rows[:, : len(contexts[0])] = np.log2(TOTAL) - np.log2(np.stack(contexts))
         return bits
 
     def to_arrays(self) -> dict[str, NDArray[np.int32]]:
@@ -114,16 +120,19 @@ class Tables:
         return {
             "tables.laplace": np.concatenate(self.laplace),
             "tables.laplace_length": np.array([len(counts) for counts in self.laplace], np.int32),
-            "tables.z": np.concatenate(self.z),
-            "tables.z_length": np.array([len(counts) for counts in self.z], np.int32),
+            "tables.z": np.concatenate([counts for contexts in self.z for counts in contexts]),
+            "tables.z_length": np.array([len(contexts[0]) for contexts in self.z], np.int32),
             "tables.z_low": self.z_low,
+            "tables.z_centre": self.z_centre,
         }
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray[np.int32]]) -> Tables:
         """The inverse of `to_arrays`."""
 
-        def split(name: str) -> tuple[Counts, ...]:
-            return tuple(np.split(arrays[name], np.cumsum(arrays[f"{name}_length"])[:-1]))
-
-        return cls(split("tables.laplace"), split("tables.z"), arrays["tables.z_low"])
+        laplace = np.split(arrays["tables.laplace"], np.cumsum(arrays["tables.laplace_length"])[:-1])
+        lengths = arrays["tables.z_length"]
+        contexts = len(arrays["tables.z"]) // int(lengths.sum())
+        channels = np.split(arrays["tables.z"], np.cumsum(contexts * lengths)[:-1])
+        z = tuple(tuple(counts.reshape(contexts, -1)) for counts in channels)
+        return cls(tuple(laplace), z, arrays["tables.z_low"], arrays["tables.z_centre"])

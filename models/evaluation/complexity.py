@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from models.grid import HYPER_STRIDE, STRIDE
 from models.network.autoencoder import AutoEncoder, Topology
-from models.network.grid import HYPER_STRIDE, STRIDE
 from models.network.postprocess import PostNetwork, PostTopology
 from models.network.tng2018 import FILTERS, HYPER_FILTERS, TNG2018, PostProcessor
 
@@ -58,6 +58,7 @@ def our_costs(topology: Topology = Topology()) -> list[Cost]:  # noqa: B008  # f
             _cost("h_a", network.h_a, y),
             _cost("h_scale", network.h_scale, z),
             _cost("h_mean", network.h_mean, z),
+            *(_cost(f"context {number}", one, y[:, : network.seen]) for number, one in enumerate(network.context, 2)),
             _cost("g_s", network.g_s, y),
             post_cost(PostTopology(("any",))),
         ]

@@ -3,7 +3,7 @@
     x --g_a--> y --*gain--> y_g --(- mean)--> r --round--> r_hat --(+ mean)--> *inverse_gain --> y_hat --g_s--> x_hat
                              |                ^ zero-mean Laplacian
                              h_a--> z --round--> z_hat --h_scale--> scale
-                                                   +-----h_mean---> mean
+                                                   +-----h_mean---> mean, then corrected by the y_hat of earlier passes
 
 The topology is that of Zhou et al., "Variational Autoencoder for Low Bit-rate Image Compression" (CLIC 2018), made light enough to
 serve; per-channel gain vectors, log-linear between anchors, make the rate continuous (one model instead of the paper's eight).
@@ -12,14 +12,16 @@ serve; per-channel gain vectors, log-linear between anchors, make the rate conti
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.grid import HYPER_STRIDE, PASSES
 from models.network.analysis import Analysis
-from models.network.grid import HYPER_STRIDE
+from models.network.context import SEEN, TOLD, MeanContext, pass_mask
 from models.network.hyperprior import FactorizedPrior, hyper_analysis, hyper_synthesis, laplace_bits, scale_of
 from models.network.synthesis import Synthesis
 
@@ -59,7 +61,7 @@ def straight_through(value: Tensor) -> Tensor:
 
 
 class AutoEncoder(nn.Module):
-    """g_a, h_a, h_scale, h_mean, g_s, the gains and the prior of z."""
+    """g_a, h_a, h_scale, h_mean, the mean's context, g_s, the gains and the prior of z."""
 
     def __init__(self, topology: Topology = Topology()) -> None:  # frozen
         super().__init__()
@@ -70,6 +72,8 @@ class AutoEncoder(nn.Module):
         self.h_a = hyper_analysis(latents, hyper)
         self.h_scale = hyper_synthesis(hyper, latents)
         self.h_mean = hyper_synthesis(hyper, latents)
+        self.seen, self.told = min(SEEN, latents), min(TOLD, latents)  # by the mean's context
+        self.context = nn.ModuleList(MeanContext(self.seen, self.told) for _ in PASSES[1:])
         self.prior_z = FactorizedPrior(hyper)
         # Where uniform quantisation is optimal for the lambdas of the anchors: loss after 500 steps 0.87 against 1.31 for 8 to 64.
         log_gain = torch.linspace(math.log(0.7), math.log(26.0), topology.anchors).view(-1, 1).repeat(1, latents)
@@ -98,9 +102,30 @@ class AutoEncoder(nn.Module):
         return z.float()
 
     def mean(self, z_hat: Tensor, height: int, width: int) -> Tensor:
-        """The prediction of scaled y: (N, M, height, width)."""
+        """The prediction of scaled y from z alone: (N, M, height, width)."""
         mean: Tensor = self.h_mean(z_hat)
         return mean[..., :height, :width].float()
+
+    def mean_in_context(self, mean: Tensor, quality: Tensor, residual: Callable[[Tensor], Tensor]) -> Tensor:
+        """The prediction of scaled y from z and from what is decoded before it: (N, M, h, w).
+
+        Args:
+            mean: from z alone.
+            quality: (N,).
+            residual: r_hat of the lowest channels (N, seen, h, w) for these means of theirs; it matters where they are final.
+        """
+        unit = self.gain_at(self.inverse_gain, quality)[:, : self.told]  # of the image, in quantiser steps
+        low, rest = mean[:, : self.told], mean[:, self.told :]
+        correction = torch.zeros_like(low)
+        deviation = torch.zeros_like(low[:, : self.seen])
+        for number in range(len(PASSES)):
+            mask = pass_mask(number, mean)
+            if number:
+                correction = torch.where(mask, self.context[number - 1](deviation * unit[:, : self.seen]).float() / unit, correction)
+            known = correction[:, : self.seen]
+            if number < len(PASSES) - 1:
+                deviation = torch.where(mask, residual(low[:, : self.seen] + known) + known, deviation)
+        return torch.cat([low + correction, rest], 1)
 
     def dequantised(self, r_hat: Tensor, mean: Tensor, quality: Tensor) -> Tensor:
         """y_hat (N, M, h, w) from the decoded residual and its prediction."""
@@ -111,19 +136,25 @@ class AutoEncoder(nn.Module):
         x_hat: Tensor = self.g_s(self.dequantised(r_hat, mean, quality))
         return x_hat.float()
 
+    def predicted(self, y: Tensor, quality: Tensor, *, hard: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """Residuals r (N, M, h, w), unrounded, of y, their means, and the estimated bits (N,) of r and z; `hard` as in `forward`."""
+        for_rate = torch.round if hard else noisy
+        for_distortion = torch.round if hard else straight_through
+        y = self.scaled(y, quality)
+        z = self.side_information(y)
+        z_hat = for_distortion(z)
+        scale = scale_of(self.h_scale(z_hat).float())
+        mean = self.mean(z_hat, *y.shape[-2:])
+        mean = self.mean_in_context(mean, quality, lambda low: for_distortion(y[:, : low.shape[1]] - low))
+        r = y - mean
+        return r, mean, self.prior_z(for_rate(z)).sum((1, 2, 3)) + laplace_bits(for_rate(r), scale).sum((1, 2, 3))
+
     def forward(self, x: Tensor, quality: Tensor, *, hard: bool = False) -> tuple[Tensor, Tensor]:
         """Reconstruction (N, 3, H, W) and estimated bits (N,) of x (N, 3, H, W) in [0, 1], H and W multiples of 64.
 
         With `hard` everything is rounded as in the codec; otherwise noise stands for rounding in the rate and the straight-through
         estimator in the distortion.
         """
-        for_rate = torch.round if hard else noisy
-        for_distortion = torch.round if hard else straight_through
-        y = self.scaled(self.g_a(x).float(), quality)
-        z = self.side_information(y)
-        z_hat = for_distortion(z)
-        scale = scale_of(self.h_scale(z_hat).float())
-        mean = self.mean(z_hat, *y.shape[-2:])
-        r = y - mean
-        bits = self.prior_z(for_rate(z)).sum((1, 2, 3)) + laplace_bits(for_rate(r), scale).sum((1, 2, 3))
-        return self.reconstruct(for_distortion(r), mean, quality), bits
+        r, mean, bits = self.predicted(self.g_a(x).float(), quality, hard=hard)
+        r_hat = torch.round(r) if hard else straight_through(r)
+        return self.reconstruct(r_hat, mean, quality), bits

@@ -9,14 +9,16 @@ import argparse
 from dataclasses import fields
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file
 
 from models.model import CodecModel
 from models.network.autoencoder import AutoEncoder, Topology
 from models.objective import OBJECTIVES
+from models.training.context import solve_context
 from models.training.crops import CropSampler, load
 from models.training.grow import grow
-from models.training.loop import Recipe, Trainer, averaged_model
+from models.training.loop import Recipe, Trainer
 
 
 def _arguments() -> argparse.Namespace:
@@ -25,10 +27,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--run", type=Path, required=True, help="folder of the run: checkpoint.pt and log.csv")
     parser.add_argument("--init", type=Path, help="start from a checkpoint.pt (averaged weights), an exported model, or a smaller network")
     parser.add_argument("--anchors-below", type=int, default=3, help="new gain anchors below those of a smaller network")
+    parser.add_argument("--solve-context", action="store_true", help="start the mean's context by least squares")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--distortion", choices=list(OBJECTIVES), default="mse")
+    parser.add_argument("--trained", choices=["all", "prior"], default="all")
     for field in fields(Recipe):
-        if field.name != "distortion":
+        if field.name not in ("distortion", "trained"):
             parser.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default)
     return parser.parse_args()
 
@@ -37,7 +41,7 @@ def _initial(init: Path | None, anchors_below: int) -> AutoEncoder:
     if init is None:
         return AutoEncoder()
     if init.suffix == ".pt":
-        return averaged_model(init).train()
+        return grow(torch.load(init, map_location="cpu", weights_only=True)["average"], Topology())
     tensors = load_file(init)
     if "tables.z" in tensors:
         return CodecModel.load(init).network.train()
@@ -49,11 +53,14 @@ def main() -> None:
     arguments = _arguments()
     recipe = Recipe(**{field.name: getattr(arguments, field.name) for field in fields(Recipe)})
     trainer = Trainer(arguments.run, recipe, _initial(arguments.init, arguments.anchors_below), device=arguments.device)
+    sampler = CropSampler(load(arguments.data, recipe.crop), recipe.crop, trainer.rng)
     if trainer.checkpoint.exists():
         trainer.resume()
-    pictures = load(arguments.data, recipe.crop)
-    print(f"{len(pictures)} pictures; step {trainer.step} of {recipe.steps}", flush=True)
-    trainer.run(CropSampler(pictures, recipe.crop, trainer.rng), report=lambda line: print(line, flush=True))
+    elif arguments.solve_context:
+        solve_context(trainer.model, sampler)
+        trainer.restart_average()
+    print(f"{len(sampler.pictures)} pictures; step {trainer.step} of {recipe.steps}", flush=True)
+    trainer.run(sampler, report=lambda line: print(line, flush=True))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-FLIP, TRANSPOSE = 0.5, 0.2  # probabilities; transposed photographs are rarer than mirrored ones in the world too
+FLIP, TRANSPOSE, ENLARGE = 0.5, 0.2, 0.25  # probabilities; transposed photographs are rarer than mirrored ones in the world too
+LARGEST = 2.0  # enlargement: what people post is larger and smoother than the training pictures, which were shrunk
 
 
 def shards(folder: Path) -> list[Path]:
@@ -70,8 +71,11 @@ class CropSampler:
     def crop(self) -> NDArray[np.uint8]:
         """One crop (size, size, 3)."""
         picture = self.pictures[self.rng.integers(len(self.pictures))]
-        top, left = (int(self.rng.integers(side - self.size + 1)) for side in picture.shape[:2])
-        crop = picture[top : top + self.size, left : left + self.size]
+        size = round(self.size / self.rng.uniform(1, LARGEST)) if self.rng.random() < ENLARGE else self.size
+        top, left = (int(self.rng.integers(side - size + 1)) for side in picture.shape[:2])
+        crop = picture[top : top + size, left : left + size]
+        if size < self.size:
+            crop = np.asarray(Image.fromarray(crop).resize((self.size, self.size), Image.Resampling.BICUBIC))
         if self.rng.random() < FLIP:
             crop = crop[:, ::-1]
         if self.rng.random() < TRANSPOSE:

@@ -1,4 +1,5 @@
-"""The last phase: turn the float scale decoder into integers and train it, everything else frozen, until it costs next to nothing.
+"""The last phase: turn the float scale decoder into integers and train it, everything else frozen, until it costs next to nothing; then
+count what the entropy coder's tables say.
 
 Forward, everything is rounded as in `models.entropy.exact`; backward, rounding is the identity (straight-through). The loss is the rate:
 bits of the rounded residuals relative to what the float decoder would have paid.
@@ -12,22 +13,22 @@ from collections.abc import Callable
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.entropy.exact import ExactLayer, ExactScaleDecoder
 from models.entropy.integer import ACTIVATION_LIMIT, EXACT, INPUT_LIMIT, RAW_LIMIT, SHIFT
-from models.entropy.tables import Z_LIMIT, Tables, index_thresholds
+from models.entropy.tables import Z_LIMIT, index_thresholds
 from models.model import RAW_LOW, RAW_STEP, CodecModel, export, raw_lookup, scale_decoder_convolutions
 from models.network.autoencoder import AutoEncoder, straight_through
 from models.network.hyperprior import laplace_bits, scale_of
 from models.network.precision import transform_autocast
 from models.training.crops import CropSampler
 from models.training.positions import sample_positions
+from models.training.tables import hyper_tables, neighbours_of
 
 WEIGHT_LIMIT = 127
 TYPICAL_CROPS = 64  # behind what a significant latent costs
-PSEUDO_COUNTS = 50.0  # weight of the trained prior of z against the counted values
+STATISTICS = 320  # side of the crops that the tables are counted on
 
 
 class RoundedScaleDecoder(nn.Module):
@@ -95,12 +96,12 @@ class RoundedScaleDecoder(nn.Module):
 
 
 @torch.no_grad()
-def _quantised(network: AutoEncoder, x: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
+def quantised(network: AutoEncoder, x: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
     """z_hat and the rounded residuals of a batch, from the frozen network."""
     with transform_autocast(x.device):
-        y = network.scaled(network.g_a(x).float(), quality)
-        z_hat = network.side_information(y).round().clamp(-Z_LIMIT, Z_LIMIT)
-        return z_hat, (y - network.mean(z_hat, *y.shape[-2:])).round()
+        y = network.g_a(x).float()
+        r, _, _ = network.predicted(y, quality, hard=True)
+        return network.side_information(network.scaled(y, quality)).round().clamp(-Z_LIMIT, Z_LIMIT), r.round()
 
 
 def finish(
@@ -110,25 +111,27 @@ def finish(
     steps: int = 600,
     batch: int = 4,
     learning_rate: float = 1e-4,
+    statistics_crops: int = 600,
     report: Callable[[str], None] = print,
 ) -> CodecModel:
-    """Train the integer scale decoder for `steps`, count the tables of z, and return the model ready to be saved."""
+    """Train the integer scale decoder for `steps`, count the tables, and return the model ready to be saved.
+
+    The tables are counted on crops of STATISTICS pixels, so that most symbols have all their neighbours.
+    """
     network = network.eval().requires_grad_(False)
     anchors = network.topology.anchors - 1
-    z_counts = np.zeros((network.topology.hyper, 2 * Z_LIMIT + 1))
 
-    def draw() -> tuple[Tensor, Tensor]:
-        return _quantised(network, sampler.batch(batch), sample_positions(batch) * anchors)
+    def draw(source: CropSampler, count: int) -> tuple[Tensor, Tensor]:
+        return quantised(network, source.batch(count), sample_positions(count) * anchors)
 
     rounded = RoundedScaleDecoder(network.h_scale)
-    rounded.calibrate(torch.cat([draw()[0] for _ in range(8)]))
+    rounded.calibrate(torch.cat([draw(sampler, batch)[0] for _ in range(8)]))
     optimizer = torch.optim.Adam(rounded.parameters(), learning_rate)
     excess: list[float] = []
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * (1 - step / steps)
-        z_hat, r_hat = draw()
-        z_counts += np.stack([np.bincount(plane, minlength=2 * Z_LIMIT + 1) for plane in _per_channel(z_hat)])
+        z_hat, r_hat = draw(sampler, batch)
         with torch.no_grad():
             float_bits = laplace_bits(r_hat, scale_of(network.h_scale(z_hat))).sum((1, 2, 3))
         bits = laplace_bits(r_hat, scale_of(rounded(z_hat))).sum((1, 2, 3))
@@ -139,32 +142,21 @@ def finish(
         excess.append(float(bits.detach().sum() / float_bits.sum()) - 1)
         if (step + 1) % 50 == 0:
             report(f"scale decoder step {step + 1} of {steps}: {np.mean(excess[-50:]):+.3%} bits against the float decoder")
-    tables = Tables.make(_z_probabilities(network, z_counts))
-    return export(network, rounded.exact(), tables, bits_per_significant(network, sampler.batch(TYPICAL_CROPS)))
-
-
-def _per_channel(z_hat: Tensor) -> NDArray[np.int64]:
-    symbols: NDArray[np.int64] = (z_hat.transpose(0, 1).flatten(1).long() + Z_LIMIT).numpy()
-    return symbols
-
-
-@torch.no_grad()
-def _z_probabilities(network: AutoEncoder, counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The counted values of z (C, 2 * Z_LIMIT + 1) as probabilities, the trained prior standing in where little was counted."""
-    values = torch.arange(-Z_LIMIT, Z_LIMIT + 1).float().view(1, 1, 1, -1).expand(1, len(counts), 1, -1)
-    prior = 2.0 ** -network.prior_z(values)[0, :, 0].double().numpy()
-    smoothed = counts + PSEUDO_COUNTS * prior
-    probabilities: NDArray[np.float64] = smoothed / smoothed.sum(1, keepdims=True)
-    return probabilities
+    scale_decoder = rounded.exact()
+    larger = CropSampler(sampler.pictures, min(STATISTICS, *(min(p.shape[:2]) for p in sampler.pictures)) // 64 * 64, sampler.rng)
+    statistics = [draw(larger, batch) for _ in range(-(-statistics_crops // batch))]
+    tables = hyper_tables(network.prior_z, torch.cat([z_hat for z_hat, _ in statistics]))
+    neighbours = neighbours_of(tables, [(scale_decoder(z_hat), r_hat) for z_hat, r_hat in statistics])
+    return export(network, scale_decoder, tables, neighbours, bits_per_significant(network, sampler.batch(TYPICAL_CROPS)))
 
 
 @torch.no_grad()
 def bits_per_significant(network: AutoEncoder, x: Tensor) -> Tensor:
     """Geometric mean over the images of x of bits per significant latent, at every anchor: (anchors,)."""
-    significant = network.significant(network.g_a(x)).float() + 1
+    y = network.g_a(x)
+    significant = network.significant(y).float() + 1
     costs = []
     for anchor in range(network.topology.anchors):
-        z_hat, r_hat = _quantised(network, x, torch.full((len(x),), float(anchor)))
-        bits = network.prior_z(z_hat).sum((1, 2, 3)) + laplace_bits(r_hat, scale_of(network.h_scale(z_hat))).sum((1, 2, 3))
+        _, _, bits = network.predicted(y, torch.full((len(x),), float(anchor)), hard=True)
         costs.append((bits / significant[:, anchor]).log().mean().exp())
     return torch.stack(costs)

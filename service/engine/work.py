@@ -12,7 +12,7 @@ from models import Codec, Picture, Stream, Target
 from models.allocation import Metric
 from models.bitstream import CodecKind
 from models.choice import choose
-from models.network.grid import STRIDE
+from models.grid import STRIDE
 from models.postprocessor import PostProcessor
 from models.sources import Source
 from models.symbols import Comparison, Quantised, Symbols

@@ -96,7 +96,7 @@ def test_a_picture_in_tiles_is_the_picture_in_one(codec: Codec, tiled: Codec) ->
 def test_without_its_halo_a_tile_shows(codec: Codec, tiled: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
     picture = Picture.from_array(np.tile(golden_picture().rgb, (2, 2, 1)))
     data = codec.encode([picture], [Target(bpp=0.3)])[0].data
-    monkeypatch.setattr("models.transforms.tiles", lambda rows, columns, side: tiles(rows, columns, side, halo=1))
+    monkeypatch.setattr("models.transforms.tiles", lambda rows, columns, side, _: tiles(rows, columns, side, halo=1))
     one, other = (each.decode([data])[0].rgb.astype(int) for each in (codec, tiled))
     assert np.abs(one - other).max() > 1
 

@@ -44,7 +44,7 @@ def test_a_large_picture_is_measured_in_several_batches(codec: Codec, pictures: 
 def test_shared_bytes_beat_equal_bits_per_pixel(codec: Codec, pictures: list[Picture], metric: Metric, effort: int) -> None:
     pixels = [picture.pixels for picture in pictures]
     alphas = sum(len(codec.compress(picture, quality=0).data) for picture in pictures if picture.alpha is not None)
-    budget = round(0.3 * sum(pixels) / 8) + alphas
+    budget = round(0.15 * sum(pixels) / 8) + alphas  # where a byte does most, and not the same for all
     allocation = allocate([Curve.of(sweep(codec, picture), metric, picture.pixels) for picture in pictures], budget)
     shared = list(encode(codec, pictures, allocation, budget, effort=effort))
     equal = [codec.encode([picture], [Target(bpp=8 * budget / sum(pixels))], effort=effort)[0] for picture in pictures]

@@ -27,12 +27,12 @@ def test_effort_makes_a_better_picture_of_the_same_bytes(shipped: Codec, photo: 
 
 
 def test_without_a_budget_effort_lowers_what_training_minimised(shipped: Codec, photo: Image.Image) -> None:
-    picture, target = Picture.from_image(photo), Target(quality=40)
+    picture, target = Picture.from_image(photo), Target(quality=70)
 
     def loss(effort: int) -> float:
         stream = shipped.encode([picture], [target], effort=effort)[0]
         card = shipped.card
-        lmbda = float(Objective.of(card).lmbda(torch.tensor(0.4)))
+        lmbda = float(Objective.of(card).lmbda(torch.tensor(0.7)))
         return lmbda * distortion(shipped, picture, stream.data) + stream.bpp
 
     assert loss(4) < loss(0)

@@ -13,7 +13,8 @@ from models.entropy.tables import LAPLACE_TABLES, TOTAL, WIDEST, Z_LIMIT, Tables
 @pytest.fixture(scope="module")
 def tables() -> Tables:
     values = np.arange(-Z_LIMIT, Z_LIMIT + 1)
-    return Tables.make(np.stack([0.5 ** np.abs(values - shift) for shift in (-2, 0, 5)]))
+    shifts = ((-2, -1), (0, 0), (5, 9))  # by channel and context
+    return Tables.make(np.array([[0.5 ** np.abs(values - shift) for shift in row] for row in shifts]), np.array([-2, 0, 5]))
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=2, max_size=600).filter(lambda weights: sum(weights) > 0))
@@ -47,5 +48,17 @@ def test_thresholds_lie_between_the_scales_they_part() -> None:
 
 def test_arrays_restore_the_tables(tables: Tables) -> None:
     restored = Tables.from_arrays(tables.to_arrays())
-    assert all(np.array_equal(a, b) for a, b in zip(tables.laplace + tables.z, restored.laplace + restored.z, strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(tables.laplace, restored.laplace, strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(tables.z, restored.z, strict=True))
+    assert np.array_equal(tables.z_low, restored.z_low)
+    assert np.array_equal(tables.z_centre, restored.z_centre)
     assert np.array_equal(tables.z_high, restored.z_high)
+
+
+def test_code_lengths_of_z_are_those_of_its_tables(tables: Tables) -> None:
+    bits = tables.z_bits()
+    assert bits.shape[:2] == (3, 2)
+    for channel, contexts in enumerate(tables.z):
+        for context, counts in enumerate(contexts):
+            assert bits[channel, context, : len(counts)] == pytest.approx(-np.log2(counts / TOTAL), rel=1e-6)
+            assert not bits[channel, context, len(counts) :].any()

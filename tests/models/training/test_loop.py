@@ -7,6 +7,7 @@ import io
 import os
 import signal
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +17,19 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from models import Codec, Target
+from models.entropy.code_lengths import CodeLengths
+from models.entropy.neighbours import BINS, Neighbours
 from models.model import RAW_LOW, RAW_STEP
 from models.network.autoencoder import AutoEncoder, Topology
+from models.network.hyperprior import FactorizedPrior
 from models.objective import OBJECTIVES
+from models.training.context import solve_context
 from models.training.crops import CropSampler, content_hash, load
 from models.training.grow import grow
 from models.training.loop import Recipe, Trainer, averaged_model
 from models.training.positions import sample_positions
 from models.training.scale_decoder import RoundedScaleDecoder, finish
+from models.training.tables import hyper_tables, neighbours_of
 from tests.make_golden import FIXTURES, TINY, golden_picture, tiny_card
 
 RECIPE = Recipe(steps=6, batch=2, crop=64, warmup=2, learning_rate=1e-3)
@@ -105,6 +111,53 @@ def test_crops_come_from_tar_shards(tmp_path: Path) -> None:
         load(tmp_path / "nothing", 64)
 
 
+def test_enlarged_crops_are_as_large_as_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.training.crops.ENLARGE", 1.0)
+    sampler = CropSampler([golden_picture().rgb], 64, np.random.default_rng(0))
+    smooth = sampler.batch(8)
+    assert smooth.shape == (8, 3, 64, 64)
+    monkeypatch.setattr("models.training.crops.ENLARGE", 0.0)
+    assert smooth.diff(dim=3).abs().mean() < sampler.batch(8).diff(dim=3).abs().mean()
+
+
+def test_training_the_prior_leaves_the_transforms_alone(tmp_path: Path) -> None:
+    new, sampler = trainer(tmp_path, replace(RECIPE, trained="prior"))
+    before = {name: tensor.clone() for name, tensor in new.model.state_dict().items()}
+    new.run(sampler, report=quiet)
+    for name, tensor in new.model.state_dict().items():
+        kept = name.startswith(("g_a.", "g_s.", "gain", "inverse_gain"))
+        assert not kept or torch.equal(tensor, before[name]), name
+    changed = [name for name, tensor in new.model.state_dict().items() if not torch.equal(tensor, before[name])]
+    assert {name.split(".")[0] for name in changed} == {"h_a", "h_scale", "h_mean", "context", "prior_z"}
+
+
+def test_a_solved_context_predicts(tmp_path: Path) -> None:
+    new, sampler = trainer(tmp_path)
+    network, quality = new.model.eval(), torch.full((8,), 2.0)
+    with torch.no_grad():
+        y = network.g_a(sampler.batch(8))
+        before = network.predicted(y, quality, hard=True)[0].square().sum()
+        solve_context(network, sampler, crops=64, batch=8)
+        assert network.predicted(y, quality, hard=True)[0].square().sum() < 0.97 * before
+
+
+def test_counted_tables_know_the_neighbours() -> None:
+    """Hyper-latents that are alike over the plane, and residuals whose scale the indices do not know."""
+    generator = torch.Generator().manual_seed(0)
+    z = (torch.randn(60, 3, 1, 1, generator=generator) * 4 + torch.randn(60, 3, 6, 6, generator=generator) * 0.4).round()
+    tables = hyper_tables(FactorizedPrior(3), z)
+    silent = Neighbours.make(tables.laplace, np.zeros((2, BINS**3), np.int32))
+    lengths = CodeLengths(tables, silent, torch.device("cpu"))
+    apart = z.flatten()[torch.randperm(z.numel(), generator=generator)].view(z.shape)
+    assert lengths.of_hyper_latents(z).sum() < 0.7 * lengths.of_hyper_latents(apart).sum()
+
+    indices = torch.full((60, 12, 8, 8), 25, dtype=torch.uint8)
+    loud = torch.randn(60, 1, 1, 1, generator=generator).exp()
+    residuals = (torch.randn(indices.shape, generator=generator) * loud).round().short()
+    told = CodeLengths(tables, neighbours_of(tables, [(indices, residuals)]), torch.device("cpu"))
+    assert told.of_residuals(indices, residuals).sum() < 0.95 * lengths.of_residuals(indices, residuals).sum()
+
+
 def test_a_grown_network_starts_where_the_small_one_stood() -> None:
     torch.manual_seed(0)
     small = AutoEncoder(Topology(widths=(8, 8, 8), latents=32, hyper=8, anchors=3)).eval()
@@ -135,7 +188,7 @@ def test_a_finished_model_codes(tmp_path: Path) -> None:
     torch.manual_seed(0)
     sampler = CropSampler([golden_picture().rgb], 64, np.random.default_rng(0))
     said: list[str] = []
-    model = finish(AutoEncoder(TINY), sampler, steps=50, batch=1, report=said.append)
+    model = finish(AutoEncoder(TINY), sampler, steps=50, batch=1, statistics_crops=8, report=said.append)
     assert "against the float decoder" in said[0]
     codec = Codec(model, tiny_card(model.model_id))
     stream = codec.encode([golden_picture()], [Target(quality=50)])[0]

@@ -1,0 +1,15 @@
+"""Integers as a model has them, for the tests of what codes with them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from models.entropy.neighbours import BINS, HYPER_CONTEXTS, Neighbours
+from models.entropy.tables import Z_LIMIT, Tables, laplace_tables
+
+VALUES = np.arange(-Z_LIMIT, Z_LIMIT + 1)
+CENTRE = np.array([-3, 0, 0, 7])
+TABLES = Tables.make(
+    np.array([[0.6 ** np.abs(VALUES - centre - context / 2) for context in range(HYPER_CONTEXTS)] for centre in CENTRE]), CENTRE
+)
+NEIGHBOURS = Neighbours.make(laplace_tables(), np.random.default_rng(5).integers(-16, 17, (2, BINS**3), np.int32))
