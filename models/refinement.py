@@ -19,7 +19,7 @@ Large pictures are refined window by window, each among the symbols that its nei
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -78,8 +78,9 @@ class Refiner:
         _, rows, columns = symbols.residuals.shape
         tiles = list(self._transforms.tiles(rows, columns, WINDOW, CONTEXT_HALO))
         residuals = symbols.residuals.copy()
-        windows_before = [self._window(picture, quantised, residuals, tile).start_bits for tile in tiles]
-        before, movable = self._bits(quantised.indices, residuals), max(1.0, sum(windows_before))
+        before = self._bits(quantised.indices, residuals)
+        windows_before = self._movable_bits(quantised.indices, residuals, tiles)
+        movable = max(1.0, sum(windows_before))
         scale = None if quantised.budget is None else max(0.0, 1 + 8 * (quantised.budget - quantised.predicted) / movable)
         random = torch.Generator().manual_seed(0)
         spent = due = 0.0  # bits that the windows behind us have, and were to have
@@ -99,6 +100,16 @@ class Refiner:
         """Code length of all residuals."""
         device = self._transforms.device
         return float(self._code_lengths.of_residuals(*(torch.from_numpy(values)[None].to(device) for values in (indices, residuals))))
+
+    def _movable_bits(self, indices: NDArray[np.uint8], residuals: NDArray[np.int16], tiles: Sequence[Tile]) -> list[float]:
+        """Code length of what may move, window by window."""
+        table, value = (torch.from_numpy(values)[None].to(self._transforms.device) for values in (indices, residuals))
+        corrected, movable = self._code_lengths.corrected(table, value), (table > 0) & self._alone(table)
+        places = [tile.inner(HYPER_STRIDE) for tile in tiles]
+        return [
+            float(self._code_lengths.under(corrected[..., *at][movable[..., *at]], value[..., *at][movable[..., *at]]).double().sum())
+            for at in places
+        ]
 
     def _alone(self, indices: Tensor) -> Tensor:
         """Where residuals change no other's mean: those of the last pass, and of channels that the mean's context does not look at."""
@@ -158,11 +169,6 @@ class _Window:
     movable: Tensor
     mean: Tensor
     quality: Tensor
-
-    @property
-    def start_bits(self) -> float:
-        """Code length of the movable residuals to start from."""
-        return float(self.bits(self.start, self.tables(self.start)).double().sum())
 
     def tables(self, residuals: Tensor) -> Tensor:
         """Table of every movable residual (n,), as its neighbours correct it."""

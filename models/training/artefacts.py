@@ -83,8 +83,8 @@ def avif(picture: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
 
 FILES: Mapping[str, Encode] = {
     "avif": avif,
-    "jpeg": FileCodec("JPEG", (7, 68), lambda rng: {"subsampling": "4:2:0" if rng.random() < 0.7 else "4:4:4"}).encode,
-    "webp": FileCodec("WEBP", (0, 68), lambda rng: {"method": 4}).encode,
+    "jpeg": FileCodec("JPEG", (7, 92), lambda rng: {"subsampling": "4:2:0" if rng.random() < 0.7 else "4:4:4"}).encode,
+    "webp": FileCodec("WEBP", (0, 85), lambda rng: {"method": 4}).encode,
 }
 PICTURES_A_FILE = 64
 

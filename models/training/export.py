@@ -19,7 +19,8 @@ from models.evaluation import evaluate
 from models.objective import FORMULAS, OBJECTIVES
 from models.registry import WEIGHTS
 from models.training.crops import CropSampler, content_hash, load
-from models.training.loop import CHECKPOINT, averaged_model
+from models.training.loop import averaged_model
+from models.training.run import CHECKPOINT
 from models.training.scale_decoder import finish
 
 

@@ -22,7 +22,7 @@ from models.sources import read
 from models.training import artefacts
 from models.training.crops import content_hash
 from models.training.export import commit
-from models.training.postprocess import CHECKPOINT
+from models.training.run import CHECKPOINT
 
 
 def averaged(checkpoint: Path) -> PostNetwork:

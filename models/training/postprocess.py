@@ -9,45 +9,30 @@ quality counts alike: its mean, in decibels, is the gain that the log tells.
 from __future__ import annotations
 
 import argparse
-import csv
 import math
-import signal
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.network.postprocess import PostNetwork, PostTopology
-from models.network.precision import placed
 from models.sources import Source, read
 from models.training import artefacts
 from models.training.crops import load
+from models.training.run import Run, Schedule
 
-CHECKPOINT = "checkpoint.pt"
-LOG = "log.csv"
 SHARES = {"avif": 2, "jpeg": 1, "webp": 1, "learned": 1}  # of the crops, where the cache holds several kinds
 MSE_FLOOR = 3e-5  # 45 dB: nobody sees what is better, and it should not count more
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
-    """Everything that decides a run, stored in its checkpoint.
-
-    Attributes:
-        steps: optimiser steps of the whole run.
-        batch, crop: crops a step and their side in pixels, a multiple of the network's fold.
-        learning_rate: at its height.
-        warmup: steps of linear warm-up.
-        hold: share of the steps before the cosine decay to zero begins.
-        averaging: decay of the exponential moving average of the weights; it starts faster.
-        seed: of the crops.
-    """
+class Recipe(Schedule):
+    """Everything that decides a run, stored in its checkpoint; the crop is a multiple of the network's fold."""
 
     steps: int = 20_000
     batch: int = 6
@@ -57,12 +42,6 @@ class Recipe:
     hold: float = 0.3
     averaging: float = 0.999
     seed: int = 1
-
-    def learning_rate_at(self, step: int) -> float:
-        """The learning rate of `step` (counted from 0)."""
-        warm = min(1.0, (step + 1) / self.warmup)
-        done = max(0.0, (step / self.steps - self.hold) / (1 - self.hold))
-        return self.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,95 +97,37 @@ def _tensor(crops: list[NDArray[np.uint8]]) -> Tensor:
     return (torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 255).contiguous(memory_format=torch.channels_last)
 
 
-class Trainer:
-    """One run in one folder. `run()` trains until the recipe's steps are done or a SIGTERM or SIGINT asks it to stop."""
+class Trainer(Run[PostNetwork]):
+    """A run of the post-processor."""
+
+    columns = ("loss", "gain_db")
 
     def __init__(self, folder: Path, recipe: Recipe, topology: PostTopology, *, device: str = "cpu") -> None:
-        self.folder, self.recipe, self.device = folder, recipe, torch.device(device)
         torch.manual_seed(recipe.seed)
-        self.network = placed(PostNetwork(topology), self.device)
-        self.average = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
-        self.optimizer = torch.optim.Adam(self.network.parameters(), recipe.learning_rate)
-        self.rng = np.random.default_rng(recipe.seed)
-        self.step, self.seconds = 0, 0.0
-        folder.mkdir(parents=True, exist_ok=True)
+        super().__init__(folder, recipe, PostNetwork(topology), topology, device=device)
+        self.recipe = recipe
 
-    @property
-    def checkpoint(self) -> Path:
-        """Where the run is kept."""
-        return self.folder / CHECKPOINT
-
-    def save(self) -> None:
-        """Write the checkpoint, all or nothing."""
-        state = {
-            "recipe": asdict(self.recipe),
-            "topology": asdict(self.network.topology),
-            "network": self.network.state_dict(),
-            "average": self.average,
-            "optimizer": self.optimizer.state_dict(),
-            "rng": self.rng.bit_generator.state,
-            "step": self.step,
-            "seconds": self.seconds,
-        }
-        torch.save(state, self.checkpoint.with_suffix(".partial"))
-        self.checkpoint.with_suffix(".partial").replace(self.checkpoint)
-
-    def resume(self) -> None:
-        """Go on from the checkpoint in the folder."""
-        state: dict[str, Any] = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        self.network.load_state_dict(state["network"])
-        self.average = {name: tensor.to(self.device) for name, tensor in state["average"].items()}
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.rng.bit_generator.state = state["rng"]
-        self.step, self.seconds = state["step"], state["seconds"]
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Everything."""
+        return [{"params": list(self.model.parameters()), "factor": 1.0}]
 
     def run(self, pairs: list[Pair], *, save_every: int = 250, log_every: int = 50, report: Callable[[str], None] = print) -> None:
         """Train to the end of the recipe."""
-        sampler = PairSampler(pairs, self.recipe, self.network, self.rng)
-        stopping: list[int] = []
-        handlers = {number: signal.signal(number, lambda number, _: stopping.append(number)) for number in (signal.SIGTERM, signal.SIGINT)}
-        window: list[tuple[float, float]] = []
-        started = time.monotonic() - self.seconds
-        try:
-            while self.step < self.recipe.steps and not stopping:
-                window.append(self._train_step(*(tensor.to(self.device) for tensor in sampler.batch())))
-                self.step += 1
-                self.seconds = time.monotonic() - started
-                if self.step % log_every == 0:
-                    self._log(window, report)
-                    window.clear()
-                if self.step % save_every == 0:
-                    self.save()
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-        self.save()
+        sampler = PairSampler(pairs, self.recipe, self.model, self.rng)
+        self.repeat(lambda: self._train_step(sampler), save_every=save_every, log_every=log_every, report=report)
 
-    def _train_step(self, decoded: Tensor, original: Tensor, condition: Tensor, weight: Tensor) -> tuple[float, float]:
-        """Relative error after and before."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate_at(self.step)
-        loss = _error(self.network(decoded, condition), original, weight)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimizer.step()
-        decay = min(self.recipe.averaging, (1 + self.step) / (10 + self.step))
-        torch._foreach_lerp_(list(self.average.values()), list(self.network.state_dict().values()), 1 - decay)
-        return loss.item(), _error(decoded, original, weight).item()
-
-    def _log(self, window: list[tuple[float, float]], report: Callable[[str], None]) -> None:
-        after, before = np.mean(window, 0)
+    def told(self, means: Iterable[float]) -> tuple[list[str], str]:
+        """Loss, and what the network gains."""
+        after, before = means
         gain = 10 * math.log10(before / after)
-        rate = self.recipe.learning_rate_at(self.step - 1)
-        path = self.folder / LOG
-        new = not path.exists()
-        with path.open("a", newline="") as file:
-            writer = csv.writer(file)
-            if new:
-                writer.writerow(["step", "seconds", "learning_rate", "loss", "gain_db"])
-            writer.writerow([self.step, round(self.seconds, 1), f"{rate:.3g}", f"{after:.5f}", f"{gain:.4f}"])
-        report(f"step {self.step} of {self.recipe.steps}, {self.seconds:.0f} s: loss {after:.4f}, gain {gain:.3f} dB")
+        return [f"{after:.5f}", f"{gain:.4f}"], f"loss {after:.4f}, gain {gain:.3f} dB"
+
+    def _train_step(self, sampler: PairSampler) -> tuple[float, float]:
+        """Relative error after and before."""
+        decoded, original, condition, weight = (tensor.to(self.device) for tensor in sampler.batch())
+        loss = _error(self.model(decoded, condition), original, weight)
+        self.descend(loss)
+        return loss.item(), _error(decoded, original, weight).item()
 
 
 def _error(x: Tensor, original: Tensor, weight: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from models.allocation import Measured
 
@@ -85,9 +86,9 @@ class Journal:
             self._made[entry.image, entry.model, entry.max_bytes, entry.effort] = entry
 
 
-def _parsed(row: dict[str, object]) -> Sweep | Made:
+def _parsed(row: dict[str, Any]) -> Sweep | Made:
     if "measured" in row:
-        measured = tuple(Measured(**one) for one in row.pop("measured"))  # type: ignore[attr-defined]  # else TypeError
-        return Sweep(**row, measured=measured)  # type: ignore[arg-type]
-    result = Measured(**row.pop("result"))  # type: ignore[arg-type]
-    return Made(**row, result=result)  # type: ignore[arg-type]
+        measured = tuple(Measured(**one) for one in row.pop("measured"))
+        return Sweep(**row, measured=measured)
+    result = Measured(**row.pop("result"))
+    return Made(**row, result=result)

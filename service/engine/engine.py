@@ -22,14 +22,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, ParamSpec, TypeVar, TypeVarTuple, Unpack
 
-import numpy as np
 import torch
 
-from models import Codec, Picture, Target, post_model, postprocessor
+from models import Picture, Target
 from models.alpha import encode_alpha
 from models.choice import CodecName
-from models.errors import UnknownModelError
-from models.postprocessor import PostProcessor
 from models.sources import Source
 from models.symbols import Quantised
 
@@ -40,8 +37,9 @@ from .admission import Admission
 from .device import DeviceThread
 from .effort import SHARE_OF_TIMEOUT, Refinement, cost
 from .entropy import EntropyStage, default_workers
-from .errors import NoPostProcessorError, OutOfMemoryError, UnavailableError, UnknownProfileError
+from .errors import OutOfMemoryError, UnavailableError
 from .hybrid import HybridStage, both
+from .models import Models
 from .queue import Job, JobQueue
 from .work import (
     CompareTask,
@@ -50,7 +48,6 @@ from .work import (
     Enhanced,
     EnhanceTask,
     LoadedModel,
-    LoadedPostProcessor,
     Measure,
     MeasureTask,
     QuantiseTask,
@@ -71,18 +68,21 @@ _Arguments = TypeVarTuple("_Arguments")
 
 
 class Engine:
-    """Compresses and decompresses for many requests at once. `start` it, `close` it."""
+    """Compresses and decompresses for many requests at once. `start` it, `close` it.
+
+    Attributes:
+        models: what is loaded, once it has started.
+    """
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._settings = settings
         self._metrics = metrics
-        self._models: dict[str, LoadedModel] = {}
-        self._post_processor: LoadedPostProcessor | None = None
+        self.models = Models(settings, metrics)
         on_cpu = torch.device(settings.device).type == "cpu"
         # On a CPU, batches of photographs take longer than one after the other, out of the caches: 16 to 26 % on Kodak. Thumbnails gain.
         self._queue = JobQueue(settings.max_batch_pixels or (CPU_BATCH_PIXELS if on_cpu else GPU_BATCH_PIXELS))
         lanes = settings.device_threads or (min(settings.threads or torch.get_num_threads(), MAX_LANES) if on_cpu else 1)
-        self._device = DeviceThread(self._queue, self._load, metrics, lanes=lanes)
+        self._device = DeviceThread(self._queue, self.models.load, metrics, lanes=lanes)
         workers = settings.entropy_workers
         self._entropy = EntropyStage(default_workers(settings.device) if workers is None else workers, metrics)
         self._image_threads = ThreadPoolExecutor(settings.image_threads, thread_name_prefix="image")
@@ -133,29 +133,6 @@ class Engine:
         """Whether the device thread runs and was seen within `stall_seconds`."""
         return self._device.silence < self._settings.stall_seconds
 
-    @property
-    def codecs(self) -> dict[str, Codec]:
-        """The loaded codecs by name."""
-        return {name: model.codec for name, model in self._models.items()}
-
-    @property
-    def post_processors(self) -> list[PostProcessor]:
-        """The loaded post-processor, if there is one."""
-        return [] if self._post_processor is None else [self._post_processor.post_processor]
-
-    def profile_of(self, model_id: str) -> str:
-        """The name of the loaded model, or of the hybrid codec, with this id (8 hex digits). Raises `UnknownModelError`."""
-        if model_id == self._hybrid.codec.model_id:
-            return self._hybrid.codec.name
-        for name, model in self._models.items():
-            if model.codec.model_id == model_id:
-                return name
-        raise UnknownModelError(model_id)
-
-    def model_id(self, profile: str) -> str:
-        """The inverse of `profile_of`."""
-        return self._hybrid.codec.model_id if profile == self._hybrid.codec.name else self.model(profile).codec.model_id
-
     def check_room(self) -> None:
         """Raises `OverloadedError` or `UnavailableError` when `admit` would do so whatever the number of pixels."""
         if not self.ready:
@@ -198,7 +175,7 @@ class Engine:
 
         Raises `UnknownProfileError`, `EngineError`s, `CodecError`s.
         """
-        model = self.model(profile)
+        model = self.models.model(profile)
         task = QuantiseTask(picture, await self.alpha_section(picture), target)
         if codec == "auto":
             measure = Measure(model.codec.metric)
@@ -262,7 +239,7 @@ class Engine:
 
         Raises what `compress` raises.
         """
-        model, size = self.model(profile), padded(picture.height, picture.width)
+        model, size = self.models.model(profile), padded(picture.height, picture.width)
         job = Job(model.quantise, QuantiseTask(picture, alpha, Target(quality=quality)), size, picture.pixels, deadline)
         quantised, _ = await self._on_device(job)
         stream, _ = await self._in_coder(entropy_worker.write, profile, quantised)
@@ -282,7 +259,7 @@ class Engine:
             picture = await self.on_image_thread("decode", self._hybrid.decompress, stream)
             self._metrics.decompressed(picture.pixels, len(stream))
             return Decompressed(picture, Timings(avif=time.monotonic() - begun))
-        model = self.model(profile)
+        model = self.models.model(profile)
         symbols, reading = await self._in_coder(entropy_worker.read, profile, stream)
         job = Job(model.reconstruct, symbols, padded(height, width), height * width, deadline)
         picture, timings = await self._on_device(job)
@@ -295,24 +272,12 @@ class Engine:
 
         Raises `SourceError`, `NoPostProcessorError`, `EngineError`s.
         """
-        loaded = self.post_processor()
+        loaded = self.models.post_processor()
         size = loaded.post_processor.padded(picture.height, picture.width)
         job = Job(loaded.improve, EnhanceTask(picture, source), size, picture.pixels, deadline)
         improved, timings = await self._on_device(job)
         self._metrics.enhanced(job.pixels, file_bytes)
         return Enhanced(improved, timings)
-
-    def post_processor(self) -> LoadedPostProcessor:
-        """The loaded post-processor. Raises `NoPostProcessorError`."""
-        if self._post_processor is None:
-            raise NoPostProcessorError("this installation has no weights of a post-processor")
-        return self._post_processor
-
-    def model(self, profile: str) -> LoadedModel:
-        """The loaded model of this name. Raises `UnknownProfileError`."""
-        if profile not in self._models:
-            raise UnknownProfileError(f"profile {profile!r} is not loaded; there is {', '.join(self._models)}")
-        return self._models[profile]
 
     async def _refine(
         self, model: LoadedModel, task: QuantiseTask, size: tuple[int, int], effort: int, until: float, deadline: float
@@ -343,22 +308,6 @@ class Engine:
         with _memory():
             result = await self._entropy.run(function, *arguments)
         return result, Timings(entropy=time.monotonic() - begun)
-
-    def _load(self) -> None:
-        """In the first device thread: PyTorch's thread count belongs to the thread that sets it, and new ones start with it."""
-        if self._settings.threads is not None:
-            torch.set_num_threads(self._settings.threads)
-        warm_up = Picture.from_array(np.full((64, 64, 3), 128, np.uint8))
-        for name in self._settings.models:
-            codec = Codec.load(name, device=self._settings.device)
-            codec.decode([codec.encode([warm_up], [Target(quality=50)])[0].data])
-            self._models[name] = LoadedModel(codec, self._metrics)
-            self._metrics.model_loaded(name, codec.model_id, str(codec.device))
-        if postprocessor.FILES in post_model.available():
-            post_processor = PostProcessor.load(device=self._settings.device)
-            post_processor.improve([warm_up], [Source(kind.kind, kind.finest) for kind in post_processor.card.trained[:1]])
-            self._post_processor = LoadedPostProcessor(post_processor, self._metrics)
-            self._metrics.model_loaded(post_processor.name, post_processor.model_id, str(post_processor.device))
 
 
 @contextmanager

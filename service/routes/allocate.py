@@ -132,7 +132,7 @@ async def allocate(request: Request, runtime: RuntimeDependency, query: Annotate
     media_type = negotiate(request.headers.get("accept", ""), (archive.MEDIA_TYPE, _JSON))
     target = _target(query)
     profile = settings.profile if query.profile is None else query.profile
-    model_id = engine.model(profile).codec.model_id
+    model_id = engine.models.model(profile).codec.model_id
     metric: Metric = query.metric or ("psnr" if profile == "psnr" else "ms-ssim")
 
     engine.check_room()
@@ -222,7 +222,7 @@ async def _stored(runtime: Runtime, stream_id: str) -> _Image:
     stream = await runtime.store.get(stream_id)
     with _naming(stream_id):
         header = await engine.on_image_thread("header", Bitstream.parse, stream, max_pixels=runtime.settings.max_pixels)
-        profile = engine.profile_of(header.model_id.hex())
+        profile = engine.models.profile_of(header.model_id.hex())
 
     async def picture(deadline: float) -> Picture:
         with _naming(stream_id):

@@ -134,7 +134,7 @@ async def compress(request: Request, runtime: RuntimeDependency, query: Annotate
     if query.codec == "auto":
         check_auto(target)
     profile = settings.profile if query.profile is None else query.profile
-    engine.model(profile)  # a wrong name is refused before the body is read
+    engine.models.model(profile)  # a wrong name is refused before the body is read
 
     engine.check_room()
     file = await read_body(request, accepts="image/*", max_bytes=settings.max_body_bytes, seconds=settings.body_timeout_seconds)
@@ -164,7 +164,7 @@ async def compress(request: Request, runtime: RuntimeDependency, query: Annotate
             stream_id = await runtime.store.put(made.stream.data)
 
     url = str(request.app.url_path_for("decompress_stored", stream_id=stream_id))
-    facts = _facts(made, stream_id, url, profile, engine.model_id(made.stream.model), query.effort)
+    facts = _facts(made, stream_id, url, profile, engine.models.model_id(made.stream.model), query.effort)
     body = made.stream.data if media_type == STREAM_TYPE else facts.model_dump_json().encode()
     headers = _headers(facts, body)
     if settings.server_timing:

@@ -73,7 +73,7 @@ def _headers(stream_id: str, image_format: ImageFormat) -> dict[str, str]:
 async def _decompress(runtime: Runtime, stream: bytes, image_format: ImageFormat, timing: ServerTiming) -> Response:
     engine = runtime.engine
     header = await engine.on_image_thread("header", Bitstream.parse, stream, max_pixels=runtime.settings.max_pixels)
-    profile, pixels = engine.profile_of(header.model_id.hex()), header.width * header.height
+    profile, pixels = engine.models.profile_of(header.model_id.hex()), header.width * header.height
     bind_contextvars(pixels=pixels, bpp=round(8 * len(stream) / pixels, 6))
     async with engine.admit(pixels) as deadline:
         made = await engine.decompress(stream, profile=profile, height=header.height, width=header.width, deadline=deadline)

@@ -42,7 +42,7 @@ async def enhance(request: Request, runtime: RuntimeDependency, format: Format =
     """
     image_format = wanted(request, format)
     settings, engine = runtime.settings, runtime.engine
-    post_processor = engine.post_processor().post_processor
+    post_processor = engine.models.post_processor().post_processor
     engine.check_room()
     file = await read_body(request, accepts="image/*", max_bytes=settings.max_body_bytes, seconds=settings.body_timeout_seconds)
     image, source = await engine.on_image_thread("header", _open, file, settings.max_pixels, post_processor)

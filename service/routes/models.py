@@ -34,16 +34,16 @@ class Model(BaseModel):
 @router.get("/models")
 async def models(runtime: RuntimeDependency) -> list[Model]:
     """The models, loaded or not, with their cards."""
-    codecs = runtime.engine.codecs
+    codecs = runtime.engine.models.codecs
     return [
         *(_describe(name, runtime) for name in sorted({*codecs, *registry.available()})),
         _hybrid(),
-        *(_describe_post_processor(post_processor) for post_processor in runtime.engine.post_processors),
+        *(_describe_post_processor(post_processor) for post_processor in runtime.engine.models.post_processors),
     ]
 
 
 def _describe(name: str, runtime: Runtime) -> Model:
-    codec = runtime.engine.codecs.get(name)
+    codec = runtime.engine.models.codecs.get(name)
     card = codec.card if codec else registry.card(name)
     return Model(
         name=name,

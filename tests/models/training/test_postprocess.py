@@ -46,8 +46,8 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path: Path, pairs: list[Pair])
     second = Trainer(tmp_path / "broken", RECIPE, TOPOLOGY)
     second.resume()
     second.run(pairs, report=quiet)
-    for name, tensor in whole.network.state_dict().items():
-        assert torch.equal(tensor, second.network.state_dict()[name]), name
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, second.model.state_dict()[name]), name
         assert torch.equal(whole.average[name], second.average[name]), name
 
 

@@ -180,8 +180,8 @@ def test_unknown_names_are_refused(photo: Image.Image) -> None:
         with pytest.raises(UnknownProfileError, match="ms-ssim"):
             await engine.compress(Picture.from_image(photo), Target(bpp=1), profile="psnr")
         with pytest.raises(UnknownModelError, match="00000000"):
-            engine.profile_of("00000000")
-        assert engine.profile_of(engine.codecs["ms-ssim"].model_id) == "ms-ssim"
+            engine.models.profile_of("00000000")
+        assert engine.models.profile_of(engine.models.codecs["ms-ssim"].model_id) == "ms-ssim"
 
     scenario(steps)
 
