@@ -1,7 +1,7 @@
 """Codec: pictures to streams and back, in batches. The only door that the service and the command line use.
 
     encode   pictures --encoder--> symbols --refiner, with effort--> better symbols --symbol codec--> container
-    decode   container --symbol codec--> symbols --transforms--> pictures
+    decode   container --symbol codec--> symbols --transforms--> pictures --post-processor, if there is one for them--> pictures
 
 `compress` and `decompress`, for one picture, know the hybrid codec too and can choose between the two.
 
@@ -12,6 +12,7 @@ process's.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -32,8 +33,10 @@ from models.metrics import score
 from models.model import CodecModel
 from models.objective import Objective
 from models.picture import Picture
+from models.postprocessor import Postprocess, PostProcessor, decide
 from models.rate_control import Target
 from models.refinement import HEADROOM, ITERATIONS, Proceed, Refiner, share
+from models.sources import Source
 from models.symbol_codec import SymbolCodec
 from models.symbols import Comparison, Quantised, Stream, Symbols
 from models.transforms import TILE, Transforms
@@ -51,12 +54,24 @@ class Codec:
         device: where the transforms run.
         bfloat16: run the transforms in bfloat16 or not; None takes what the device is fast at. Streams decode alike either way.
         tile: side in hyper-latents (64 pixels) of the tiles that a picture of more than so many squared goes through in.
+        post_processor: for this very model's artefacts; one that was trained for others' improves nothing.
+        hybrid: the hybrid codec beside it.
 
     Raises:
         WeightsError: card and weights disagree, or the device's arithmetic fails the self-check.
     """
 
-    def __init__(self, model: CodecModel, card: ModelCard, *, device: str = "cpu", bfloat16: bool | None = None, tile: int = TILE) -> None:
+    def __init__(
+        self,
+        model: CodecModel,
+        card: ModelCard,
+        *,
+        device: str = "cpu",
+        bfloat16: bool | None = None,
+        tile: int = TILE,
+        post_processor: PostProcessor | None = None,
+        hybrid: HybridCodec | None = None,
+    ) -> None:
         if model.model_id != card.model_id:
             raise WeightsError(f"the weights of {card.name} have id {model.model_id}, their card says {card.model_id}")
         self.card = card
@@ -67,12 +82,20 @@ class Codec:
         objective = Objective.of(card)
         self._refiner = Refiner(model, objective, self._transforms)
         self.metric: Metric = "psnr" if objective.distortion == "mse" else "ms-ssim"  # what its streams' bits are spent for
-        self._hybrid = HybridCodec()
+        self.post_processor = post_processor
+        self._hybrid = hybrid or HybridCodec()
 
     @classmethod
     def load(cls, name: str = "ms-ssim", *, device: str = "cpu", bfloat16: bool | None = None) -> Codec:
-        """One of `registry.available()`."""
-        return cls(CodecModel.load(registry.weights(name)), registry.card(name), device=device, bfloat16=bfloat16)
+        """One of `registry.available()`, with the post-processor of its name, if there is one."""
+        return cls(
+            CodecModel.load(registry.weights(name)),
+            registry.card(name),
+            device=device,
+            bfloat16=bfloat16,
+            post_processor=PostProcessor.find(name, device=device, bfloat16=bfloat16),
+            hybrid=HybridCodec.load(device=device, bfloat16=bfloat16),
+        )
 
     @property
     def name(self) -> str:
@@ -122,11 +145,16 @@ class Codec:
         scores = [self.score(picture, image, self.metric) for picture in (self.decode([learned.data])[0], self._hybrid.decode(hybrid.data))]
         return choose(learned, hybrid, Comparison(self.metric, *scores))
 
-    def decompress(self, data: bytes) -> Image.Image:
-        """A stream of this model, or a hybrid one, to a Pillow image; BitstreamError (a subclass per cause) when that is not what it is."""
+    def decompress(self, data: bytes, *, postprocess: Postprocess = "auto") -> Image.Image:
+        """A stream of this model, or a hybrid one, to a Pillow image.
+
+        Raises:
+            BitstreamError: that is not what it is; a subclass per cause.
+            SourceError: it must be post-processed and cannot be.
+        """
         if Bitstream.parse(data).codec is CodecKind.HYBRID:
-            return self._hybrid.decode(data).to_image()
-        return self.decode([data])[0].to_image()
+            return self._hybrid.decode(data, postprocess=postprocess).to_image()
+        return self.decode([data], postprocess=postprocess)[0].to_image()
 
     def score(self, decoded: Picture, original: Picture, metric: Metric) -> float:
         """How near the one is to the other by `models.metrics`, on this codec's device: dB, or MS-SSIM in [0, 1]."""
@@ -139,9 +167,20 @@ class Codec:
         quantised = self.quantise(pictures, targets, effort=effort, proceed=proceed)
         return [self.symbol_codec.write(one) for one in quantised]
 
-    def decode(self, streams: Sequence[bytes], *, max_pixels: int | None = None) -> list[Picture]:
-        """Streams of this model to pictures; raises the `BitstreamError` of the first that cannot be decoded."""
-        return self.reconstruct([self.symbol_codec.read(data, max_pixels=max_pixels) for data in streams])
+    def decode(self, streams: Sequence[bytes], *, max_pixels: int | None = None, postprocess: Postprocess = "auto") -> list[Picture]:
+        """Streams of this model to pictures.
+
+        Raises:
+            BitstreamError: of the first that cannot be decoded.
+            SourceError: of the first that must be post-processed and cannot be.
+        """
+        return self.reconstruct([self.settled(self.symbol_codec.read(data, max_pixels=max_pixels), postprocess) for data in streams])
+
+    def settled(self, symbols: Symbols, postprocess: Postprocess) -> Symbols:
+        """The same, saying whether to post-process. Raises `SourceError` when it must be and cannot be."""
+        source = Source.learned(self.model_id, symbols.quality)
+        wanted = decide(postprocess, recommended=symbols.postprocess, source=source, post_processor=self.post_processor)
+        return replace(symbols, postprocess=wanted)
 
     def quantise(
         self,
@@ -181,14 +220,25 @@ class Codec:
                     with torch.inference_mode():
                         refined = self._encoder.quantise([picture], [targets[i]], [alphas[i]])[0]
                 quantised[i] = refined
-        return [quantised[i] for i in range(len(pictures))]
+        return [self._recommending(quantised[i]) for i in range(len(pictures))]
+
+    def _recommending(self, quantised: Quantised) -> Quantised:
+        """Post-processing, where there is one for it."""
+        source = Source.learned(self.model_id, quantised.symbols.quality)
+        recommended = self.post_processor is not None and self.post_processor.suits(source)
+        return replace(quantised, symbols=replace(quantised.symbols, postprocess=recommended))
 
     @torch.inference_mode()
     def reconstruct(self, symbols: Sequence[Symbols]) -> list[Picture]:
-        """The device's share of `decode`: a batch of any sizes; pictures in the same order."""
+        """The device's share of `decode`: a batch of any sizes; pictures in the same order, post-processed where symbols say so."""
         pictures: dict[int, Picture] = {}
         for group in _groups([one.residuals.shape[1:] for one in symbols]):
             pictures.update(zip(group, self._transforms.pictures([symbols[i] for i in group]), strict=True))
+        if self.post_processor is not None:
+            sources = {i: Source.learned(self.model_id, one.quality) for i, one in enumerate(symbols) if one.postprocess}
+            suited = [i for i, source in sources.items() if self.post_processor.suits(source)]
+            improved = self.post_processor.improve([pictures[i] for i in suited], [sources[i] for i in suited])
+            pictures.update(zip(suited, improved, strict=True))
         return [pictures[i] for i in range(len(symbols))]
 
 

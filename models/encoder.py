@@ -141,6 +141,7 @@ class Encoder:
             height=picture.height,
             quality=position,
             greyscale=picture.greyscale,
+            postprocess=False,
             z=np.ascontiguousarray(probe.z[row].to(torch.int8).cpu().numpy()),
             residuals=np.ascontiguousarray(probe.residuals[row].cpu().numpy()),
             alpha=picture.alpha,

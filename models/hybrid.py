@@ -1,7 +1,7 @@
 """HybridCodec: AVIF in the container (codec 1), to the same budgets as the learned codec.
 
     encode   picture --AVIF at the setting that the budget allows--> file --strip--> container
-    decode   container --restore--> file --AVIF--> picture --(post-processor, where the stream recommends it)--> picture
+    decode   container --restore--> file --AVIF--> picture --post-processor, if there is one for it--> picture
 
 AVIF is encoded by libaom through Pillow, in one thread and one tile, so that a stream depends on the versions of the two and on nothing
 else of the machine. All of it is CPU work outside of the interpreter's lock.
@@ -25,7 +25,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 import numpy as np
@@ -38,13 +39,16 @@ from models.alpha import decode_alpha, encode_alpha
 from models.avif import restore, strip
 from models.avif_rate import LAST, LEVELS, STRENGTHS, AvifSearch, average_sizes
 from models.bitstream import Bitstream, CodecKind, header_bytes
-from models.errors import AvifError, DamagedStreamError, UnknownModelError
+from models.errors import AvifError, DamagedStreamError, SourceError, UnknownModelError
 from models.picture import Picture
+from models.postprocessor import FILES, Postprocess, PostProcessor, decide
 from models.rate_control import FINEST, Target, meets
+from models.sources import Source
+from models.sources import read as read_source
 from models.symbols import Stream
 
 NAME = "avif"
-# What decoding depends on beside the stream: nothing but AV1, as no post-processor was there when the stream was made.
+# What decoding depends on beside the stream: nothing but AV1. Post-processing is recommended by a flag and comes after decoding.
 MODEL_ID = sha256(b"AV1 still picture, no post-processing").hexdigest()[:8]
 
 SPEEDS = (6, 5, 4, 4, 3, 3, 2, 2, 1, 0)  # of libaom at effort 0 to 9
@@ -110,8 +114,9 @@ def _advanced(metric: Metric, position: int) -> tuple[tuple[str, str], ...]:
 class _Draft:
     """A picture on its way to a stream, and the streams made of it so far, by position."""
 
-    def __init__(self, picture: Picture, metric: Metric, alpha: bytes | None) -> None:
+    def __init__(self, picture: Picture, metric: Metric, alpha: bytes | None, post_processor: PostProcessor | None) -> None:
         self.made: dict[int, bytes] = {}
+        self._post_processor = post_processor
         self._picture = picture
         self._image = Image.fromarray(picture.rgb[..., 0] if picture.greyscale else picture.rgb)
         self._metric = metric
@@ -133,8 +138,26 @@ class _Draft:
     def make(self, position: int, speed: int) -> int:
         """A stream at a position; its size in bytes."""
         section = _encode(self._image, _advanced(self._metric, position), speed)
-        self.made[position] = _container(self._picture, position, section, self._alpha)
+        stream = Bitstream(
+            codec=CodecKind.HYBRID,
+            model_id=bytes.fromhex(MODEL_ID),
+            width=self._picture.width,
+            height=self._picture.height,
+            quality=round(position / LAST * FINEST),
+            greyscale=self._picture.greyscale,
+            postprocess=False,
+            z=b"",
+            y=section,
+            alpha=self._alpha,
+        )
+        self.made[position] = replace(stream, postprocess=self._recommends(stream)).to_bytes()
         return len(self.made[position])
+
+    def _recommends(self, stream: Bitstream) -> bool:
+        """Whether post-processing is for this."""
+        with suppress(SourceError):
+            return self._post_processor is not None and self._post_processor.suits(read_source(_file(stream)))
+        return False
 
     def _sketch(self, budget: int, expected: NDArray[np.float64]) -> NDArray[np.float64]:
         """Sizes at every level, at libaom's highest speed: together the two or three encodes take less than half of a real one."""
@@ -146,10 +169,22 @@ class _Draft:
 
 
 class HybridCodec:
-    """AVIF in the container. Holds no state: threads may share one."""
+    """AVIF in the container. Threads may share one.
+
+    Args:
+        post_processor: for AVIF's artefacts; streams recommend it where it was trained.
+    """
 
     name = NAME
     model_id = MODEL_ID
+
+    def __init__(self, post_processor: PostProcessor | None = None) -> None:
+        self.post_processor = post_processor
+
+    @classmethod
+    def load(cls, *, device: str = "cpu", bfloat16: bool | None = None) -> HybridCodec:
+        """With the post-processor, if there are weights of it."""
+        return cls(PostProcessor.find(FILES, device=device, bfloat16=bfloat16))
 
     def encode(
         self,
@@ -176,7 +211,7 @@ class HybridCodec:
         """
         speed = speed_of(effort, picture.pixels)
         alpha = encode_alpha(picture) if alpha is None else alpha
-        draft = _Draft(picture, metric, alpha)
+        draft = _Draft(picture, metric, alpha, self.post_processor)
         budget = target.budget(picture.pixels)
         if budget is None:
             best = round((target.quality or 0.0) / 100 * LAST)
@@ -196,15 +231,36 @@ class HybridCodec:
             codec=CodecKind.HYBRID,
         )
 
-    def decode(self, data: bytes, *, max_pixels: int | None = None) -> Picture:
-        """A hybrid stream to its picture. Raises a `BitstreamError`, a subclass per cause; `UnknownModelError` for another codec's."""
+    def decode(self, data: bytes, *, max_pixels: int | None = None, postprocess: Postprocess = "auto") -> Picture:
+        """A hybrid stream to its picture.
+
+        Raises:
+            BitstreamError: a subclass per cause; `UnknownModelError` for another codec's.
+            SourceError: it must be post-processed and cannot be.
+        """
+        picture, source = self.decode_av1(data, max_pixels=max_pixels, postprocess=postprocess)
+        if source is None or self.post_processor is None:
+            return picture
+        return self.post_processor.improve([picture], [source])[0]
+
+    def decode_av1(self, data: bytes, *, max_pixels: int | None = None, postprocess: Postprocess = "auto") -> tuple[Picture, Source | None]:
+        """The CPU's share of `decode`: the picture in the AV1 frame, and what to post-process it as, if at all."""
         stream = Bitstream.parse(data, max_pixels=max_pixels)
         if stream.codec is not CodecKind.HYBRID or stream.model_id.hex() != MODEL_ID:
             raise UnknownModelError(stream.model_id.hex())
         alpha = decode_alpha(stream)
-        file = restore(stream.y, width=stream.width, height=stream.height, mono=stream.greyscale)
-        # The post-processor belongs here: between these pixels and the picture, where `stream.postprocess` recommends it.
-        return Picture(rgb=_decode(file, stream), alpha=alpha, greyscale=stream.greyscale)
+        file = _file(stream)
+        picture = Picture(rgb=_decode(file, stream), alpha=alpha, greyscale=stream.greyscale)
+        if postprocess == "off" or (postprocess == "auto" and not stream.postprocess):
+            return picture, None
+        try:
+            source = read_source(file)
+            wanted = decide(postprocess, recommended=stream.postprocess, source=source, post_processor=self.post_processor)
+        except SourceError:
+            if postprocess == "on":
+                raise
+            return picture, None
+        return picture, source if wanted else None
 
 
 def _encode(image: Image.Image, advanced: tuple[tuple[str, str], ...], speed: int) -> bytes:
@@ -219,19 +275,9 @@ def _encode(image: Image.Image, advanced: tuple[tuple[str, str], ...], speed: in
     return strip(file.getvalue(), width=image.width, height=image.height, mono=mono)
 
 
-def _container(picture: Picture, position: int, section: bytes, alpha: bytes | None) -> bytes:
-    return Bitstream(
-        codec=CodecKind.HYBRID,
-        model_id=bytes.fromhex(MODEL_ID),
-        width=picture.width,
-        height=picture.height,
-        quality=round(position / LAST * FINEST),
-        greyscale=picture.greyscale,
-        postprocess=False,
-        z=b"",
-        y=section,
-        alpha=alpha,
-    ).to_bytes()
+def _file(stream: Bitstream) -> bytes:
+    """The AVIF file in a stream."""
+    return restore(stream.y, width=stream.width, height=stream.height, mono=stream.greyscale)
 
 
 def _decode(file: bytes, stream: Bitstream) -> NDArray[np.uint8]:

@@ -77,6 +77,10 @@ class PostCard:
                 return
         raise SourceError(f"post-processing is for {', '.join(one.kind for one in self.trained)}, not {source.kind}")
 
+    def suits(self, source: Source) -> bool:
+        """Whether it was trained for this."""
+        return any(one.kind == source.kind and one.finest <= source.coarseness <= one.coarsest for one in self.trained)
+
     def save(self, path: Path) -> None:
         """Write JSON."""
         path.write_text(json.dumps(asdict(self), indent=2) + "\n")

@@ -3,11 +3,15 @@
 file --sources.read--> Source --+
   |                             |
   +--decoder--> Picture --------+--improve--> Picture
+
+It comes after decoding and is no part of it: a stream only recommends it, and its weights may become better than they were when the stream
+was made.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,13 +19,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models import post_model
-from models.errors import WeightsError
+from models.errors import SourceError, WeightsError
 from models.network.postprocess import PostTopology
 from models.network.precision import placed, transform_autocast
 from models.picture import Picture
 from models.post_model import PostCard, PostModel
 from models.sources import Source
 from models.tiles import tiles
+
+Postprocess = Literal["auto", "on", "off"]
+"""Whether a decoded picture is post-processed: as the stream recommends, if that can be done; in any case; never."""
 
 FILES = "files"  # the weights for what other encoders made
 BATCH_PIXELS = 1 << 22  # pictures of equal padded size go through the network together up to this many pixels
@@ -59,6 +66,11 @@ class PostProcessor:
         path = post_model.weights(name)
         return cls(PostModel.load(path), PostCard.load(path.with_suffix(".json")), device=device, bfloat16=bfloat16)
 
+    @classmethod
+    def find(cls, name: str, *, device: str = "cpu", bfloat16: bool | None = None) -> PostProcessor | None:
+        """Like `load`, or None when there is none of this name."""
+        return cls.load(name, device=device, bfloat16=bfloat16) if name in post_model.available() else None
+
     @property
     def name(self) -> str:
         """Of the weights."""
@@ -78,6 +90,10 @@ class PostProcessor:
         """The size that a picture has in the network. Only pictures of equal padded size go through it together."""
         fold = self.topology.fold
         return height + -height % fold, width + -width % fold
+
+    def suits(self, source: Source) -> bool:
+        """Whether the network was trained for this."""
+        return self.card.suits(source)
 
     def check(self, source: Source) -> None:
         """Raises `SourceError` for what the network was not trained for."""
@@ -128,3 +144,15 @@ class PostProcessor:
         fold = self.topology.fold
         repeated = [np.pad(one, ((0, -one.shape[0] % fold), (0, -one.shape[1] % fold), (0, 0)), mode="edge") for one in pixels]
         return torch.from_numpy(np.stack(repeated)).to(self.device).permute(0, 3, 1, 2).float().div_(255)
+
+
+def decide(wanted: Postprocess, *, recommended: bool, source: Source, post_processor: PostProcessor | None) -> bool:
+    """Whether to post-process a picture of this source. Raises `SourceError` when it must be and cannot be."""
+    if wanted == "off":
+        return False
+    if wanted == "auto":
+        return recommended and post_processor is not None and post_processor.suits(source)
+    if post_processor is None:
+        raise SourceError("there is no post-processor for what made this picture")
+    post_processor.check(source)
+    return True

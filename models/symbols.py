@@ -20,6 +20,7 @@ class Symbols:
         width, height: of the picture, in pixels.
         quality: position on the gain axis, 0..65535.
         greyscale: whether the picture's planes are equal.
+        postprocess: whether the picture should be post-processed; where it is read, the encoder's recommendation.
         z: hyper-latents, int8 (C, h/4, w/4).
         residuals: rounded y - mean, int16 (M, h, w).
         alpha: the plane (height, width), None when opaque.
@@ -30,6 +31,7 @@ class Symbols:
     height: int
     quality: int
     greyscale: bool
+    postprocess: bool
     z: NDArray[np.int8]
     residuals: NDArray[np.int16]
     alpha: NDArray[np.uint8] | None

@@ -30,6 +30,7 @@ class StreamFacts(BaseModel):
     )
     quality: float = Field(description="0 to 100, on the model's own axis.")
     greyscale: bool
+    postprocess: bool = Field(description="Whether post-processing is recommended.")
     z_bytes: int = Field(description="0 in a hybrid stream.")
     y_bytes: int = Field(description="Of a hybrid stream, the AV1 frame.")
     alpha_bytes: int | None = Field(description="null without an alpha plane.")
@@ -54,6 +55,7 @@ class StreamFacts(BaseModel):
             profile=profile,
             quality=round(header.quality / 655.35, 3),
             greyscale=header.greyscale,
+            postprocess=header.postprocess,
             z_bytes=len(header.z),
             y_bytes=len(header.y),
             alpha_bytes=None if header.alpha is None else len(header.alpha),

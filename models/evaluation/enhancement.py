@@ -1,15 +1,19 @@
-"""What a post-processor gains on the files of other codecs: the same bytes, before and after."""
+"""What a post-processor gains on the files of other codecs, or on our own streams: the same bytes, before and after."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
-from models import sources
-from models.evaluation.anchors import ANCHORS, Anchor
+from models import registry, sources
+from models.codec import Codec
+from models.errors import UnknownModelError
+from models.evaluation.anchors import ANCHORS
 from models.evaluation.points import fingerprint, measure
 from models.picture import Picture
 from models.post_model import Gain
@@ -22,42 +26,89 @@ QUALITIES: Mapping[str, tuple[int, ...]] = {
     "avif-444-psnr": (20, 40),
 }
 """By the name of the anchor: for AVIF the default settings and those best for PSNR."""
+OWN_QUALITIES = (0, 15, 30, 45, 60, 75, 90)
 
 
-def codecs() -> list[Anchor]:
-    """The anchors of `QUALITIES`, AVIF at the speed that Pillow takes unless told otherwise: what most files in the world are made with."""
-    chosen = [anchor for anchor in ANCHORS if anchor.name in QUALITIES]
-    return [replace(one, options={**one.options, "speed": 6}) if one.family == "avif" else one for one in chosen]
+class Maker(Protocol):
+    """What makes the files: one of `models.evaluation.anchors`, or `Own`."""
+
+    @property
+    def name(self) -> str:
+        """For tables and file names."""
+
+    def encode(self, picture: Picture, quality: int) -> bytes:
+        """A file."""
+
+    def decode(self, data: bytes) -> Picture:
+        """What it shows before any post-processing."""
+
+
+@dataclass(frozen=True)
+class Own:
+    """Our learned codec."""
+
+    codec: Codec
+
+    @property
+    def name(self) -> str:
+        """With the model's id: other weights make other files."""
+        return f"{self.codec.name}-{self.codec.model_id}"
+
+    def encode(self, picture: Picture, quality: int) -> bytes:
+        """A stream."""
+        return self.codec.compress(picture, quality=quality).data
+
+    def decode(self, data: bytes) -> Picture:
+        """Of a stream."""
+        return self.codec.decode([data], postprocess="off")[0]
+
+
+def makers(post_processor: PostProcessor) -> list[tuple[Maker, tuple[int, ...]]]:
+    """Codecs that the post-processor is for, each with the qualities to measure at.
+
+    AVIF at the speed that Pillow takes unless told otherwise: what most files in the world are made with.
+    """
+    found: list[tuple[Maker, tuple[int, ...]]] = []
+    for kind in post_processor.topology.kinds:
+        of_kind = [anchor for anchor in ANCHORS if anchor.family == kind and anchor.name in QUALITIES]
+        found += [
+            (replace(anchor, options={**anchor.options, "speed": 6}) if kind == "avif" else anchor, QUALITIES[anchor.name])
+            for anchor in of_kind
+        ]
+        with suppress(UnknownModelError):
+            found.append((Own(Codec.load(registry.name_of(kind))), OWN_QUALITIES))
+    return found
 
 
 def gains(
     post_processor: PostProcessor, pictures: Sequence[Picture], files: Path, *, report: Callable[[str], None] = lambda _: None
 ) -> tuple[Gain, ...]:
-    """Means over the pictures at every setting of `QUALITIES`. Encoded files are kept in the folder `files`, and used again."""
+    """Means over the pictures at every setting of `makers`. Encoded files are kept in the folder `files`, and used again."""
     found = []
-    for anchor in codecs():
-        for quality in QUALITIES[anchor.name]:
-            rows = [_gain(post_processor, picture, anchor, quality, files) for picture in pictures]
+    for maker, qualities in makers(post_processor):
+        for quality in qualities:
+            rows = [_gain(post_processor, picture, maker, quality, files) for picture in pictures]
             bpp, before, after, similar_before, similar_after = (round(float(mean), 5) for mean in np.mean(rows, 0))
-            found.append(Gain(anchor.name, quality, bpp, (before, after), (similar_before, similar_after)))
-            report(f"{anchor.name} {quality}: {bpp:.3f} bpp, {before:.3f} dB, {after - before:+.3f} dB")
+            found.append(Gain(maker.name, quality, bpp, (before, after), (similar_before, similar_after)))
+            similar = f"MS-SSIM {similar_before:.4f}, {similar_after - similar_before:+.4f}"
+            report(f"{maker.name} {quality}: {bpp:.3f} bpp, {before:.3f} dB, {after - before:+.3f} dB, {similar}")
     return tuple(found)
 
 
-def encoded(picture: Picture, anchor: Anchor, quality: int, files: Path) -> bytes:
+def encoded(picture: Picture, maker: Maker, quality: int, files: Path) -> bytes:
     """The picture's file at this setting, made once."""
-    path = files / f"{fingerprint(picture)[:16]}-{anchor.name}-{quality}"
+    path = files / f"{fingerprint(picture)[:16]}-{maker.name}-{quality}"
     if not path.exists():
         files.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
-        partial.write_bytes(anchor.encode(picture, quality))
+        partial.write_bytes(maker.encode(picture, quality))
         partial.replace(path)
     return path.read_bytes()
 
 
-def _gain(post_processor: PostProcessor, picture: Picture, anchor: Anchor, quality: int, files: Path) -> tuple[float, ...]:
-    data = encoded(picture, anchor, quality, files)
-    decoded = anchor.decode(data)
+def _gain(post_processor: PostProcessor, picture: Picture, maker: Maker, quality: int, files: Path) -> tuple[float, ...]:
+    data = encoded(picture, maker, quality, files)
+    decoded = maker.decode(data)
     improved = post_processor.improve([decoded], [sources.read(data)])[0]
     before, after = (measure(picture, one, setting=quality, size=len(data)) for one in (decoded, improved))
     return before.bpp, before.psnr, after.psnr, before.ms_ssim, after.ms_ssim

@@ -5,13 +5,17 @@ around them all) on 4x4 pixels folded into channels: 18,000 multiplications a pi
 One set of weights serves every kind of source and every rate: what the source was scales and shifts the features of each block (Perez et
 al., "FiLM: Visual Reasoning with a General Conditioning Layer", 2018).
 
-    x_hat --fold 4x4--> conv3x3 --(scale, shift, residual block) x 6--> scale, shift, conv3x3 --unfold--> + x_hat
+    x_hat --4x4 DCT--> conv3x3 --(scale, shift, residual block) x 6--> scale, shift, conv3x3 --inverse DCT--> + x_hat
                                         ^
               kind, coarseness --two linear layers
+
+Folding is by a DCT of luma and chroma, its AC coefficients amplified, as artefacts are a hundredth of what the mean of 4x4 pixels ranges
+over: with pixels folded as they are, the same training gained a third (of JPEG's artefacts) to three quarters (AVIF's).
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +23,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.network.blocks import SLOPE, ResidualBlock
+
+AMPLIFIED = 20.0  # AC coefficients on their way in
+RESIDUAL = 0.05  # of the last convolution's unit on the way out
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +58,9 @@ class PostNetwork(nn.Module):
     Untrained it is the identity.
     """
 
+    basis: Tensor
+    amplified: Tensor
+
     def __init__(self, topology: PostTopology) -> None:
         super().__init__()
         self.topology = topology
@@ -62,6 +72,10 @@ class PostNetwork(nn.Module):
         self.modulation = nn.Sequential(nn.Linear(2 * len(topology.kinds), topology.hidden), nn.LeakyReLU(SLOPE), modulation)
         for parameter in (*self.last.parameters(), *modulation.parameters()):
             nn.init.zeros_(parameter)
+        self.register_buffer("basis", _cosines(topology.fold), persistent=False)
+        amplified = torch.full((3, topology.fold**2), AMPLIFIED)
+        amplified[:, 0] = torch.tensor([1.0, 2.0, 2.0])  # means of 4x4 pixels
+        self.register_buffer("amplified", amplified.view(1, -1, 1, 1), persistent=False)
 
     def condition(self, kind: int, coarseness: float) -> Tensor:
         """(2 * kinds,): which one, and its coarseness from -1 to 1 in that one's place."""
@@ -71,12 +85,25 @@ class PostNetwork(nn.Module):
 
     def forward(self, x_hat: Tensor, condition: Tensor) -> Tensor:
         modulation = self.modulation(condition).view(len(x_hat), self.topology.blocks + 1, 2, -1, 1, 1)
-        x = self.first(F.pixel_unshuffle(x_hat - 0.5, self.topology.fold))
+        x = self.first(F.conv2d(x_hat - 0.5, self.basis, stride=self.topology.fold) * self.amplified)
         for number, block in enumerate(self.blocks):
             x = block(_modulated(x, modulation[:, number]))
         residual = self.last(_modulated(x, modulation[:, -1]))
-        return x_hat + F.pixel_shuffle(residual, self.topology.fold)
+        return x_hat + F.conv_transpose2d(residual * RESIDUAL, self.basis, stride=self.topology.fold)
 
 
 def _modulated(x: Tensor, modulation: Tensor) -> Tensor:
     return torch.addcmul(x + modulation[:, 1], x, modulation[:, 0])
+
+
+def _cosines(size: int) -> Tensor:
+    """Orthonormal: (3 * size**2, 3, size, size), the DCT-II of size x size pixels in luma, then in two axes of chroma."""
+    frequency, place = torch.arange(size).view(-1, 1), torch.arange(size).view(1, -1)
+    cosine = torch.cos(math.pi * (place + 0.5) * frequency / size) * math.sqrt(2 / size)
+    cosine[0] /= math.sqrt(2)
+    luma, blue = torch.tensor([0.299, 0.587, 0.114]), torch.tensor([-0.169, -0.331, 0.5])
+    luma = luma / luma.norm()
+    blue = blue - (blue @ luma) * luma
+    blue = blue / blue.norm()
+    colour = torch.stack([luma, blue, torch.linalg.cross(luma, blue)])
+    return torch.einsum("ca,uy,vx->cuvayx", colour, cosine, cosine).reshape(3 * size**2, 3, size, size)

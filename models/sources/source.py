@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from models.bitstream import MAGIC, Bitstream, CodecKind
-from models.errors import BitstreamError, SourceError
+from models.errors import SourceError
 from models.rate_control import FINEST
 
 from . import avif, jpeg, webp
@@ -17,7 +17,7 @@ class Source:
     """Where a picture's artefacts come from.
 
     Attributes:
-        kind: "avif", "jpeg", "webp", or "learned" for a stream of our own.
+        kind: "avif", "jpeg", "webp", or the model id of a stream of our own: its artefacts are those of these very weights.
         coarseness: of the quantiser, in [0, 1], 1 the coarsest: AV1's base_q_idx / 255, 1 - (quality of the IJG's encoder) / 100, VP8's
             mean quantiser index / 127, 1 - (position on the gain axis).
     """
@@ -25,19 +25,16 @@ class Source:
     kind: str
     coarseness: float
 
-
-def _learned(stream: bytes) -> float:
-    header = Bitstream.parse(stream)
-    if header.codec is not CodecKind.LEARNED:
-        raise ValueError("it is of another codec")
-    return 1 - header.quality / FINEST
+    @classmethod
+    def learned(cls, model_id: str, position: int) -> Source:
+        """Of a learned codec's picture, at a position 0..65535 on the gain axis."""
+        return cls(model_id, 1 - position / FINEST)
 
 
 _READERS: dict[str, tuple[Callable[[bytes], bool], Callable[[bytes], float]]] = {
     "jpeg": (jpeg.is_jpeg, jpeg.coarseness),
     "webp": (webp.is_webp, webp.coarseness),
     "avif": (avif.is_avif, avif.coarseness),
-    "learned": (lambda file: file.startswith(MAGIC), _learned),
 }
 
 
@@ -46,11 +43,14 @@ def read(file: bytes) -> Source:
 
     Raises:
         SourceError: it is of another format, lossless, or its bitstream does not tell.
+        BitstreamError: a damaged stream of our own.
     """
+    if file.startswith(MAGIC) and (header := Bitstream.parse(file)).codec is CodecKind.LEARNED:
+        return Source.learned(header.model_id.hex(), header.quality)
     for kind, (matches, coarseness) in _READERS.items():
         if matches(file):
             try:
                 return Source(kind, coarseness(file))
-            except (IndexError, ValueError, KeyError, BitstreamError) as error:
+            except (IndexError, ValueError, KeyError) as error:
                 raise SourceError(f"the {kind} file's quantiser cannot be read: {error}") from error
     raise SourceError("not a JPEG, WebP or AVIF file")

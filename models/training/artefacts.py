@@ -90,15 +90,15 @@ PICTURES_A_FILE = 64
 
 
 def learned(profile: str) -> Mapping[str, Encode]:
-    """One of our own profiles in their place."""
+    """One of our own profiles in their place; the kind is its model id."""
     codec = Codec.load(profile)
-    return {"learned": lambda picture, rng: codec.compress(picture, quality=float(rng.uniform(0, 90))).data}
+    return {codec.model_id: lambda picture, rng: codec.compress(picture, quality=float(rng.uniform(0, 90))).data}
 
 
 def decode(file: bytes) -> NDArray[np.uint8]:
     """What a viewer would show of any of these files; (H, W, 3)."""
     if file.startswith(MAGIC):
-        return _codec(Bitstream.parse(file).model_id.hex()).decode([file])[0].rgb
+        return _codec(Bitstream.parse(file).model_id.hex()).decode([file], postprocess="off")[0].rgb
     with Image.open(io.BytesIO(file)) as image:
         return np.asarray(image.convert("RGB"))
 

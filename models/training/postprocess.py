@@ -2,7 +2,7 @@
 
 python -m models.training.postprocess --data train/ --cache cache/ --run runs/postprocess --steps 8000
 
-One network for all kinds of sources in the cache. The loss is the squared error relative to that of the picture as it came, so that every
+One network for all kinds of sources in the cache. The loss is the distortion relative to that of the picture as it came, so that every
 quality counts alike: its mean, in decibels, is the gain that the log tells.
 """
 
@@ -21,13 +21,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.network.postprocess import PostNetwork, PostTopology
+from models.objective import OBJECTIVES, Distortion
 from models.sources import Source, read
 from models.training import artefacts
 from models.training.crops import load
 from models.training.run import Run, Schedule
 
-SHARES = {"avif": 2, "jpeg": 1, "webp": 1, "learned": 1}  # of the crops, where the cache holds several kinds
-MSE_FLOOR = 3e-5  # 45 dB: nobody sees what is better, and it should not count more
+SHARES = {"avif": 2.0}  # of the crops, where the cache holds several kinds; others have 1
+FLOOR: dict[Distortion, float] = {"mse": 3e-5, "ms-ssim": 2e-3}  # 45 dB, 0.9975: nobody sees what is better, and it should not count more
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class Recipe(Schedule):
     hold: float = 0.3
     averaging: float = 0.999
     seed: int = 1
+    distortion: Distortion = "mse"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,14 +53,14 @@ class Pair:
     source: Source
     decoded: NDArray[np.uint8]
     original: NDArray[np.uint8]
-    mse: float
+    distortion: float
 
     @classmethod
-    def of(cls, file: bytes, original: NDArray[np.uint8]) -> Pair:
+    @torch.no_grad()
+    def of(cls, file: bytes, original: NDArray[np.uint8], distortion: Distortion = "mse") -> Pair:
         """From the file."""
         decoded = artefacts.decode(file)
-        difference = np.subtract(decoded, original, dtype=np.int16).astype(np.float32).ravel()
-        return cls(read(file), decoded, original, float(difference @ difference) / difference.size / 255**2)
+        return cls(read(file), decoded, original, float(OBJECTIVES[distortion].measure(_tensor([decoded]), _tensor([original]))))
 
 
 class PairSampler:
@@ -70,7 +72,7 @@ class PairSampler:
     def __init__(self, pairs: list[Pair], recipe: Recipe, network: PostNetwork, rng: np.random.Generator) -> None:
         self.recipe, self.network, self.rng = recipe, network, rng
         self.by_kind = [[pair for pair in pairs if pair.source.kind == kind] for kind in network.topology.kinds]
-        shares = np.array([SHARES[kind] for kind in network.topology.kinds], float)
+        shares = np.array([SHARES.get(kind, 1.0) for kind in network.topology.kinds])
         self.shares = shares / shares.sum()
 
     def batch(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -79,7 +81,7 @@ class PairSampler:
         crops = [self._crop(pair) for pair in chosen]
         kinds = self.network.topology.kinds
         conditions = torch.stack([self.network.condition(kinds.index(one.source.kind), one.source.coarseness) for one in chosen])
-        weights = torch.tensor([1 / (pair.mse + MSE_FLOOR) for pair in chosen])
+        weights = torch.tensor([1 / (pair.distortion + FLOOR[self.recipe.distortion]) for pair in chosen])
         return _tensor([decoded for decoded, _ in crops]), _tensor([original for _, original in crops]), conditions, weights
 
     def _pair(self) -> Pair:
@@ -125,20 +127,18 @@ class Trainer(Run[PostNetwork]):
     def _train_step(self, sampler: PairSampler) -> tuple[float, float]:
         """Relative error after and before."""
         decoded, original, condition, weight = (tensor.to(self.device) for tensor in sampler.batch())
-        loss = _error(self.model(decoded, condition), original, weight)
+        measure = OBJECTIVES[self.recipe.distortion].measure
+        loss = (measure(self.model(decoded, condition), original) * weight).mean()
         self.descend(loss)
-        return loss.item(), _error(decoded, original, weight).item()
+        return loss.item(), (measure(decoded, original) * weight).mean().item()
 
 
-def _error(x: Tensor, original: Tensor, weight: Tensor) -> Tensor:
-    return ((x - original).square().mean((1, 2, 3)) * weight).mean()
-
-
-def load_pairs(data: Path, cache: Path, smallest: int) -> list[Pair]:
-    """All pairs in the cache whose shorter side is at least `smallest` pixels."""
+def load_pairs(data: Path, cache: Path, recipe: Recipe) -> list[Pair]:
+    """All pairs in the cache that are large enough for a crop."""
     files = list(artefacts.stored(cache))
     pictures = load(data, 0, limit=1 + max(number for number, _, _ in files))
-    return [Pair.of(file, pictures[number]) for number, _, file in files if min(pictures[number].shape[:2]) >= smallest]
+    enough = [(file, pictures[number]) for number, _, file in files if min(pictures[number].shape[:2]) >= recipe.crop]
+    return [Pair.of(file, picture, recipe.distortion) for file, picture in enough]
 
 
 def kinds_in(cache: Path) -> tuple[str, ...]:
@@ -162,7 +162,7 @@ def main() -> None:
     trainer = Trainer(arguments.run, recipe, PostTopology(kinds_in(arguments.cache)), device=arguments.device)
     if trainer.checkpoint.exists():
         trainer.resume()
-    pairs = load_pairs(arguments.data, arguments.cache, recipe.crop)
+    pairs = load_pairs(arguments.data, arguments.cache, recipe)
     print(f"{len(pairs)} pairs; step {trainer.step} of {recipe.steps}", flush=True)
     trainer.run(pairs, report=lambda line: print(line, flush=True))
 

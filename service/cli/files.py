@@ -31,6 +31,14 @@ class CodecChoice(Enum):
     AUTO = "auto"
 
 
+class PostprocessMode(Enum):
+    """When to post-process; the values are those of `models.postprocessor.Postprocess`."""
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
+
+
 @app.command()
 def compress(
     sources: Sources,
@@ -142,6 +150,9 @@ def decompress(
     sources: Streams,
     output: Output = None,
     image_format: Format = None,
+    postprocess: Annotated[
+        PostprocessMode, typer.Option(help="Take out what compressing left: auto, as the stream recommends; on, in any case; or off.")
+    ] = PostprocessMode.AUTO,
     device: Device = "cpu",
     force: Force = False,
 ) -> None:
@@ -155,15 +166,16 @@ def decompress(
     targets = paths.targets(sources, output, suffixes={".zgt"}, becomes=f".{image_format or 'png'}", force=force)
     formats = _formats(targets.values(), image_format)
     load = cache(lambda name: load_codec(name, device))
+    load_hybrid = cache(lambda: HybridCodec.load(device=device))
 
     def work(source: Path, _: Proceed) -> None:
         data = source.read_bytes()
         header = Bitstream.parse(data)
         if header.codec is CodecKind.HYBRID:
-            picture = HybridCodec().decode(data)
+            picture = load_hybrid().decode(data, postprocess=postprocess.value)
         else:
             codec: Codec = load(registry.name_of(header.model_id.hex()))
-            picture = codec.decode([data])[0]
+            picture = codec.decode([data], postprocess=postprocess.value)[0]
         paths.write(targets[source], encode(picture, formats[targets[source]]))
         err.print(f"{targets[source]}  {picture.width}x{picture.height}")
 

@@ -27,6 +27,7 @@ import torch
 from models import Picture, Target
 from models.alpha import encode_alpha
 from models.choice import CodecName
+from models.postprocessor import Postprocess
 from models.sources import Source
 from models.symbols import Quantised
 
@@ -48,6 +49,7 @@ from .work import (
     Enhanced,
     EnhanceTask,
     LoadedModel,
+    LoadedPostProcessor,
     Measure,
     MeasureTask,
     QuantiseTask,
@@ -216,16 +218,18 @@ class Engine:
     ) -> Compressed:
         begun = time.monotonic()
         with _memory():
-            stream, reached = await self._hybrid.compress(task, model.codec.metric, effort=effort, until=self._until(report, deadline))
+            stream, reached = await self._hybrid.compress(
+                self.models.hybrid, task, model.codec.metric, effort=effort, until=self._until(report, deadline)
+            )
         timings = Timings(avif=time.monotonic() - begun)
         measured: dict[Measure, float] = {}
         if report:
             picture = task.picture
-            decoded = await self.on_image_thread("decode", self._hybrid.decompress, stream.data)
+            decoded = await self._decompress_hybrid(stream.data, "auto", deadline)
             size = padded(picture.height, picture.width)
-            job = Job(model.compare, CompareTask(decoded, picture, report), size, picture.pixels, deadline)
+            job = Job(model.compare, CompareTask(decoded.picture, picture, report), size, picture.pixels, deadline)
             measured, measuring = await self._on_device(job)
-            timings += measuring
+            timings += decoded.timings + measuring
         return Compressed(stream, measured, reached, timings)
 
     def _until(self, report: frozenset[Measure], deadline: float) -> float:
@@ -251,33 +255,48 @@ class Engine:
         """The alpha section of a picture's streams: lossless, and nothing that the device should wait for."""
         return None if picture.alpha is None else await self.on_image_thread("encode", encode_alpha, picture)
 
-    async def decompress(self, stream: bytes, *, profile: str, height: int, width: int, deadline: float = math.inf) -> Decompressed:
-        """The picture in a stream of this size, made with `profile`. Raises `UnknownProfileError`, `EngineError`s, `BitstreamError`s."""
-        if profile == self._hybrid.codec.name:
-            begun = time.monotonic()
-            # The post-processor belongs behind this, as a job for the device, where the stream recommends it.
-            picture = await self.on_image_thread("decode", self._hybrid.decompress, stream)
-            self._metrics.decompressed(picture.pixels, len(stream))
-            return Decompressed(picture, Timings(avif=time.monotonic() - begun))
-        model = self.models.model(profile)
-        symbols, reading = await self._in_coder(entropy_worker.read, profile, stream)
-        job = Job(model.reconstruct, symbols, padded(height, width), height * width, deadline)
-        picture, timings = await self._on_device(job)
-        self._metrics.entropy_coded("decompress", symbols.coded)
-        self._metrics.decompressed(job.pixels, len(stream))
-        return Decompressed(picture, reading + timings)
+    async def decompress(
+        self, stream: bytes, *, profile: str, height: int, width: int, postprocess: Postprocess = "auto", deadline: float = math.inf
+    ) -> Decompressed:
+        """The picture in a stream of this size, made with `profile`.
+
+        Raises `UnknownProfileError`, `EngineError`s, `BitstreamError`s, `SourceError` where it must be post-processed and cannot be.
+        """
+        if profile == self.models.hybrid.name:
+            made = await self._decompress_hybrid(stream, postprocess, deadline)
+        else:
+            model = self.models.model(profile)
+            symbols, reading = await self._in_coder(entropy_worker.read, profile, stream)
+            symbols = model.codec.settled(symbols, postprocess)
+            job = Job(model.reconstruct, symbols, padded(height, width), height * width, deadline)
+            picture, timings = await self._on_device(job)
+            self._metrics.entropy_coded("decompress", symbols.coded)
+            made = Decompressed(picture, model.codec.post_processor if symbols.postprocess else None, reading + timings)
+        self._metrics.decompressed(made.picture.pixels, len(stream))
+        return made
+
+    async def _decompress_hybrid(self, stream: bytes, postprocess: Postprocess, deadline: float) -> Decompressed:
+        begun = time.monotonic()
+        picture, source = await self.on_image_thread("decode", self.models.hybrid.decode_av1, stream, postprocess=postprocess)
+        timings = Timings(avif=time.monotonic() - begun)
+        if source is None:
+            return Decompressed(picture, None, timings)
+        loaded = self.models.post_processor()
+        improved, improving = await self._improve(loaded, picture, source, deadline)
+        return Decompressed(improved, loaded.post_processor, timings + improving)
 
     async def enhance(self, picture: Picture, source: Source, *, file_bytes: int, deadline: float = math.inf) -> Enhanced:
         """A picture as its codec gave it back, from a file of so many bytes, made better.
 
         Raises `SourceError`, `NoPostProcessorError`, `EngineError`s.
         """
-        loaded = self.models.post_processor()
-        size = loaded.post_processor.padded(picture.height, picture.width)
-        job = Job(loaded.improve, EnhanceTask(picture, source), size, picture.pixels, deadline)
-        improved, timings = await self._on_device(job)
-        self._metrics.enhanced(job.pixels, file_bytes)
+        improved, timings = await self._improve(self.models.post_processor(), picture, source, deadline)
+        self._metrics.enhanced(picture.pixels, file_bytes)
         return Enhanced(improved, timings)
+
+    async def _improve(self, loaded: LoadedPostProcessor, picture: Picture, source: Source, deadline: float) -> tuple[Picture, Timings]:
+        size = loaded.post_processor.padded(picture.height, picture.width)
+        return await self._on_device(Job(loaded.improve, EnhanceTask(picture, source), size, picture.pixels, deadline))
 
     async def _refine(
         self, model: LoadedModel, task: QuantiseTask, size: tuple[int, int], effort: int, until: float, deadline: float

@@ -31,7 +31,6 @@ class HybridStage:
     """
 
     def __init__(self, threads: int, metrics: Metrics) -> None:
-        self.codec = HybridCodec()
         self._metrics = metrics
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="avif")
 
@@ -39,19 +38,15 @@ class HybridStage:
         """Stop the threads; call it when no work is left."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def compress(self, task: QuantiseTask, metric: Metric, *, effort: int, until: float) -> tuple[Stream, int]:
+    async def compress(self, codec: HybridCodec, task: QuantiseTask, metric: Metric, *, effort: int, until: float) -> tuple[Stream, int]:
         """A picture to its budget, and the effort that there was time for before `until`, on `time.monotonic`'s clock."""
-        search = _Search(self.codec, task, metric, effort, until)
+        search = _Search(codec, task, metric, effort, until)
         try:
             stream = await asyncio.get_running_loop().run_in_executor(self._threads, search.run, self._metrics)
         except asyncio.CancelledError:  # a deadline, or a client gone
             search.abandoned = True
             raise
         return stream, search.effort
-
-    def decompress(self, stream: bytes) -> Picture:
-        """The picture in a stream, on the caller's thread. Raises `BitstreamError`s."""
-        return self.codec.decode(stream)
 
 
 class _Search:

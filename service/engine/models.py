@@ -1,11 +1,11 @@
-"""What the engine has loaded: the codecs, and the post-processor where there are weights of one."""
+"""What the engine has loaded: the codecs, and the post-processors where there are weights of them."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 
-from models import Codec, Picture, Target, post_model, postprocessor
+from models import Codec, Picture, Target, postprocessor
 from models.errors import UnknownModelError
 from models.hybrid import HybridCodec
 from models.postprocessor import PostProcessor
@@ -18,9 +18,14 @@ from .work import LoadedModel, LoadedPostProcessor
 
 
 class Models:
-    """Empty until `load`."""
+    """Empty until `load`.
+
+    Attributes:
+        hybrid: the hybrid codec, with the post-processor for AVIF once there is one.
+    """
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self.hybrid = HybridCodec()
         self._settings = settings
         self._metrics = metrics
         self._learned: dict[str, LoadedModel] = {}
@@ -36,11 +41,12 @@ class Models:
             codec.decode([codec.encode([warm_up], [Target(quality=50)])[0].data])
             self._learned[name] = LoadedModel(codec, self._metrics)
             self._metrics.model_loaded(name, codec.model_id, str(codec.device))
-        if postprocessor.FILES in post_model.available():
-            post_processor = PostProcessor.load(device=self._settings.device)
+        if (post_processor := PostProcessor.find(postprocessor.FILES, device=self._settings.device)) is not None:
             post_processor.improve([warm_up], [Source(kind.kind, kind.finest) for kind in post_processor.card.trained[:1]])
             self._post_processor = LoadedPostProcessor(post_processor, self._metrics)
-            self._metrics.model_loaded(post_processor.name, post_processor.model_id, str(post_processor.device))
+            self.hybrid = HybridCodec(post_processor)
+        for post_processor in self.post_processors:
+            self._metrics.model_loaded(f"post-{post_processor.name}", post_processor.model_id, str(post_processor.device))
 
     @property
     def codecs(self) -> dict[str, Codec]:
@@ -49,8 +55,9 @@ class Models:
 
     @property
     def post_processors(self) -> list[PostProcessor]:
-        """The loaded post-processor, if there is one."""
-        return [] if self._post_processor is None else [self._post_processor.post_processor]
+        """The loaded post-processors: what other encoders' files need first, then those of the codecs."""
+        ours = (codec.post_processor for codec in self.codecs.values())
+        return [one for one in (self.hybrid.post_processor, *ours) if one is not None]
 
     def model(self, profile: str) -> LoadedModel:
         """The loaded model of this name. Raises `UnknownProfileError`."""
@@ -59,7 +66,7 @@ class Models:
         return self._learned[profile]
 
     def post_processor(self) -> LoadedPostProcessor:
-        """The loaded post-processor. Raises `NoPostProcessorError`."""
+        """The loaded post-processor of what other encoders make. Raises `NoPostProcessorError`."""
         if self._post_processor is None:
             raise NoPostProcessorError("this installation has no weights of a post-processor")
         return self._post_processor

@@ -68,9 +68,10 @@ def better(learned: Compressed, hybrid: Compressed, measure: Measure, asked: fro
 
 @dataclass(frozen=True, slots=True)
 class Decompressed:
-    """A picture out of its stream."""
+    """A picture out of its stream, and what it was post-processed with, if it was."""
 
     picture: Picture
+    post_processor: PostProcessor | None
     timings: Timings
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter, Depends, Request, Response
 from PIL import Image
 from structlog.contextvars import bind_contextvars
@@ -15,7 +13,7 @@ from .. import images, problems
 from ..body import describe_body, read_body
 from ..runtime import RuntimeDependency, refuse_when_leaving
 from ..timing import ServerTiming
-from .pictures import PICTURE, Format, encoded, wanted
+from .pictures import PICTURE, Format, described, encoded, wanted
 
 router = APIRouter(tags=["compression"], dependencies=[Depends(refuse_when_leaving)])
 
@@ -23,9 +21,7 @@ HEADERS = {
     "Ziggurat-Model": "Name and id of the post-processor.",
     "Ziggurat-Source": "Kind of the file, and how coarsely it is quantised, from 0 to 1.",
 }
-_PICTURE: dict[int | str, dict[str, Any]] = {
-    200: PICTURE[200] | {"headers": {name: {"description": text, "schema": {"type": "string"}} for name, text in HEADERS.items()}}
-}
+_PICTURE = described(PICTURE, HEADERS)
 
 
 @router.post(

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from models import registry
 from models.hybrid import HybridCodec
-from models.postprocessor import PostProcessor
+from models.postprocessor import FILES, PostProcessor
 
 from ..runtime import Runtime, RuntimeDependency
 
@@ -67,7 +67,7 @@ def _describe_post_processor(post_processor: PostProcessor) -> Model:
         kind="post-processor",
         model_id=post_processor.model_id,
         loaded=True,
-        default=True,
+        default=post_processor.name == FILES,
         device=str(post_processor.device),
         card=asdict(post_processor.card),
     )

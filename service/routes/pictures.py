@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
@@ -25,6 +26,13 @@ PICTURE: dict[int | str, dict[str, Any]] = {
         "content": {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in _MEDIA_TYPES},
     }
 }
+
+
+def described(responses: dict[int | str, dict[str, Any]], headers: Mapping[str, str]) -> dict[int | str, dict[str, Any]]:
+    """The answer 200 with its headers, which are strings."""
+    return {
+        200: responses[200] | {"headers": {name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()}}
+    }
 
 
 def wanted(request: Request, format: str | None) -> ImageFormat:

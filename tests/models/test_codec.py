@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models import Codec, Picture, Target
+from models import Codec, Picture, Target, sources
 from models.bitstream import Bitstream, CodecKind
-from models.errors import DamagedStreamError, StreamTooLargeError, TargetError, UnknownModelError, WeightsError
+from models.errors import DamagedStreamError, SourceError, StreamTooLargeError, TargetError, UnknownModelError, WeightsError
 from models.model import CodecModel
 from models.registry import available, weights
 from models.tiles import tiles
 from tests.make_golden import FIXTURES, GOLDEN, golden_picture, symbols_digest, tiny_card
+from tests.post import tiny_post_processor
 
 EXPECTED = json.loads((GOLDEN / "symbols.json").read_text())
 
@@ -188,6 +189,25 @@ def test_swapped_sections_are_damage_or_pixels_never_a_crash(tiny: Codec) -> Non
             tiny.decode([Bitstream(**{**fields, "z": z, "y": y}).to_bytes()])
     with pytest.raises(UnknownModelError):
         tiny.decode([Bitstream(**{**fields, "z": b"", "codec": CodecKind.HYBRID}).to_bytes()])
+
+
+def test_streams_recommend_post_processing_where_it_was_trained(tiny: Codec) -> None:
+    post = tiny_post_processor((tiny.model_id,), finest=0.4)
+    codec = Codec(CodecModel.load(FIXTURES / "tiny.safetensors"), tiny.card, post_processor=post)
+    photo = golden_picture()
+    coarse, fine = (stream.data for stream in codec.encode([photo] * 2, [Target(quality=20), Target(quality=80)]))
+    assert [Bitstream.parse(data).postprocess for data in (coarse, fine)] == [True, False]
+
+    plain = codec.decode([coarse, fine], postprocess="off")
+    improved = post.improve(plain[:1], [sources.read(coarse)])[0]
+    for decoded in (codec.decode([fine, coarse])[1], codec.decode([coarse])[0], codec.decode([coarse], postprocess="on")[0]):
+        np.testing.assert_array_equal(decoded.rgb, improved.rgb)
+    np.testing.assert_array_equal(codec.decode([fine])[0].rgb, plain[1].rgb)
+    np.testing.assert_array_equal(tiny.decode([coarse])[0].rgb, plain[0].rgb)  # there is no post-processor at hand
+    with pytest.raises(SourceError):
+        codec.decode([fine], postprocess="on")
+    with pytest.raises(SourceError):
+        tiny.decode([coarse], postprocess="on")
 
 
 def test_weights_and_card_must_agree() -> None:

@@ -13,9 +13,10 @@ from PIL import Image
 
 from models import Codec, Picture, Target
 from models.bitstream import Bitstream, CodecKind
-from models.errors import AvifError, BitstreamError, DamagedStreamError, StreamTooLargeError, UnknownModelError
+from models.errors import AvifError, BitstreamError, DamagedStreamError, SourceError, StreamTooLargeError, UnknownModelError
 from models.hybrid import HybridCodec
 from models.rate_control import meets
+from tests.post import tiny_post_processor
 
 HYBRID = HybridCodec()
 
@@ -154,6 +155,25 @@ def test_damaged_frames_are_typed_errors_or_pictures_of_the_right_size(stream: b
     except BitstreamError:
         return
     assert (back.width, back.height) == (128, 96)
+
+
+def test_streams_recommend_post_processing_where_it_was_trained(picture: Picture) -> None:
+    post = tiny_post_processor(finest=0.4)
+    hybrid = HybridCodec(post)
+    coarse, fine = (hybrid.encode(picture, Target(quality=quality)).data for quality in (20, 90))
+    assert [Bitstream.parse(data).postprocess for data in (coarse, fine)] == [True, False]
+
+    plain = HYBRID.decode(coarse)
+    source = hybrid.decode_av1(coarse)[1]
+    assert source is not None
+    improved = post.improve([plain], [source])[0]
+    assert not np.array_equal(improved.rgb, plain.rgb)
+    for wanted, expected in (("auto", improved), ("on", improved), ("off", plain)):
+        np.testing.assert_array_equal(hybrid.decode(coarse, postprocess=wanted).rgb, expected.rgb)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(hybrid.decode(fine).rgb, HYBRID.decode(fine).rgb)
+    for codec, data in ((hybrid, fine), (HYBRID, coarse)):
+        with pytest.raises(SourceError):
+            codec.decode(data, postprocess="on")
 
 
 def test_streams_of_other_models_are_not_ours(stream: bytes, tiny: Codec, picture: Picture) -> None:

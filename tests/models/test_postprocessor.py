@@ -11,7 +11,7 @@ from PIL import Image
 from models import Picture
 from models.errors import SourceError, WeightsError
 from models.post_model import Trained
-from models.postprocessor import UNIT, PostProcessor
+from models.postprocessor import UNIT, Postprocess, PostProcessor, decide
 from models.sources import Source
 from tests.post import tiny_post_card, tiny_post_model, tiny_post_processor
 
@@ -75,6 +75,24 @@ def test_it_refuses_what_it_was_not_trained_for(photo: Image.Image) -> None:
         post.improve([picture, picture], [AVIF, JPEG])
     with pytest.raises(SourceError):
         post.improve([picture], [Source("avif", 0.1)])
+
+
+@pytest.mark.parametrize("recommended", [True, False])
+def test_whether_to_post_process(recommended: bool) -> None:
+    post = tiny_post_processor(finest=0.3)
+    coarse, fine = Source("avif", 0.5), Source("avif", 0.1)
+
+    def decided(wanted: Postprocess, source: Source, post_processor: PostProcessor | None = post) -> bool:
+        return decide(wanted, recommended=recommended, source=source, post_processor=post_processor)
+
+    assert not decided("off", coarse)
+    assert decided("auto", coarse) == recommended
+    assert not decided("auto", fine)
+    assert not decided("auto", coarse, None)
+    assert decided("on", coarse)
+    for source, post_processor in ((fine, post), (coarse, None), (Source("0123abcd", 0.5), post)):
+        with pytest.raises(SourceError):
+            decided("on", source, post_processor)
 
 
 def test_card_and_weights_must_agree() -> None:

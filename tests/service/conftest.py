@@ -12,7 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from models import post_model
+from models import post_model, registry
 from service import cli
 from service.app import create_app
 from service.server import Server, bind
@@ -29,10 +29,11 @@ def jpeg(photo: Image.Image) -> bytes:
 
 @pytest.fixture(scope="session", autouse=True)
 def _post_processor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A small random post-processor in the place of those that are shipped: real, but for what it was trained on."""
+    """Small random post-processors in the place of those that are shipped: real, but for what they were trained on."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(post_model, "WEIGHTS", tmp_path_factory.mktemp("postprocess"))
-        install(0.2)
+        install(finest=0.2)
+        install("psnr", (registry.card("psnr").model_id,), finest=0.3)
         yield
 
 

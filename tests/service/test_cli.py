@@ -97,6 +97,17 @@ def test_other_codecs_on_the_way_there_and_back(terminal: Terminal, jpeg: Path, 
     assert 10 * np.log10(255**2 / np.mean(error**2)) > 24
 
 
+@pytest.mark.parametrize("options", [["--profile", "psnr"], ["--codec", "hybrid"]])
+def test_post_processing_is_asked_for(terminal: Terminal, jpeg: Path, options: list[str]) -> None:
+    stream = jpeg.with_suffix(".zgt")
+    assert terminal.run("compress", jpeg, "--quality", "20", *options) == 0
+    shown = {}
+    for mode in ("auto", "on", "off"):
+        assert terminal.run("decompress", stream, "--postprocess", mode, "-o", jpeg.with_name(f"{mode}.png")) == 0
+        shown[mode] = jpeg.with_name(f"{mode}.png").read_bytes()
+    assert shown["auto"] == shown["on"] != shown["off"]
+
+
 def test_auto_needs_a_budget_and_one_budget_the_learned_codec(terminal: Terminal, jpeg: Path, tmp_path: Path) -> None:
     assert terminal.run("compress", jpeg, "--quality", "50", "--codec", "auto") == 2
     assert terminal.run("compress", jpeg, "--bpp", "1", "--codec", "jpeg") == 2

@@ -150,7 +150,7 @@ def test_a_running_app_shows_every_series_from_the_start(client: TestClient) -> 
     assert answer.headers["content-type"].startswith("text/plain; version=")
     assert all(name.startswith(("ziggurat_", "process_")) for name in families)
     assert all(family.documentation for family in families.values())
-    assert {sample.labels["model"] for sample in families["ziggurat_model_info"].samples} == {"files", "ms-ssim", "psnr"}
+    assert {sample.labels["model"] for sample in families["ziggurat_model_info"].samples} == {"ms-ssim", "psnr", "post-files", "post-psnr"}
     assert {"overloaded", "image-too-large"} <= {sample.labels["reason"] for sample in families["ziggurat_rejected"].samples}
     routes = {sample.labels["route"] for sample in families["ziggurat_requests"].samples}
     assert {"/compress", "/decompress/{stream_id}", "/bitstreams/{stream_id}/info"} <= routes

@@ -34,8 +34,9 @@ def test_a_run_becomes_weights_and_a_card(tmp_path: Path, monkeypatch: pytest.Mo
         shard.add(FIXTURES / "photo.png", "photo.png")
     Image.fromarray(golden_picture().rgb[:64, :64]).save(images / "a.png")
     fill(tmp_path / "cache", [golden_picture().rgb], 1, report=quiet)
-    trainer = Trainer(tmp_path / "run", Recipe(steps=2, batch=2, crop=64), PostTopology(KINDS, channels=8, blocks=1, hidden=4))
-    trainer.run(load_pairs(data, tmp_path / "cache", 64), report=quiet)
+    recipe = Recipe(steps=2, batch=2, crop=64)
+    trainer = Trainer(tmp_path / "run", recipe, PostTopology(KINDS, channels=8, blocks=1, hidden=4))
+    trainer.run(load_pairs(data, tmp_path / "cache", recipe), report=quiet)
     monkeypatch.setattr(post_model, "WEIGHTS", weights)
     monkeypatch.setattr(enhancement, "QUALITIES", {"jpeg": (30,)})
     pairs = {"--run": "run", "--data": "data", "--cache": "cache", "--images": "images", "--files": "files"}

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from models.network.postprocess import PostTopology
+from models.objective import Distortion
 from models.training.artefacts import fill, stored
 from models.training.postprocess import Pair, Recipe, Trainer
 from tests.make_golden import golden_picture
@@ -51,8 +52,9 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path: Path, pairs: list[Pair])
         assert torch.equal(whole.average[name], second.average[name]), name
 
 
-def test_training_takes_artefacts_out_and_logs_it(tmp_path: Path, pairs: list[Pair]) -> None:
-    new = Trainer(tmp_path, replace(RECIPE, steps=60, learning_rate=3e-3), TOPOLOGY)
+@pytest.mark.parametrize("distortion", ["mse", "ms-ssim"])
+def test_training_takes_artefacts_out_and_logs_it(tmp_path: Path, pairs: list[Pair], distortion: Distortion) -> None:
+    new = Trainer(tmp_path, replace(RECIPE, steps=60, learning_rate=3e-3, distortion=distortion), TOPOLOGY)
     new.run(pairs, log_every=20, report=quiet)
     with (tmp_path / "log.csv").open() as file:
         gains = [float(row["gain_db"]) for row in csv.DictReader(file)]

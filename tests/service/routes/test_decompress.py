@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from models import Codec
+from models import Codec, post_model
 from models.bitstream import Bitstream, CodecKind
 
 
@@ -68,6 +68,34 @@ def test_a_stream_can_be_sent_along(client: TestClient, url: str, stream: bytes,
 
     assert answer.status_code == 200
     assert answer.content == client.get(url).content
+
+
+@pytest.mark.parametrize("codec_name", ["learned", "hybrid"])
+def test_post_processing_is_as_the_stream_recommends_unless_one_says_otherwise(client: TestClient, jpeg: bytes, codec_name: str) -> None:
+    made = client.post(f"/compress?quality=20&profile=psnr&codec={codec_name}", content=jpeg, headers={"Content-Type": "image/jpeg"})
+    url, codec = made.headers["location"], Codec.load("psnr")
+    answers = {mode: client.get(url, params={"postprocess": mode}) for mode in ("auto", "on", "off")}
+
+    for mode, answer in answers.items():
+        shown = np.asarray(Image.open(io.BytesIO(answer.content)))
+        np.testing.assert_array_equal(shown, np.asarray(codec.decompress(made.content, postprocess=mode)))  # type: ignore[arg-type]
+    name = "psnr" if codec_name == "learned" else "files"
+    named = f"{name}/{post_model.PostCard.load(post_model.weights(name).with_suffix('.json')).model_id}"
+    assert [answer.headers["ziggurat-postprocess"] for answer in answers.values()] == [named, named, "off"]
+    assert client.get(url).content == answers["auto"].content == answers["on"].content != answers["off"].content
+    assert len({answer.headers["etag"] for answer in answers.values()}) == 3
+    sent = client.post("/decompress?postprocess=off", content=made.content, headers={"Content-Type": "image/vnd.ziggurat"})
+    assert sent.content == answers["off"].content
+    assert client.get(f"{made.headers['location'].replace('decompress', 'bitstreams')}/info").json()["postprocess"] is True
+
+
+def test_post_processing_that_cannot_be_is_a_problem_only_when_asked_for(client: TestClient, jpeg: bytes) -> None:
+    for query in ("quality=90&profile=psnr", "quality=20&profile=ms-ssim", "quality=100&codec=hybrid"):
+        url = client.post(f"/compress?{query}", content=jpeg, headers={"Content-Type": "image/jpeg"}).headers["location"]
+        refused = client.get(f"{url}?postprocess=on")
+        assert (refused.status_code, refused.json()["type"]) == (422, "urn:problem-type:ziggurat:unsuitable-source")
+        assert client.get(url).headers["ziggurat-postprocess"] == "off"
+    assert client.get(f"{url}?postprocess=perhaps").status_code == 422
 
 
 def test_bad_streams_are_told_apart(client: TestClient, stream: bytes) -> None:

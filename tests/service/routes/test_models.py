@@ -7,15 +7,15 @@ from models.hybrid import HybridCodec
 
 
 def test_models_are_listed_with_their_cards(client: TestClient) -> None:
-    models = {model["name"]: model for model in client.get("/models").json()}
+    models = {(model["kind"], model["name"]): model for model in client.get("/models").json()}
 
     ids = {name: registry.card(name).model_id for name in registry.available()}
     post = {name: post_model.PostCard.load(post_model.WEIGHTS / f"{name}.json").model_id for name in post_model.available()}
-    assert {name: model["model_id"] for name, model in models.items() if model["kind"] == "codec"} == ids
-    assert {name: model["model_id"] for name, model in models.items() if model["kind"] == "hybrid"} == {"avif": HybridCodec.model_id}
-    assert {name: model["model_id"] for name, model in models.items() if model["kind"] == "post-processor"} == post
-    assert [name for name, model in models.items() if model["default"] and model["kind"] == "codec"] == ["ms-ssim"]
-    for name, model in models.items():
+    expected = {"codec": ids, "hybrid": {"avif": HybridCodec.model_id}, "post-processor": post}
+    for kind, known in expected.items():
+        assert {name: model["model_id"] for (of, name), model in models.items() if of == kind} == known
+    assert [name for (kind, name), model in models.items() if model["default"]] == ["ms-ssim", "files"]
+    for (_, name), model in models.items():
         assert model["loaded"]
         assert model["device"] == "cpu"
         assert model["card"]["name"] == name
