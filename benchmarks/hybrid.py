@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from models import Codec, Picture, Target
+from models import Codec, Picture, Target, post_model
 from models.allocation import Metric
 from models.evaluation.anchors import ANCHORS, Anchor
 from models.evaluation.run import RATES, image_paths, read_picture
@@ -38,7 +38,10 @@ LEARNED = Path("models/evaluation/results/kodak-ours.json")
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One image at one rate by one metric: dB of PSNR, or MS-SSIM. None is what does not fit the budget."""
+    """One image at one rate by one metric: dB of PSNR, or MS-SSIM. None is what does not fit the budget.
+
+    `bare` is the hybrid stream without its post-processing.
+    """
 
     image: str
     metric: Metric
@@ -46,6 +49,7 @@ class Trial:
     plain: float | None
     plain_ratio: float | None
     hybrid: float | None
+    bare: float | None
     hybrid_ratio: float
     met: bool
     encodes: int
@@ -81,7 +85,7 @@ class Plain:
 def trials(codec: Codec, picture: Picture, image: str, learned: dict[float, tuple[float, float]]) -> list[Trial]:
     """All rates of one image by the metric of one model. `learned` has its bits per pixel and score at each rate."""
     plain = Plain(next(anchor for anchor in ANCHORS if anchor.name == PLAIN[codec.metric]), picture)
-    hybrid, found = HybridCodec(), []
+    hybrid, found = HybridCodec.load(), []
     for bpp in RATES:
         target = Target(bpp=bpp)
         begun = time.process_time()
@@ -89,7 +93,8 @@ def trials(codec: Codec, picture: Picture, image: str, learned: dict[float, tupl
         seconds = time.process_time() - begun
         budget = target.budget(picture.pixels) or 0
         fits = plain.within(budget)
-        ours = codec.score(hybrid.decode(stream.data), picture, codec.metric)
+        within = len(stream.data) <= budget
+        ours, bare = (codec.score(hybrid.decode(stream.data, postprocess=how), picture, codec.metric) for how in ("auto", "off"))
         rate, score = learned[bpp]
         found.append(
             Trial(
@@ -98,7 +103,8 @@ def trials(codec: Codec, picture: Picture, image: str, learned: dict[float, tupl
                 target_bpp=bpp,
                 plain=codec.score(fits[0], picture, codec.metric) if fits else None,
                 plain_ratio=fits[1] / budget if fits else None,
-                hybrid=ours if len(stream.data) <= budget else None,
+                hybrid=ours if within else None,
+                bare=bare if within else None,
                 hybrid_ratio=len(stream.data) / budget,
                 met=stream.target_met,
                 encodes=stream.probes,
@@ -115,6 +121,7 @@ def table(found: Sequence[Trial], metric: Metric, images: int) -> Table:
     for name in (
         "bpp",
         "hybrid - plain",
+        "by post-processing",
         "least",
         "worse on",
         "only hybrid fits",
@@ -128,11 +135,13 @@ def table(found: Sequence[Trial], metric: Metric, images: int) -> Table:
     for bpp in RATES:
         rows = [one for one in found if one.metric == metric and one.target_bpp == bpp]
         gains = [one.gain for one in rows if one.gain is not None]
+        by_post = [one.hybrid - one.bare for one in rows if one.hybrid is not None and one.bare is not None]
         if not rows:
             continue
         shown.add_row(
             f"{bpp:g}",
             f"{statistics.mean(gains):+.4f}" if gains else "",
+            f"{statistics.mean(by_post):+.4f}" if by_post else "",
             f"{min(gains):+.4f}" if gains else "",
             f"{sum(gain < 0 for gain in gains)} of {len(gains)}",
             str(sum(one.plain is None and one.hybrid is not None for one in rows)),
@@ -155,9 +164,11 @@ def main() -> None:
     options = parser.parse_args()
     codecs = [Codec.load("psnr"), Codec.load("ms-ssim")]
     learned = OwnSweeps(options.learned, perceptual=False)
-    versions = {"avif": next(anchor.version for anchor in ANCHORS if anchor.name == PLAIN["psnr"]), "hybrid": HybridCodec.model_id} | {
-        codec.name: codec.model_id for codec in codecs
-    }
+    versions = (
+        {"avif": next(anchor.version for anchor in ANCHORS if anchor.name == PLAIN["psnr"]), "hybrid": HybridCodec.model_id}
+        | {f"post-{name}": post_model.card(name).model_id for name in post_model.available()}
+        | {codec.name: codec.model_id for codec in codecs}
+    )
     found: list[Trial] = []
     if options.output.exists() and (before := json.loads(options.output.read_text()))["versions"] == versions:
         found = [Trial(**one) for one in before["trials"]]

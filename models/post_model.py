@@ -141,6 +141,11 @@ def weights(name: str) -> Path:
     return WEIGHTS / f"{name}.safetensors"
 
 
+def card(name: str) -> PostCard:
+    """The card of a post-processor; WeightsError when there is none of this name."""
+    return PostCard.load(weights(name).with_suffix(".json"))
+
+
 def available() -> list[str]:
     """Names of the post-processors at hand, sorted."""
     return sorted(path.stem for path in WEIGHTS.glob("*.safetensors"))

@@ -63,8 +63,7 @@ class PostProcessor:
     @classmethod
     def load(cls, name: str = FILES, *, device: str = "cpu", bfloat16: bool | None = None) -> PostProcessor:
         """One of `post_model.available()`; FILES is for AVIF, JPEG and WebP. WeightsError when there is none of this name."""
-        path = post_model.weights(name)
-        return cls(PostModel.load(path), PostCard.load(path.with_suffix(".json")), device=device, bfloat16=bfloat16)
+        return cls(PostModel.load(post_model.weights(name)), post_model.card(name), device=device, bfloat16=bfloat16)
 
     @classmethod
     def find(cls, name: str, *, device: str = "cpu", bfloat16: bool | None = None) -> PostProcessor | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from models import registry
+from models import post_model, registry
 from models.codec import Codec
 from models.evaluation.points import AnchorPoints, Point, fingerprint, measure
 from models.evaluation.report import HEADLINE, Exact, Sweep, rounded
@@ -41,7 +41,8 @@ def sweep_codec(
 
 
 class OwnSweeps:
-    """Measured sweeps of ours, kept in a JSON file, by the pixels' hash, model and effort. Those of models that are gone are dropped.
+    """Measured sweeps of ours, kept in a JSON file, by the pixels' hash, model, post-processor and effort. What is of models that are gone
+    is dropped.
 
     Args:
         path: the file, created by `save`.
@@ -54,13 +55,16 @@ class OwnSweeps:
         self._sweeps: dict[str, Sweep] = {}
         if path.exists():
             document = json.loads(path.read_text())
-            shipped = {f"{name} {registry.card(name).model_id}" for name in registry.available()}
             if document["method"] == AnchorPoints.METHOD:
-                self._sweeps = {key: Sweep.of(row) for key, row in document["sweeps"].items() if " ".join(key.split()[1:3]) in shipped}
+                shipped = {_shipped(name) for name in registry.available()}
+                self._sweeps = {
+                    key: Sweep.of(row) for key, row in document["sweeps"].items() if key.partition(" ")[2].startswith(tuple(shipped))
+                }
 
     def sweep(self, codec: Codec, picture: Picture, rates: Sequence[float], *, effort: int, device: str = "cpu") -> Sweep:
         """The sweep, measured unless it is known at all of the rates; with effort, which is slow, of the rates only at the headline's."""
-        key = f"{fingerprint(picture)} {codec.name} {codec.model_id} effort {effort}"
+        post_processor = codec.post_processor.model_id if codec.post_processor else None
+        key = f"{fingerprint(picture)} {_key(codec.name, codec.model_id, post_processor)}{effort}"
         asked = [rate for rate in rates if not effort or rate == HEADLINE]
         known = self._sweeps.get(key)
         if known is None or not self._serves(known, asked):
@@ -85,3 +89,13 @@ class OwnSweeps:
         draft = self._path.with_suffix(".draft")
         draft.write_text(f'{{"method": {json.dumps(AnchorPoints.METHOD)}, "sweeps": {{\n{rows}\n}}}}\n')
         draft.replace(self._path)
+
+
+def _key(name: str, model_id: str, post_processor: str | None) -> str:
+    return f"{name} {model_id} " + (f"post {post_processor} " if post_processor else "") + "effort "
+
+
+def _shipped(name: str) -> str:
+    """The key of a profile as `Codec.load` has it."""
+    post_processor = post_model.card(name).model_id if name in post_model.available() else None
+    return _key(name, registry.card(name).model_id, post_processor)

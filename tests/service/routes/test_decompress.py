@@ -80,7 +80,7 @@ def test_post_processing_is_as_the_stream_recommends_unless_one_says_otherwise(c
         shown = np.asarray(Image.open(io.BytesIO(answer.content)))
         np.testing.assert_array_equal(shown, np.asarray(codec.decompress(made.content, postprocess=mode)))  # type: ignore[arg-type]
     name = "psnr" if codec_name == "learned" else "files"
-    named = f"{name}/{post_model.PostCard.load(post_model.weights(name).with_suffix('.json')).model_id}"
+    named = f"{name}/{post_model.card(name).model_id}"
     assert [answer.headers["ziggurat-postprocess"] for answer in answers.values()] == [named, named, "off"]
     assert client.get(url).content == answers["auto"].content == answers["on"].content != answers["off"].content
     assert len({answer.headers["etag"] for answer in answers.values()}) == 3

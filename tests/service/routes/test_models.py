@@ -10,7 +10,7 @@ def test_models_are_listed_with_their_cards(client: TestClient) -> None:
     models = {(model["kind"], model["name"]): model for model in client.get("/models").json()}
 
     ids = {name: registry.card(name).model_id for name in registry.available()}
-    post = {name: post_model.PostCard.load(post_model.WEIGHTS / f"{name}.json").model_id for name in post_model.available()}
+    post = {name: post_model.card(name).model_id for name in post_model.available()}
     expected = {"codec": ids, "hybrid": {"avif": HybridCodec.model_id}, "post-processor": post}
     for kind, known in expected.items():
         assert {name: model["model_id"] for (of, name), model in models.items() if of == kind} == known
