@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models import Codec, registry
+from models import Codec, post_model, registry
 from models.evaluation import evaluate, sweeps
 from models.evaluation.curves import METRICS
 from models.evaluation.report import Report, Sweep
 from models.evaluation.run import RATES, image_paths, read_picture
 from models.evaluation.sweeps import QUALITIES, OwnSweeps
+from tests.post import install
 
 
 @pytest.fixture
@@ -111,6 +113,23 @@ def test_sweeps_of_models_that_are_gone_are_dropped(folder: Path, tmp_path: Path
     own = OwnSweeps(path, perceptual=False)
     own.save()
     assert json.loads(path.read_text())["sweeps"] == {}
+
+
+def test_sweeps_before_another_post_processor_are_dropped(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(post_model, "WEIGHTS", tmp_path)
+    run = partial(evaluate, folder, profiles=["psnr"], against=[], output=tmp_path, rates=[0.3], perceptual=False)
+    run()
+    path = tmp_path / "pictures-ours.json"
+    plain = json.loads(path.read_text())["sweeps"]
+    install("psnr", (registry.card("psnr").model_id,))
+    run()
+    improved = json.loads(path.read_text())["sweeps"]
+    assert [key.replace(f" post {post_model.card('psnr').model_id}", "") for key in improved] == list(plain)
+    assert not set(improved) & set(plain)
+    for before, after in zip(plain.values(), improved.values(), strict=True):
+        (was,), (now,) = before["exact"], after["exact"]
+        assert was["point"]["size"] == now["point"]["size"]
+        assert was["point"]["psnr"] != now["point"]["psnr"]
 
 
 def test_without_a_profile_of_ours(folder: Path, tmp_path: Path) -> None:
