@@ -18,6 +18,7 @@ from models.errors import TargetError
 FINEST = 0xFFFF  # positions on the gain axis are 0..65535, as in the container
 TOLERANCE = 0.01  # a result this little under its budget has met it
 GRAIN = 8  # bytes that are always close enough: positions of very small images are further apart than 1 %
+PREDICTED_GRAIN = 4  # the same before coding, which may take a few more off
 AIM = 0.6  # probes aim this far up from the lowest size that meets the budget, so that small errors of the prediction still do
 MOST_PROBES = 12
 HIGHEST_BPP = 32.0
@@ -57,9 +58,9 @@ class Target:
         return math.floor(self.bpp * pixels / 8) if self.bpp is not None else self.max_bytes
 
 
-def meets(budget: int, size: float, tolerance: float = TOLERANCE) -> bool:
+def meets(budget: int, size: float, tolerance: float = TOLERANCE, grain: int = GRAIN) -> bool:
     """Whether a stream of `size` bytes is within the budget and close under it."""
-    return budget - max(budget * tolerance, GRAIN) <= size <= budget
+    return budget - max(budget * tolerance, grain) <= size <= budget
 
 
 class Search:
@@ -94,7 +95,8 @@ class Search:
     def observe(self, position: int, size: float) -> None:
         """Take note that the stream at `position` has `size` bytes, and choose the next probe."""
         self._seen[position] = size
-        self.probe = None if meets(self.budget, size, self._tolerance) or self.probes >= MOST_PROBES else self._next()
+        close = meets(self.budget, size, self._tolerance, PREDICTED_GRAIN)
+        self.probe = None if close or self.probes >= MOST_PROBES else self._next()
 
     def _next(self) -> int | None:
         low = max((p for p, size in self._seen.items() if size <= self.budget), default=None)
