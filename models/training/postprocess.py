@@ -109,6 +109,13 @@ class Trainer(Run[PostNetwork]):
         super().__init__(folder, recipe, PostNetwork(topology), topology, device=device)
         self.recipe = recipe
 
+    def start_from(self, checkpoint: Path) -> None:
+        """Take the averaged weights of another run: all but those for its kinds of sources, where these are others."""
+        average = torch.load(checkpoint, map_location=self.device, weights_only=True)["average"]
+        own = self.model.state_dict()
+        self.model.load_state_dict(own | {name: tensor for name, tensor in average.items() if tensor.shape == own[name].shape})
+        self.restart_average()
+
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Everything."""
         return [{"params": list(self.model.parameters()), "factor": 1.0}]
@@ -154,6 +161,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of .tar shards of training images")
     parser.add_argument("--cache", type=Path, required=True, help="folder of `python -m models.training.artefacts`")
     parser.add_argument("--run", type=Path, required=True, help="folder of the run: checkpoint.pt and log.csv")
+    parser.add_argument("--start", type=Path, help="checkpoint of another run to start from")
     parser.add_argument("--device", default="cpu")
     for field in fields(Recipe):
         parser.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default)
@@ -162,6 +170,8 @@ def main() -> None:
     trainer = Trainer(arguments.run, recipe, PostTopology(kinds_in(arguments.cache)), device=arguments.device)
     if trainer.checkpoint.exists():
         trainer.resume()
+    elif arguments.start:
+        trainer.start_from(arguments.start)
     pairs = load_pairs(arguments.data, arguments.cache, recipe)
     print(f"{len(pairs)} pairs; step {trainer.step} of {recipe.steps}", flush=True)
     trainer.run(pairs, report=lambda line: print(line, flush=True))

@@ -52,6 +52,17 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path: Path, pairs: list[Pair])
         assert torch.equal(whole.average[name], second.average[name]), name
 
 
+def test_a_run_for_other_sources_starts_from_an_earlier_one(tmp_path: Path, pairs: list[Pair]) -> None:
+    earlier = Trainer(tmp_path / "earlier", RECIPE, TOPOLOGY)
+    earlier.run(pairs, report=quiet)
+    new = Trainer(tmp_path / "new", RECIPE, replace(TOPOLOGY, kinds=("0123abcd",)))
+    new.start_from(earlier.checkpoint)
+    for name, tensor in new.model.state_dict().items():
+        assert torch.equal(tensor, new.average[name])
+        assert name == "modulation.0.weight" or torch.equal(tensor, earlier.average[name])
+    assert new.model.modulation[0].weight.shape == (4, 2)
+
+
 @pytest.mark.parametrize("distortion", ["mse", "ms-ssim"])
 def test_training_takes_artefacts_out_and_logs_it(tmp_path: Path, pairs: list[Pair], distortion: Distortion) -> None:
     new = Trainer(tmp_path, replace(RECIPE, steps=60, learning_rate=3e-3, distortion=distortion), TOPOLOGY)
