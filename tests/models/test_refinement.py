@@ -8,9 +8,28 @@ import torch
 from PIL import Image
 
 from models import Codec, Picture, Target
+from models.grid import PASSES
+from models.model import CodecModel
+from models.network.context import SEEN, MeanContext, pass_mask
 from models.objective import Objective
 from models.refinement import ITERATIONS
-from tests.make_golden import golden_picture
+from tests.make_golden import FIXTURES, golden_picture, tiny_card
+
+
+@pytest.fixture
+def neighbourly() -> Codec:
+    """The tiny model with means that look at their neighbours, which as it is shipped they do not."""
+    model = CodecModel.load(FIXTURES / "tiny.safetensors")
+    for context in model.network.context:
+        assert isinstance(context, MeanContext)
+        torch.nn.init.normal_(context.linear.weight, std=0.05)
+    return Codec(model, tiny_card(model.model_id))
+
+
+@pytest.fixture
+def wide() -> Picture:
+    """640x144: of several windows that do not see the whole."""
+    return Picture.from_array(np.tile(golden_picture().rgb, (1, 4, 1))[:, :640])
 
 
 def distortion(codec: Codec, picture: Picture, data: bytes) -> float:
@@ -56,12 +75,33 @@ def test_the_same_picture_gives_the_same_stream_whatever_its_company(tiny: Codec
     assert tiny.encode([other, picture], [target, target], effort=2)[1].data == alone.data
 
 
-def test_windows_meet_their_budget_together(tiny: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.refinement.WINDOW", 1)
-    picture, target = golden_picture(), Target(bpp=0.3)
-    stream = tiny.encode([picture], [target], effort=3)[0]
+def test_windows_meet_their_budget_together(neighbourly: Codec, wide: Picture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.refinement.WINDOW", 2)
+    target = Target(bpp=0.3)
+    refined = neighbourly.quantise([wide], [target], effort=3)[0]
+    stream = neighbourly.symbol_codec.write(refined)
+    assert refined.budget is not None
+    assert 0.99 * refined.budget < refined.predicted <= refined.budget
+    assert abs(refined.predicted - len(stream.data)) <= 10
     assert stream.target_met
-    assert tiny.decode([stream.data])[0].rgb.shape == picture.rgb.shape
+
+
+def test_windows_together_lower_what_training_minimised(neighbourly: Codec, wide: Picture, monkeypatch: pytest.MonkeyPatch) -> None:
+    def loss(effort: int) -> float:
+        stream = neighbourly.encode([wide], [Target(quality=60)], effort=effort)[0]
+        lmbda = float(Objective.of(neighbourly.card).lmbda(torch.tensor(0.6)))
+        return lmbda * distortion(neighbourly, wide, stream.data) + stream.bpp
+
+    plain, whole = loss(0), loss(4)
+    monkeypatch.setattr("models.refinement.WINDOW", 2)
+    assert plain - loss(4) > 0.8 * (plain - whole) > 0
+
+
+def test_symbols_of_every_pass_move(shipped: Codec, photo: Image.Image) -> None:
+    picture, target = Picture.from_image(photo), Target(quality=60)
+    plain, refined = (shipped.quantise([picture], [target], effort=effort)[0].symbols.residuals for effort in (0, 4))
+    moved = torch.from_numpy((plain != refined)[:SEEN].any(0))
+    assert all(moved[pass_mask(number, moved)].any() for number in range(len(PASSES)))
 
 
 def test_progress_is_told_and_may_end_the_work_early(tiny: Codec) -> None:
@@ -73,6 +113,7 @@ def test_progress_is_told_and_may_end_the_work_early(tiny: Codec) -> None:
 
     stream = tiny.encode([golden_picture()], [Target(bpp=0.3)], effort=6, proceed=proceed)[0]
     assert stream.target_met
+    assert tiny.decode([stream.data])[0].rgb.shape == golden_picture().rgb.shape
     assert {of for _, of in seen} == {ITERATIONS[6]}
     assert len(seen) < ITERATIONS[6]
 
