@@ -34,7 +34,7 @@ from models.model import CodecModel
 from models.objective import Objective
 from models.picture import Picture
 from models.postprocessor import Postprocess, PostProcessor, decide
-from models.rate_control import Target
+from models.rate_control import Target, meets
 from models.refinement import HEADROOM, ITERATIONS, Proceed, Refiner, share
 from models.sources import Source
 from models.symbol_codec import SymbolCodec
@@ -216,9 +216,11 @@ class Codec:
             for i, picture in enumerate(pictures):
                 told = share(proceed, i, len(pictures))
                 refined = self._refiner.refine(picture, quantised[i], iterations=ITERATIONS[effort], proceed=told)
-                if refined.budget is not None and refined.predicted > refined.budget:  # hardly anything was left to refine
+                if refined.budget is not None and not meets(refined.budget, refined.predicted):
                     with torch.inference_mode():
-                        refined = self._encoder.quantise([picture], [targets[i]], [alphas[i]])[0]
+                        plain = self._encoder.quantise([picture], [targets[i]], [alphas[i]])[0]
+                    if refined.predicted > refined.budget or meets(refined.budget, plain.predicted):  # hardly anything was left to refine
+                        refined = plain
                 quantised[i] = refined
         return [self._recommending(quantised[i]) for i in range(len(pictures))]
 

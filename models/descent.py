@@ -38,7 +38,7 @@ from models.transforms import Transforms
 SHARE = 0.4  # of the steps that promise a gain, taken at a time; with more, the steps lose what each of them won
 PROBE = 0.25  # quantiser steps along the random signs that measure the curvature
 PRICES = (0.05, 50.0)  # of a bit, at the extremes
-TRIES, CLOSE = 5, 0.001  # how often the last step may aim anew, and how little under the budget is close enough
+TRIES, CLOSE = 8, 0.001  # how often the last step may aim anew, and how little under the budget is close enough
 
 Proceed = Callable[[int, int], bool]
 """Told how many of how many iterations are done; says whether to go on or to finish with the next."""
@@ -156,15 +156,14 @@ class Descent:
         return self._state.bits
 
     def run(self, iterations: int, budget: float | None, proceed: Proceed) -> None:
-        """Descend; with a budget in bits the second half of the iterations, and in any case the last, aim at it, and none below."""
+        """Descend; with a budget in bits every iteration aims at it, and the last makes sure of it."""
         trust = 1.0 if self._window.objective.distortion == "mse" else 1.5
         price = 1.0
         for done in range(iterations):
             last = done == iterations - 1 or not proceed(done, iterations)
             before, steps = self._state, self._steps(trust)
             if budget is not None:
-                aimed = self._price(steps, budget, tries=TRIES if last else 1)
-                price = aimed if last or 2 * done >= iterations else min(aimed, 1.0)
+                price = self._price(steps, budget, tries=TRIES if last else 1)
             moved, mean = self._moved(steps, price)
             if last:
                 bits = self._bits(moved)
@@ -249,7 +248,7 @@ class Descent:
 
     def _price(self, steps: _Steps, budget: float, tries: int) -> float:
         """The lowest price of a bit, by bisection, at which the steps land within the budget; the highest where none does."""
-        aim, lowest = budget, PRICES[1]
+        aim, lowest, margin = budget, PRICES[1], 0.25 * CLOSE * budget
         for _ in range(tries):
             low, high = PRICES
             for _ in range(24):
@@ -263,7 +262,9 @@ class Descent:
                 lowest = min(lowest, high)
                 if budget - landed <= CLOSE * budget:
                     break
-            aim -= landed - budget + 0.25 * CLOSE * budget
+            else:
+                margin *= 2
+            aim -= landed - budget + margin
         return lowest
 
 
