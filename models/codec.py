@@ -219,8 +219,8 @@ class Codec:
                 if refined.budget is not None and not meets(refined.budget, refined.predicted):
                     with torch.inference_mode():
                         plain = self._encoder.quantise([picture], [targets[i]], [alphas[i]])[0]
-                    if refined.predicted > refined.budget or meets(refined.budget, plain.predicted):  # hardly anything was left to refine
-                        refined = plain
+                    if refined.predicted > refined.budget or meets(refined.budget, plain.predicted):
+                        refined = plain  # too little could move for it to land on the budget
                 quantised[i] = refined
         return [self._recommending(quantised[i]) for i in range(len(pictures))]
 
