@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from models import Picture
+from models import Codec, Picture, post_model, sources
+from models.bitstream import Bitstream
 from models.errors import SourceError, WeightsError
+from models.metrics import score
 from models.post_model import Trained
-from models.postprocessor import UNIT, Postprocess, PostProcessor, decide
+from models.postprocessor import FILES, UNIT, Postprocess, PostProcessor, decide
 from models.sources import Source
+from tests.make_golden import golden_picture
 from tests.post import tiny_post_card, tiny_post_model, tiny_post_processor
 
 AVIF, JPEG = Source("avif", 0.7), Source("jpeg", 0.7)
@@ -100,3 +105,25 @@ def test_card_and_weights_must_agree() -> None:
         PostProcessor(tiny_post_model(), tiny_post_card("00000000"))
     with pytest.raises(WeightsError):
         PostProcessor.load("no-such")
+
+
+def psnr(decoded: Picture, original: Picture) -> float:
+    return score(decoded.rgb, original.rgb, "psnr", torch.device("cpu"))
+
+
+@pytest.mark.parametrize(("image_format", "quality", "gain"), [("JPEG", 20, 0.5), ("JPEG", 60, 0.4), ("WEBP", 20, 0.1), ("AVIF", 30, 0.05)])
+def test_what_is_shipped_makes_files_of_others_better(image_format: str, quality: int, gain: float) -> None:
+    original, file = golden_picture(), io.BytesIO()
+    original.to_image().save(file, image_format, quality=quality)
+    decoded = Picture.from_image(Image.open(file).convert("RGB"))
+    improved = PostProcessor.load().improve([decoded], [sources.read(file.getvalue())])[0]
+    assert psnr(improved, original) > psnr(decoded, original) + gain
+
+
+@pytest.mark.parametrize("name", [name for name in post_model.available() if name != FILES])
+def test_what_is_shipped_makes_our_own_streams_better(name: str) -> None:
+    codec, original = Codec.load(name), golden_picture()
+    stream = codec.compress(original, quality=40).data
+    assert Bitstream.parse(stream).postprocess
+    bare, improved = (codec.decode([stream], postprocess=how)[0] for how in ("off", "auto"))
+    assert codec.score(improved, original, codec.metric) > codec.score(bare, original, codec.metric)
