@@ -1,6 +1,6 @@
-"""What post-processing gains on JPEG, WebP and AVIF files of a folder of pictures, at the same bytes, and what it costs.
+"""What post-processing gains on JPEG, WebP and AVIF files of a folder of pictures, or on our streams, at the same bytes, and what it costs.
 
-    python -m benchmarks.enhance FOLDER [--files CACHE] [--output enhance.json]
+    python -m benchmarks.enhance FOLDER [--name files|psnr] [--files CACHE] [--output enhance.json]
 
 Prints a table of means over the images and writes JSON.
 """
@@ -18,12 +18,13 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from models import post_model
 from models.evaluation import enhancement
 from models.evaluation.complexity import post_cost
 from models.evaluation.run import image_paths, read_picture
 from models.picture import Picture
 from models.post_model import Gain
-from models.postprocessor import PostProcessor
+from models.postprocessor import FILES, PostProcessor
 from models.sources import Source
 
 
@@ -53,11 +54,14 @@ def main() -> None:
     """See the module's docstring."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
+    parser.add_argument(
+        "--name", default=FILES, choices=post_model.available(), help="the post-processor: for files, or of a profile of ours"
+    )
     parser.add_argument("--files", type=Path, help="folder for the encoded files; without it they are made anew")
     parser.add_argument("--output", type=Path, default=Path("enhance.json"))
     arguments = parser.parse_args()
 
-    post_processor, console = PostProcessor.load(), Console()
+    post_processor, console = PostProcessor.load(arguments.name), Console()
     paths = image_paths(arguments.folder)
     pictures = [read_picture(path) for path in paths]
     with tempfile.TemporaryDirectory() as scratch:

@@ -26,7 +26,7 @@ QUALITIES: Mapping[str, tuple[int, ...]] = {
     "avif-444-psnr": (20, 40),
 }
 """By the name of the anchor: for AVIF the default settings and those best for PSNR."""
-OWN_QUALITIES = (0, 15, 30, 45, 60, 75, 90)
+OWN_QUALITIES = (0, 15, 30, 45, 60, 75, 85)
 
 
 class Maker(Protocol):

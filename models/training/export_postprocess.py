@@ -6,6 +6,7 @@ python -m models.training.export_postprocess --run runs/postprocess --data train
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,11 +35,11 @@ def averaged(checkpoint: Path) -> PostNetwork:
 
 
 def trained_on(cache: Path, kinds: tuple[str, ...]) -> tuple[Trained, ...]:
-    """The range of coarseness of each kind in the cache."""
+    """The range of coarseness of each kind in the cache, to whole hundredths outwards."""
     found: dict[str, list[float]] = {kind: [] for kind in kinds}
     for _, kind, file in artefacts.stored(cache):
         found[kind].append(read(file).coarseness)
-    return tuple(Trained(kind, round(min(seen), 4), round(max(seen), 4)) for kind, seen in found.items())
+    return tuple(Trained(kind, math.floor(100 * min(seen)) / 100, math.ceil(100 * max(seen)) / 100) for kind, seen in found.items())
 
 
 def _arguments() -> argparse.Namespace:
