@@ -12,7 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from models import post_model, registry
+from models import Codec, post_model, registry
 from service import cli
 from service.app import create_app
 from service.server import Server, bind
@@ -35,6 +35,12 @@ def _post_processor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         install(finest=0.2)
         install("psnr", (registry.card("psnr").model_id,), finest=0.3)
         yield
+
+
+@pytest.fixture(scope="session")
+def codec(_post_processor: None) -> Codec:
+    """The default model with the post-processors that the service has here."""
+    return Codec.load()
 
 
 @pytest.fixture(scope="session")
