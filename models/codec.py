@@ -178,9 +178,11 @@ class Codec:
 
     def settled(self, symbols: Symbols, postprocess: Postprocess) -> Symbols:
         """The same, saying whether to post-process. Raises `SourceError` when it must be and cannot be."""
-        source = Source.learned(self.model_id, symbols.quality)
-        wanted = decide(postprocess, recommended=symbols.postprocess, source=source, post_processor=self.post_processor)
+        wanted = decide(postprocess, recommended=symbols.postprocess, source=self._source(symbols), post_processor=self.post_processor)
         return replace(symbols, postprocess=wanted)
+
+    def _source(self, symbols: Symbols) -> Source:
+        return Source.learned(self.model_id, symbols.quality)
 
     def quantise(
         self,
@@ -226,9 +228,7 @@ class Codec:
 
     def _recommending(self, quantised: Quantised) -> Quantised:
         """Post-processing, where there is one for it."""
-        source = Source.learned(self.model_id, quantised.symbols.quality)
-        recommended = self.post_processor is not None and self.post_processor.suits(source)
-        return replace(quantised, symbols=replace(quantised.symbols, postprocess=recommended))
+        return replace(quantised, symbols=self.settled(replace(quantised.symbols, postprocess=True), "auto"))
 
     @torch.inference_mode()
     def reconstruct(self, symbols: Sequence[Symbols]) -> list[Picture]:
@@ -237,9 +237,8 @@ class Codec:
         for group in _groups([one.residuals.shape[1:] for one in symbols]):
             pictures.update(zip(group, self._transforms.pictures([symbols[i] for i in group]), strict=True))
         if self.post_processor is not None:
-            sources = {i: Source.learned(self.model_id, one.quality) for i, one in enumerate(symbols) if one.postprocess}
-            suited = [i for i, source in sources.items() if self.post_processor.suits(source)]
-            improved = self.post_processor.improve([pictures[i] for i in suited], [sources[i] for i in suited])
+            suited = [i for i, one in enumerate(symbols) if self.settled(one, "auto").postprocess]
+            improved = self.post_processor.improve([pictures[i] for i in suited], [self._source(symbols[i]) for i in suited])
             pictures.update(zip(suited, improved, strict=True))
         return [pictures[i] for i in range(len(symbols))]
 

@@ -156,7 +156,7 @@ class _Draft:
     def _recommends(self, stream: Bitstream) -> bool:
         """Whether post-processing is for this."""
         with suppress(SourceError):
-            return self._post_processor is not None and self._post_processor.suits(read_source(_file(stream)))
+            return decide("auto", recommended=True, source=read_source(_file(stream)), post_processor=self._post_processor)
         return False
 
     def _sketch(self, budget: int, expected: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -251,8 +251,6 @@ class HybridCodec:
         alpha = decode_alpha(stream)
         file = _file(stream)
         picture = Picture(rgb=_decode(file, stream), alpha=alpha, greyscale=stream.greyscale)
-        if postprocess == "off" or (postprocess == "auto" and not stream.postprocess):
-            return picture, None
         try:
             source = read_source(file)
             wanted = decide(postprocess, recommended=stream.postprocess, source=source, post_processor=self.post_processor)

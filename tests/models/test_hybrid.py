@@ -15,6 +15,7 @@ from models import Codec, Picture, Target
 from models.bitstream import Bitstream, CodecKind
 from models.errors import AvifError, BitstreamError, DamagedStreamError, SourceError, StreamTooLargeError, UnknownModelError
 from models.hybrid import HybridCodec
+from models.postprocessor import Postprocess
 from models.rate_control import meets
 from tests.post import tiny_post_processor
 
@@ -168,8 +169,9 @@ def test_streams_recommend_post_processing_where_it_was_trained(picture: Picture
     assert source is not None
     improved = post.improve([plain], [source])[0]
     assert not np.array_equal(improved.rgb, plain.rgb)
-    for wanted, expected in (("auto", improved), ("on", improved), ("off", plain)):
-        np.testing.assert_array_equal(hybrid.decode(coarse, postprocess=wanted).rgb, expected.rgb)  # type: ignore[arg-type]
+    expected: dict[Postprocess, Picture] = {"auto": improved, "on": improved, "off": plain}
+    for wanted, picture in expected.items():
+        np.testing.assert_array_equal(hybrid.decode(coarse, postprocess=wanted).rgb, picture.rgb)
     np.testing.assert_array_equal(hybrid.decode(fine).rgb, HYBRID.decode(fine).rgb)
     for codec, data in ((hybrid, fine), (HYBRID, coarse)):
         with pytest.raises(SourceError):

@@ -10,6 +10,7 @@ from PIL import Image
 
 from models import Codec, post_model
 from models.bitstream import Bitstream, CodecKind
+from models.postprocessor import Postprocess
 
 
 @pytest.fixture(scope="module")
@@ -74,11 +75,12 @@ def test_a_stream_can_be_sent_along(client: TestClient, url: str, stream: bytes,
 def test_post_processing_is_as_the_stream_recommends_unless_one_says_otherwise(client: TestClient, jpeg: bytes, codec_name: str) -> None:
     made = client.post(f"/compress?quality=20&profile=psnr&codec={codec_name}", content=jpeg, headers={"Content-Type": "image/jpeg"})
     url, codec = made.headers["location"], Codec.load("psnr")
-    answers = {mode: client.get(url, params={"postprocess": mode}) for mode in ("auto", "on", "off")}
+    modes: tuple[Postprocess, ...] = ("auto", "on", "off")
+    answers = {mode: client.get(url, params={"postprocess": mode}) for mode in modes}
 
     for mode, answer in answers.items():
         shown = np.asarray(Image.open(io.BytesIO(answer.content)))
-        np.testing.assert_array_equal(shown, np.asarray(codec.decompress(made.content, postprocess=mode)))  # type: ignore[arg-type]
+        np.testing.assert_array_equal(shown, np.asarray(codec.decompress(made.content, postprocess=mode)))
     name = "psnr" if codec_name == "learned" else "files"
     named = f"{name}/{post_model.card(name).model_id}"
     assert [answer.headers["ziggurat-postprocess"] for answer in answers.values()] == [named, named, "off"]
