@@ -1,8 +1,10 @@
 """What encoder effort buys at equal budgets, and what it costs.
 
     python -m benchmarks.effort FOLDER [--profile psnr] [--bpp 0.15] [--efforts 0 1 3 5 7] [--every 3]
+    python -m benchmarks.effort FOLDER --bpp 0.07 0.15 0.3 0.6 --efforts 0 9 --against avif heic --known FOLDER-anchors.json
 
-Prints a table of means over the images, in real bytes, and writes JSON.
+Prints a table of means over the images, in real bytes, post-processed, and writes JSON after every image. With several rates it adds
+BD-rates between the lowest and the highest: against the first effort, and against other codecs, whose points `ziggurat evaluate` keeps.
 """
 
 from __future__ import annotations
@@ -10,44 +12,84 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
 from models import Codec, Picture, Target
-from models.evaluation.run import SUFFIXES
-from models.metrics import decibels, ms_ssim, psnr
+from models.evaluation.anchors import of_families
+from models.evaluation.bd_rate import bd_rate
+from models.evaluation.curves import METRICS, Curve, Mean, curve_of, decibels, mean_of
+from models.evaluation.points import AnchorPoints, Point, measure
+from models.evaluation.run import image_paths, read_picture
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Means over the images at one effort: bits per pixel, dB, MS-SSIM as it is and in dB, processor seconds of all threads."""
+    """Means over the images at one effort and rate asked for; processor seconds of all threads that encoding took."""
 
     effort: int
-    bpp: float
-    psnr: float
-    ms_ssim: float
-    ms_ssim_db: float
+    mean: Mean
     seconds: float
 
 
-def measure(codec: Codec, pictures: list[Picture], bpp: float, effort: int) -> Row:
-    """Encode every picture to the budget and look at what comes out."""
-    found: list[tuple[float, ...]] = []
-    for picture in pictures:
-        begun = time.process_time()
-        stream = codec.encode([picture], [Target(bpp=bpp)], effort=effort)[0]
-        seconds = time.process_time() - begun
-        decoded = codec.decode([stream.data])[0]
-        x_hat, x = (torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255 for rgb in (decoded.rgb, picture.rgb))
-        similarity = ms_ssim(x_hat, x)
-        found.append((stream.bpp, float(psnr(x_hat, x)), float(similarity), float(decibels(similarity)), seconds))
-    return Row(effort, *(round(float(mean), 5) for mean in np.mean(found, 0)))
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """Bits that an effort saves (negative) or loses at equal quality, in per cent, over the qualities (dB) common to both codecs."""
+
+    effort: int
+    against: str
+    metric: str
+    percent: float
+    low: float
+    high: float
+
+
+def encode(codec: Codec, picture: Picture, bpp: float, effort: int) -> tuple[Point, float]:
+    """One picture to the budget: what comes out, and the seconds."""
+    begun = time.process_time()
+    stream = codec.encode([picture], [Target(bpp=bpp)], effort=effort)[0]
+    seconds = time.process_time() - begun
+    return measure(picture, codec.decode([stream.data])[0], setting=stream.quality, size=len(stream.data)), seconds
+
+
+def rows_of(found: Mapping[tuple[int, float], Sequence[tuple[Point, float]]]) -> list[Row]:
+    """By effort and rate."""
+    return [
+        Row(effort, mean_of([point for point, _ in rows], setting=bpp), float(np.mean([seconds for _, seconds in rows])))
+        for (effort, bpp), rows in found.items()
+    ]
+
+
+def savings(rows: Sequence[Row], others: Sequence[Curve], rates: tuple[float, float]) -> list[Saved]:
+    """BD-rates of every effort against all others, and of each but the first against the first."""
+    efforts = list(dict.fromkeys(row.effort for row in rows))
+    own = {effort: Curve(f"effort {effort}", tuple(row.mean for row in rows if row.effort == effort)) for effort in efforts}
+    saved = []
+    for effort in efforts:
+        for anchor in [*([own[efforts[0]]] if effort != efforts[0] else []), *others]:
+            for metric in METRICS[:2]:
+                bd = bd_rate(own[effort].rate_quality(metric), anchor.rate_quality(metric), rates=rates)
+                saved.append(Saved(effort, anchor.codec, metric, round(bd.percent, 2), round(bd.low, 2), round(bd.high, 2)))
+    return saved
+
+
+def tables(title: str, rows: Sequence[Row], saved: Sequence[Saved]) -> list[Table]:
+    """What the terminal shows."""
+    means = Table("effort", "bpp", "PSNR", "MS-SSIM", "dB", "CPU seconds", title=title)
+    for row in rows:
+        bpp, psnr, similarity = row.mean.bpp, row.mean.psnr, row.mean.ms_ssim
+        means.add_row(
+            str(row.effort), f"{bpp:.4f}", f"{psnr:.3f}", f"{similarity:.5f}", f"{decibels(similarity):.3f}", f"{row.seconds:.2f}"
+        )
+    rates = Table("effort", "against", "metric", "bits", "dB")
+    for one in saved:
+        rates.add_row(str(one.effort), one.against, one.metric, f"{one.percent:+.2f} %", f"{one.low:.2f} to {one.high:.2f}")
+    return [means, rates] if saved else [means]
 
 
 def main() -> None:
@@ -55,30 +97,37 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--profile", default="psnr")
-    parser.add_argument("--bpp", type=float, default=0.15)
+    parser.add_argument("--bpp", type=float, nargs="+", default=[0.15])
     parser.add_argument("--efforts", type=int, nargs="+", default=[0, 1, 3, 5])
     parser.add_argument("--every", type=int, default=1, help="use every n-th image")
+    parser.add_argument("--against", nargs="*", default=[], help="other codecs, as in `ziggurat evaluate`")
+    parser.add_argument("--known", type=Path, help="measured points of the other codecs")
     parser.add_argument("--output", type=Path, default=Path("effort.json"))
     arguments = parser.parse_args()
 
     codec = Codec.load(arguments.profile)
-    paths = sorted(path for path in arguments.folder.iterdir() if path.suffix.lower() in SUFFIXES)[:: arguments.every]
-    pictures = []
-    for path in paths:
-        with Image.open(path) as image:
-            pictures.append(Picture.from_image(image))
-    rows = [measure(codec, pictures, arguments.bpp, effort) for effort in arguments.efforts]
-
-    table = Table(
-        "effort", "bpp", "PSNR", "MS-SSIM", "dB", "CPU seconds", title=f"{codec.name}, {len(pictures)} images at {arguments.bpp} bpp"
-    )
-    for row in rows:
-        table.add_row(
-            str(row.effort), f"{row.bpp:.4f}", f"{row.psnr:.3f}", f"{row.ms_ssim:.5f}", f"{row.ms_ssim_db:.3f}", f"{row.seconds:.2f}"
-        )
-    Console().print(table)
-    facts = {"model": codec.name, "model_id": codec.model_id, "images": [path.name for path in paths], "bpp": arguments.bpp}
-    arguments.output.write_text(json.dumps(facts | {"rows": [asdict(row) for row in rows]}, indent=2) + "\n")
+    anchors = of_families(tuple(arguments.against))
+    known = AnchorPoints(arguments.known, perceptual=False)
+    paths = image_paths(arguments.folder)[:: arguments.every]
+    found: dict[tuple[int, float], list[tuple[Point, float]]] = {(e, bpp): [] for e in arguments.efforts for bpp in sorted(arguments.bpp)}
+    sweeps: dict[str, list[tuple[Point, ...]]] = {anchor.name: [] for anchor in anchors}
+    saved: list[Saved] = []
+    for done, path in enumerate(paths, 1):
+        picture = read_picture(path)
+        for (effort, bpp), points in found.items():
+            points.append(encode(codec, picture, bpp, effort))
+        for anchor in anchors:
+            sweeps[anchor.name].append(known.sweep(anchor, picture))
+        rows = rows_of(found)
+        if len(arguments.bpp) > 1:
+            saved = savings(rows, [curve_of(name, sweep) for name, sweep in sweeps.items()], (min(arguments.bpp), max(arguments.bpp)))
+        post_processor = codec.post_processor.model_id if codec.post_processor else None
+        facts = {"model": codec.name, "model_id": codec.model_id, "post_processor": post_processor}
+        images = {"images": [path.name for path in paths[:done]]}
+        means = {"rows": [asdict(row) for row in rows], "saved": [asdict(one) for one in saved]}
+        arguments.output.write_text(json.dumps(facts | images | means, indent=2) + "\n")
+    for table in tables(f"{codec.name}, {len(paths)} images", rows_of(found), saved):
+        Console().print(table)
 
 
 if __name__ == "__main__":

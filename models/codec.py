@@ -80,7 +80,7 @@ class Codec:
         self._transforms = Transforms(model, self.device, bfloat16=bfloat16, tile=tile)
         self._encoder = Encoder(model, self._transforms)
         objective = Objective.of(card)
-        self._refiner = Refiner(model, objective, self._transforms)
+        self._refiner = Refiner(model, objective, self._transforms, post_processor)
         self.metric: Metric = "psnr" if objective.distortion == "mse" else "ms-ssim"  # what its streams' bits are spent for
         self.post_processor = post_processor
         self._hybrid = hybrid or HybridCodec()
@@ -213,18 +213,18 @@ class Codec:
                 found = self._encoder.quantise(
                     [pictures[i] for i in group], [targets[i] for i in group], [alphas[i] for i in group], headroom=headroom
                 )
-            quantised.update(zip(group, found, strict=True))
+            quantised.update(zip(group, map(self._recommending, found), strict=True))
         if effort:
             for i, picture in enumerate(pictures):
                 told = share(proceed, i, len(pictures))
                 refined = self._refiner.refine(picture, quantised[i], iterations=ITERATIONS[effort], proceed=told)
                 if refined.budget is not None and not meets(refined.budget, refined.predicted):
                     with torch.inference_mode():
-                        plain = self._encoder.quantise([picture], [targets[i]], [alphas[i]])[0]
+                        plain = self._recommending(self._encoder.quantise([picture], [targets[i]], [alphas[i]])[0])
                     if refined.predicted > refined.budget or meets(refined.budget, plain.predicted):
                         refined = plain  # too little could move for it to land on the budget
                 quantised[i] = refined
-        return [self._recommending(quantised[i]) for i in range(len(pictures))]
+        return [quantised[i] for i in range(len(pictures))]
 
     def _recommending(self, quantised: Quantised) -> Quantised:
         """Post-processing, where there is one for it."""

@@ -58,6 +58,7 @@ class Window:
         movable: which of them may change: those of the window proper, not those around it, and not those under table 0.
         z_mean: prediction of scaled y from z alone.
         quality: position on the network's axis (1,).
+        postprocess: what becomes of the picture after g_s; the identity where that is nothing.
     """
 
     transforms: Transforms
@@ -70,6 +71,7 @@ class Window:
     movable: Tensor
     z_mean: Tensor
     quality: Tensor
+    postprocess: Callable[[Tensor], Tensor]
 
     def tables(self, residuals: Tensor) -> Tensor:
         """Table of every residual (1, M, h, w), as its neighbours correct it."""
@@ -89,7 +91,7 @@ class Window:
         height, width = self.x.shape[-2:]
         with self.transforms.autocast():
             x_hat = self.transforms.network.reconstruct(residuals, mean, self.quality)[..., :height, :width]
-        return self.objective.measure(x_hat, self.x).sum() * (self.lmbda * height * width)
+        return self.objective.measure(self.postprocess(x_hat), self.x).sum() * (self.lmbda * height * width)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,6 +15,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -97,6 +98,16 @@ class PostProcessor:
     def check(self, source: Source) -> None:
         """Raises `SourceError` for what the network was not trained for."""
         self.card.check(source)
+
+    def __call__(self, x_hat: Tensor, source: Source) -> Tensor:
+        """What `improve` does, differentiable: pictures of a suited source (N, 3, H, W), in [0, 1] but not rounded, to better ones."""
+        height, width = x_hat.shape[-2:]
+        padded_height, padded_width = self.padded(height, width)
+        padded = F.pad(x_hat.clamp(0, 1), (0, padded_width - width, 0, padded_height - height), mode="replicate")
+        condition = self._network.condition(self.topology.kinds.index(source.kind), source.coarseness).to(x_hat.device)
+        with transform_autocast(self.device, bfloat16=self._bfloat16):
+            x: Tensor = self._network(padded, condition.expand(len(x_hat), -1))
+        return x[..., :height, :width].float()
 
     @torch.inference_mode()
     def improve(self, pictures: Sequence[Picture], sources: Sequence[Source]) -> list[Picture]:

@@ -46,6 +46,7 @@ def found(shipped: Codec, photo: Image.Image) -> tuple[Quantised, Window]:
         movable=indices > 0,
         z_mean=z_mean,
         quality=quality,
+        postprocess=lambda x_hat: x_hat,
     )
 
 

@@ -59,6 +59,15 @@ def test_tiles_leave_no_trace(post: PostProcessor, photo: Image.Image, sides: tu
     assert largest_difference(tiled, post.improve([picture], [AVIF])[0]) <= 1
 
 
+def test_encoding_sees_what_decoding_makes(post: PostProcessor, photo: Image.Image) -> None:
+    picture = Picture.from_image(photo.crop((0, 0, 131, 74)))
+    x_hat = torch.from_numpy(picture.rgb).permute(2, 0, 1)[None].float().div(255).requires_grad_()
+    seen = post(x_hat, AVIF)
+    assert torch.autograd.grad(seen.sum(), x_hat)[0].abs().min() > 0
+    made = post.improve([picture], [AVIF])[0].rgb
+    assert np.abs(255 * seen.detach().clamp(0, 1)[0].permute(1, 2, 0).numpy() - made).max() < 0.51
+
+
 def test_grey_stays_grey_and_alpha_as_it_is(post: PostProcessor, photo: Image.Image) -> None:
     photo = photo.convert("L")
     photo.putalpha(photo.rotate(90, expand=False))

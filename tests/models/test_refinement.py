@@ -7,10 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
-from models import Codec, Picture, Target
+from models import Codec, Picture, Target, registry
+from models.bitstream import Bitstream
 from models.grid import PASSES
+from models.model import CodecModel
 from models.network.context import SEEN, pass_mask
 from models.objective import Objective
+from models.postprocessor import Postprocess
 from models.refinement import ITERATIONS
 from tests.make_golden import golden_picture
 
@@ -21,8 +24,9 @@ def wide() -> Picture:
     return Picture.from_array(np.tile(golden_picture().rgb[40:104], (1, 4, 1))[:, :640])
 
 
-def distortion(codec: Codec, picture: Picture, data: bytes) -> float:
-    x, x_hat = (torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255 for rgb in (picture.rgb, codec.decode([data])[0].rgb))
+def distortion(codec: Codec, picture: Picture, data: bytes, postprocess: Postprocess = "auto") -> float:
+    decoded = codec.decode([data], postprocess=postprocess)[0]
+    x, x_hat = (torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255 for rgb in (picture.rgb, decoded.rgb))
     return float(Objective.of(codec.card).measure(x_hat, x))
 
 
@@ -44,6 +48,15 @@ def test_without_a_budget_effort_lowers_what_training_minimised(shipped: Codec, 
         return lmbda * distortion(shipped, picture, stream.data) + stream.bpp
 
     assert loss(4) < loss(0)
+
+
+def test_effort_is_spent_on_the_picture_after_the_post_processor(shipped: Codec, photo: Image.Image) -> None:
+    picture, target = Picture.from_image(photo), Target(bpp=0.5)
+    unaware = Codec(CodecModel.load(registry.weights(shipped.name)), shipped.card)
+    aware, other = (codec.encode([picture], [target], effort=5)[0].data for codec in (shipped, unaware))
+    assert Bitstream.parse(aware).postprocess
+    with_post, without = (distortion(shipped, picture, data, "on") for data in (aware, other))
+    assert with_post < without
 
 
 @pytest.mark.parametrize("bpp", [0.02, 0.3, 1.0, 4.0])
