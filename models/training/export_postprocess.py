@@ -52,6 +52,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, required=True, help="folder of the pairs that the run was trained on")
     parser.add_argument("--images", type=Path, required=True, help="folder of test images for the card")
     parser.add_argument("--files", type=Path, required=True, help="folder for the test images' encoded files, which are made once")
+    parser.add_argument("--earlier-steps", type=int, default=0, help="steps of the weights that the run started from")
+    parser.add_argument("--history", action="append", default=[], help="a line about the weights that the run started from")
     return parser.parse_args()
 
 
@@ -62,15 +64,16 @@ def main() -> None:
     recipe, network = state["recipe"], averaged(arguments.run / CHECKPOINT)
     model = PostModel.of(network)
     shape = f"{recipe['batch']} crops of {recipe['crop']}x{recipe['crop']}"
+    run = f"{state['step']} steps of {shape}, {state['seconds'] / 60:.0f} minutes, weights averaged at {recipe['averaging']}"
     card = PostCard(
         name=arguments.name,
         model_id=model.model_id,
         trained=trained_on(arguments.cache, network.topology.kinds),
-        steps=state["step"],
+        steps=arguments.earlier_steps + state["step"],
         data_sha256=content_hash(arguments.data),
         commit=commit(),
         parameters=sum(parameter.numel() for parameter in network.parameters()),
-        history=(f"{state['step']} steps of {shape}, {state['seconds'] / 60:.0f} minutes, weights averaged at {recipe['averaging']}",),
+        history=(*arguments.history, run),
         evaluated_on="",
         gains=(),
     )
