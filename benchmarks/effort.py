@@ -22,10 +22,12 @@ from rich.table import Table
 
 from models import Codec, Picture, Target
 from models.evaluation.anchors import of_families
-from models.evaluation.bd_rate import bd_rate
-from models.evaluation.curves import METRICS, Curve, Mean, curve_of, decibels, mean_of
+from models.evaluation.curves import Curve, Mean, Metric, curve_of, decibels, mean_of
 from models.evaluation.points import AnchorPoints, Point, measure
+from models.evaluation.report import Comparison, rounded
 from models.evaluation.run import image_paths, read_picture
+
+JUDGED: tuple[Metric, ...] = ("psnr", "ms-ssim")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +37,6 @@ class Row:
     effort: int
     mean: Mean
     seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Saved:
-    """Bits that an effort saves (negative) or loses at equal quality, in per cent, over the qualities (dB) common to both codecs."""
-
-    effort: int
-    against: str
-    metric: str
-    percent: float
-    low: float
-    high: float
 
 
 def encode(codec: Codec, picture: Picture, bpp: float, effort: int) -> tuple[Point, float]:
@@ -65,20 +55,17 @@ def rows_of(found: Mapping[tuple[int, float], Sequence[tuple[Point, float]]]) ->
     ]
 
 
-def savings(rows: Sequence[Row], others: Sequence[Curve], rates: tuple[float, float]) -> list[Saved]:
+def comparisons(rows: Sequence[Row], others: Sequence[Curve], rates: tuple[float, float]) -> list[Comparison]:
     """BD-rates of every effort against all others, and of each but the first against the first."""
-    efforts = list(dict.fromkeys(row.effort for row in rows))
-    own = {effort: Curve(f"effort {effort}", tuple(row.mean for row in rows if row.effort == effort)) for effort in efforts}
-    saved = []
-    for effort in efforts:
-        for anchor in [*([own[efforts[0]]] if effort != efforts[0] else []), *others]:
-            for metric in METRICS[:2]:
-                bd = bd_rate(own[effort].rate_quality(metric), anchor.rate_quality(metric), rates=rates)
-                saved.append(Saved(effort, anchor.codec, metric, round(bd.percent, 2), round(bd.low, 2), round(bd.high, 2)))
-    return saved
+    means: dict[int, list[Mean]] = {}
+    for row in rows:
+        means.setdefault(row.effort, []).append(row.mean)
+    first, *more = (Curve(f"effort {effort}", tuple(own)) for effort, own in means.items())
+    pairs = [*((first, anchor) for anchor in others), *((curve, anchor) for curve in more for anchor in (first, *others))]
+    return [Comparison.of(curve, anchor, metric, rates=rates) for curve, anchor in pairs for metric in JUDGED]
 
 
-def tables(title: str, rows: Sequence[Row], saved: Sequence[Saved]) -> list[Table]:
+def tables(title: str, rows: Sequence[Row], compared: Sequence[Comparison]) -> list[Table]:
     """What the terminal shows."""
     means = Table("effort", "bpp", "PSNR", "MS-SSIM", "dB", "CPU seconds", title=title)
     for row in rows:
@@ -86,10 +73,10 @@ def tables(title: str, rows: Sequence[Row], saved: Sequence[Saved]) -> list[Tabl
         means.add_row(
             str(row.effort), f"{bpp:.4f}", f"{psnr:.3f}", f"{similarity:.5f}", f"{decibels(similarity):.3f}", f"{row.seconds:.2f}"
         )
-    rates = Table("effort", "against", "metric", "bits", "dB")
-    for one in saved:
-        rates.add_row(str(one.effort), one.against, one.metric, f"{one.percent:+.2f} %", f"{one.low:.2f} to {one.high:.2f}")
-    return [means, rates] if saved else [means]
+    rates = Table("", "against", "metric", "bits (dB)")
+    for one in compared:
+        rates.add_row(one.codec, one.anchor, one.metric, one.cell())
+    return [means, rates] if compared else [means]
 
 
 def main() -> None:
@@ -111,7 +98,7 @@ def main() -> None:
     paths = image_paths(arguments.folder)[:: arguments.every]
     found: dict[tuple[int, float], list[tuple[Point, float]]] = {(e, bpp): [] for e in arguments.efforts for bpp in sorted(arguments.bpp)}
     sweeps: dict[str, list[tuple[Point, ...]]] = {anchor.name: [] for anchor in anchors}
-    saved: list[Saved] = []
+    compared: list[Comparison] = []
     for done, path in enumerate(paths, 1):
         picture = read_picture(path)
         for (effort, bpp), points in found.items():
@@ -120,13 +107,14 @@ def main() -> None:
             sweeps[anchor.name].append(known.sweep(anchor, picture))
         rows = rows_of(found)
         if len(arguments.bpp) > 1:
-            saved = savings(rows, [curve_of(name, sweep) for name, sweep in sweeps.items()], (min(arguments.bpp), max(arguments.bpp)))
+            others = [curve_of(name, sweep) for name, sweep in sweeps.items()]
+            compared = comparisons(rows, others, (min(arguments.bpp), max(arguments.bpp)))
         post_processor = codec.post_processor.model_id if codec.post_processor else None
         facts = {"model": codec.name, "model_id": codec.model_id, "post_processor": post_processor}
         images = {"images": [path.name for path in paths[:done]]}
-        means = {"rows": [asdict(row) for row in rows], "saved": [asdict(one) for one in saved]}
-        arguments.output.write_text(json.dumps(facts | images | means, indent=2) + "\n")
-    for table in tables(f"{codec.name}, {len(paths)} images", rows_of(found), saved):
+        results = {"rows": [asdict(row) for row in rows], "comparisons": [asdict(one) for one in compared]}
+        arguments.output.write_text(json.dumps(rounded(facts | images | results), indent=2) + "\n")
+    for table in tables(f"{codec.name}, {len(paths)} images", rows_of(found), compared):
         Console().print(table)
 
 

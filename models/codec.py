@@ -209,26 +209,26 @@ class Codec:
         headroom = HEADROOM if effort else 1.0
         quantised: dict[int, Quantised] = {}
         for group in _groups([latent_size(picture.height, picture.width) for picture in pictures]):
-            with torch.inference_mode():
-                found = self._encoder.quantise(
-                    [pictures[i] for i in group], [targets[i] for i in group], [alphas[i] for i in group], headroom=headroom
-                )
-            quantised.update(zip(group, map(self._recommending, found), strict=True))
+            found = self._plain([pictures[i] for i in group], [targets[i] for i in group], [alphas[i] for i in group], headroom)
+            quantised.update(zip(group, found, strict=True))
         if effort:
             for i, picture in enumerate(pictures):
                 told = share(proceed, i, len(pictures))
                 refined = self._refiner.refine(picture, quantised[i], iterations=ITERATIONS[effort], proceed=told)
                 if refined.budget is not None and not meets(refined.budget, refined.predicted):
-                    with torch.inference_mode():
-                        plain = self._recommending(self._encoder.quantise([picture], [targets[i]], [alphas[i]])[0])
+                    plain = self._plain([picture], [targets[i]], [alphas[i]])[0]
                     if refined.predicted > refined.budget or meets(refined.budget, plain.predicted):
                         refined = plain  # too little could move for it to land on the budget
                 quantised[i] = refined
         return [quantised[i] for i in range(len(pictures))]
 
-    def _recommending(self, quantised: Quantised) -> Quantised:
-        """Post-processing, where there is one for it."""
-        return replace(quantised, symbols=self.settled(replace(quantised.symbols, postprocess=True), "auto"))
+    @torch.inference_mode()
+    def _plain(
+        self, pictures: Sequence[Picture], targets: Sequence[Target], alphas: Sequence[bytes | None], headroom: float = 1.0
+    ) -> list[Quantised]:
+        """Without effort: pictures of equal latent size, recommending post-processing where there is one for them."""
+        found = self._encoder.quantise(pictures, targets, alphas, headroom=headroom)
+        return [replace(one, symbols=self.settled(replace(one.symbols, postprocess=True), "auto")) for one in found]
 
     @torch.inference_mode()
     def reconstruct(self, symbols: Sequence[Symbols]) -> list[Picture]:

@@ -104,10 +104,7 @@ class PostProcessor:
         height, width = x_hat.shape[-2:]
         padded_height, padded_width = self.padded(height, width)
         padded = F.pad(x_hat.clamp(0, 1), (0, padded_width - width, 0, padded_height - height), mode="replicate")
-        condition = self._network.condition(self.topology.kinds.index(source.kind), source.coarseness).to(x_hat.device)
-        with transform_autocast(self.device, bfloat16=self._bfloat16):
-            x: Tensor = self._network(padded, condition.expand(len(x_hat), -1))
-        return x[..., :height, :width].float()
+        return self._forward(padded, [source] * len(x_hat))[..., :height, :width]
 
     @torch.inference_mode()
     def improve(self, pictures: Sequence[Picture], sources: Sequence[Source]) -> list[Picture]:
@@ -134,20 +131,25 @@ class PostProcessor:
         return groups
 
     def _improved(self, pictures: Sequence[Picture], sources: Sequence[Source]) -> list[Picture]:
-        kinds = self.topology.kinds
-        condition = torch.stack([self._network.condition(kinds.index(one.kind), one.coarseness) for one in sources]).to(self.device)
         height, width = (max(sides) for sides in zip(*((one.height, one.width) for one in pictures), strict=True))
         results = [np.empty_like(picture.rgb) for picture in pictures]
         for tile in tiles(-(-height // UNIT), -(-width // UNIT), self._tile, halo=1):
             x_hat = self._to_tensor([picture.rgb[tile.outer(UNIT)] for picture in pictures])
-            with transform_autocast(self.device, bfloat16=self._bfloat16):
-                x = self._network(x_hat, condition)[..., *tile.within(UNIT)].float()
+            x = self._forward(x_hat, sources)[..., *tile.within(UNIT)]
             parts = x.clamp_(0, 1).mul_(255).round_().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
             for picture, result, part in zip(pictures, results, parts, strict=True):
                 place = result[tile.inner(UNIT)]
                 part = part[: place.shape[0], : place.shape[1]]
                 place[:] = (part @ LUMA).round()[..., None] if picture.greyscale else part
         return [Picture(rgb, picture.alpha, picture.greyscale) for picture, rgb in zip(pictures, results, strict=True)]
+
+    def _forward(self, x_hat: Tensor, sources: Sequence[Source]) -> Tensor:
+        """The network on a padded batch (N, 3, H, W), one source each."""
+        kinds = self.topology.kinds
+        condition = torch.stack([self._network.condition(kinds.index(one.kind), one.coarseness) for one in sources]).to(self.device)
+        with transform_autocast(self.device, bfloat16=self._bfloat16):
+            x: Tensor = self._network(x_hat, condition)
+        return x.float()
 
     def _to_tensor(self, pixels: Sequence[NDArray[np.uint8]]) -> Tensor:
         """Pixels (H, W, 3), padded by replication to whole folds, as one float batch (N, 3, H, W) in [0, 1], channels last in memory."""

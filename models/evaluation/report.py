@@ -87,6 +87,19 @@ class Comparison:
     metric: Metric
     bd: BDRate | None
 
+    @classmethod
+    def of(cls, curve: Curve, anchor: Curve, metric: Metric, *, rates: tuple[float, float] = BD_RATES) -> Comparison:
+        """Of two curves, over what both reach at these bits per pixel."""
+        try:
+            bd = bd_rate(curve.rate_quality(metric), anchor.rate_quality(metric), rates=rates)
+        except ValueError:
+            bd = None
+        return cls(curve.codec, anchor.codec, metric, bd)
+
+    def cell(self) -> str:
+        """For tables."""
+        return "–" if self.bd is None else f"{self.bd.percent:+.1f} % ({self.bd.low:.1f}–{self.bd.high:.1f})"
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -124,10 +137,7 @@ class Report:
             at_rate=tuple(_at_rate(codec, sweeps) for codec, sweeps in everyone.items()),
             operating=tuple(point for codec, sweeps in ours.items() for point in operating_points(codec, sweeps)),
             comparisons=tuple(
-                Comparison(codec, anchor, metric, _bd_rate(curves[codec], curves[anchor], metric))
-                for metric in METRICS
-                for codec in ours
-                for anchor in theirs
+                Comparison.of(curves[codec], curves[anchor], metric) for metric in METRICS for codec in ours for anchor in theirs
             ),
             ours=tuple(ours),
         )
@@ -189,7 +199,7 @@ class Report:
     def _bd_table(self, metric: Metric) -> str:
         rows = [row for row in self.comparisons if row.metric == metric]
         codecs = list(dict.fromkeys(row.codec for row in rows))
-        cells = {(row.anchor, row.codec): _bd_cell(row.bd) for row in rows}
+        cells = {(row.anchor, row.codec): row.cell() for row in rows}
         anchors = dict.fromkeys(row.anchor for row in rows)
         title = f"{METRIC_NAMES[metric]}, against"
         return _table([title, *codecs], [[anchor, *(cells[anchor, codec] for codec in codecs)] for anchor in anchors])
@@ -231,20 +241,9 @@ def _at_rate(codec: str, sweeps: Sequence[Sweep]) -> AtRate:
     )
 
 
-def _bd_rate(curve: Curve, anchor: Curve, metric: Metric) -> BDRate | None:
-    try:
-        return bd_rate(curve.rate_quality(metric), anchor.rate_quality(metric), rates=BD_RATES)
-    except ValueError:
-        return None
-
-
 def _perceptual_cells(mean: Mean | None) -> list[str]:
     values = (None, None) if mean is None else (mean.ssimulacra2, mean.vmaf)
     return ["–" if value is None else f"{value:.1f}" for value in values]
-
-
-def _bd_cell(bd: BDRate | None) -> str:
-    return "–" if bd is None else f"{bd.percent:+.1f} % ({bd.low:.1f}–{bd.high:.1f})"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
