@@ -1,15 +1,16 @@
-"""Makes the golden streams; run it only for a new format version: what it wrote must decode for ever.
+"""Makes the golden streams; run it only for a new kind of model: what it wrote must decode for ever.
 
     python -m tests.make_golden
 
-The model behind them is tiny and random but complete, so that the goldens hold the format and the integer arithmetic, not any training.
+The models behind them are tiny and random but complete, so that the goldens hold the format and the integer arithmetic, not any training.
+`tiny` is of before there were bands, as this program made it then; `banded` corrects its tables at random, also band by band.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from PIL import Image
 
 from models import Codec, Picture, Target
 from models.card import ModelCard
-from models.model import CodecModel
+from models.model import CodecModel, export
 from models.network.autoencoder import AutoEncoder, Topology
 from models.training.crops import CropSampler
 from models.training.scale_decoder import finish
@@ -34,9 +35,9 @@ def tiny_card(model_id: str) -> ModelCard:
     return ModelCard("tiny", model_id, "MSE", 4.17, 5793.0, 0, "", "", 0, (), "", ())
 
 
-def tiny_codec() -> Codec:
-    """The codec of the golden streams."""
-    model = CodecModel.load(FIXTURES / "tiny.safetensors")
+def tiny_codec(name: str = "tiny") -> Codec:
+    """The codec of the golden streams, `tiny` or `banded`."""
+    model = CodecModel.load(FIXTURES / f"{name}.safetensors")
     return Codec(model, tiny_card(model.model_id))
 
 
@@ -55,19 +56,23 @@ def symbols_digest(codec: Codec, data: bytes) -> str:
 
 
 def main() -> None:
-    """Make and write everything."""
+    """Make and write everything of `banded`."""
     torch.manual_seed(0)
-    sampler = CropSampler([golden_picture().rgb], 128, np.random.default_rng(0))
-    finish(AutoEncoder(TINY), sampler, steps=30, batch=2, statistics_crops=64).save(FIXTURES / "tiny.safetensors")
-    codec = tiny_codec()
-    hashes = {}
+    rng = np.random.default_rng(0)
+    sampler = CropSampler([golden_picture().rgb], 128, rng)
+    model = finish(AutoEncoder(TINY), sampler, steps=30, batch=2, statistics_crops=64)
+    shifts = {name: rng.integers(-9, 10, getattr(model.neighbours, name).shape, np.int32) for name in ("shifts", "band_shifts")}
+    neighbours = replace(model.neighbours, **shifts)
+    export(model.network, model.scale_decoder, model.tables, neighbours, model.bits_per_significant).save(FIXTURES / "banded.safetensors")
+    codec = tiny_codec("banded")
+    digests = {}
     for quality in QUALITIES:
         data = codec.encode([golden_picture()], [Target(quality=quality)])[0].data
-        (GOLDEN / f"tiny-{quality:g}.zgt").write_bytes(data)
-        hashes[f"tiny-{quality:g}.zgt"] = symbols_digest(codec, data)
-    (GOLDEN / "symbols.json").write_text(
-        json.dumps({"topology": asdict(TINY), "model_id": codec.model_id, "symbols": hashes}, indent=2) + "\n"
-    )
+        (GOLDEN / f"banded-{quality:g}.zgt").write_bytes(data)
+        digests[f"banded-{quality:g}.zgt"] = symbols_digest(codec, data)
+    expected = json.loads((GOLDEN / "symbols.json").read_text())
+    expected["banded"] = {"model_id": codec.model_id, "symbols": digests}
+    (GOLDEN / "symbols.json").write_text(json.dumps(expected, indent=2) + "\n")
 
 
 if __name__ == "__main__":

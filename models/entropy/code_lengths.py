@@ -15,8 +15,7 @@ class CodeLengths:
     """The tables of one model, as bits."""
 
     def __init__(self, tables: Tables, neighbours: Neighbours, device: torch.device) -> None:
-        integers = (neighbours.expected, neighbours.logarithms, neighbours.shifts)
-        self._neighbours = Neighbours(*(torch.from_numpy(values).to(device) for values in integers))
+        self._neighbours = neighbours.mapped(lambda values: torch.from_numpy(values).to(device))
         self._residual_bits = torch.from_numpy(tables.laplace_bits()).to(device).view(-1)
         self._z_bits = torch.from_numpy(tables.z_bits()).to(device)
         self._z_low, self._z_centre = (torch.from_numpy(values)[:, None, None].to(device) for values in (tables.z_low, tables.z_centre))

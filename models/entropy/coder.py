@@ -1,8 +1,8 @@
 """Symbols to bytes and back with constriction's range coder.
 
-Symbols are coded phase by phase (`models.entropy.neighbours`); in a phase they are grouped by table, one coder call per table (4-5 ns a
-symbol to encode against 30-50 with per-symbol parameters), and the calls are cut into chunks because constriction holds the interpreter
-lock: no call takes longer than about 10 ms.
+Symbols are coded phase by phase, and residuals band by band (`models.entropy.neighbours`); in a band they are grouped by table, one coder
+call per table (4-5 ns a symbol to encode against 30-50 with per-symbol parameters), and the calls are cut into chunks because constriction
+holds the interpreter lock: no call takes longer than about 10 ms.
 """
 
 from __future__ import annotations
@@ -121,10 +121,14 @@ class SymbolCoder:
         """Residuals with |r| <= 32767 and the scale decoder's table indices, (M, h, w); where the index is 0 the residual must be 0."""
         encoder = constriction.stream.queue.RangeEncoder()
         for row, column in PHASES:
-            self._encode_phase(encoder, residuals[:, row::2, column::2], self._neighbours.corrected(indices, residuals, (row, column)))
+            tables = self._neighbours.corrected(indices, residuals, (row, column))
+            phase = residuals[:, row::2, column::2]
+            for band, channels in self._neighbours.bands(len(phase)):
+                self._neighbours.correct_band(tables, phase, (row, column), band)
+                self._encode_band(encoder, phase[channels], tables[channels])
         return _to_bytes(encoder.get_compressed())
 
-    def _encode_phase(self, encoder: Any, residuals: Residuals, indices: Indices) -> None:
+    def _encode_band(self, encoder: Any, residuals: Residuals, indices: Indices) -> None:
         groups = _Groups(indices)
         grouped = groups.gather(residuals)
         escaped = [np.zeros(0, np.int32)]
@@ -147,12 +151,15 @@ class SymbolCoder:
         decoder = _Decoder(data)
         residuals = np.zeros(indices.shape, np.int16)
         for row, column in PHASES:
-            corrected = self._neighbours.corrected(indices, residuals, (row, column))
-            residuals[:, row::2, column::2] = self._decode_phase(decoder, corrected)
+            tables = self._neighbours.corrected(indices, residuals, (row, column))
+            phase = residuals[:, row::2, column::2]
+            for band, channels in self._neighbours.bands(len(phase)):
+                self._neighbours.correct_band(tables, phase, (row, column), band)
+                phase[channels] = self._decode_band(decoder, tables[channels])
         decoder.finish()
         return residuals
 
-    def _decode_phase(self, decoder: _Decoder, indices: Indices) -> Residuals:
+    def _decode_band(self, decoder: _Decoder, indices: Indices) -> Residuals:
         groups = _Groups(indices)
         grouped = np.empty(groups.size, np.int16)
         positions, limits = [np.zeros(0, np.intp)], [np.zeros(0, np.int32)]

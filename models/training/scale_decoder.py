@@ -15,16 +15,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.encoder import Encoder
 from models.entropy.exact import ExactLayer, ExactScaleDecoder
 from models.entropy.integer import ACTIVATION_LIMIT, EXACT, INPUT_LIMIT, RAW_LIMIT, SHIFT
+from models.entropy.neighbours import BINS, Neighbours
 from models.entropy.tables import Z_LIMIT, index_thresholds
 from models.model import RAW_LOW, RAW_STEP, CodecModel, export, raw_lookup, scale_decoder_convolutions
 from models.network.autoencoder import AutoEncoder, straight_through
 from models.network.hyperprior import laplace_bits, scale_of
 from models.network.precision import transform_autocast
+from models.picture import Picture
+from models.rate_control import Target
 from models.training.crops import CropSampler
 from models.training.positions import sample_positions
-from models.training.tables import hyper_tables, neighbours_of
+from models.training.tables import Sample, counted, hyper_tables, neighbours_of
+from models.transforms import TILE, Transforms
 
 WEIGHT_LIMIT = 127
 TYPICAL_CROPS = 64  # behind what a significant latent costs
@@ -142,12 +147,27 @@ def finish(
         excess.append(float(bits.detach().sum() / float_bits.sum()) - 1)
         if (step + 1) % 50 == 0:
             report(f"scale decoder step {step + 1} of {steps}: {np.mean(excess[-50:]):+.3%} bits against the float decoder")
-    scale_decoder = rounded.exact()
     larger = CropSampler(sampler.pictures, min(STATISTICS, *(min(p.shape[:2]) for p in sampler.pictures)) // 64 * 64, sampler.rng)
-    statistics = [draw(larger, batch) for _ in range(-(-statistics_crops // batch))]
-    tables = hyper_tables(network.prior_z, torch.cat([z_hat for z_hat, _ in statistics]))
-    neighbours = neighbours_of(tables, [(scale_decoder(z_hat), r_hat) for z_hat, r_hat in statistics])
-    return export(network, scale_decoder, tables, neighbours, bits_per_significant(network, sampler.batch(TYPICAL_CROPS)))
+    batches = -(-statistics_crops // batch)
+    tables = hyper_tables(network.prior_z, torch.cat([draw(larger, batch)[0] for _ in range(batches)]))
+    significant = bits_per_significant(network, sampler.batch(TYPICAL_CROPS))
+    draft = export(network, rounded.exact(), tables, Neighbours.make(tables.laplace, np.zeros((2, BINS**3), np.int32)), significant)
+    return counting(draft, [symbols(draft, larger, batch) for _ in range(batches)])
+
+
+def symbols(model: CodecModel, sampler: CropSampler, count: int) -> tuple[Tensor, Tensor]:
+    """Table indices and residuals (N, M, h, w) of so many crops, as the encoder makes them."""
+    targets = [Target(quality=100 * float(position)) for position in sample_positions(count)]
+    encoder = Encoder(model, Transforms(model, torch.device("cpu"), bfloat16=None, tile=TILE))
+    found = encoder.quantise([Picture.from_array(np.ascontiguousarray(sampler.crop())) for _ in targets], targets, [None] * count)
+    indices, residuals = [one.indices for one in found], [one.symbols.residuals for one in found]
+    return torch.from_numpy(np.stack(indices)), torch.from_numpy(np.stack(residuals))
+
+
+def counting(model: CodecModel, sample: Sample) -> CodecModel:
+    """The same model with corrections and residuals' tables counted on a sample of its symbols."""
+    neighbours = neighbours_of(model.tables, sample)
+    return export(model.network, model.scale_decoder, counted(model.tables, neighbours, sample), neighbours, model.bits_per_significant)
 
 
 @torch.no_grad()

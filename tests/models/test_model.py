@@ -14,10 +14,11 @@ from models.model import RAW_LOW, RAW_STEP, CodecModel
 from tests.make_golden import FIXTURES
 
 
-def test_a_saved_model_is_the_same_model(tmp_path: Path) -> None:
-    model = CodecModel.load(FIXTURES / "tiny.safetensors")
+@pytest.mark.parametrize("name", ["tiny", "banded"])
+def test_a_saved_model_is_the_same_model(tmp_path: Path, name: str) -> None:
+    model = CodecModel.load(FIXTURES / f"{name}.safetensors")
     model.save(tmp_path / "copy.safetensors")
-    assert (tmp_path / "copy.safetensors").read_bytes() == (FIXTURES / "tiny.safetensors").read_bytes()
+    assert (tmp_path / "copy.safetensors").read_bytes() == (FIXTURES / f"{name}.safetensors").read_bytes()
 
 
 def test_the_id_follows_what_decoding_depends_on_and_nothing_else(tmp_path: Path) -> None:

@@ -12,4 +12,10 @@ CENTRE = np.array([-3, 0, 0, 7])
 TABLES = Tables.make(
     np.array([[0.6 ** np.abs(VALUES - centre - context / 2) for context in range(HYPER_CONTEXTS)] for centre in CENTRE]), CENTRE
 )
-NEIGHBOURS = Neighbours.make(laplace_tables(), np.random.default_rng(5).integers(-16, 17, (2, BINS**3), np.int32))
+_DRAW = np.random.default_rng(5)
+NEIGHBOURS = Neighbours.make(
+    laplace_tables(),
+    _DRAW.integers(-16, 17, (2, BINS**3), np.int32),
+    (0, 2, 7, 20),
+    _DRAW.integers(-4, 5, (3, 3, BINS**2), np.int32),
+)

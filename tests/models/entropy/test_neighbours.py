@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 import torch
@@ -65,10 +67,12 @@ def test_what_is_not_yet_decoded_does_not_matter(phase: Phase, size: tuple[int, 
 @given(size=sizes, batch=st.integers(1, 3))
 def test_torch_draws_the_same_conclusions(phase: Phase, size: tuple[int, int, int], batch: int) -> None:
     pictures = [a_picture((size[0], size[1], size[2])) for _ in range(batch)]
-    on_device = Neighbours(*(torch.from_numpy(values) for values in (NEIGHBOURS.expected, NEIGHBOURS.logarithms, NEIGHBOURS.shifts)))
+    on_device = NEIGHBOURS.mapped(torch.from_numpy)
     indices, residuals = (np.stack(part) for part in zip(*pictures, strict=True))
     corrected = on_device.corrected(torch.from_numpy(indices), torch.from_numpy(residuals), phase)
     assert np.array_equal(corrected.numpy(), np.stack([NEIGHBOURS.corrected(*picture, phase) for picture in pictures]))
+    tables = on_device.all_corrected(torch.from_numpy(indices), torch.from_numpy(residuals))
+    assert np.array_equal(tables.numpy(), np.stack([NEIGHBOURS.all_corrected(*picture) for picture in pictures]))
     z = np.random.default_rng(2).integers(-63, 64, (batch, len(CENTRE), *size[1:]))
     centre = CENTRE[:, None, None]
     contexts = hyper_contexts(torch.from_numpy(z).float(), torch.from_numpy(centre), phase)
@@ -77,12 +81,38 @@ def test_torch_draws_the_same_conclusions(phase: Phase, size: tuple[int, int, in
 
 
 @every_phase
-def test_bands_do_not_show(phase: Phase, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_strips_do_not_show(phase: Phase, monkeypatch: pytest.MonkeyPatch) -> None:
     indices, residuals = a_picture((7, 23, 11))
     whole = NEIGHBOURS.corrected(indices, residuals, phase)
-    for band in (1, 100, 300):
-        monkeypatch.setattr(neighbours, "BAND", band)
+    for strip in (1, 100, 300):
+        monkeypatch.setattr(neighbours, "STRIP", strip)
         assert np.array_equal(NEIGHBOURS.corrected(indices, residuals, phase), whole)
+
+
+@every_phase
+@given(size=sizes)
+def test_a_band_is_corrected_by_lower_bands_alone(phase: Phase, size: tuple[int, int, int]) -> None:
+    indices, residuals = a_picture(size)
+    indices, residuals = indices[:, phase[0] :: 2, phase[1] :: 2].copy(), residuals[:, phase[0] :: 2, phase[1] :: 2].copy()
+    for band, channels in NEIGHBOURS.bands(size[0]):
+        corrected = indices.copy()
+        NEIGHBOURS.correct_band(corrected, residuals, phase, band)
+        elsewhere = np.ones(size[0], bool)
+        elsewhere[channels] = False
+        assert np.array_equal(corrected[elsewhere], indices[elsewhere])
+        assert np.array_equal(corrected == 0, indices == 0)
+        residuals[channels.start :] = 33  # no matter, not decoded yet
+        again = indices.copy()
+        NEIGHBOURS.correct_band(again, residuals, phase, band)
+        assert np.array_equal(again, corrected)
+        residuals[channels] = 0
+        indices = corrected
+
+
+def test_louder_lower_bands_are_a_greater_surprise() -> None:
+    tables = np.full((12, 1, 1), 45, np.uint8)
+    kinds = [int(NEIGHBOURS.band_surprise(tables, np.full(tables.shape, size, np.int16), 2)[0, 0]) for size in (0, 3, 9)]
+    assert kinds == sorted(set(kinds))
 
 
 def test_surely_zero_stays_so_and_nothing_else_becomes_it() -> None:
@@ -105,5 +135,10 @@ def test_the_magnitude_to_expect_is_that_of_the_distribution() -> None:
 
 def test_arrays_restore_the_integers() -> None:
     restored = Neighbours.from_arrays(NEIGHBOURS.to_arrays())
-    for name in ("expected", "logarithms", "shifts"):
-        assert np.array_equal(getattr(restored, name), getattr(NEIGHBOURS, name))
+    for field in fields(Neighbours):
+        assert np.array_equal(getattr(restored, field.name), getattr(NEIGHBOURS, field.name))
+
+
+def test_weights_from_before_there_were_bands_have_one() -> None:
+    arrays = {name: values for name, values in NEIGHBOURS.to_arrays().items() if "band" not in name}
+    assert list(Neighbours.from_arrays(arrays).bands(40)) == [(0, slice(0, 40))]
