@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.network.postprocess import PostNetwork, PostTopology
+from models.network.precision import transform_autocast
 from models.objective import OBJECTIVES, Distortion
 from models.sources import Source, read
 from models.training import artefacts
@@ -135,7 +136,9 @@ class Trainer(Run[PostNetwork]):
         """Relative error after and before."""
         decoded, original, condition, weight = (tensor.to(self.device) for tensor in sampler.batch())
         measure = OBJECTIVES[self.recipe.distortion].measure
-        loss = (measure(self.model(decoded, condition), original) * weight).mean()
+        with transform_autocast(self.device):
+            improved = self.model(decoded, condition).float()
+        loss = (measure(improved, original) * weight).mean()
         self.descend(loss)
         return loss.item(), (measure(decoded, original) * weight).mean().item()
 
