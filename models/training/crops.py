@@ -68,6 +68,13 @@ class CropSampler:
     def __init__(self, pictures: list[NDArray[np.uint8]], size: int, rng: np.random.Generator) -> None:
         self.pictures, self.size, self.rng = pictures, size, rng
 
+    def larger(self) -> CropSampler:
+        """Crops of twice the side, from the pictures that have room for them. Raises ValueError when none has."""
+        pictures = [picture for picture in self.pictures if min(picture.shape[:2]) >= 2 * self.size]
+        if not pictures:
+            raise ValueError(f"no picture has room for crops of {2 * self.size}x{2 * self.size}")
+        return CropSampler(pictures, 2 * self.size, self.rng)
+
     def crop(self) -> NDArray[np.uint8]:
         """One crop (size, size, 3)."""
         picture = self.pictures[self.rng.integers(len(self.pictures))]

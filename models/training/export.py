@@ -19,7 +19,7 @@ from models.evaluation import evaluate
 from models.objective import FORMULAS, OBJECTIVES
 from models.registry import WEIGHTS
 from models.training.crops import CropSampler, content_hash, load
-from models.training.loop import averaged_model
+from models.training.loop import Recipe, averaged_model
 from models.training.run import CHECKPOINT
 from models.training.scale_decoder import finish
 
@@ -48,17 +48,16 @@ def main() -> None:
     """The command."""
     arguments = _arguments()
     state: dict[str, Any] = torch.load(arguments.run / CHECKPOINT, map_location="cpu", weights_only=True)
-    recipe, step = state["recipe"], state["step"]
-    sampler = CropSampler(load(arguments.data, recipe["crop"]), recipe["crop"], np.random.default_rng(recipe["seed"]))
+    recipe, step = Recipe(**state["recipe"]), state["step"]
+    sampler = CropSampler(load(arguments.data, recipe.crop), recipe.crop, np.random.default_rng(recipe.seed))
     network = averaged_model(arguments.run / CHECKPOINT)
     model = finish(network, sampler, steps=arguments.scale_steps, report=lambda line: print(line, flush=True))
 
-    objective = OBJECTIVES[recipe["distortion"]]
-    shape = f"{recipe['batch']} crops of {recipe['crop']}x{recipe['crop']}"
+    objective = OBJECTIVES[recipe.distortion]
     history = [
         *arguments.history,
-        f"{step} steps of {shape}, {recipe['distortion']}, {state['seconds'] / 60:.0f} minutes, weights averaged at {recipe['averaging']}",
-        f"{arguments.scale_steps} steps of the integer scale decoder, everything else frozen",
+        f"{recipe.described(step)}, {state['seconds'] / 60:.0f} minutes, weights averaged at {recipe.averaging}",
+        f"{arguments.scale_steps} steps of the integer scale decoder, everything else frozen; tables counted on what the encoder makes",
     ]
     card = ModelCard(
         name=arguments.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ class Recipe(Schedule):
     Attributes:
         distortion: see `Objective`.
         trained: "all", or "prior": the hyperprior and the mean's context, for the rate alone (six times as many pixels in the same time).
+        finale: share of the steps, at the end, on crops of twice the side, a quarter as many: what is coded is larger than crops are.
     """
 
     steps: int = 12_000
@@ -37,6 +39,18 @@ class Recipe(Schedule):
     seed: int = 1
     distortion: Distortion = "mse"
     trained: Literal["all", "prior"] = "all"
+    finale: float = 0.1
+
+    @property
+    def finale_batch(self) -> int:
+        """Crops a step of the finale."""
+        return max(1, self.batch // 4)
+
+    def described(self, steps: int) -> str:
+        """So many steps of this, in words."""
+        told = f"{steps} steps of {self.batch} crops of {self.crop}x{self.crop}, {self.distortion}"
+        large = steps - math.ceil((1 - self.finale) * self.steps)
+        return told if large <= 0 else f"{told}, the last {large} of {self.finale_batch} of {2 * self.crop}x{2 * self.crop}"
 
 
 class Trainer(Run[AutoEncoder]):
@@ -67,7 +81,14 @@ class Trainer(Run[AutoEncoder]):
     def run(self, sampler: CropSampler, *, save_every: int = 500, log_every: int = 50, report: Callable[[str], None] = print) -> None:
         """Train to the end of the recipe; the sampler must draw from `self.rng` for a resumed run to equal an unbroken one."""
         forward = torch.compile(self.model) if self.device.type == "cuda" else self.model
-        self.repeat(lambda: self._train_step(forward, sampler), save_every=save_every, log_every=log_every, report=report)
+        larger = sampler.larger() if self.recipe.finale else sampler
+
+        def step() -> tuple[float, float, float]:
+            if self.step >= (1 - self.recipe.finale) * self.recipe.steps:
+                return self._train_step(forward, larger, self.recipe.finale_batch)
+            return self._train_step(forward, sampler, self.recipe.batch)
+
+        self.repeat(step, save_every=save_every, log_every=log_every, report=report)
 
     def told(self, means: Iterable[float]) -> tuple[list[str], str]:
         """Loss, mean squared error, bits per pixel."""
@@ -75,9 +96,11 @@ class Trainer(Run[AutoEncoder]):
         values = [f"{loss:.5f}", f"{mse:.6f}", f"{bpp:.5f}"]
         return values, f"loss {values[0]}, mse {values[1]}, {values[2]} bpp"
 
-    def _train_step(self, forward: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], sampler: CropSampler) -> tuple[float, float, float]:
-        x = sampler.batch(self.recipe.batch).to(self.device, non_blocking=True)
-        position = sample_positions(self.recipe.batch).to(self.device)
+    def _train_step(
+        self, forward: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], sampler: CropSampler, batch: int
+    ) -> tuple[float, float, float]:
+        x = sampler.batch(batch).to(self.device, non_blocking=True)
+        position = sample_positions(batch).to(self.device)
         quality = position * (self.model.topology.anchors - 1)
         with transform_autocast(self.device):
             if self.recipe.trained == "prior":

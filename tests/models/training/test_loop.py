@@ -32,7 +32,7 @@ from models.training.scale_decoder import RoundedScaleDecoder, finish
 from models.training.tables import counted, hyper_tables, neighbours_of
 from tests.make_golden import FIXTURES, TINY, golden_picture, tiny_card
 
-RECIPE = Recipe(steps=6, batch=2, crop=64, warmup=2, learning_rate=1e-3)
+RECIPE = Recipe(steps=6, batch=2, crop=64, warmup=2, learning_rate=1e-3, finale=0.4)
 
 
 def quiet(line: str) -> None:
@@ -109,6 +109,24 @@ def test_crops_come_from_tar_shards(tmp_path: Path) -> None:
     assert len(content_hash(tmp_path)) == 64
     with pytest.raises(FileNotFoundError):
         load(tmp_path / "nothing", 64)
+
+
+def test_the_finale_is_on_larger_crops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    new, sampler = trainer(tmp_path)
+    drawn: list[tuple[int, int]] = []
+    batch = CropSampler.batch
+
+    def noted(self: CropSampler, count: int) -> torch.Tensor:
+        drawn.append((count, self.size))
+        return batch(self, count)
+
+    monkeypatch.setattr(CropSampler, "batch", noted)
+    new.run(sampler, report=quiet)
+    assert drawn == [(2, 64)] * 4 + [(1, 128)] * 2
+    assert RECIPE.described(6) == "6 steps of 2 crops of 64x64, mse, the last 2 of 1 of 128x128"
+    assert RECIPE.described(4) == "4 steps of 2 crops of 64x64, mse"
+    with pytest.raises(ValueError, match="256x256"):
+        sampler.larger().larger()
 
 
 def test_enlarged_crops_are_as_large_as_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
