@@ -3,7 +3,8 @@
 Computing them with exp() at load would tie the stream to a machine's maths library; integers do not.
 
 A table over symbols 0..n-1 is n counts that sum to 2**24. Laplace table i (1..63) covers residuals -K..K as symbols 0..2K and ends with one
-escape symbol for everything beyond; table 0 means "surely zero" and has no symbols: such elements are not coded at all.
+escape symbol for everything beyond; table 0 means "surely zero" and has no symbols: such elements are not coded at all. A trained model's
+Laplace tables have the frequencies that were seen under them (`models.training.tables`), which are near the Laplacian's.
 """
 
 from __future__ import annotations
