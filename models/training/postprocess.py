@@ -23,6 +23,7 @@ from torch import Tensor
 from models.network.postprocess import PostNetwork, PostTopology
 from models.network.precision import transform_autocast
 from models.objective import OBJECTIVES, Distortion
+from models.post_model import PostModel
 from models.sources import Source, read
 from models.training import artefacts
 from models.training.crops import load
@@ -110,9 +111,12 @@ class Trainer(Run[PostNetwork]):
         super().__init__(folder, recipe, PostNetwork(topology), topology, device=device)
         self.recipe = recipe
 
-    def start_from(self, checkpoint: Path) -> None:
-        """Take the averaged weights of another run: all but those for its kinds of sources, where these are others."""
-        average = torch.load(checkpoint, map_location=self.device, weights_only=True)["average"]
+    def start_from(self, earlier: Path) -> None:
+        """Take the averaged weights of another run's checkpoint, or exported ones: all but those for its kinds of sources, where differing."""
+        if earlier.suffix == ".safetensors":
+            average = PostModel.load(earlier).network.to(self.device).state_dict()
+        else:
+            average = torch.load(earlier, map_location=self.device, weights_only=True)["average"]
         own = self.model.state_dict()
         self.model.load_state_dict(own | {name: tensor for name, tensor in average.items() if tensor.shape == own[name].shape})
         self.restart_average()
@@ -164,7 +168,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of .tar shards of training images")
     parser.add_argument("--cache", type=Path, required=True, help="folder of `python -m models.training.artefacts`")
     parser.add_argument("--run", type=Path, required=True, help="folder of the run: checkpoint.pt and log.csv")
-    parser.add_argument("--start", type=Path, help="checkpoint of another run to start from")
+    parser.add_argument("--start", type=Path, help="start from the checkpoint.pt of another run, or from an exported post-processor")
     parser.add_argument("--device", default="cpu")
     for field in fields(Recipe):
         parser.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default)

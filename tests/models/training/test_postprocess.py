@@ -13,7 +13,9 @@ import torch
 
 from models.network.postprocess import PostTopology
 from models.objective import Distortion
+from models.post_model import PostModel
 from models.training.artefacts import fill, stored
+from models.training.export_postprocess import averaged
 from models.training.postprocess import Pair, Recipe, Trainer
 from tests.make_golden import golden_picture
 from tests.post import KINDS
@@ -61,6 +63,12 @@ def test_a_run_for_other_sources_starts_from_an_earlier_one(tmp_path: Path, pair
         assert torch.equal(tensor, new.average[name])
         assert name == "modulation.0.weight" or torch.equal(tensor, earlier.average[name])
     assert new.model.modulation[0].weight.shape == (4, 2)
+
+    PostModel.of(averaged(earlier.checkpoint)).save(tmp_path / "earlier.safetensors")
+    again = Trainer(tmp_path / "again", RECIPE, TOPOLOGY)
+    again.start_from(tmp_path / "earlier.safetensors")
+    for name, tensor in again.model.state_dict().items():
+        assert torch.equal(tensor, earlier.average[name].half().float())
 
 
 @pytest.mark.parametrize("distortion", ["mse", "ms-ssim"])
