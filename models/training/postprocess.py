@@ -112,7 +112,7 @@ class Trainer(Run[PostNetwork]):
         self.recipe = recipe
 
     def start_from(self, earlier: Path) -> None:
-        """Take the averaged weights of another run's checkpoint, or exported ones: all but those for its kinds of sources, where differing."""
+        """Take the averaged weights of another run's checkpoint, or exported ones: all but those for kinds of sources, if these differ."""
         if earlier.suffix == ".safetensors":
             average = PostModel.load(earlier).network.to(self.device).state_dict()
         else:
