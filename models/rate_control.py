@@ -19,6 +19,7 @@ FINEST = 0xFFFF  # positions on the gain axis are 0..65535, as in the container
 TOLERANCE = 0.01  # a result this little under its budget has met it
 GRAIN = 8  # bytes that are always close enough: positions of very small images are further apart than 1 %
 PREDICTED_GRAIN = 4  # the same before coding, which may take a few more off
+SHORTFALL = 2  # bytes by which a stream may come out smaller than predicted
 AIM = 0.6  # probes aim this far up from the lowest size that meets the budget, so that small errors of the prediction still do
 MOST_PROBES = 12
 HIGHEST_BPP = 32.0
@@ -95,7 +96,8 @@ class Search:
     def observe(self, position: int, size: float) -> None:
         """Take note that the stream at `position` has `size` bytes, and choose the next probe."""
         self._seen[position] = size
-        close = meets(self.budget, size, self._tolerance, PREDICTED_GRAIN)
+        spare = max(self.budget * self._tolerance - SHORTFALL, PREDICTED_GRAIN)
+        close = self.budget - spare <= size <= self.budget
         self.probe = None if close or self.probes >= MOST_PROBES else self._next()
 
     def _next(self) -> int | None:

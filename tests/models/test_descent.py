@@ -75,7 +75,7 @@ def test_it_sees_the_picture_that_the_decoder_makes(shipped: Codec, found: tuple
     (decoded,) = shipped.reconstruct([symbols])
     x_hat = torch.from_numpy(decoded.rgb).permute(2, 0, 1)[None].float() / 255
     seen = float(window.objective.measure(x_hat, window.x)) * window.lmbda * decoded.width * decoded.height
-    assert believed(window, residuals) == pytest.approx(seen, rel=0.01)  # the decoder's pixels are whole numbers
+    assert believed(window, residuals) == pytest.approx(seen, rel=0.02)  # the decoder's pixels are whole numbers
 
 
 def test_more_iterations_lower_the_loss_further(found: tuple[Quantised, Window]) -> None:

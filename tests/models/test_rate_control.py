@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import TargetError
-from models.rate_control import FINEST, MOST_PROBES, Search, Target, meets
+from models.rate_control import FINEST, MOST_PROBES, SHORTFALL, Search, Target, meets
 
 PREDICTED = np.geomspace(1_000, 60_000, 12)
 
@@ -62,6 +62,15 @@ def test_any_smooth_rate_curve_is_met_from_below(shift: float, bend: float, ripp
     run(search, size)
     assert meets(search.budget, size(search.best), tolerance)
     assert search.probes <= MOST_PROBES
+
+
+def test_what_the_coder_takes_off_does_not_miss_the_budget() -> None:
+    search = Search(3_000, PREDICTED)
+    run(search, lambda position: 2_000 + position / 16)
+    assert meets(search.budget, 2_000 + search.best / 16 - SHORTFALL)
+    first = Search(3_000, PREDICTED)
+    first.observe(0, 2_971)  # in reach of the tolerance, but for the coder
+    assert first.probe is not None
 
 
 def test_a_budget_below_the_range_ends_at_the_lowest_position() -> None:
