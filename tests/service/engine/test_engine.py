@@ -137,7 +137,7 @@ async def main():
     compress = lambda picture: engine.compress(picture, Target(quality=50), profile="ms-ssim")
     await compress(small)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + 300_000_000,) * 2)
+    resource.setrlimit(resource.RLIMIT_AS, (used + 150_000_000,) * 2)
     results = await asyncio.gather(*(compress(picture) for picture in (small, large, small)), return_exceptions=True)
     print([type(result).__name__ for result in results], engine.alive)
     await engine.close()
