@@ -5,6 +5,8 @@
 
 Prints a table of means over the images, in real bytes, post-processed, and writes JSON after every image. With several rates it adds
 BD-rates between the lowest and the highest: against the first effort, and against other codecs, whose points `ziggurat evaluate` keeps.
+Those too are taken at the very rates, image by image, because the same rate for every image and the same quality for every image make
+different means.
 """
 
 from __future__ import annotations
@@ -22,10 +24,11 @@ from rich.table import Table
 
 from models import Codec, Picture, Target
 from models.evaluation.anchors import of_families
-from models.evaluation.curves import Curve, Mean, Metric, curve_of, decibels, mean_of
+from models.evaluation.curves import Curve, Mean, Metric, decibels, mean_of
 from models.evaluation.points import AnchorPoints, Point, measure
 from models.evaluation.report import Comparison, rounded
 from models.evaluation.run import image_paths, read_picture
+from models.pchip import Pchip
 
 JUDGED: tuple[Metric, ...] = ("psnr", "ms-ssim")
 
@@ -53,6 +56,26 @@ def rows_of(found: Mapping[tuple[int, float], Sequence[tuple[Point, float]]]) ->
         Row(effort, mean_of([point for point, _ in rows], setting=bpp), float(np.mean([seconds for _, seconds in rows])))
         for (effort, bpp), rows in found.items()
     ]
+
+
+def at_rates(name: str, sweeps: Sequence[Sequence[Point]], rates: Sequence[float]) -> Curve:
+    """Another codec at exactly these rates: each image by PCHIP over ln(rate) between its settings; less rates that an image lacks."""
+    means = []
+    for bpp in sorted(rates):
+        points = []
+        for sweep in sweeps:
+            rising = sorted({point.bpp: point for point in sweep}.items())
+            ln_rate = np.log([rate for rate, _ in rising])
+            if not ln_rate[0] <= np.log(bpp) <= ln_rate[-1]:
+                break
+            psnr, similarity = (
+                float(Pchip(ln_rate, np.array(values))(np.log(bpp)))
+                for values in ([point.psnr for _, point in rising], [decibels(point.ms_ssim) for _, point in rising])
+            )
+            points.append(Point(setting=bpp, size=0, bpp=bpp, psnr=psnr, ms_ssim=1 - 10 ** (-similarity / 10)))
+        else:
+            means.append(mean_of(points, setting=bpp))
+    return Curve(name, tuple(means))
 
 
 def comparisons(rows: Sequence[Row], others: Sequence[Curve], rates: tuple[float, float]) -> list[Comparison]:
@@ -107,7 +130,7 @@ def main() -> None:
             sweeps[anchor.name].append(known.sweep(anchor, picture))
         rows = rows_of(found)
         if len(arguments.bpp) > 1:
-            others = [curve_of(name, sweep) for name, sweep in sweeps.items()]
+            others = [at_rates(name, sweep, arguments.bpp) for name, sweep in sweeps.items()]
             compared = comparisons(rows, others, (min(arguments.bpp), max(arguments.bpp)))
         post_processor = codec.post_processor.model_id if codec.post_processor else None
         facts = {"model": codec.name, "model_id": codec.model_id, "post_processor": post_processor}
