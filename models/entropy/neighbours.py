@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -85,10 +84,14 @@ class Neighbours:
                 own[..., place, :] = _shifted(part, _look_up(self.shifts[number - 1], kind))
         return own
 
+    def band(self, number: int) -> slice:
+        """The channels of a band; the last has all that are left."""
+        first, *after = (int(start) for start in self.band_starts[number : number + 2])
+        return slice(first, after[0] if after else None)
+
     def bands(self, channels: int) -> Iterator[tuple[int, slice]]:
-        """Number and channels of every band of `channels` in all."""
-        starts = [int(start) for start in self.band_starts if start < channels]
-        return enumerate(slice(start, stop) for start, stop in pairwise([*starts, channels]))
+        """Number and channels of every band that begins within so many channels."""
+        return ((number, self.band(number)) for number, start in enumerate(self.band_starts) if start < channels)
 
     def band_surprise(self, tables: Array, residuals: Array, band: int) -> Array:
         """Which of BINS**2 kinds of surprise the lower bands of every place of a phase are: (..., h', w').
@@ -98,7 +101,7 @@ class Neighbours:
             residuals: of the phase, likewise.
             band: from the second on.
         """
-        before, start = int(self.band_starts[band - 1]), int(self.band_starts[band])
+        before, start = self.band(band - 1).start, self.band(band).start
         observed = _wide(abs(residuals[..., :start, :, :])).clip(0, LARGEST_MAGNITUDE) * UNIT
         sums = observed, _look_up(self.expected, tables[..., :start, :, :])
         nearest, lower = (tuple(part[..., first:, :, :].sum(-3) for part in sums) for first in (before, 0))
@@ -108,11 +111,10 @@ class Neighbours:
         """Correct the band's part of the phase's tables (..., M, h', w'), in place, by what its lower bands came out as."""
         if not band:
             return
-        stop = int(self.band_starts[band + 1]) if band + 1 < len(self.band_starts) else tables.shape[-3]
         shifts = self.band_shifts[_pass_of(phase), band - 1]
         for rows, _, _ in _strips(tables.shape, phase):
             kind = self.band_surprise(tables[..., rows, :], residuals[..., rows, :], band)
-            place = (..., slice(int(self.band_starts[band]), stop), rows, slice(None))
+            place = (..., self.band(band), rows, slice(None))
             tables[place] = _shifted(tables[place], _look_up(shifts, kind)[..., None, :, :])
 
     def all_corrected(self, indices: Array, residuals: Array) -> Array:

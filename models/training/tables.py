@@ -94,7 +94,7 @@ def neighbours_of(tables: Tables, sample: Sample, band_starts: Sequence[int] = B
         for band in range(1, len(band_starts)):
             shifts = _Shifts(bits, BINS**2)
             for corrected, residuals, _ in parts:
-                channels = slice(band_starts[band], [*band_starts, None][band + 1])
+                channels = found.band(band)
                 kind = on_device.band_surprise(corrected, residuals, band)[:, None].expand_as(corrected[:, channels])
                 shifts.count(corrected[:, channels], residuals[:, channels], kind)
             found.band_shifts[number, band - 1] = shifts.best()
