@@ -51,7 +51,9 @@ def main() -> None:
     recipe, step = Recipe(**state["recipe"]), state["step"]
     sampler = CropSampler(load(arguments.data, recipe.crop), recipe.crop, np.random.default_rng(recipe.seed))
     network = averaged_model(arguments.run / CHECKPOINT)
-    model = finish(network, sampler, steps=arguments.scale_steps, report=lambda line: print(line, flush=True))
+    model = finish(
+        network, sampler, steps=arguments.scale_steps, emphasised_to=recipe.emphasised_to, report=lambda line: print(line, flush=True)
+    )
 
     objective = OBJECTIVES[recipe.distortion]
     history = [

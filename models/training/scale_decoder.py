@@ -27,7 +27,7 @@ from models.network.precision import transform_autocast
 from models.picture import Picture
 from models.rate_control import Target
 from models.training.crops import CropSampler
-from models.training.positions import sample_positions
+from models.training.positions import EMPHASISED_TO, sample_positions
 from models.training.tables import Sample, counted, hyper_tables, neighbours_of
 from models.transforms import TILE, Transforms
 
@@ -117,17 +117,19 @@ def finish(
     batch: int = 4,
     learning_rate: float = 1e-4,
     statistics_crops: int = 600,
+    emphasised_to: float = EMPHASISED_TO,
     report: Callable[[str], None] = print,
 ) -> CodecModel:
     """Train the integer scale decoder for `steps`, count the tables, and return the model ready to be saved.
 
-    The tables are counted on crops of STATISTICS pixels, so that most symbols have all their neighbours.
+    The tables are counted on crops of STATISTICS pixels, so that most symbols have all their neighbours. Qualities are drawn as in
+    training, `emphasised_to` as in `Recipe`.
     """
     network = network.eval().requires_grad_(False)
     anchors = network.topology.anchors - 1
 
     def draw(source: CropSampler, count: int) -> tuple[Tensor, Tensor]:
-        return quantised(network, source.batch(count), sample_positions(count) * anchors)
+        return quantised(network, source.batch(count), sample_positions(count, emphasised_to) * anchors)
 
     rounded = RoundedScaleDecoder(network.h_scale)
     rounded.calibrate(torch.cat([draw(sampler, batch)[0] for _ in range(8)]))
@@ -152,12 +154,12 @@ def finish(
     tables = hyper_tables(network.prior_z, torch.cat([draw(larger, batch)[0] for _ in range(batches)]))
     significant = bits_per_significant(network, sampler.batch(TYPICAL_CROPS))
     draft = export(network, rounded.exact(), tables, Neighbours.make(tables.laplace, np.zeros((2, BINS**3), np.int32)), significant)
-    return counting(draft, [symbols(draft, larger, batch) for _ in range(batches)])
+    return counting(draft, [symbols(draft, larger, batch, emphasised_to) for _ in range(batches)])
 
 
-def symbols(model: CodecModel, sampler: CropSampler, count: int) -> tuple[Tensor, Tensor]:
+def symbols(model: CodecModel, sampler: CropSampler, count: int, emphasised_to: float = EMPHASISED_TO) -> tuple[Tensor, Tensor]:
     """Table indices and residuals (N, M, h, w) of so many crops, as the encoder makes them."""
-    targets = [Target(quality=100 * float(position)) for position in sample_positions(count)]
+    targets = [Target(quality=100 * float(position)) for position in sample_positions(count, emphasised_to)]
     encoder = Encoder(model, Transforms(model, torch.device("cpu"), bfloat16=None, tile=TILE))
     found = encoder.quantise([Picture.from_array(np.ascontiguousarray(sampler.crop())) for _ in targets], targets, [None] * count)
     indices, residuals = [one.indices for one in found], [one.symbols.residuals for one in found]

@@ -91,6 +91,7 @@ def test_lambda_and_positions_cover_the_axis() -> None:
     assert positions.min() >= 0
     assert positions.max() <= 1
     assert ((positions > 0.13) & (positions < 0.78)).float().mean() > 0.8
+    assert ((sample_positions(2000, 0.95) > 0.78).float().mean() - (positions > 0.78).float().mean()) > 0.05
 
 
 def test_crops_come_from_tar_shards(tmp_path: Path) -> None:
@@ -123,8 +124,8 @@ def test_the_finale_is_on_larger_crops(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(CropSampler, "batch", noted)
     new.run(sampler, report=quiet)
     assert drawn == [(2, 64)] * 4 + [(1, 128)] * 2
-    assert RECIPE.described(6) == "6 steps of 2 crops of 64x64, mse, the last 2 of 1 of 128x128"
-    assert RECIPE.described(4) == "4 steps of 2 crops of 64x64, mse"
+    assert RECIPE.described(6) == "6 steps of 2 crops of 64x64, mse, mostly at 0.13 to 0.78 of the gain axis, the last 2 of 1 of 128x128"
+    assert RECIPE.described(4) == "4 steps of 2 crops of 64x64, mse, mostly at 0.13 to 0.78 of the gain axis"
     with pytest.raises(ValueError, match="256x256"):
         sampler.larger().larger()
 
