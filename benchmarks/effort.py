@@ -2,11 +2,12 @@
 
     python -m benchmarks.effort FOLDER [--profile psnr] [--bpp 0.15] [--efforts 0 1 3 5 7] [--every 3]
     python -m benchmarks.effort FOLDER --bpp 0.07 0.15 0.3 0.6 --efforts 0 9 --against avif heic --known FOLDER-anchors.json
+    python -m benchmarks.effort FOLDER --profile ms-ssim --quality 43.4 --efforts 5
 
 Prints a table of means over the images, in real bytes, post-processed, and writes JSON after every image. With several rates it adds
 BD-rates between the lowest and the highest: against the first effort, and against other codecs, whose points `ziggurat evaluate` keeps.
 Those too are taken at the very rates, image by image, because the same rate for every image and the same quality for every image make
-different means.
+different means. The last is one quality for every image, as published curves are: the rate is what comes of it.
 """
 
 from __future__ import annotations
@@ -35,17 +36,17 @@ JUDGED: tuple[Metric, ...] = ("psnr", "ms-ssim")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Means over the images at one effort and rate asked for; processor seconds of all threads that encoding took."""
+    """Means over the images at one effort and rate (or quality) asked for; processor seconds of all threads that encoding took."""
 
     effort: int
     mean: Mean
     seconds: float
 
 
-def encode(codec: Codec, picture: Picture, bpp: float, effort: int) -> tuple[Point, float]:
-    """One picture to the budget: what comes out, and the seconds."""
+def encode(codec: Codec, picture: Picture, target: Target, effort: int) -> tuple[Point, float]:
+    """One picture to the budget or quality: what comes out, and the seconds."""
     begun = time.process_time()
-    stream = codec.encode([picture], [Target(bpp=bpp)], effort=effort)[0]
+    stream = codec.encode([picture], [target], effort=effort)[0]
     seconds = time.process_time() - begun
     return measure(picture, codec.decode([stream.data])[0], setting=stream.quality, size=len(stream.data)), seconds
 
@@ -53,8 +54,8 @@ def encode(codec: Codec, picture: Picture, bpp: float, effort: int) -> tuple[Poi
 def rows_of(found: Mapping[tuple[int, float], Sequence[tuple[Point, float]]]) -> list[Row]:
     """By effort and rate."""
     return [
-        Row(effort, mean_of([point for point, _ in rows], setting=bpp), float(np.mean([seconds for _, seconds in rows])))
-        for (effort, bpp), rows in found.items()
+        Row(effort, mean_of([point for point, _ in rows], setting=setting), float(np.mean([seconds for _, seconds in rows])))
+        for (effort, setting), rows in found.items()
     ]
 
 
@@ -107,7 +108,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--profile", default="psnr")
-    parser.add_argument("--bpp", type=float, nargs="+", default=[0.15])
+    asked = parser.add_mutually_exclusive_group()
+    asked.add_argument("--bpp", type=float, nargs="+", default=[0.15])
+    asked.add_argument("--quality", type=float, nargs="+", help="one for every image, instead of a rate")
     parser.add_argument("--efforts", type=int, nargs="+", default=[0, 1, 3, 5])
     parser.add_argument("--every", type=int, default=1, help="use every n-th image")
     parser.add_argument("--against", nargs="*", default=[], help="other codecs, as in `ziggurat evaluate`")
@@ -119,17 +122,18 @@ def main() -> None:
     anchors = of_families(tuple(arguments.against))
     known = AnchorPoints(arguments.known, perceptual=False)
     paths = image_paths(arguments.folder)[:: arguments.every]
-    found: dict[tuple[int, float], list[tuple[Point, float]]] = {(e, bpp): [] for e in arguments.efforts for bpp in sorted(arguments.bpp)}
+    targets = {quality: Target(quality=quality) for quality in arguments.quality or ()} or {bpp: Target(bpp=bpp) for bpp in arguments.bpp}
+    found: dict[tuple[int, float], list[tuple[Point, float]]] = {(e, setting): [] for e in arguments.efforts for setting in sorted(targets)}
     sweeps: dict[str, list[tuple[Point, ...]]] = {anchor.name: [] for anchor in anchors}
     compared: list[Comparison] = []
     for done, path in enumerate(paths, 1):
         picture = read_picture(path)
-        for (effort, bpp), points in found.items():
-            points.append(encode(codec, picture, bpp, effort))
+        for (effort, setting), points in found.items():
+            points.append(encode(codec, picture, targets[setting], effort))
         for anchor in anchors:
             sweeps[anchor.name].append(known.sweep(anchor, picture))
         rows = rows_of(found)
-        if len(arguments.bpp) > 1:
+        if not arguments.quality and len(arguments.bpp) > 1:
             others = [at_rates(name, sweep, arguments.bpp) for name, sweep in sweeps.items()]
             compared = comparisons(rows, others, (min(arguments.bpp), max(arguments.bpp)))
         post_processor = codec.post_processor.model_id if codec.post_processor else None
