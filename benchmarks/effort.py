@@ -122,8 +122,11 @@ def main() -> None:
     anchors = of_families(tuple(arguments.against))
     known = AnchorPoints(arguments.known, perceptual=False)
     paths = image_paths(arguments.folder)[:: arguments.every]
-    targets = {quality: Target(quality=quality) for quality in arguments.quality or ()} or {bpp: Target(bpp=bpp) for bpp in arguments.bpp}
-    found: dict[tuple[int, float], list[tuple[Point, float]]] = {(e, setting): [] for e in arguments.efforts for setting in sorted(targets)}
+    if arguments.quality:
+        targets = {quality: Target(quality=quality) for quality in sorted(arguments.quality)}
+    else:
+        targets = {bpp: Target(bpp=bpp) for bpp in sorted(arguments.bpp)}
+    found: dict[tuple[int, float], list[tuple[Point, float]]] = {(e, setting): [] for e in arguments.efforts for setting in targets}
     sweeps: dict[str, list[tuple[Point, ...]]] = {anchor.name: [] for anchor in anchors}
     compared: list[Comparison] = []
     for done, path in enumerate(paths, 1):

@@ -154,14 +154,14 @@ def finish(
     tables = hyper_tables(network.prior_z, torch.cat([draw(larger, batch)[0] for _ in range(batches)]))
     significant = bits_per_significant(network, sampler.batch(TYPICAL_CROPS))
     draft = export(network, rounded.exact(), tables, Neighbours.make(tables.laplace, np.zeros((2, BINS**3), np.int32)), significant)
-    return counting(draft, [symbols(draft, larger, batch, emphasised_to) for _ in range(batches)])
+    return counting(draft, [symbols(draft, larger, sample_positions(batch, emphasised_to)) for _ in range(batches)])
 
 
-def symbols(model: CodecModel, sampler: CropSampler, count: int, emphasised_to: float = EMPHASISED_TO) -> tuple[Tensor, Tensor]:
-    """Table indices and residuals (N, M, h, w) of so many crops, as the encoder makes them."""
-    targets = [Target(quality=100 * float(position)) for position in sample_positions(count, emphasised_to)]
+def symbols(model: CodecModel, sampler: CropSampler, positions: Tensor) -> tuple[Tensor, Tensor]:
+    """Table indices and residuals (N, M, h, w) of crops at `positions` (N,) on the gain axis, as the encoder makes them."""
+    targets = [Target(quality=100 * float(position)) for position in positions]
     encoder = Encoder(model, Transforms(model, torch.device("cpu"), bfloat16=None, tile=TILE))
-    found = encoder.quantise([Picture.from_array(np.ascontiguousarray(sampler.crop())) for _ in targets], targets, [None] * count)
+    found = encoder.quantise([Picture.from_array(np.ascontiguousarray(sampler.crop())) for _ in targets], targets, [None] * len(targets))
     indices, residuals = [one.indices for one in found], [one.symbols.residuals for one in found]
     return torch.from_numpy(np.stack(indices)), torch.from_numpy(np.stack(residuals))
 
