@@ -35,7 +35,7 @@ from models.objective import Objective
 from models.picture import Picture
 from models.postprocessor import Postprocess, PostProcessor, decide
 from models.rate_control import Target, meets
-from models.refinement import HEADROOM, ITERATIONS, Proceed, Refiner, share
+from models.refinement import ITERATIONS, Proceed, Refiner, headroom, share
 from models.sources import Source
 from models.symbol_codec import SymbolCodec
 from models.symbols import Comparison, Quantised, Stream, Symbols
@@ -206,10 +206,10 @@ class Codec:
         if effort not in EFFORTS:
             raise ValueError(f"effort is 0 to {EFFORTS[-1]}, not {effort}")
         alphas = [encode_alpha(picture) for picture in pictures] if alphas is None else alphas
-        headroom = HEADROOM if effort else 1.0
+        start = headroom(ITERATIONS[effort])
         quantised: dict[int, Quantised] = {}
         for group in _groups([latent_size(picture.height, picture.width) for picture in pictures]):
-            found = self._plain([pictures[i] for i in group], [targets[i] for i in group], [alphas[i] for i in group], headroom)
+            found = self._plain([pictures[i] for i in group], [targets[i] for i in group], [alphas[i] for i in group], start)
             quantised.update(zip(group, found, strict=True))
         if effort:
             for i, picture in enumerate(pictures):

@@ -64,7 +64,7 @@ class CodecModel:
             with safe_open(path, "pt") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
                 topology = json.loads(file.metadata()["topology"])
-            return assemble(Topology(**{**topology, "widths": tuple(topology["widths"])}), tensors)
+            return assemble(Topology.restored(topology), tensors)
         except (OSError, SafetensorError, KeyError, TypeError, RuntimeError) as error:
             raise WeightsError(f"cannot load {path.name}: {error}") from error
 
@@ -81,7 +81,8 @@ def _tensors(
 
 
 def _identify(topology: Topology, tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256(json.dumps(asdict(topology), sort_keys=True).encode())
+    told = {name: value for name, value in asdict(topology).items() if name != "depths"}  # which the tensors' names tell
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
     for name in sorted(tensors):
         if not name.startswith(ENCODER_ONLY):
             tensor = tensors[name]

@@ -1,8 +1,9 @@
 """Encoder effort: better symbols for this very picture, at no cost to the decoder.
 
-Rounding y - mean is the best that can be done without looking at the picture that comes out. Here symbols change, by one step at a time,
-where that lowers lambda D + R of this picture: `models.descent`. z stays as it is, and so do the tables that the scale decoder chose.
-D is of the picture after the post-processor, where symbols recommend it: what that mends by itself need not be paid for in bits.
+Rounding y - mean is the best that can be done without looking at the picture that comes out. Here symbols change where that lowers
+lambda D + R of this picture: first through y (`models.relaxation`), then by single steps (`models.descent`). z stays as it is, and so do
+the tables that the scale decoder chose. D is of the picture after the post-processor, where symbols recommend it: what that mends by
+itself need not be paid for in bits.
 
 Large pictures are refined window by window, each among the symbols that its neighbours have by then. What a window's steps do to the means
 around it they do to the picture around it, where the window looks too: means are never stored, only computed from the symbols.
@@ -19,8 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.descent import Descent, Window
-from models.descent import Proceed as Proceed  # part of this interface
+from models.descent import Descent
 from models.entropy.code_lengths import CodeLengths
 from models.grid import HYPER_PIXELS, HYPER_STRIDE
 from models.model import CodecModel
@@ -28,19 +28,43 @@ from models.objective import Objective
 from models.picture import Picture
 from models.postprocessor import PostProcessor
 from models.rate_control import FINEST
+from models.relaxation import Relaxation
 from models.sources import Source
 from models.symbols import Quantised, Symbols
 from models.tiles import CONTEXT_HALO, Tile
 from models.transforms import Transforms
+from models.window import Proceed as Proceed  # part of this interface
+from models.window import Window
 
 ITERATIONS = (0, 1, 2, 3, 4, 6, 8, 12, 18, 30)  # at effort 0 to 9
-HEADROOM = 1.03  # size to start from against the budget
+RELAXED_FROM = 6  # iterations: with fewer, descent alone goes further
+HEADROOM = 1.03  # size to start from against the budget, for descent alone: it saves bits, relaxation does not
 WINDOW = 16  # hyper-latents on a side, 1024 pixels: 0.9 (`psnr`) or 1.3 GB of activations for the backward pass
 
 
 def share(proceed: Proceed | None, number: int, of: int) -> Proceed:
     """For part `number` of `of` equal ones: tells `proceed` how far the whole is."""
     return lambda done, iterations: proceed is None or proceed(number * iterations + done, of * iterations)
+
+
+def headroom(iterations: int) -> float:
+    """How large against the budget, for so many of them to start from."""
+    return HEADROOM if 0 < iterations < RELAXED_FROM else 1.0
+
+
+def _refined(window: Window, iterations: int, budget: float | None, proceed: Proceed) -> tuple[Tensor, float]:
+    """Residuals (1, M, h, w), integers, and their code length in bits."""
+    left = iterations
+    if iterations >= RELAXED_FROM:
+        left = max(2, iterations // 4)
+        relaxation = Relaxation(window)
+        if not relaxation.run(iterations - left, budget, lambda done, _: proceed(done, iterations)):
+            left = 1
+        if window.loss(relaxation.residuals) < window.loss(window.start):
+            window = replace(window, start=relaxation.residuals)
+    descent = Descent(window, torch.Generator().manual_seed(0))
+    descent.run(left, budget, lambda done, _: proceed(iterations - left + done, iterations))
+    return descent.residuals, descent.bits
 
 
 class Refiner:
@@ -58,7 +82,7 @@ class Refiner:
 
         Args:
             picture: the original.
-            quantised: to start from; with a budget, best about HEADROOM larger than it.
+            quantised: to start from; with a budget, best `headroom` times as large.
             iterations: backward passes a window, apart from the one for the curvature; at least 1.
             proceed: see `Proceed`.
         """
@@ -68,16 +92,15 @@ class Refiner:
         residuals = symbols.residuals.copy()
         parts = self._bits(quantised, tiles)
         surplus = 0.0 if quantised.budget is None else max(-1.0, 8 * (quantised.budget - quantised.predicted) / max(1.0, sum(parts)))
-        random = torch.Generator().manual_seed(0)
         changed = due = 0.0  # by how many bits the windows behind us have changed the whole, and were to
         for number, (tile, bits) in enumerate(zip(tiles, parts, strict=True)):
-            descent = Descent(self._window(picture, quantised, residuals, tile), random)
-            before = descent.bits
+            window = self._window(picture, quantised, residuals, tile)
+            before = window.bits(window.start, window.tables(window.start))
             due += surplus * bits
             budget = None if quantised.budget is None else max(0.0, before + due - changed)
-            descent.run(iterations, budget, share(proceed, number, len(tiles)))
-            changed += descent.bits - before
-            residuals[:, *tile.outer(HYPER_STRIDE)] = descent.residuals[0].to(torch.int16).cpu().numpy()
+            refined, after = _refined(window, iterations, budget, share(proceed, number, len(tiles)))
+            changed += after - before
+            residuals[:, *tile.outer(HYPER_STRIDE)] = refined[0].to(torch.int16).cpu().numpy()
         return replace(quantised, symbols=replace(symbols, residuals=residuals), predicted=quantised.predicted + changed / 8)
 
     def _bits(self, quantised: Quantised, tiles: Sequence[Tile]) -> list[float]:

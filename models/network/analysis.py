@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.network.blocks import ResidualBlock, down
+from models.network.blocks import down, residual_blocks
 from models.network.dct import LinearAnalysis
 
 SIDE = 64  # channels that each side branch brings to 1/16
@@ -25,14 +25,15 @@ class Analysis(nn.Module):
     Args:
         widths: channels at 1/4, 1/8 and 1/16.
         latents: channels M of y.
+        depths: residual blocks at 1/4, 1/8 and 1/16.
     """
 
-    def __init__(self, widths: tuple[int, int, int], latents: int) -> None:
+    def __init__(self, widths: tuple[int, int, int], latents: int, depths: tuple[int, int, int]) -> None:
         super().__init__()
         a, b, c = widths
-        self.stage4 = nn.Sequential(nn.PixelUnshuffle(4), nn.Conv2d(48, a, 3, 1, 1), ResidualBlock(a))
-        self.stage8 = nn.Sequential(down(a, b), ResidualBlock(b), ResidualBlock(b))
-        self.stage16 = nn.Sequential(down(b, c), ResidualBlock(c), ResidualBlock(c))
+        self.stage4 = nn.Sequential(nn.PixelUnshuffle(4), nn.Conv2d(48, a, 3, 1, 1), *residual_blocks(a, depths[0]))
+        self.stage8 = nn.Sequential(down(a, b), *residual_blocks(b, depths[1]))
+        self.stage16 = nn.Sequential(down(b, c), *residual_blocks(c, depths[2]))
         self.side4 = nn.Sequential(nn.PixelUnshuffle(4), nn.Conv2d(16 * a, SIDE, 1))
         self.side8 = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(4 * b, SIDE, 1))
         self.fuse = nn.Conv2d(c + 2 * SIDE, latents, 1)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +33,7 @@ class Topology:
 
     Attributes:
         widths: channels of the transforms at 1/4, 1/8 and 1/16.
+        depths: residual blocks there, in each transform.
         latents: channels of y. 192 cap Kodak at 36 dB, 320 at 39.5 (bare DCT base, no quantisation).
         hyper: channels of z.
         anchors: gain vectors on the gain axis; a quality is a float in [0, anchors - 1].
@@ -41,6 +43,13 @@ class Topology:
     latents: int = 320
     hyper: int = 96
     anchors: int = 12
+    depths: tuple[int, int, int] = (1, 2, 2)
+
+    @classmethod
+    def restored(cls, stored: dict[str, Any]) -> Self:
+        """From what `dataclasses.asdict` and JSON made of it; TypeError for what is none."""
+        restored: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
+        return cls(**restored)
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
@@ -67,8 +76,8 @@ class AutoEncoder(nn.Module):
         super().__init__()
         self.topology = topology
         latents, hyper = topology.latents, topology.hyper
-        self.g_a = Analysis(topology.widths, latents)
-        self.g_s = Synthesis(topology.widths, latents)
+        self.g_a = Analysis(topology.widths, latents, topology.depths)
+        self.g_s = Synthesis(topology.widths, latents, topology.depths)
         self.h_a = hyper_analysis(latents, hyper)
         self.h_scale = hyper_synthesis(hyper, latents)
         self.h_mean = hyper_synthesis(hyper, latents)

@@ -29,6 +29,11 @@ class ResidualBlock(nn.Module):
         return x + residual  # type: ignore[no-any-return]  # modules are untyped when called
 
 
+def residual_blocks(channels: int, number: int) -> list[ResidualBlock]:
+    """So many, one after the other."""
+    return [ResidualBlock(channels) for _ in range(number)]
+
+
 def down(channels_in: int, channels_out: int) -> nn.Sequential:
     """Halve the resolution: space to depth, then a 1x1 convolution (no pixel is computed only to be dropped)."""
     return nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(4 * channels_in, channels_out, 1))

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from models.network.blocks import ResidualBlock, up
+from models.network.blocks import residual_blocks, up
 from models.network.dct import LinearSynthesis
 
 
 class Synthesis(nn.Module):
-    """Latents to image; `widths` and `latents` as in `Analysis`."""
+    """Latents to image; arguments as of `Analysis`."""
 
-    def __init__(self, widths: tuple[int, int, int], latents: int) -> None:
+    def __init__(self, widths: tuple[int, int, int], latents: int, depths: tuple[int, int, int]) -> None:
         super().__init__()
         a, b, c = widths
-        self.stage16 = nn.Sequential(nn.Conv2d(latents, c, 1), ResidualBlock(c), ResidualBlock(c), up(c, b))
-        self.stage8 = nn.Sequential(ResidualBlock(b), ResidualBlock(b), up(b, a))
+        self.stage16 = nn.Sequential(nn.Conv2d(latents, c, 1), *residual_blocks(c, depths[2]), up(c, b))
+        self.stage8 = nn.Sequential(*residual_blocks(b, depths[1]), up(b, a))
         to_pixels = nn.Conv2d(a, 48, 3, 1, 1)
         to_pixels.weight.data.mul_(0.1)  # the linear base leads at first
-        self.stage4 = nn.Sequential(ResidualBlock(a), to_pixels, nn.PixelShuffle(4))
+        self.stage4 = nn.Sequential(*residual_blocks(a, depths[0]), to_pixels, nn.PixelShuffle(4))
         self.linear = LinearSynthesis(latents)
 
     def forward(self, y_hat: Tensor) -> Tensor:

@@ -6,10 +6,9 @@ python -m models.training --data train/ --run runs/psnr --distortion mse --steps
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
-import torch
 from safetensors.torch import load_file
 
 from models.model import CodecModel
@@ -18,7 +17,7 @@ from models.objective import OBJECTIVES
 from models.training.context import solve_context
 from models.training.crops import CropSampler, load
 from models.training.grow import grow
-from models.training.loop import Recipe, Trainer
+from models.training.loop import Recipe, Trainer, averaged_model
 
 
 def _arguments() -> argparse.Namespace:
@@ -27,6 +26,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--run", type=Path, required=True, help="folder of the run: checkpoint.pt and log.csv")
     parser.add_argument("--init", type=Path, help="start from a checkpoint.pt (averaged weights), an exported model, or a smaller network")
     parser.add_argument("--anchors-below", type=int, default=3, help="new gain anchors below those of a smaller network")
+    parser.add_argument("--depths", type=int, nargs=3, help="residual blocks at 1/4, 1/8 and 1/16; as in --init unless told")
     parser.add_argument("--solve-context", action="store_true", help="start the mean's context by least squares")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--distortion", choices=list(OBJECTIVES), default="mse")
@@ -37,22 +37,27 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _initial(init: Path | None, anchors_below: int) -> AutoEncoder:
+def _initial(init: Path | None, anchors_below: int, depths: list[int] | None) -> AutoEncoder:
     if init is None:
-        return AutoEncoder()
+        return AutoEncoder(_deepened(Topology(), depths))
     if init.suffix == ".pt":
-        return grow(torch.load(init, map_location="cpu", weights_only=True)["average"], Topology())
-    tensors = load_file(init)
-    if "tables.z" in tensors:
-        return CodecModel.load(init).network.train()
-    return grow(tensors, Topology(), anchors_below=anchors_below)
+        old = averaged_model(init)
+    elif "tables.z" in (tensors := load_file(init)):
+        old = CodecModel.load(init).network
+    else:
+        return grow(tensors, _deepened(Topology(), depths), anchors_below=anchors_below)
+    return grow(old.state_dict(), _deepened(old.topology, depths))
+
+
+def _deepened(topology: Topology, depths: list[int] | None) -> Topology:
+    return replace(topology, depths=(depths[0], depths[1], depths[2])) if depths else topology
 
 
 def main() -> None:
     """The command."""
     arguments = _arguments()
     recipe = Recipe(**{field.name: getattr(arguments, field.name) for field in fields(Recipe)})
-    trainer = Trainer(arguments.run, recipe, _initial(arguments.init, arguments.anchors_below), device=arguments.device)
+    trainer = Trainer(arguments.run, recipe, _initial(arguments.init, arguments.anchors_below, arguments.depths), device=arguments.device)
     sampler = CropSampler(load(arguments.data, recipe.crop), recipe.crop, trainer.rng)
     if trainer.checkpoint.exists():
         trainer.resume()

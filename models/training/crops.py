@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-FLIP, TRANSPOSE, ENLARGE = 0.5, 0.2, 0.35  # probabilities; transposed photographs are rarer than mirrored ones in the world too
+FLIP, TRANSPOSE, ENLARGE = 0.5, 0.2, 0.5  # probabilities; transposed photographs are rarer than mirrored ones in the world too
 LARGEST = 2.5  # enlargement: what people post is larger and smoother than the training pictures, which were shrunk
 
 

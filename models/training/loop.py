@@ -121,7 +121,6 @@ class Trainer(Run[AutoEncoder]):
 def averaged_model(checkpoint: Path) -> AutoEncoder:
     """The network of a checkpoint with its averaged weights."""
     state: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    topology = dict(state["topology"])
-    model = AutoEncoder(Topology(**{**topology, "widths": tuple(topology["widths"])}))
+    model = AutoEncoder(Topology.restored(state["topology"]))
     model.load_state_dict(state["average"])
     return model.eval()

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import pytest
+import torch
+from PIL import Image
 
-from models import Codec
+from models import Codec, Picture, Target, registry
+from models.encoder import Encoder
+from models.entropy.code_lengths import CodeLengths
+from models.model import CodecModel
+from models.objective import Objective
+from models.rate_control import FINEST
 from models.registry import available
+from models.symbols import Quantised
+from models.transforms import TILE, Transforms
+from models.window import Window
 from tests.make_golden import tiny_codec
 
 
@@ -17,3 +27,31 @@ def tiny() -> Codec:
 @pytest.fixture(scope="session", params=available())
 def shipped(request: pytest.FixtureRequest) -> Codec:
     return Codec.load(request.param)
+
+
+@pytest.fixture
+def found(shipped: Codec, photo: Image.Image) -> tuple[Quantised, Window]:
+    """The photo as quantised without effort, as one window."""
+    model, picture = CodecModel.load(registry.weights(shipped.name)), Picture.from_image(photo)
+    transforms = Transforms(model, shipped.device, bfloat16=False, tile=TILE)
+    with torch.inference_mode():
+        quantised = Encoder(model, transforms).quantise([picture], [Target(quality=60.0)], [None])[0]
+    symbols, objective = quantised.symbols, Objective.of(shipped.card)
+    residuals, indices, z = (torch.from_numpy(values)[None] for values in (symbols.residuals, quantised.indices, symbols.z))
+    quality = transforms.quality([symbols.quality])
+    with torch.no_grad():
+        z_mean = transforms.network.mean(z.float(), *residuals.shape[-2:])
+    x = torch.from_numpy(picture.rgb).permute(2, 0, 1)[None].float() / 255
+    return quantised, Window(
+        transforms=transforms,
+        objective=objective,
+        code_lengths=CodeLengths(model.tables, model.neighbours, shipped.device),
+        lmbda=float(objective.lmbda(torch.tensor(symbols.quality / FINEST))),
+        x=x,
+        start=residuals.float(),
+        indices=indices,
+        movable=indices > 0,
+        z_mean=z_mean,
+        quality=quality,
+        postprocess=lambda x_hat: x_hat,
+    )

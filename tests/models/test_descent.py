@@ -7,53 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from models import Codec, Picture, Target, registry
-from models.descent import Descent, Window
-from models.encoder import Encoder
-from models.entropy.code_lengths import CodeLengths
-from models.model import CodecModel
-from models.objective import Objective
-from models.rate_control import FINEST
+from models import Codec
+from models.descent import Descent
 from models.symbols import Quantised
-from models.transforms import TILE, Transforms
-
-QUALITY = 60.0
-
-
-@pytest.fixture
-def found(shipped: Codec, photo: Image.Image) -> tuple[Quantised, Window]:
-    """The photo as quantised without effort, as one window."""
-    model, picture = CodecModel.load(registry.weights(shipped.name)), Picture.from_image(photo)
-    transforms = Transforms(model, shipped.device, bfloat16=False, tile=TILE)
-    with torch.inference_mode():
-        quantised = Encoder(model, transforms).quantise([picture], [Target(quality=QUALITY)], [None])[0]
-    symbols, objective = quantised.symbols, Objective.of(shipped.card)
-    residuals, indices, z = (torch.from_numpy(values)[None] for values in (symbols.residuals, quantised.indices, symbols.z))
-    quality = transforms.quality([symbols.quality])
-    with torch.no_grad():
-        z_mean = transforms.network.mean(z.float(), *residuals.shape[-2:])
-    x = torch.from_numpy(picture.rgb).permute(2, 0, 1)[None].float() / 255
-    return quantised, Window(
-        transforms=transforms,
-        objective=objective,
-        code_lengths=CodeLengths(model.tables, model.neighbours, shipped.device),
-        lmbda=float(objective.lmbda(torch.tensor(symbols.quality / FINEST))),
-        x=x,
-        start=residuals.float(),
-        indices=indices,
-        movable=indices > 0,
-        z_mean=z_mean,
-        quality=quality,
-        postprocess=lambda x_hat: x_hat,
-    )
-
-
-@torch.no_grad()
-def believed(window: Window, residuals: torch.Tensor) -> float:
-    """Lambda D in bits, as the descent sees it."""
-    return float(window.distortion(residuals, window.mean(lambda low: residuals[:, : low.shape[1]])))
+from models.window import Window
 
 
 def bits(window: Window) -> float:
@@ -75,14 +33,14 @@ def test_it_sees_the_picture_that_the_decoder_makes(shipped: Codec, found: tuple
     (decoded,) = shipped.reconstruct([symbols])
     x_hat = torch.from_numpy(decoded.rgb).permute(2, 0, 1)[None].float() / 255
     seen = float(window.objective.measure(x_hat, window.x)) * window.lmbda * decoded.width * decoded.height
-    assert believed(window, residuals) == pytest.approx(seen, rel=0.02)  # the decoder's pixels are whole numbers
+    believed = float(window.distortion(residuals, window.mean_of(residuals)))
+    assert believed == pytest.approx(seen, rel=0.02)  # the decoder's pixels are whole numbers
 
 
 def test_more_iterations_lower_the_loss_further(found: tuple[Quantised, Window]) -> None:
     _, window = found
-    start = believed(window, window.start) + bits(window)
-    losses = [believed(window, descent.residuals) + descent.bits for descent in (descended(window, n) for n in (3, 12))]
-    assert start > losses[0] > losses[1]
+    losses = [window.loss(descended(window, n).residuals) for n in (3, 12)]
+    assert window.loss(window.start) > losses[0] > losses[1]
 
 
 def test_a_budget_is_met_closely_in_true_bits(found: tuple[Quantised, Window]) -> None:

@@ -197,6 +197,23 @@ def test_a_grown_network_starts_where_the_small_one_stood() -> None:
         assert torch.allclose(large.gain[0, :32], 2 * large.gain[1, :32] - large.gain[2, :32], atol=1e-5)
 
 
+def test_a_deeper_network_starts_as_the_shallow_one() -> None:
+    torch.manual_seed(0)
+    shallow = AutoEncoder(TINY).eval()
+    deep = grow(shallow.state_dict(), replace(TINY, depths=(2, 2, 4))).eval()
+    x, y = torch.rand(1, 3, 64, 64), torch.randn(1, TINY.latents, 4, 4)
+    with torch.no_grad():
+        assert torch.equal(deep.g_a(x), shallow.g_a(x))
+        assert torch.equal(deep.g_s(y), shallow.g_s(y))
+    assert len(deep.state_dict()) == len(shallow.state_dict()) + 2 * 3 * 4  # three blocks of two convolutions in each transform
+
+
+def test_a_batch_has_positions_from_everywhere() -> None:
+    quarters = torch.stack([sample_positions(4) for _ in range(200)])
+    assert (quarters[:, 1:] >= quarters[:, :-1]).all()
+    assert quarters[:, 0].max() <= quarters[:, 1].min()
+
+
 def test_the_integer_scale_decoder_computes_what_its_training_saw() -> None:
     torch.manual_seed(0)
     rounded = RoundedScaleDecoder(AutoEncoder(TINY).h_scale)
