@@ -2,7 +2,7 @@
 
     python -m models.evaluation.complexity
 
-prints our network beside the published one.
+prints our networks beside the published one.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.grid import HYPER_STRIDE, STRIDE
+from models.model import CodecModel
 from models.network.autoencoder import AutoEncoder, Topology
 from models.network.postprocess import PostNetwork, PostTopology
 from models.network.tng2018 import FILTERS, HYPER_FILTERS, TNG2018, PostProcessor
+from models.registry import available, weights
 
 SIDE = 256  # pixels of the image that is counted on; costs are proportional to the area
 
@@ -97,7 +99,8 @@ def _inputs(latents: int, hyper: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 if __name__ == "__main__":
-    for title, costs in (("Ziggurat", our_costs()), ("Zhou et al. 2018", published_costs())):
+    ours = [(f"ziggurat {name}", our_costs(CodecModel.load(weights(name)).network.topology)) for name in available()]
+    for title, costs in (*ours, ("Zhou et al. 2018", published_costs())):
         print(f"{title:18}{'parameters':>12}{'kMAC/pixel':>12}")
         for cost in costs:
             print(f"  {cost.part:16}{cost.parameters:12,}{cost.kmac:12.2f}")
