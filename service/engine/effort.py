@@ -62,9 +62,9 @@ class Refinement:
         back = time.monotonic()
         self.paused += back - now
         self._before = done, back
-        # Every window that is left takes two passes for a start and its last iteration.
+        # This window takes two passes and its last iteration; every window that is left one more, for y and what it rounds to.
         windows_left = self._windows - 1 - done // iterations
-        if self._cut is None and (self._unwanted or back + self._step * (2 + 3 * windows_left) > self._until):
+        if self._cut is None and (self._unwanted or back + self._step * (3 + 4 * windows_left) > self._until):
             self._cut = done
         return self._cut is None
 
