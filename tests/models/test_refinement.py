@@ -98,9 +98,9 @@ def test_windows_together_lower_what_training_minimised(shipped: Codec, wide: Pi
         lmbda = float(Objective.of(shipped.card).lmbda(torch.tensor(0.6)))
         return lmbda * distortion(shipped, wide, stream.data) + stream.bpp
 
-    plain, whole = loss(0), loss(4)
+    plain, whole = loss(0), loss(6)
     monkeypatch.setattr("models.refinement.WINDOW", 2)
-    assert plain - loss(4) > 0.4 * (plain - whole) > 0
+    assert plain - loss(6) > 0.6 * (plain - whole) > 0
 
 
 def test_symbols_of_every_pass_move(shipped: Codec, photo: Image.Image) -> None:
