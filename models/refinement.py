@@ -60,8 +60,9 @@ def _refined(window: Window, iterations: int, budget: float | None, proceed: Pro
         relaxation = Relaxation(window)
         if not relaxation.run(iterations - left, budget, lambda done, _: proceed(done, iterations)):
             left = 1
-        if window.loss(relaxation.residuals) < window.loss(window.start):
-            window = replace(window, start=relaxation.residuals)
+        relaxed = relaxation.residuals
+        if window.loss(relaxed) < window.loss(window.start):
+            window = replace(window, start=relaxed)
     descent = Descent(window, torch.Generator().manual_seed(0))
     descent.run(left, budget, lambda done, _: proceed(iterations - left + done, iterations))
     return descent.residuals, descent.bits
