@@ -157,10 +157,10 @@ def psnr_of(mse: float) -> float:
 
 
 def _falling(points: Sequence[tuple[int, float]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sizes rising and distortions falling, both strictly."""
+    """Sizes rising and distortions falling, both strictly, the latter by more than their logarithms' rounding."""
     kept: list[tuple[int, float]] = []
     for size, distortion in sorted(points):
-        if not kept or (distortion < kept[-1][1] and size > kept[-1][0]):
+        if not kept or (distortion < kept[-1][1] * (1 - 1e-12) and size > kept[-1][0]):
             kept.append((size, distortion))
     sizes, distortions = np.array(kept, dtype=np.float64).T
     return sizes, distortions

@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from models.allocation import TOLERANCE, Allocation, Curve, Measured, allocate, next_budget
@@ -72,6 +72,7 @@ points = st.lists(st.tuples(st.integers(20, 10**6), st.floats(0, 1)), min_size=1
 
 
 @given(points)
+@example([(20, 0.9999999999999999), (21, 1e-06), (22, 0.0)])
 def test_a_curve_through_anything_is_falling_convex_and_above_no_measurement(measured: list[tuple[int, float]]) -> None:
     curve = Curve.through(measured)
     assert (np.diff(curve.sizes) > 0).all()
