@@ -1,10 +1,10 @@
-"""The container, format version 2: a small header around the entropy-coded sections, and a checksum.
+"""The container, format version 3: a small header around the entropy-coded sections, and a checksum.
 
 All integers are little-endian:
 
     offset  bytes  field
          0      3  magic "ZGT"
-         3      1  format version, 2
+         3      1  format version, 3
          4      1  codec: 0 learned, 1 hybrid (AVIF and post-processing)
          5      1  flags: bit 0 alpha section present, 1 greyscale, 2 post-processing recommended, others 0
          6      4  model id: first 4 bytes of the SHA-256 of what decoding depends on
@@ -20,7 +20,7 @@ The parser never allocates by what the header claims. It checks in this order, a
 1. magic (`NotAStreamError`) and version (`NewerVersionError`, `OlderVersionError`),
 2. the header's length and its varints, then the total length: too short is `TruncatedStreamError`, too long `DamagedStreamError`,
 3. the checksum (`DamagedStreamError`),
-4. the fields' values (`DamagedStreamError`): an unknown codec or flag under version 2 is nothing that an encoder writes, because
+4. the fields' values (`DamagedStreamError`): an unknown codec or flag under version 3 is nothing that an encoder writes, because
    adding one takes a new version,
 5. the caller's pixel limit (`StreamTooLargeError`).
 
@@ -45,7 +45,7 @@ from models.errors import (
 )
 
 MAGIC = b"ZGT"
-VERSION = 2  # 1 coded symbols without regard to their neighbours; it was never released, and its models are gone
+VERSION = 3  # 1 and 2 coded residuals with other contexts; they were never released, and their models are gone
 MAX_SIDE = 16384
 
 _FIXED = struct.Struct("<3sBBB4sHHH")

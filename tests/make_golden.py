@@ -2,15 +2,13 @@
 
     python -m tests.make_golden
 
-The models behind them are tiny and random but complete, so that the goldens hold the format and the integer arithmetic, not any training.
-`tiny` is of before there were bands, as this program made it then; `banded` corrects its tables at random, also band by band.
+The model behind them is tiny and random but complete, so that the goldens hold the format and the integer arithmetic, not any training.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +21,7 @@ from models.model import CodecModel, export
 from models.network.autoencoder import AutoEncoder, Topology
 from models.training.crops import CropSampler
 from models.training.scale_decoder import finish
+from tests.models.entropy.integers import random_neighbours
 
 FIXTURES = Path(__file__).parent / "fixtures"
 GOLDEN = FIXTURES / "golden"
@@ -35,9 +34,9 @@ def tiny_card(model_id: str) -> ModelCard:
     return ModelCard("tiny", model_id, "MSE", 4.17, 5793.0, 0, "", "", 0, (), "", ())
 
 
-def tiny_codec(name: str = "tiny") -> Codec:
-    """The codec of the golden streams, `tiny` or `banded`."""
-    model = CodecModel.load(FIXTURES / f"{name}.safetensors")
+def tiny_codec() -> Codec:
+    """The codec of the golden streams."""
+    model = CodecModel.load(FIXTURES / "tiny.safetensors")
     return Codec(model, tiny_card(model.model_id))
 
 
@@ -56,23 +55,19 @@ def symbols_digest(codec: Codec, data: bytes) -> str:
 
 
 def main() -> None:
-    """Make and write everything of `banded`."""
+    """Make and write everything."""
     torch.manual_seed(0)
-    rng = np.random.default_rng(0)
-    sampler = CropSampler([golden_picture().rgb], 128, rng)
-    model = finish(AutoEncoder(TINY), sampler, steps=30, batch=2, statistics_crops=64)
-    shifts = {name: rng.integers(-9, 10, getattr(model.neighbours, name).shape, np.int32) for name in ("shifts", "band_shifts")}
-    neighbours = replace(model.neighbours, **shifts)
-    export(model.network, model.scale_decoder, model.tables, neighbours, model.bits_per_significant).save(FIXTURES / "banded.safetensors")
-    codec = tiny_codec("banded")
+    sampler = CropSampler([golden_picture().rgb], 128, np.random.default_rng(0))
+    model = finish(AutoEncoder(TINY), sampler, steps=30, batch=2, statistics_crops=64, context_steps=1)
+    neighbours = random_neighbours(TINY.latents, model.neighbours.band_starts, seed=0)
+    export(model.network, model.scale_decoder, model.tables, neighbours, model.bits_per_significant).save(FIXTURES / "tiny.safetensors")
+    codec = tiny_codec()
     digests = {}
     for quality in QUALITIES:
         data = codec.encode([golden_picture()], [Target(quality=quality)])[0].data
-        (GOLDEN / f"banded-{quality:g}.zgt").write_bytes(data)
-        digests[f"banded-{quality:g}.zgt"] = symbols_digest(codec, data)
-    expected = json.loads((GOLDEN / "symbols.json").read_text())
-    expected["banded"] = {"model_id": codec.model_id, "symbols": digests}
-    (GOLDEN / "symbols.json").write_text(json.dumps(expected, indent=2) + "\n")
+        (GOLDEN / f"tiny-{quality:g}.zgt").write_bytes(data)
+        digests[f"tiny-{quality:g}.zgt"] = symbols_digest(codec, data)
+    (GOLDEN / "symbols.json").write_text(json.dumps({"model_id": codec.model_id, "symbols": digests}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

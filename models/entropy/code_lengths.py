@@ -30,7 +30,8 @@ class CodeLengths:
 
     def corrected(self, indices: Tensor, residuals: Tensor) -> Tensor:
         """Table indices (N, M, h, w) in the context of their neighbours, from the scale decoder's and all residuals."""
-        corrected: Tensor = self._neighbours.all_corrected(indices, residuals)
+        with torch.no_grad(), torch.autocast(indices.device.type, enabled=False):
+            corrected: Tensor = self._neighbours.all_corrected(indices, residuals)
         return corrected
 
     def under(self, tables: Tensor, residuals: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import constriction
 import numpy as np
 from numpy.typing import NDArray
 
-from models.entropy.neighbours import HYPER_CONTEXTS, PHASES, Neighbours, hyper_contexts
+from models.entropy.neighbours import HYPER_CONTEXTS, PHASES, Neighbours, before, hyper_contexts
 from models.entropy.tables import ESCAPE_BITS, LAPLACE_TABLES, LARGEST_RESIDUAL, TOTAL, Counts, Tables
 from models.errors import DamagedStreamError
 from models.grid import Phase
@@ -121,11 +121,9 @@ class SymbolCoder:
         """Residuals with |r| <= 32767 and the scale decoder's table indices, (M, h, w); where the index is 0 the residual must be 0."""
         encoder = constriction.stream.queue.RangeEncoder()
         for row, column in PHASES:
-            tables = self._neighbours.corrected(indices, residuals, (row, column))
-            phase = residuals[:, row::2, column::2]
-            for band, channels in self._neighbours.bands(len(phase)):
-                self._neighbours.correct_band(tables, phase, (row, column), band)
-                self._encode_band(encoder, phase[channels], tables[channels])
+            known, phase = before(indices, residuals, (row, column)), residuals[:, row::2, column::2]
+            for band, channels in self._neighbours.bands():
+                self._encode_band(encoder, phase[channels], self._neighbours.tables(known, phase, band))
         return _to_bytes(encoder.get_compressed())
 
     def _encode_band(self, encoder: Any, residuals: Residuals, indices: Indices) -> None:
@@ -151,11 +149,9 @@ class SymbolCoder:
         decoder = _Decoder(data)
         residuals = np.zeros(indices.shape, np.int16)
         for row, column in PHASES:
-            tables = self._neighbours.corrected(indices, residuals, (row, column))
-            phase = residuals[:, row::2, column::2]
-            for band, channels in self._neighbours.bands(len(phase)):
-                self._neighbours.correct_band(tables, phase, (row, column), band)
-                phase[channels] = self._decode_band(decoder, tables[channels])
+            known, phase = before(indices, residuals, (row, column)), residuals[:, row::2, column::2]
+            for band, channels in self._neighbours.bands():
+                phase[channels] = self._decode_band(decoder, self._neighbours.tables(known, phase, band))
         decoder.finish()
         return residuals
 

@@ -3,9 +3,15 @@
 Symbols are coded phase by phase, in the passes of `models.grid`, and residuals, in a phase, band of channels by band, from low frequencies
 to high. What is decoded corrects what is expected of the rest:
 
-    residuals        four decoded neighbours (from pass 2 on) that came out larger (smaller) than their tables expected raise (lower) the
-                     table index; then the lower bands of the very place do (from band 2 on)
-    hyper-latents    the four neighbours' mean chooses one of ten tables per channel
+    residuals      for each pass and band a small network, the same at every place, moves the scale decoder's table indices of the band:
+
+                       own indices, loudness of the lower bands --+--1x1--> 0..255 --1x1--> 0..255 --1x1--> shift of every channel's index
+                       neighbours' loudness and indices ----------+  (from pass 2 on)
+
+    hyper-latents  the four neighbours' mean chooses one of ten tables per channel
+
+The networks compute as the scale decoder does (`models.entropy.integer`): int8 weights, uint8 activations, int32 biases, requantisation by
+multiply and shift, every sum within 2**24, where float32 matrix products are exact.
 
 Everything here is written once for NumPy arrays (M, h, w), which define it, and for torch tensors (N, M, h, w), with which the encoder
 predicts sizes on its device.
@@ -15,33 +21,82 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.entropy.tables import LAPLACE_TABLES, TOTAL, Counts
+from models.entropy.integer import ACTIVATION_LIMIT, EXACT, SHIFT
+from models.entropy.tables import LAPLACE_TABLES
+from models.errors import WeightsError
 from models.grid import PASSES, Phase
 
-Array = Any  # NumPy array or torch tensor of integers
+Array = Any  # NumPy array or torch tensor
 
 DIAGONAL = ((-1, -1), (-1, 1), (1, -1), (1, 1))
 BESIDE = ((-1, 0), (0, -1), (0, 1), (1, 0))
 TAPS: dict[Phase, Sequence[tuple[int, int]]] = {(0, 0): (), (1, 1): DIAGONAL, (0, 1): BESIDE, (1, 0): BESIDE}
 PHASES: tuple[Phase, ...] = tuple(phase for phases in PASSES for phase in phases)
 
-LARGEST_MAGNITUDE = 15  # neighbours beyond surprise no more than this
-UNIT = 16  # magnitudes are counted in sixteenths
-WINDOW = 12  # channels on either side that count as alike: the channels follow the DCT's frequencies
-OFFSETS = (5, 11, 48)  # added to observed and expected magnitudes: of the channel, its window and all channels
-OCTAVE = 8  # steps of the logarithm per factor of two
-LOGARITHMS = 1 << 15
-LOWEST, BINS = -4, 10  # half octaves of surprise that are told apart
-BAND_OFFSETS = (12, 24)  # likewise: of the band before, and of all lower bands
-STRIP = 1 << 20  # elements corrected at a time: bounds memory
+INPUT_LIMIT = 63  # four inputs sum to a byte
+LOUDNESS = (0, 16, 25, 32, 37, 41, 45, 48, 51, 53, 55, 57, 59, 61, 62, 63)  # of |r|, as far as it goes: 16 log2(1 + |r|)
+MOST_SHIFT = 32  # table indices up or down
 HYPER_REACH = 4  # the neighbours' mean, from its channel's centre, that is told apart
 HYPER_CONTEXTS = 2 * HYPER_REACH + 2  # 0: no neighbours
+STRIP = 1 << 20  # elements looked at a time: bounds memory
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layer:
+    """A 1x1 convolution over integers with its requantisation; all held in types that compute.
+
+    Attributes:
+        weight: float32 (out, in), integers in -127..127.
+        bias: float32 (out, 1), in units of the accumulator.
+        multiplier: int64 (out, 1); output = (sum * multiplier + 2**23) >> 24.
+    """
+
+    weight: Array
+    bias: Array
+    multiplier: Array
+
+    @classmethod
+    def of(cls, weight: NDArray[Any], bias: NDArray[Any], multiplier: NDArray[Any]) -> Layer:
+        """From integers of any type (out, in), (out,), (out,)."""
+        return cls(weight.astype(np.float32), bias.astype(np.float32)[:, None], multiplier.astype(np.int64)[:, None])
+
+    def __call__(self, parts: Sequence[Array], lowest: int, highest: int) -> Array:
+        """The inputs' channels in parts (..., in, n), integers of any type, to int64 (..., out, n) in [lowest, highest]."""
+        total, start = self.bias, 0
+        for part in parts:
+            stop = start + part.shape[-2]
+            total = total + self.weight[:, start:stop] @ _float(part)
+            start = stop
+        return ((_long(total) * self.multiplier + (1 << (SHIFT - 1))) >> SHIFT).clip(lowest, highest)
+
+    def worst_sum(self, input_limit: int) -> int:
+        """A bound on the magnitude of every partial sum."""
+        return int((abs(self.weight).sum(1) * input_limit + abs(self.bias)[:, 0]).max())
+
+
+Network = tuple[Layer, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """What is known of a phase before its first residual.
+
+    Attributes:
+        number: of the pass.
+        indices: by the scale decoder, uint8 (..., M, h', w').
+        around: mean loudness and mean index of the decoded neighbours (..., M, h', w'), and fifteen times how many they are (..., 1, h',
+            w'); uint8, nothing in the first pass.
+    """
+
+    number: int
+    indices: Array
+    around: tuple[Array, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,136 +104,124 @@ class Neighbours:
     """The integers of one model.
 
     Attributes:
-        expected: magnitude to expect under every table, in sixteenths, int32 (64,).
-        logarithms: OCTAVE * log2, rounded, int32 (LOGARITHMS,).
-        shifts: change of the table index by pass (2 and 3) and surprise, int32 (2, BINS**3).
-        band_starts: first channel of every band, rising from 0, int32 (B,).
-        band_shifts: change of the table index by pass, band (from the second on) and surprise, int32 (3, B - 1, BINS**2).
+        band_starts: first channel of every band, rising from 0.
+        networks: by pass and band. Raises `WeightsError` for sums that would not be exact.
     """
 
-    expected: Array
-    logarithms: Array
-    shifts: Array
-    band_starts: Array
-    band_shifts: Array
+    band_starts: tuple[int, ...]
+    networks: tuple[tuple[Network, ...], ...]
 
-    def surprise(self, indices: Array, residuals: Array, phase: Phase, top: int | None = None) -> Array:
-        """Which of BINS**3 kinds of surprise the decoded neighbours of every element of the phase are: (..., M, h', w').
+    def __post_init__(self) -> None:
+        for network in (network for networks in self.networks for network in networks):
+            for number, layer in enumerate(network):
+                if layer.worst_sum(ACTIVATION_LIMIT if number else INPUT_LIMIT) >= EXACT:
+                    raise WeightsError("a context network can exceed 2**24: its sums would not be exact in float32")
 
-        In a strip of rows cut out of the whole, the phase's first row is `top`.
-        """
-        observed = _wide(abs(residuals)).clip(0, LARGEST_MAGNITUDE) * UNIT
-        pairs = [(around(observed, phase, top), around(_look_up(self.expected, indices), phase, top))]
-        pairs.append(tuple(_window(sums) for sums in pairs[0]))
-        pairs.append(tuple(sums.sum(-3)[..., None, :, :] for sums in pairs[0]))
-        return self._kind(pairs, OFFSETS)
-
-    def corrected(self, indices: Array, residuals: Array, phase: Phase) -> Array:
-        """Table indices of the phase's elements, from the scale decoder's of all (..., M, h, w) and the residuals of earlier phases."""
-        number = _pass_of(phase)
-        own = indices[..., phase[0] :: 2, phase[1] :: 2] + 0
-        if number:
-            for place, rows, top in _strips(own.shape, phase):
-                part = own[..., place, :]
-                kind = self.surprise(indices[..., rows, :], residuals[..., rows, :], phase, top)
-                own[..., place, :] = _shifted(part, _look_up(self.shifts[number - 1], kind))
-        return own
+    @classmethod
+    def silent(cls) -> Neighbours:
+        """Moves no index: empty networks."""
+        return cls((0,), (((),),) * len(PASSES))
 
     def band(self, number: int) -> slice:
         """The channels of a band; the last has all that are left."""
-        first, *after = (int(start) for start in self.band_starts[number : number + 2])
+        first, *after = self.band_starts[number : number + 2]
         return slice(first, after[0] if after else None)
 
-    def bands(self, channels: int) -> Iterator[tuple[int, slice]]:
-        """Number and channels of every band that begins within so many channels."""
-        return ((number, self.band(number)) for number, start in enumerate(self.band_starts) if start < channels)
+    def bands(self) -> Iterator[tuple[int, slice]]:
+        """Number and channels of every band."""
+        return ((number, self.band(number)) for number in range(len(self.band_starts)))
 
-    def band_surprise(self, tables: Array, residuals: Array, band: int) -> Array:
-        """Which of BINS**2 kinds of surprise the lower bands of every place of a phase are: (..., h', w').
+    def tables(self, known: Known, residuals: Array, band: int) -> Array:
+        """Table indices uint8 (..., C, h', w') of a band, from the residuals (..., M, h', w') of the phase's lower bands."""
+        tables = known.indices[..., self.band(band), :, :] + 0
+        if not self.networks[known.number][band]:
+            return tables
+        first, *hidden, last = self.networks[known.number][band]
+        *_, rows, columns = tables.shape
+        for strip in _strips(rows, columns * first.weight.shape[1]):
+            x = first(self.inputs(known, residuals, band, strip), 0, ACTIVATION_LIMIT)
+            for layer in hidden:
+                x = layer([x], 0, ACTIVATION_LIMIT)
+            part = tables[..., strip, :]
+            moved = part + last([x], -MOST_SHIFT, MOST_SHIFT).reshape(part.shape)
+            tables[..., strip, :] = moved.clip(1, LAPLACE_TABLES - 1) * (part > 0)  # what is surely zero stays so
+        return tables
 
-        Args:
-            tables: of the phase (..., M, h', w'), final in the lower bands.
-            residuals: of the phase, likewise.
-            band: from the second on.
-        """
-        before, start = self.band(band - 1).start, self.band(band).start
-        observed = _wide(abs(residuals[..., :start, :, :])).clip(0, LARGEST_MAGNITUDE) * UNIT
-        sums = observed, _look_up(self.expected, tables[..., :start, :, :])
-        nearest, lower = (tuple(part[..., first:, :, :].sum(-3) for part in sums) for first in (before, 0))
-        return self._kind([nearest, lower], BAND_OFFSETS)
-
-    def correct_band(self, tables: Array, residuals: Array, phase: Phase, band: int) -> None:
-        """Correct the band's part of the phase's tables (..., M, h', w'), in place, by what its lower bands came out as."""
-        if not band:
-            return
-        shifts = self.band_shifts[_pass_of(phase), band - 1]
-        for rows, _, _ in _strips(tables.shape, phase):
-            kind = self.band_surprise(tables[..., rows, :], residuals[..., rows, :], band)
-            place = (..., self.band(band), rows, slice(None))
-            tables[place] = _shifted(tables[place], _look_up(shifts, kind)[..., None, :, :])
+    def inputs(self, known: Known, residuals: Array, band: int, rows: slice = slice(None)) -> list[Array]:
+        """What a band's network sees of these rows: parts (..., channels, places)."""
+        channels = self.band(band)
+        parts = [known.indices[..., : channels.stop, rows, :]]
+        if channels.start:
+            parts.append(loudness(residuals[..., : channels.start, rows, :]))
+        parts += [values[..., : channels.stop, rows, :] for values in known.around]
+        return [part.reshape(*part.shape[:-2], -1) for part in parts]
 
     def all_corrected(self, indices: Array, residuals: Array) -> Array:
         """Table indices of all elements (..., M, h, w) in the context of their neighbours and of lower bands."""
         corrected = indices + 0
         for row, column in PHASES:
-            tables = self.corrected(indices, residuals, (row, column))
-            for band, _ in self.bands(tables.shape[-3]):
-                self.correct_band(tables, residuals[..., row::2, column::2], (row, column), band)
-            corrected[..., row::2, column::2] = tables
+            known = before(indices, residuals, (row, column))
+            phase, tables = residuals[..., row::2, column::2], corrected[..., row::2, column::2]
+            for band, channels in self.bands():
+                tables[..., channels, :, :] = self.tables(known, phase, band)
         return corrected
 
-    def _kind(self, pairs: Sequence[tuple[Array, ...]], offsets: Sequence[int]) -> Array:
-        """One number for how much larger or smaller each of the magnitudes seen is than what was due."""
-        kind = 0
-        for (seen, due), offset in zip(pairs, offsets, strict=True):
-            ratio = self._logarithm(seen + offset) - self._logarithm(due + offset)
-            kind = kind * BINS + ((ratio + OCTAVE // 4) >> 2).clip(LOWEST, LOWEST + BINS - 1) - LOWEST
-        return kind
-
-    def _logarithm(self, value: Array) -> Array:
-        return _look_up(self.logarithms, value.clip(1, LOGARITHMS - 1))
-
-    @classmethod
-    def make(
-        cls,
-        laplace: Sequence[Counts],
-        shifts: NDArray[np.int32],
-        band_starts: Sequence[int] = (0,),
-        band_shifts: NDArray[np.int32] | None = None,
-    ) -> Neighbours:
-        """For these Laplace tables; without `band_shifts` all channels are one band, or lower bands say nothing."""
-        expected = np.zeros(LAPLACE_TABLES, np.int32)
-        for index, counts in enumerate(laplace[1:], 1):
-            support = (len(counts) - 2) // 2
-            magnitude = np.append(np.abs(np.arange(-support, support + 1)), support + 1).clip(0, LARGEST_MAGNITUDE)
-            expected[index] = round(UNIT * float((magnitude * (counts / TOTAL)).sum()))
-        logarithms = np.array([round(OCTAVE * math.log2(max(value, 1))) for value in range(LOGARITHMS)], np.int32)
-        if band_shifts is None:
-            band_shifts = np.zeros((len(PASSES), len(band_starts) - 1, BINS**2), np.int32)
-        return cls(expected, logarithms, shifts.astype(np.int32), np.array(band_starts, np.int32), band_shifts.astype(np.int32))
-
-    def mapped(self, to: Callable[[NDArray[np.int32]], Array]) -> Neighbours:
-        """With other arrays, such as torch's, to look up in; the bands' bounds stay what loops run over."""
-        looked_up = ("expected", "logarithms", "shifts", "band_shifts")
-        return replace(self, **{name: to(getattr(self, name)) for name in looked_up})
+    def mapped(self, to: Callable[[NDArray[Any]], Array]) -> Neighbours:
+        """With other arrays, such as torch's."""
+        layers = (
+            tuple(tuple(Layer(to(x.weight), to(x.bias), to(x.multiplier)) for x in network) for network in networks)
+            for networks in self.networks
+        )
+        return replace(self, networks=tuple(layers))
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Arrays for the weights file; those of a single band are left out, as in models from before there were bands."""
-        arrays = {
-            "neighbours.expected": self.expected,
-            "neighbours.logarithms": self.logarithms.astype(np.int16),
-            "neighbours.shifts": self.shifts.astype(np.int8),
-        }
-        if len(self.band_starts) > 1:
-            arrays["neighbours.band_starts"] = self.band_starts.astype(np.int16)
-            arrays["neighbours.band_shifts"] = self.band_shifts.astype(np.int8)
+        """Arrays for the weights file."""
+        arrays: dict[str, NDArray[Any]] = {"neighbours.band_starts": np.array(self.band_starts, np.int16)}
+        for number, networks in enumerate(self.networks):
+            for band, network in enumerate(networks):
+                for depth, layer in enumerate(network):
+                    name = f"neighbours.{number}.{band}.{depth}"
+                    arrays[f"{name}.weight"] = layer.weight.astype(np.int8)
+                    arrays[f"{name}.bias"] = layer.bias[:, 0].astype(np.int32)
+                    arrays[f"{name}.multiplier"] = layer.multiplier[:, 0].astype(np.int32)
         return arrays
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Neighbours:
-        """The inverse of `to_arrays`."""
-        one_band = {"neighbours.band_starts": np.zeros(1), "neighbours.band_shifts": np.zeros((len(PASSES), 0, BINS**2))}
-        return cls(*((one_band | dict(arrays))[f"neighbours.{field.name}"].astype(np.int32) for field in fields(cls)))
+        """The inverse of `to_arrays`. Raises KeyError and `WeightsError`."""
+
+        def network(name: str) -> Network:
+            depth = sum(key.startswith(f"{name}.") and key.endswith(".weight") for key in arrays)
+            return tuple(
+                Layer.of(*(arrays[f"{name}.{number}.{part}"] for part in ("weight", "bias", "multiplier"))) for number in range(depth)
+            )
+
+        starts = tuple(int(start) for start in arrays["neighbours.band_starts"])
+        names = ([f"neighbours.{number}.{band}" for band in range(len(starts))] for number in range(len(PASSES)))
+        found = cls(starts, tuple(tuple(map(network, of_pass)) for of_pass in names))
+        if unknown := {name for name in arrays if name.startswith("neighbours.")} - found.to_arrays().keys():
+            raise WeightsError(f"not of this version: {min(unknown)}")
+        return found
+
+
+def before(indices: Array, residuals: Array, phase: Phase) -> Known:
+    """What is known of a phase, from the scale decoder's indices (..., M, h, w) and the residuals of the phases before it."""
+    own = indices[..., phase[0] :: 2, phase[1] :: 2]
+    if not TAPS[phase]:
+        return Known(_pass_of(phase), own, ())
+    count = around(indices[..., :1, :, :] * 0 + INPUT_LIMIT // 4, phase)
+    return Known(_pass_of(phase), own, (around(loudness(residuals), phase) >> 2, around(indices, phase) >> 2, count))
+
+
+def loudness(residuals: Array) -> Array:
+    """LOUDNESS of residuals (..., M, h, w), integers of any type: uint8."""
+    values = _byte(abs(residuals).clip(0, len(LOUDNESS) - 1))
+    table = np.array(LOUDNESS, np.uint8) if isinstance(values, np.ndarray) else values.new_tensor(LOUDNESS)
+    *channels, rows, columns = values.shape
+    for strip in _strips(rows, columns * math.prod(channels)):
+        part = values[..., strip, :]
+        values[..., strip, :] = np.take(table, part) if isinstance(part, np.ndarray) else table[part.int()]
+    return values
 
 
 def hyper_contexts(z: Array, centre: Array, phase: Phase) -> Array:
@@ -196,9 +239,9 @@ def hyper_contexts(z: Array, centre: Array, phase: Phase) -> Array:
     return (mean.clip(-HYPER_REACH, HYPER_REACH) + HYPER_REACH + 1) * (count > 0)
 
 
-def around(values: Array, phase: Phase, top: int | None = None) -> Array:
-    """Sum over the decoded neighbours of every element of the phase; beyond the border there is nothing. `top` as in `surprise`."""
-    first_row, first_column = phase[0] if top is None else top, phase[1]
+def around(values: Array, phase: Phase) -> Array:
+    """Sum over the decoded neighbours of every element of the phase; beyond the border there is nothing."""
+    first_row, first_column = phase
     total = values[..., first_row::2, first_column::2] * 0
     for row, column in TAPS[phase]:
         (to_row, from_row), (to_column, from_column) = _first(first_row + row), _first(first_column + column)
@@ -216,36 +259,23 @@ def _pass_of(phase: Phase) -> int:
     return next(number for number, phases in enumerate(PASSES) if phase in phases)
 
 
-def _shifted(tables: Array, shift: Array) -> Array:
-    """Table indices moved, those of symbols that are surely zero apart."""
-    return (_wide(tables) + shift).clip(1, LAPLACE_TABLES - 1) * (tables > 0)
+def _strips(rows: int, of_row: int) -> Iterator[slice]:
+    """All rows, so many at a time that there are STRIP elements, `of_row` in each."""
+    height = max(1, STRIP // max(1, of_row))
+    return (slice(start, start + height) for start in range(0, rows, height))
 
 
-def _strips(shape: Sequence[int], phase: Phase) -> Iterator[tuple[slice, slice, int]]:
-    """Rows of the phase, rows of the whole that they and their neighbours lie in, and where the first of the former is in the latter."""
-    rows = shape[-2]
-    height = max(1, STRIP * rows // max(1, math.prod(shape)))
-    for start in range(0, rows, height):
-        stop = min(start + height, rows)
-        top = 2 * start + phase[0]
-        first = max(0, top - 1)
-        yield slice(start, stop), slice(first, 2 * (stop - 1) + phase[0] + 2), top - first
+def _byte(values: Array) -> Array:
+    return values.astype(np.uint8) if isinstance(values, np.ndarray) else values.byte()
 
 
-def _window(sums: Array) -> Array:
-    """Sums over each channel's window (..., M, h, w)."""
-    reach = min(WINDOW, sums.shape[-3] - 1)
-    running = sums.cumsum(-3)
-    window = running * 0
-    window[..., : window.shape[-3] - reach, :, :] = running[..., reach:, :, :]
-    window[..., window.shape[-3] - reach :, :, :] = running[..., -1:, :, :]
-    window[..., reach + 1 :, :, :] -= running[..., : -reach - 1, :, :]
-    return window
+def _float(values: Array) -> Array:
+    return values.astype(np.float32) if isinstance(values, np.ndarray) else values.float()
+
+
+def _long(values: Array) -> Array:
+    return values.astype(np.int64) if isinstance(values, np.ndarray) else values.long()
 
 
 def _wide(values: Array) -> Array:
     return values.astype(np.int32) if isinstance(values, np.ndarray) else values.int()
-
-
-def _look_up(table: Array, index: Array) -> Array:
-    return np.take(table, index) if isinstance(index, np.ndarray) else table[index.long()]

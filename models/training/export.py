@@ -39,6 +39,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder of .tar shards of training images")
     parser.add_argument("--images", type=Path, required=True, help="folder of test images for the card")
     parser.add_argument("--scale-steps", type=int, default=600, help="training steps of the integer scale decoder")
+    parser.add_argument("--context-steps", type=int, default=2000, help="training steps of the context networks")
     parser.add_argument("--earlier-steps", type=int, default=0, help="steps of the weights that the run started from")
     parser.add_argument("--history", action="append", default=[], help="a line about the weights that the run started from")
     return parser.parse_args()
@@ -52,14 +53,20 @@ def main() -> None:
     sampler = CropSampler(load(arguments.data, recipe.crop), recipe.crop, np.random.default_rng(recipe.seed))
     network = averaged_model(arguments.run / CHECKPOINT)
     model = finish(
-        network, sampler, steps=arguments.scale_steps, emphasised_to=recipe.emphasised_to, report=lambda line: print(line, flush=True)
+        network,
+        sampler,
+        steps=arguments.scale_steps,
+        context_steps=arguments.context_steps,
+        emphasised_to=recipe.emphasised_to,
+        report=lambda line: print(line, flush=True),
     )
 
     objective = OBJECTIVES[recipe.distortion]
     history = [
         *arguments.history,
         f"{recipe.described(step)}, {state['seconds'] / 60:.0f} minutes, weights averaged at {recipe.averaging}",
-        f"{arguments.scale_steps} steps of the integer scale decoder, everything else frozen; tables counted on what the encoder makes",
+        f"{arguments.scale_steps} steps of the integer scale decoder and {arguments.context_steps} of the context networks, "
+        "everything else frozen; tables counted on what the encoder makes",
     ]
     card = ModelCard(
         name=arguments.name,

@@ -1,5 +1,5 @@
 """The last phase: turn the float scale decoder into integers and train it, everything else frozen, until it costs next to nothing; then
-count what the entropy coder's tables say.
+train the context networks, and count what the entropy coder's tables say.
 
 Forward, everything is rounded as in `models.entropy.exact`; backward, rounding is the identity (straight-through). The loss is the rate:
 bits of the rounded residuals relative to what the float decoder would have paid.
@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from models.encoder import Encoder
 from models.entropy.exact import ExactLayer, ExactScaleDecoder
-from models.entropy.integer import ACTIVATION_LIMIT, EXACT, INPUT_LIMIT, RAW_LIMIT, SHIFT
-from models.entropy.neighbours import BINS, Neighbours
+from models.entropy.integer import ACTIVATION_LIMIT, INPUT_LIMIT, RAW_LIMIT, SHIFT
+from models.entropy.neighbours import Neighbours
 from models.entropy.tables import Z_LIMIT, index_thresholds
 from models.model import RAW_LOW, RAW_STEP, CodecModel, export, raw_lookup, scale_decoder_convolutions
 from models.network.autoencoder import AutoEncoder, straight_through
@@ -27,11 +27,12 @@ from models.network.precision import transform_autocast
 from models.picture import Picture
 from models.rate_control import Target
 from models.training.crops import CropSampler
+from models.training.neighbours import neighbours_of
 from models.training.positions import EMPHASISED_TO, sample_positions
-from models.training.tables import Sample, counted, hyper_tables, neighbours_of
+from models.training.rounding import rounded
+from models.training.tables import Sample, counted, hyper_tables
 from models.transforms import TILE, Transforms
 
-WEIGHT_LIMIT = 127
 TYPICAL_CROPS = 64  # behind what a significant latent costs
 STATISTICS = 320  # side of the crops that the tables are counted on
 
@@ -64,19 +65,8 @@ class RoundedScaleDecoder(nn.Module):
         unit_out = RAW_STEP if number == 2 else self.log_steps[number].exp()
         if number == 2:
             bias = bias - RAW_LOW
-        # As fine as int8 allows, and no finer than sums under 2**24 allow: nine tenths for the weights, less than one for the bias.
-        magnitude = weight.detach().abs()
-        finest = torch.stack(
-            [
-                magnitude.amax((1, 2, 3)) / WEIGHT_LIMIT,
-                magnitude.sum((1, 2, 3)) * limit / (0.9 * EXACT),
-                bias.detach().abs() / (0.09 * EXACT * unit_in),
-            ]
-        )
-        step = finest.amax(0).clamp_min(1e-8)
-        integer_weight = straight_through(weight / step.view(-1, 1, 1, 1))
-        integer_bias = straight_through(bias / (step * unit_in))
-        return integer_weight, integer_bias, step * unit_in / unit_out
+        weight, bias, step = rounded(weight, bias, limit, unit_in)
+        return weight, bias, step * unit_in / unit_out
 
     def forward(self, z_hat: Tensor) -> Tensor:
         """Raw output (N, M, 4 h, 4 w), as `h_scale` gives, from integer z_hat."""
@@ -116,13 +106,14 @@ def finish(
     steps: int = 600,
     batch: int = 4,
     learning_rate: float = 1e-4,
-    statistics_crops: int = 600,
+    statistics_crops: int = 1600,
+    context_steps: int = 2000,
     emphasised_to: float = EMPHASISED_TO,
     report: Callable[[str], None] = print,
 ) -> CodecModel:
-    """Train the integer scale decoder for `steps`, count the tables, and return the model ready to be saved.
+    """Train the integer scale decoder for `steps`, the context networks for `context_steps`, count the tables: the model ready to be saved.
 
-    The tables are counted on crops of STATISTICS pixels, so that most symbols have all their neighbours. Qualities are drawn as in
+    The latter two are of crops of STATISTICS pixels, so that most symbols have all their neighbours. Qualities are drawn as in
     training, `emphasised_to` as in `Recipe`.
     """
     network = network.eval().requires_grad_(False)
@@ -153,8 +144,9 @@ def finish(
     batches = -(-statistics_crops // batch)
     tables = hyper_tables(network.prior_z, torch.cat([draw(larger, batch)[0] for _ in range(batches)]))
     significant = bits_per_significant(network, sampler.batch(TYPICAL_CROPS))
-    draft = export(network, rounded.exact(), tables, Neighbours.make(tables.laplace, np.zeros((2, BINS**3), np.int32)), significant)
-    return counting(draft, [symbols(draft, larger, sample_positions(batch, emphasised_to)) for _ in range(batches)])
+    draft = export(network, rounded.exact(), tables, Neighbours.silent(), significant)
+    sample = [symbols(draft, larger, sample_positions(batch, emphasised_to)) for _ in range(batches)]
+    return with_context(draft, sample, steps=context_steps, report=report)
 
 
 def symbols(model: CodecModel, sampler: CropSampler, positions: Tensor) -> tuple[Tensor, Tensor]:
@@ -166,9 +158,10 @@ def symbols(model: CodecModel, sampler: CropSampler, positions: Tensor) -> tuple
     return torch.from_numpy(np.stack(indices)), torch.from_numpy(np.stack(residuals))
 
 
-def counting(model: CodecModel, sample: Sample) -> CodecModel:
-    """The same model with corrections and residuals' tables counted on a sample of its symbols."""
-    neighbours = neighbours_of(model.tables, sample)
+def with_context(model: CodecModel, sample: Sample, *, steps: int, report: Callable[[str], None] = print) -> CodecModel:
+    """The same model with context networks trained, and residuals' tables counted, on a sample of its symbols."""
+    seen = counted(model.tables, Neighbours.silent(), sample)
+    neighbours = neighbours_of(seen, sample, steps=steps, report=report)
     return export(model.network, model.scale_decoder, counted(model.tables, neighbours, sample), neighbours, model.bits_per_significant)
 
 

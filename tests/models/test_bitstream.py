@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.bitstream import MAX_SIDE, Bitstream, CodecKind, header_bytes
+from models.bitstream import MAGIC, MAX_SIDE, VERSION, Bitstream, CodecKind, header_bytes
 from models.errors import (
     BitstreamError,
     DamagedStreamError,
@@ -33,7 +33,7 @@ GOLDEN = Bitstream(
     y=bytes(range(200)),
     alpha=b"png",
 )
-GOLDEN_BYTES = bytes.fromhex("5a47540200050badcafe00030002555505c801036879706572" + bytes(range(200)).hex() + "706e674c004704")
+GOLDEN_BYTES = bytes.fromhex("5a47540300050badcafe00030002555505c801036879706572" + bytes(range(200)).hex() + "706e67db38d8eb")
 
 
 @st.composite
@@ -86,7 +86,9 @@ def test_golden_bytes() -> None:
     assert Bitstream.parse(GOLDEN_BYTES) == GOLDEN
 
 
-@given(st.binary(max_size=64) | st.binary(max_size=64).map(lambda tail: b"ZGT\x01" + tail) | st.binary(max_size=64).map(sealed))
+@given(
+    st.binary(max_size=64) | st.binary(max_size=64).map(lambda tail: MAGIC + bytes([VERSION]) + tail) | st.binary(max_size=64).map(sealed)
+)
 def test_any_bytes_are_a_stream_or_a_typed_error(data: bytes) -> None:
     try:
         stream = Bitstream.parse(data)
@@ -95,7 +97,7 @@ def test_any_bytes_are_a_stream_or_a_typed_error(data: bytes) -> None:
     assert stream.to_bytes() == data
 
 
-@given(st.binary(max_size=40).map(lambda tail: sealed(b"ZGT\x01" + tail)))
+@given(st.binary(max_size=40).map(lambda tail: sealed(MAGIC + bytes([VERSION]) + tail)))
 def test_a_sealed_header_is_a_stream_in_its_only_spelling_or_a_typed_error(data: bytes) -> None:
     try:
         stream = Bitstream.parse(data)
@@ -134,21 +136,21 @@ def test_every_truncation_is_refused_as_such(stream: Bitstream) -> None:
     [
         (b"", NotAStreamError, "not a Ziggurat stream"),
         (b"\x89PNG\r\n\x1a\n", NotAStreamError, "not a Ziggurat stream"),
-        (b"ZGT\x03", NewerVersionError, "version 3"),
-        (b"ZGT\x01" + GOLDEN_BYTES[4:], OlderVersionError, "no longer read"),
+        (b"ZGT\x04", NewerVersionError, "version 4"),
+        (b"ZGT\x02" + GOLDEN_BYTES[4:], OlderVersionError, "no longer read"),
         (b"ZGT\x00" + GOLDEN_BYTES[4:], DamagedStreamError, "version 0"),
         (b"ZG", TruncatedStreamError, "header"),
         (GOLDEN_BYTES[:-1], TruncatedStreamError, "1 bytes short"),
         (GOLDEN_BYTES + b"\0", DamagedStreamError, "1 bytes follow"),
         (GOLDEN_BYTES[:-1] + b"\0", DamagedStreamError, "checksum"),
-        (sealed(b"ZGT\2\2\0idid\1\0\1\0\0\0\0\0"), DamagedStreamError, "codec 2"),
-        (sealed(b"ZGT\2\0\x08idid\1\0\1\0\0\0\0\0"), DamagedStreamError, "flags 0x08"),
-        (sealed(b"ZGT\2\0\0idid\0\0\1\0\0\0\0\0"), DamagedStreamError, "0x1 pixels"),
-        (sealed(b"ZGT\2\0\0idid\1\0\1\x40\0\0\0\0"), DamagedStreamError, "1x16385 pixels"),
-        (sealed(b"ZGT\2\1\0idid\1\0\1\0\0\0\1\0z"), DamagedStreamError, "no z section"),
-        (sealed(b"ZGT\2\0\0idid\1\0\1\0\0\0\x80\0\0"), DamagedStreamError, "shortest form"),
-        (sealed(b"ZGT\2\0\0idid\1\0\1\0\0\0\x80\x80\x80\x80\1\0"), DamagedStreamError, "more than 4 bytes"),
-        (sealed(b"ZGT\2\0\0idid\1\0\1\0\0\0\0\xff\xff\xff\x7f"), TruncatedStreamError, "268435455 bytes short"),
+        (sealed(b"ZGT\3\2\0idid\1\0\1\0\0\0\0\0"), DamagedStreamError, "codec 2"),
+        (sealed(b"ZGT\3\0\x08idid\1\0\1\0\0\0\0\0"), DamagedStreamError, "flags 0x08"),
+        (sealed(b"ZGT\3\0\0idid\0\0\1\0\0\0\0\0"), DamagedStreamError, "0x1 pixels"),
+        (sealed(b"ZGT\3\0\0idid\1\0\1\x40\0\0\0\0"), DamagedStreamError, "1x16385 pixels"),
+        (sealed(b"ZGT\3\1\0idid\1\0\1\0\0\0\1\0z"), DamagedStreamError, "no z section"),
+        (sealed(b"ZGT\3\0\0idid\1\0\1\0\0\0\x80\0\0"), DamagedStreamError, "shortest form"),
+        (sealed(b"ZGT\3\0\0idid\1\0\1\0\0\0\x80\x80\x80\x80\1\0"), DamagedStreamError, "more than 4 bytes"),
+        (sealed(b"ZGT\3\0\0idid\1\0\1\0\0\0\0\xff\xff\xff\x7f"), TruncatedStreamError, "268435455 bytes short"),
     ],
 )
 def test_each_cause_has_its_error(data: bytes, error: type[BitstreamError], says: str) -> None:

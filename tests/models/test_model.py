@@ -15,9 +15,8 @@ from models.model import RAW_LOW, RAW_STEP, CodecModel
 from tests.make_golden import FIXTURES
 
 
-@pytest.mark.parametrize("name", ["tiny", "banded"])
-def test_a_saved_model_is_the_same_model(tmp_path: Path, name: str) -> None:
-    path, copy = FIXTURES / f"{name}.safetensors", tmp_path / "copy.safetensors"
+def test_a_saved_model_is_the_same_model(tmp_path: Path) -> None:
+    path, copy = FIXTURES / "tiny.safetensors", tmp_path / "copy.safetensors"
     model = CodecModel.load(path)
     model.save(copy)
     assert CodecModel.load(copy).model_id == model.model_id

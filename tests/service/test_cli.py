@@ -180,7 +180,7 @@ def test_an_unknown_model_or_device_is_a_usage_error(terminal: Terminal, jpeg: P
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(b"", "not a Ziggurat stream"), (b"ZGT\x03 from the future", "version 3"), (b"ZGT\x02", "header")],
+    [(b"", "not a Ziggurat stream"), (b"ZGT\x04 from the future", "version 4"), (b"ZGT\x03", "header")],
 )
 def test_a_bad_stream_is_one_line_and_writes_nothing(terminal: Terminal, tmp_path: Path, content: bytes, says: str) -> None:
     path = tmp_path / "bad.zgt"

@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from models.entropy.neighbours import BINS, HYPER_CONTEXTS, Neighbours
-from models.entropy.tables import Z_LIMIT, Tables, laplace_tables
+from models.entropy.integer import SHIFT
+from models.entropy.neighbours import HYPER_CONTEXTS, TAPS, Layer, Neighbours
+from models.entropy.tables import Z_LIMIT, Tables
+from models.grid import PASSES
 
 VALUES = np.arange(-Z_LIMIT, Z_LIMIT + 1)
 CENTRE = np.array([-3, 0, 0, 7])
 TABLES = Tables.make(
     np.array([[0.6 ** np.abs(VALUES - centre - context / 2) for context in range(HYPER_CONTEXTS)] for centre in CENTRE]), CENTRE
 )
-_DRAW = np.random.default_rng(5)
-NEIGHBOURS = Neighbours.make(
-    laplace_tables(),
-    _DRAW.integers(-16, 17, (2, BINS**3), np.int32),
-    (0, 2, 7, 20),
-    _DRAW.integers(-4, 5, (3, 3, BINS**2), np.int32),
-)
+CHANNELS = 6
+
+
+def random_neighbours(channels: int, band_starts: Sequence[int], seed: int) -> Neighbours:
+    """Context networks that move indices up and down by several."""
+    rng = np.random.default_rng(seed)
+
+    def layer(inputs: int, outputs: int, size: float) -> Layer:
+        """Outputs of about `size` times its inputs."""
+        ratio = rng.uniform(0.5, 1.5, outputs) * size / (70 * inputs**0.5)
+        weight, bias = rng.integers(-127, 128, (outputs, inputs)), rng.integers(-9999, 10_000, outputs)
+        return Layer.of(weight, bias, (ratio * (1 << SHIFT)).astype(np.int32))
+
+    networks = []
+    for passes in PASSES:
+        of_pass = []
+        for start, stop in zip(band_starts, [*band_starts[1:], channels], strict=True):
+            inputs = stop + start + (2 * stop + 1 if TAPS[passes[0]] else 0)
+            of_pass.append((layer(inputs, 16, 3), layer(16, 16, 2), layer(16, stop - start, 0.06)))
+        networks.append(tuple(of_pass))
+    return Neighbours(tuple(band_starts), tuple(networks))
+
+
+NEIGHBOURS = random_neighbours(CHANNELS, (0, 1, 3), seed=5)

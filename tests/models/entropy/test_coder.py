@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.entropy.coder import CHUNK, SymbolCoder
+from models.entropy.neighbours import Neighbours
 from models.entropy.tables import LAPLACE_TABLES, LARGEST_RESIDUAL, laplace_scales
 from models.errors import DamagedStreamError
-from tests.models.entropy.integers import NEIGHBOURS, TABLES
+from tests.models.entropy.integers import CHANNELS, NEIGHBOURS, TABLES
 
 CODER = SymbolCoder(TABLES, NEIGHBOURS)
 
@@ -20,9 +21,9 @@ residual = st.one_of(st.integers(-3, 3), st.integers(-LARGEST_RESIDUAL, LARGEST_
 pair = st.tuples(st.integers(0, LAPLACE_TABLES - 1), residual)
 
 
-@given(st.data(), st.integers(0, 3), st.integers(0, 9), st.integers(0, 9))
-def test_any_residuals_come_back_escaped_ones_too(data: st.DataObject, channels: int, height: int, width: int) -> None:
-    shape, size = (channels, height, width), channels * height * width
+@given(st.data(), st.integers(0, 5), st.integers(0, 5))
+def test_any_residuals_come_back_escaped_ones_too(data: st.DataObject, height: int, width: int) -> None:
+    shape, size = (CHANNELS, height, width), CHANNELS * height * width
     symbols = data.draw(st.lists(pair, min_size=size, max_size=size))
     indices = np.array([index for index, _ in symbols], np.uint8).reshape(shape)
     residuals = np.array([value if index else 0 for index, value in symbols], np.int16).reshape(shape)
@@ -41,20 +42,20 @@ def test_hyper_latents_come_back(data: st.DataObject, height: int, width: int) -
 
 
 def test_chunks_do_not_show_in_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(0)
+    rng, coder = np.random.default_rng(0), SymbolCoder(TABLES, Neighbours.silent())
     for shape, low, high in (((1, 3, 2 * CHUNK + 17), 30, 31), ((3, 5, CHUNK - 5), 0, LAPLACE_TABLES)):
         indices = rng.integers(low, high, shape).astype(np.uint8)
         residuals = (rng.laplace(0, 2 * laplace_scales()[indices]).round() * (indices > 0)).astype(np.int16)  # some escape
-        data = CODER.encode_residuals(residuals, indices)
-        assert np.array_equal(CODER.decode_residuals(data, indices), residuals)
+        data = coder.encode_residuals(residuals, indices)
+        assert np.array_equal(coder.decode_residuals(data, indices), residuals)
         with monkeypatch.context() as patch:
             patch.setattr("models.entropy.coder.CHUNK", 1 << 22)
-            assert CODER.encode_residuals(residuals, indices) == data
+            assert coder.encode_residuals(residuals, indices) == data
 
 
 def test_the_stream_is_as_long_as_the_tables_say() -> None:
     rng = np.random.default_rng(0)
-    indices = rng.integers(0, LAPLACE_TABLES, (40, 40, 40)).astype(np.uint8)
+    indices = rng.integers(0, LAPLACE_TABLES, (CHANNELS, 100, 100)).astype(np.uint8)
     residuals = rng.laplace(0, laplace_scales()[indices]).round().astype(np.int16) * (indices > 0)
     corrected = NEIGHBOURS.all_corrected(indices, residuals)
     bits = TABLES.laplace_bits()[corrected, np.minimum(np.abs(residuals), 256)].sum()
@@ -62,12 +63,13 @@ def test_the_stream_is_as_long_as_the_tables_say() -> None:
 
 
 def test_surely_zero_costs_nothing() -> None:
-    assert CODER.encode_residuals(np.zeros((10, 10, 10), np.int16), np.zeros((10, 10, 10), np.uint8)) == b""
+    zero = np.zeros((CHANNELS, 10, 10))
+    assert CODER.encode_residuals(zero.astype(np.int16), zero.astype(np.uint8)) == b""
 
 
 @given(st.binary(max_size=200))
 def test_foreign_bytes_give_symbols_or_our_error(data: bytes) -> None:
-    indices = (np.arange(500) % LAPLACE_TABLES).astype(np.uint8).reshape(5, 10, 10)
+    indices = (np.arange(CHANNELS * 100) % LAPLACE_TABLES).astype(np.uint8).reshape(CHANNELS, 10, 10)
     with contextlib.suppress(DamagedStreamError):
         assert CODER.decode_residuals(data, indices).shape == indices.shape
     with contextlib.suppress(DamagedStreamError):
@@ -75,7 +77,7 @@ def test_foreign_bytes_give_symbols_or_our_error(data: bytes) -> None:
 
 
 def test_left_over_symbols_are_damage() -> None:
-    indices = np.full((20, 10, 10), 40, np.uint8)
+    indices = np.full((CHANNELS, 10, 10), 40, np.uint8)
     data = CODER.encode_residuals(np.random.default_rng(0).integers(-9, 10, indices.shape).astype(np.int16), indices)
     with pytest.raises(DamagedStreamError):
-        CODER.decode_residuals(data, indices[:5])
+        CODER.decode_residuals(data, indices[:, :5])

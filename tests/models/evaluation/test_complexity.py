@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from models.evaluation.complexity import kmac_per_pixel, our_costs, parameters, published_costs
+from models.evaluation.complexity import context_cost, kmac_per_pixel, our_costs, parameters, published_costs
+from tests.models.entropy.integers import NEIGHBOURS
 
 
 def test_convolutions_and_products() -> None:
@@ -28,6 +29,15 @@ def test_published_costs() -> None:
     assert kmac["f_e"] == pytest.approx((image + stages + gdn + sides_and_fuse) / 1000)
     assert kmac["f_d"] == pytest.approx((image + stages + gdn) / 1000)
     assert (kmac["h_e"], kmac["h_d"], kmac["post"]) == pytest.approx((1.764, 1.224, 445.824))
+
+
+def test_context_costs() -> None:
+    """Bands of 1, 2 and 3 of 6 channels: inputs 1, 4 and 9 in the first pass, 4, 11 and 22 in the others; hidden layers of 16."""
+    first = 16 * (1 + 4 + 9) + 3 * 16 * 16 + 16 * 6
+    other = 16 * (4 + 11 + 22) + 3 * 16 * 16 + 16 * 6
+    cost = context_cost(NEIGHBOURS)
+    assert cost.parameters == first + 2 * other
+    assert cost.kmac == pytest.approx((first + 3 * other) / 4 / 256 / 1000)
 
 
 def test_our_network_is_light() -> None:

@@ -43,7 +43,9 @@ def test_train_resume_export_and_code(
         train.main()
     assert "step 1 of 2" in capsys.readouterr().out  # the second call went on where the first had stopped
 
-    monkeypatch.setattr(sys, "argv", f"export --run {run} --name fresh --data {shards} --images {images} --scale-steps 1".split())
+    monkeypatch.setattr(
+        sys, "argv", f"export --run {run} --name fresh --data {shards} --images {images} --scale-steps 1 --context-steps 1".split()
+    )
     export.main()
     registry.card.cache_clear()
     card = registry.card("fresh")

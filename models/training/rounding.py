@@ -1,0 +1,29 @@
+"""Weights as integers in training: rounded forward, straight through backward."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from models.entropy.integer import EXACT
+from models.network.autoencoder import straight_through
+
+WEIGHT_LIMIT = 127
+
+
+def rounded(weight: Tensor, bias: Tensor, limit: int, unit: Tensor | float) -> tuple[Tensor, Tensor, Tensor]:
+    """Integers in floats for weight (out, ...) and bias (out,), and what one step of the weight is (out,).
+
+    As fine as int8 allows, and no finer than sums under 2**24 allow: nine tenths for the weights, less than one for the bias.
+
+    Args:
+        weight, bias: of a layer.
+        limit: of its integer inputs.
+        unit: what an integer input stands for.
+    """
+    magnitude = weight.detach().abs().flatten(1)
+    finest = torch.stack(
+        [magnitude.amax(1) / WEIGHT_LIMIT, magnitude.sum(1) * limit / (0.9 * EXACT), bias.detach().abs() / (0.09 * EXACT * unit)]
+    )
+    step = finest.amax(0).clamp_min(1e-8)
+    return straight_through(weight / step.view(-1, *[1] * (weight.dim() - 1))), straight_through(bias / (step * unit)), step
