@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from fastapi.testclient import TestClient
 
+from models.bitstream import VERSION
 from models.hybrid import HybridCodec
 from service.store import id_of
 
@@ -41,7 +42,7 @@ def test_info_reads_the_header(client: TestClient, stream: bytes) -> None:
     assert facts["id"] == id_of(stream)
     assert (facts["width"], facts["height"], facts["bytes"]) == (128, 96, len(stream))
     assert facts["bpp"] == pytest.approx(8 * len(stream) / (128 * 96), abs=1e-6)
-    assert (facts["codec"], facts["format_version"], facts["profile"], facts["greyscale"]) == ("learned", 2, "ms-ssim", False)
+    assert (facts["codec"], facts["format_version"], facts["profile"], facts["greyscale"]) == ("learned", VERSION, "ms-ssim", False)
     assert facts["alpha_bytes"] is None
     assert 0 < facts["z_bytes"] + facts["y_bytes"] < len(stream)
     assert 0 <= facts["quality"] <= 100

@@ -42,15 +42,15 @@ def test_a_dead_bucket_is_503_and_only_for_what_needs_it(client: TestClient, pro
 
 
 def test_a_full_store_is_507_and_damage_is_500(tmp_path: Path, jpeg: bytes) -> None:
-    settings = Settings(store=str(tmp_path), store_max_bytes=2000, models=("psnr",), profile="psnr", threads=1)
+    settings = Settings(store=str(tmp_path), store_max_bytes=1200, models=("psnr",), profile="psnr", threads=1)
 
     with TestClient(create_app(settings)) as client:
-        made = client.post("/compress?max_bytes=1500", content=jpeg)
-        full = client.post("/compress?max_bytes=1400", content=jpeg)
+        made = client.post("/compress?max_bytes=900", content=jpeg)
+        full = client.post("/compress?max_bytes=800", content=jpeg)
         path = tmp_path / id_of(made.content)[:2] / f"{id_of(made.content)}.zgt"
         path.write_bytes(path.read_bytes()[:-1] + b"?")
         damaged = [client.get(f"{place}/{id_of(made.content)}") for place in ("/bitstreams", "/decompress")]
-        healed = client.post("/compress?max_bytes=1500", content=jpeg)
+        healed = client.post("/compress?max_bytes=900", content=jpeg)
         back = client.get(f"/bitstreams/{id_of(made.content)}")
         metrics = client.get("/metrics").text
 
@@ -63,4 +63,4 @@ def test_a_full_store_is_507_and_damage_is_500(tmp_path: Path, jpeg: bytes) -> N
         assert "immutable" not in answer.headers.get("cache-control", "")
     assert back.content == made.content
     assert f"ziggurat_store_bytes {len(made.content)}.0\n" in metrics
-    assert "ziggurat_store_max_bytes 2000.0\n" in metrics
+    assert "ziggurat_store_max_bytes 1200.0\n" in metrics
