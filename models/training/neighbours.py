@@ -14,12 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.entropy.integer import ACTIVATION_LIMIT, SHIFT
+from models.entropy.integer import ACTIVATION_LIMIT
 from models.entropy.neighbours import INPUT_LIMIT, MOST_SHIFT, Known, Layer, Neighbours, before
 from models.entropy.tables import LAPLACE_TABLES, WIDEST, Tables
 from models.grid import PASSES
 from models.network.autoencoder import straight_through
-from models.training.rounding import rounded
+from models.training.rounding import integers, rounded
 from models.training.tables import Sample
 
 BAND_STARTS = (0, 4, 12, 36, 108)  # each costs a call of the coder for every table in it
@@ -63,12 +63,8 @@ class RoundedNetwork(nn.Module):
     @torch.no_grad()
     def exact(self) -> tuple[Layer, ...]:
         """The integers."""
-        layers = []
-        for number in range(len(self._dense)):
-            weight, bias, ratio = self._layer(number)
-            multiplier = (ratio * (1 << SHIFT)).round().clamp_min(1)
-            layers.append(Layer.of(*(part.round().to(torch.int32).numpy() for part in (weight, bias, multiplier))))
-        return tuple(layers)
+        layers = (integers(*self._layer(number)) for number in range(len(self._dense)))
+        return tuple(Layer.of(*(part.numpy() for part in layer)) for layer in layers)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,7 +120,7 @@ def neighbours_of(
     draft = Neighbours(tuple(start for start in band_starts if start < channels), ())
     places = [_Places.of(number, sample, bits) for number in range(len(PASSES))]
     networks = [
-        [RoundedNetwork(_seen(draft, part.drawn(BATCH), band).mean(0).round(), _width(own, channels)) for band, own in draft.bands()]
+        [RoundedNetwork(_seen(draft, part.drawn(BATCH), band).mean(0).round(), len(range(channels)[own])) for band, own in draft.bands()]
         for part in places
     ]
     optimizer = torch.optim.Adam([parameter for of_pass in networks for network in of_pass for parameter in network.parameters()])
@@ -153,10 +149,6 @@ def neighbours_of(
 def _seen(neighbours: Neighbours, places: _Places, band: int) -> Tensor:
     """Inputs (n, channels) of a band's network."""
     return torch.cat([part[..., 0] for part in neighbours.inputs(places.known, places.residuals, band)], 1).float()
-
-
-def _width(band: slice, channels: int) -> int:
-    return len(range(*band.indices(channels)))
 
 
 def _bits(bits: Tensor, indices: Tensor, residuals: Tensor, shift: Tensor | float = 0.0) -> Tensor:

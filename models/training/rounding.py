@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.entropy.integer import EXACT
+from models.entropy.integer import EXACT, SHIFT
 from models.network.autoencoder import straight_through
 
 WEIGHT_LIMIT = 127
@@ -27,3 +27,9 @@ def rounded(weight: Tensor, bias: Tensor, limit: int, unit: Tensor | float) -> t
     )
     step = finest.amax(0).clamp_min(1e-8)
     return straight_through(weight / step.view(-1, *[1] * (weight.dim() - 1))), straight_through(bias / (step * unit)), step
+
+
+def integers(weight: Tensor, bias: Tensor, ratio: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Weight, bias and multiplier of a layer as they are exported, int32, from integers in floats and the requantisation ratio (out,)."""
+    multiplier = (ratio * (1 << SHIFT)).clamp_min(1)
+    return weight.round().int(), bias.round().int(), multiplier.round().int()

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from models.encoder import Encoder
 from models.entropy.exact import ExactLayer, ExactScaleDecoder
-from models.entropy.integer import ACTIVATION_LIMIT, INPUT_LIMIT, RAW_LIMIT, SHIFT
+from models.entropy.integer import ACTIVATION_LIMIT, INPUT_LIMIT, RAW_LIMIT
 from models.entropy.neighbours import Neighbours
 from models.entropy.tables import Z_LIMIT, index_thresholds
 from models.model import RAW_LOW, RAW_STEP, CodecModel, export, raw_lookup, scale_decoder_convolutions
@@ -29,7 +29,7 @@ from models.rate_control import Target
 from models.training.crops import CropSampler
 from models.training.neighbours import neighbours_of
 from models.training.positions import EMPHASISED_TO, sample_positions
-from models.training.rounding import rounded
+from models.training.rounding import integers, rounded
 from models.training.tables import Sample, counted, hyper_tables
 from models.transforms import TILE, Transforms
 
@@ -82,12 +82,9 @@ class RoundedScaleDecoder(nn.Module):
     @torch.no_grad()
     def exact(self) -> ExactScaleDecoder:
         """The integers."""
-        layers = []
-        for number in range(3):
-            weight, bias, ratio = self._layer(number)
-            multiplier = (ratio * (1 << SHIFT)).round().clamp_min(1)
-            layers.append(ExactLayer(weight.round().to(torch.int8), bias.round().to(torch.int32), multiplier.to(torch.int32)))
-        return ExactScaleDecoder((layers[0], layers[1], layers[2]), raw_lookup(index_thresholds(), RAW_LIMIT + 1))
+        parts = (integers(*self._layer(number)) for number in range(3))
+        first, second, third = (ExactLayer(weight.to(torch.int8), bias, multiplier) for weight, bias, multiplier in parts)
+        return ExactScaleDecoder((first, second, third), raw_lookup(index_thresholds(), RAW_LIMIT + 1))
 
 
 @torch.no_grad()
