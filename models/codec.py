@@ -35,7 +35,7 @@ from models.objective import Objective
 from models.picture import Picture
 from models.postprocessor import Postprocess, PostProcessor, decide
 from models.rate_control import Target, meets
-from models.refinement import ITERATIONS, Proceed, Refiner, headroom, share
+from models.refinement import ITERATIONS, Proceed, Refiner, headrooms, share
 from models.sources import Source
 from models.symbol_codec import SymbolCodec
 from models.symbols import Comparison, Quantised, Stream, Symbols
@@ -206,21 +206,30 @@ class Codec:
         if effort not in EFFORTS:
             raise ValueError(f"effort is 0 to {EFFORTS[-1]}, not {effort}")
         alphas = [encode_alpha(picture) for picture in pictures] if alphas is None else alphas
-        start = headroom(ITERATIONS[effort])
+        start, *_ = headrooms(ITERATIONS[effort])
         quantised: dict[int, Quantised] = {}
         for group in _groups([latent_size(picture.height, picture.width) for picture in pictures]):
             found = self._plain([pictures[i] for i in group], [targets[i] for i in group], [alphas[i] for i in group], start)
             quantised.update(zip(group, found, strict=True))
         if effort:
             for i, picture in enumerate(pictures):
-                told = share(proceed, i, len(pictures))
-                refined = self._refiner.refine(picture, quantised[i], iterations=ITERATIONS[effort], proceed=told)
-                if refined.budget is not None and not meets(refined.budget, refined.predicted):
-                    plain = self._plain([picture], [targets[i]], [alphas[i]])[0]
-                    if refined.predicted > refined.budget or meets(refined.budget, plain.predicted):
-                        refined = plain  # too little could move for it to land on the budget
-                quantised[i] = refined
+                quantised[i] = self._refined(picture, quantised[i], ITERATIONS[effort], share(proceed, i, len(pictures)))
         return [quantised[i] for i in range(len(pictures))]
+
+    def _refined(self, picture: Picture, found: Quantised, iterations: int, proceed: Proceed) -> Quantised:
+        """What was found to start from, refined; from more, where too little could move for it to land on its budget."""
+        refined, budget = self._refiner.refine(picture, found, iterations=iterations, proceed=proceed), found.budget
+        if budget is None or meets(budget, refined.predicted):
+            return refined
+        for start in headrooms(iterations)[1:]:
+            again = self._plain([picture], [found.target], [found.alpha], start)[0]
+            if again.symbols.quality == found.symbols.quality:
+                break  # there is no more to start from
+            refined = self._refiner.refine(picture, again, iterations=iterations, proceed=lambda _, of: proceed(of, of))
+            if meets(budget, refined.predicted):
+                return refined
+        plain = self._plain([picture], [found.target], [found.alpha])[0]
+        return plain if refined.predicted > budget or meets(budget, plain.predicted) else refined
 
     @torch.inference_mode()
     def _plain(

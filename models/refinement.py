@@ -38,8 +38,9 @@ from models.window import Window
 
 ITERATIONS = (0, 1, 2, 3, 4, 6, 8, 12, 18, 30)  # at effort 0 to 9
 RELAXED_FROM = 6  # iterations: with fewer, descent alone goes further
-DESCENT_HEADROOM = 1.03  # size to start from against the budget: descent alone saves bits
-RELAXED_HEADROOM = 1.01  # relaxation hardly does, but what ends more than 1 % under the budget is of no use
+# Sizes to start from against the budget, each where the one before ended too far under it. Descent alone saves bits; relaxation spends
+# them as readily, and better than finer steps do, but not on every picture.
+DESCENT_HEADROOMS, RELAXED_HEADROOMS = (1.03,), (0.97, 1.01)
 WINDOW = 16  # hyper-latents on a side, 1024 pixels: 1.0 (`psnr`) or 1.4 GB of activations for the backward pass
 
 
@@ -48,11 +49,11 @@ def share(proceed: Proceed | None, number: int, of: int) -> Proceed:
     return lambda done, iterations: proceed is None or proceed(number * iterations + done, of * iterations)
 
 
-def headroom(iterations: int) -> float:
-    """How large against the budget, for so many of them to start from."""
+def headrooms(iterations: int) -> tuple[float, ...]:
+    """How large against the budget, for so many of them to start from: what to try first, and then."""
     if iterations >= RELAXED_FROM:
-        return RELAXED_HEADROOM
-    return DESCENT_HEADROOM if iterations else 1.0
+        return RELAXED_HEADROOMS
+    return DESCENT_HEADROOMS if iterations else (1.0,)
 
 
 def _refined(window: Window, iterations: int, budget: float | None, proceed: Proceed) -> tuple[Tensor, float]:
@@ -86,7 +87,7 @@ class Refiner:
 
         Args:
             picture: the original.
-            quantised: to start from; with a budget, best `headroom` times as large.
+            quantised: to start from; with a budget, best one of `headrooms` times as large.
             iterations: backward passes a window, apart from the one for the curvature; at least 1.
             proceed: see `Proceed`.
         """

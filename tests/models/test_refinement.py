@@ -74,6 +74,14 @@ def test_no_budget_is_exceeded_that_can_be_kept(tiny: Codec, effort: int, bpp: f
     assert refined.target_met >= plain.target_met
 
 
+def test_what_ends_far_under_its_budget_starts_again_from_more(shipped: Codec, photo: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stream(*headrooms: float) -> bytes:
+        monkeypatch.setattr("models.refinement.RELAXED_HEADROOMS", headrooms)
+        return shipped.encode([Picture.from_image(photo)], [Target(bpp=0.3)], effort=5)[0].data
+
+    assert stream(0.3, 1.01) == stream(1.01) != stream(0.3)
+
+
 def test_the_same_picture_gives_the_same_stream_whatever_its_company(tiny: Codec) -> None:
     picture, other = golden_picture(), Picture.from_array(np.full((40, 72, 3), 90, np.uint8))
     target = Target(bpp=0.5)
