@@ -58,7 +58,7 @@ def main() -> None:
     """Make and write everything."""
     torch.manual_seed(0)
     sampler = CropSampler([golden_picture().rgb], 128, np.random.default_rng(0))
-    model = finish(AutoEncoder(TINY), sampler, steps=30, batch=2, statistics_crops=64, context_steps=1)
+    model = finish(AutoEncoder(TINY), sampler, steps=30, batch=2, context_crops=64, context_steps=1)
     neighbours = random_neighbours(TINY.latents, model.neighbours.band_starts, seed=0)
     export(model.network, model.scale_decoder, model.tables, neighbours, model.bits_per_significant).save(FIXTURES / "tiny.safetensors")
     codec = tiny_codec()

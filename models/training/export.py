@@ -40,6 +40,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--images", type=Path, required=True, help="folder of test images for the card")
     parser.add_argument("--scale-steps", type=int, default=600, help="training steps of the integer scale decoder")
     parser.add_argument("--context-steps", type=int, default=2000, help="training steps of the context networks")
+    parser.add_argument("--context-crops", type=int, default=1600, help="crops whose symbols those learn from, and the tables")
     parser.add_argument("--earlier-steps", type=int, default=0, help="steps of the weights that the run started from")
     parser.add_argument("--history", action="append", default=[], help="a line about the weights that the run started from")
     return parser.parse_args()
@@ -57,6 +58,7 @@ def main() -> None:
         sampler,
         steps=arguments.scale_steps,
         context_steps=arguments.context_steps,
+        context_crops=arguments.context_crops,
         emphasised_to=recipe.emphasised_to,
         report=lambda line: print(line, flush=True),
     )
@@ -65,8 +67,8 @@ def main() -> None:
     history = [
         *arguments.history,
         f"{recipe.described(step)}, {state['seconds'] / 60:.0f} minutes, weights averaged at {recipe.averaging}",
-        f"{arguments.scale_steps} steps of the integer scale decoder and {arguments.context_steps} of the context networks, "
-        "everything else frozen; tables counted on what the encoder makes",
+        f"{arguments.scale_steps} steps of the integer scale decoder and {arguments.context_steps} of the context networks "
+        f"({arguments.context_crops} crops), everything else frozen; tables counted on what the encoder makes",
     ]
     card = ModelCard(
         name=arguments.name,

@@ -103,15 +103,15 @@ def finish(
     steps: int = 600,
     batch: int = 4,
     learning_rate: float = 1e-4,
-    statistics_crops: int = 1600,
+    context_crops: int = 1600,
     context_steps: int = 2000,
     emphasised_to: float = EMPHASISED_TO,
     report: Callable[[str], None] = print,
 ) -> CodecModel:
     """Train the integer scale decoder for `steps`, the context networks for `context_steps`, count the tables: the model ready to be saved.
 
-    The latter two are of crops of STATISTICS pixels, so that most symbols have all their neighbours. Qualities are drawn as in
-    training, `emphasised_to` as in `Recipe`.
+    The latter two are of `context_crops` crops of STATISTICS pixels, so that most symbols have all their neighbours. Qualities are
+    drawn as in training, `emphasised_to` as in `Recipe`.
     """
     network = network.eval().requires_grad_(False)
     anchors = network.topology.anchors - 1
@@ -138,7 +138,7 @@ def finish(
         if (step + 1) % 50 == 0:
             report(f"scale decoder step {step + 1} of {steps}: {np.mean(excess[-50:]):+.3%} bits against the float decoder")
     larger = CropSampler(sampler.pictures, min(STATISTICS, *(min(p.shape[:2]) for p in sampler.pictures)) // 64 * 64, sampler.rng)
-    batches = -(-statistics_crops // batch)
+    batches = -(-context_crops // batch)
     tables = hyper_tables(network.prior_z, torch.cat([draw(larger, batch)[0] for _ in range(batches)]))
     significant = bits_per_significant(network, sampler.batch(TYPICAL_CROPS))
     draft = export(network, rounded.exact(), tables, Neighbours.silent(), significant)
