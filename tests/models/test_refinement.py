@@ -112,7 +112,7 @@ def test_windows_together_lower_what_training_minimised(shipped: Codec, wide: Pi
 
 
 def test_symbols_of_every_pass_move(shipped: Codec, photo: Image.Image) -> None:
-    picture, target = Picture.from_image(photo), Target(quality=60)
+    picture, target = Picture.from_image(photo), Target(quality=90)
     plain, refined = (shipped.quantise([picture], [target], effort=effort)[0].symbols.residuals for effort in (0, 4))
     moved = torch.from_numpy((plain != refined)[:SEEN].any(0))
     assert all(moved[pass_mask(number, moved)].any() for number in range(len(PASSES)))
