@@ -222,6 +222,8 @@ class Codec:
         if budget is None or meets(budget, refined.predicted):
             return refined
         for start in headrooms(iterations)[1:]:
+            if not proceed(iterations, iterations):
+                break  # there is no time for more
             again = self._plain([picture], [found.target], [found.alpha], start)[0]
             if again.symbols.quality == found.symbols.quality:
                 break  # there is no more to start from

@@ -82,6 +82,13 @@ def test_what_ends_far_under_its_budget_starts_again_from_more(shipped: Codec, p
     assert stream(0.3, 1.01) == stream(1.01) != stream(0.3)
 
 
+def test_what_was_told_to_end_does_not_start_again(tiny: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.refinement.RELAXED_HEADROOMS", (0.3, 1.01))
+    picture, target = golden_picture(), Target(bpp=0.3)
+    ended, plain = (tiny.encode([picture], [target], effort=effort, proceed=lambda *_: False)[0] for effort in (5, 0))
+    assert ended.data == plain.data
+
+
 def test_the_same_picture_gives_the_same_stream_whatever_its_company(tiny: Codec) -> None:
     picture, other = golden_picture(), Picture.from_array(np.full((40, 72, 3), 90, np.uint8))
     target = Target(bpp=0.5)
