@@ -4,12 +4,13 @@
 
 Pictures come one at a time, and twice: first to be measured, then to be compressed. Each measurement is a job like that of any other
 request, and no more than a few are in the queue at once, so that whoever comes in the meantime waits for those few and not for the
-collection.
+collection. Effort, for the streams that are kept, may take what is left of the time, shared out by pixels.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -52,7 +53,15 @@ class Collected:
 
 
 async def compress_collection(
-    engine: Engine, sources: Sequence[Source], pixels: Sequence[int], budget: int, *, metric: Metric, profile: str, deadline: float
+    engine: Engine,
+    sources: Sequence[Source],
+    pixels: Sequence[int],
+    budget: int,
+    *,
+    metric: Metric,
+    profile: str,
+    effort: int = 0,
+    deadline: float = math.inf,
 ) -> Collected:
     """Pictures of so many pixels each to streams of `budget` bytes in all. Raises what their sources and `Engine.compress` raise."""
     curves = []
@@ -61,10 +70,18 @@ async def compress_collection(
         curves.append(Curve.of(measured, metric, count))
     allocation = allocate(curves, budget)
     made: list[Compressed] = []
-    for source in sources:
+    for number, source in enumerate(sources):
         left = next_budget(allocation, [len(one.stream.data) for one in made], budget)
-        target = Target(max_bytes=left, tolerance=TOLERANCE)
-        made.append(await engine.compress(await source(deadline), target, profile=profile, report=frozenset(Measure), deadline=deadline))
+        compressed = await engine.compress(
+            await source(deadline),
+            Target(max_bytes=left, tolerance=TOLERANCE),
+            profile=profile,
+            report=frozenset(Measure),
+            effort=effort,
+            effort_share=pixels[number] / sum(pixels[number:]),
+            deadline=deadline,
+        )
+        made.append(compressed)
     scores = Scores.of([_measured(len(one.stream.data), one.report) for one in made], pixels)
     return Collected(tuple(made), allocation, scores)
 

@@ -171,34 +171,37 @@ class Engine:
         codec: CodecName = "learned",
         report: frozenset[Measure] = frozenset(),
         effort: int = 0,
+        effort_share: float = 1.0,
         deadline: float = math.inf,
     ) -> Compressed:
-        """One picture to its budget, with as much of the effort as the deadline allows.
+        """One picture to its budget, with as much of the effort as the deadline allows: of the time until then, effort takes no more
+        than `effort_share`, in (0, 1].
 
         Raises `UnknownProfileError`, `EngineError`s, `CodecError`s.
         """
         model = self.models.model(profile)
         task = QuantiseTask(picture, await self.alpha_section(picture), target)
+        now = time.monotonic()
+        until = now + effort_share * (self._until(report, deadline) - now)
         if codec == "auto":
             measure = Measure(model.codec.metric)
             learned, hybrid = await both(
-                self._compress_learned(model, task, report | {measure}, effort, deadline),
-                self._compress_hybrid(model, task, report | {measure}, effort, deadline),
+                self._compress_learned(model, task, report | {measure}, effort, until, deadline),
+                self._compress_hybrid(model, task, report | {measure}, effort, until, deadline),
             )
             made = better(learned, hybrid, measure, report)
         else:
             compress = self._compress_hybrid if codec == "hybrid" else self._compress_learned
-            made = await compress(model, task, report, effort, deadline)
+            made = await compress(model, task, report, effort, until, deadline)
         self._metrics.compressed(made.stream)
         return made
 
     async def _compress_learned(
-        self, model: LoadedModel, task: QuantiseTask, report: frozenset[Measure], effort: int, deadline: float
+        self, model: LoadedModel, task: QuantiseTask, report: frozenset[Measure], effort: int, until: float, deadline: float
     ) -> Compressed:
         picture, profile, size = task.picture, model.codec.name, padded(task.picture.height, task.picture.width)
         reached = 0
         if effort:
-            until = self._until(report, deadline)
             quantised, timings, reached = await self._refine(model, task, size, effort, until, deadline)
         else:
             quantised, timings = await self._on_device(Job(model.quantise, task, size, picture.pixels, deadline))
@@ -214,13 +217,11 @@ class Engine:
         return Compressed(stream, measured, reached, timings)
 
     async def _compress_hybrid(
-        self, model: LoadedModel, task: QuantiseTask, report: frozenset[Measure], effort: int, deadline: float
+        self, model: LoadedModel, task: QuantiseTask, report: frozenset[Measure], effort: int, until: float, deadline: float
     ) -> Compressed:
         begun = time.monotonic()
         with _memory():
-            stream, reached = await self._hybrid.compress(
-                self.models.hybrid, task, model.codec.metric, effort=effort, until=self._until(report, deadline)
-            )
+            stream, reached = await self._hybrid.compress(self.models.hybrid, task, model.codec.metric, effort=effort, until=until)
         timings = Timings(avif=time.monotonic() - begun)
         measured: dict[Measure, float] = {}
         if report:

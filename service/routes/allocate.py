@@ -51,6 +51,12 @@ class AllocateQuery(BaseModel):
         description="What to be best in: the mean `ms-ssim` over the images, or one `psnr` over all their pixels. Unset, as the model.",
     )
     profile: str | None = Field(default=None, description="The model: `ms-ssim` (for the eye) or `psnr`. Unset, the service's default.")
+    effort: int = Field(
+        default=0,
+        ge=0,
+        le=9,
+        description="0 is fast; more makes better pictures of the same bytes, in the time that a request has, shared out by pixels.",
+    )
     strict: bool = Field(default=False, description="Answer 422 instead of the smallest streams when those are over the budget.")
 
 
@@ -73,6 +79,7 @@ class Share(BaseModel):
     bytes: int
     bpp: float
     quality: float = Field(description="0 to 100, on the model's own axis.")
+    effort_reached: int = Field(description="What was done of the effort: less where there was no time for more.")
     psnr: float | None = Field(description="dB; null when the picture came back exactly.")
     ms_ssim: float
 
@@ -83,6 +90,7 @@ class Allocated(BaseModel):
     profile: str
     model_id: str
     metric: Metric
+    effort: int = Field(description="What was asked for, 0 to 9.")
     budget_bytes: int
     bytes: int = Field(description="Of all streams.")
     bpp: float = Field(description="Bits per pixel of all images together.")
@@ -143,9 +151,11 @@ async def allocate(request: Request, runtime: RuntimeDependency, query: Annotate
     bind_contextvars(pixels=sum(pixels), images=len(wanted))
     budget = max(1, target.budget(sum(pixels)) or 0)
     timing = ServerTiming()
-    async with engine.admit(sum(pixels)) as deadline:
+    async with engine.admit(sum(pixels), effort=query.effort) as deadline:
         sources = [image.picture for image in wanted]
-        found = await compress_collection(engine, sources, pixels, budget, metric=metric, profile=profile, deadline=deadline)
+        found = await compress_collection(
+            engine, sources, pixels, budget, metric=metric, profile=profile, effort=query.effort, deadline=deadline
+        )
         if query.strict and found.size > budget:
             raise TargetMissedError(f"the smallest streams that {profile} makes of these images have {found.size} bytes, not {budget}")
         timing.engine(found.timings)
@@ -159,6 +169,7 @@ async def allocate(request: Request, runtime: RuntimeDependency, query: Annotate
         profile=profile,
         model_id=model_id,
         metric=metric,
+        effort=query.effort,
         budget_bytes=budget,
         bytes=found.size,
         bpp=8 * found.size / sum(pixels),
@@ -253,6 +264,7 @@ def _shares(found: Collected, names: Sequence[str], ids: Sequence[str], urls: Se
             bytes=len(one.stream.data),
             bpp=one.stream.bpp,
             quality=one.stream.quality,
+            effort_reached=one.effort,
             psnr=one.report[Measure.PSNR],
             ms_ssim=one.report[Measure.MS_SSIM],
         )

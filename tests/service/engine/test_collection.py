@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from models import Picture, Target
 from models.errors import DamagedStreamError
-from service.engine import Engine, compress_collection
+from service.engine import Compressed, Engine, compress_collection
 from service.engine.collection import JOBS_AT_ONCE
 from service.engine.errors import DeadlineExceededError
 from service.metrics import Metrics
@@ -51,6 +52,27 @@ def test_pictures_share_a_budget_and_only_their_streams_are_counted(photo: Image
     assert pictures.taken == 2 * 3  # never more than one in memory: once to measure, once to compress
     assert metrics.registry.get_sample_value("ziggurat_rate_bpp_count") == 3
     assert metrics.registry.get_sample_value("ziggurat_pixels_total", {"direction": "compress"}) == sum(pictures.pixels)
+
+
+def test_the_time_for_effort_is_shared_out_by_pixels(photo: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = Shelf(*(Picture.from_image(photo.crop((0, 0, width, 64))) for width in (128, 64, 64)))
+    shares, compress = [], Engine.compress
+
+    async def watched(engine: Engine, *arguments: Any, effort_share: float, **keywords: Any) -> Compressed:
+        shares.append(effort_share)
+        return await compress(engine, *arguments, effort_share=effort_share, **keywords)
+
+    monkeypatch.setattr(Engine, "compress", watched)
+
+    async def steps(engine: Engine) -> None:
+        found = await compress_collection(
+            engine, pictures.sources, pictures.pixels, 1500, metric="ms-ssim", profile="ms-ssim", effort=1, deadline=float("inf")
+        )
+        assert [one.effort for one in found.made] == [1, 1, 1]
+
+    scenario(steps)
+
+    assert shares == [0.5, 0.5, 1.0]  # of what is left
 
 
 def test_whoever_comes_in_the_meantime_does_not_wait_for_the_collection(photo: Image.Image) -> None:

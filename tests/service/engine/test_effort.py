@@ -99,15 +99,16 @@ def test_others_have_the_device_between_iterations() -> None:
     assert registry.get_sample_value("ziggurat_stage_duration_seconds_count", {"stage": "refine"}) == 2
 
 
-@pytest.mark.parametrize(("left", "outcome"), [(60.2, "cut"), (59.0, "skipped")])
-def test_the_deadline_bounds_effort(left: float, outcome: str) -> None:
+@pytest.mark.parametrize(("left", "share", "outcome"), [(60.2, 1.0, "cut"), (80.0, 0.01, "cut"), (59.0, 1.0, "skipped")])
+def test_the_deadline_bounds_effort(left: float, share: float, outcome: str) -> None:
     """A tenth of the 600 seconds is kept for what comes after, so that the refinement has 0.2 seconds, or none."""
     picture = Picture.from_array(np.random.default_rng(1).integers(0, 255, (256, 256, 3), np.uint8))
     made: list[Compressed] = []
 
     async def steps(engine: Engine) -> None:
         deadline = time.monotonic() + left
-        made.append(await engine.compress(picture, Target(bpp=0.5), profile="ms-ssim", effort=9, deadline=deadline))
+        target = Target(bpp=0.5)
+        made.append(await engine.compress(picture, target, profile="ms-ssim", effort=9, effort_share=share, deadline=deadline))
 
     metrics = scenario(steps, request_timeout_seconds=600)
 

@@ -85,6 +85,18 @@ def test_the_facts_alone(client: TestClient, files: Files) -> None:
     assert answer.headers["ziggurat-model"] == f"psnr/{facts['model_id']}"
 
 
+def test_effort_makes_better_pictures_of_the_same_budget(client: TestClient, files: Files) -> None:
+    plain, refined = (
+        client.post(f"/allocate?budget_bytes=1500{effort}", files=files, headers={"Accept": "application/json"}).json()
+        for effort in ("", "&effort=5")
+    )
+
+    assert (plain["effort"], refined["effort"]) == (0, 5)
+    assert [[share["effort_reached"] for share in facts["streams"]] for facts in (plain, refined)] == [[0] * 3, [5] * 3]
+    assert 0.995 * 1500 - 8 <= refined["bytes"] <= 1500
+    assert refined["ms_ssim"] > plain["ms_ssim"]
+
+
 def test_stored_streams_are_transcoded(client: TestClient, files: Files) -> None:
     ids = []
     for _, (_, content) in files[:2]:
@@ -125,6 +137,7 @@ def test_strict_refuses_what_is_over_the_budget(client: TestClient, files: Files
         ("budget_bpp=1&metric=vmaf", "metric"),
         ("budget_bpp=1&profile=vmaf", "ms-ssim"),
         ("budget_bpp=1&quality=3", "quality"),
+        ("budget_bpp=1&effort=10", "effort"),
     ],
 )
 def test_wrong_parameters_are_named(client: TestClient, files: Files, query: str, words: str) -> None:
