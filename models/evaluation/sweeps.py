@@ -15,7 +15,7 @@ from models.picture import Picture
 from models.rate_control import Target
 from models.symbols import Stream
 
-QUALITIES = (0.0, 15.0, 30.0, 45.0, 60.0, 75.0, 90.0)  # settings of our curves
+QUALITIES = (0.0, 15.0, 30.0, 45.0, 60.0, 75.0, 90.0, 100.0)  # settings of our curves; the last for smooth pictures
 
 
 def own_name(codec: Codec, effort: int) -> str:
