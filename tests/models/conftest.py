@@ -31,11 +31,11 @@ def shipped(request: pytest.FixtureRequest) -> Codec:
 
 @pytest.fixture
 def found(shipped: Codec, photo: Image.Image) -> tuple[Quantised, Window]:
-    """The photo as quantised without effort, as one window."""
+    """The photo as quantised without effort, as one window; fine enough for single steps to find something in so small a picture."""
     model, picture = CodecModel.load(registry.weights(shipped.name)), Picture.from_image(photo)
     transforms = Transforms(model, shipped.device, bfloat16=False, tile=TILE)
     with torch.inference_mode():
-        quantised = Encoder(model, transforms).quantise([picture], [Target(quality=60.0)], [None])[0]
+        quantised = Encoder(model, transforms).quantise([picture], [Target(quality=75.0)], [None])[0]
     symbols, objective = quantised.symbols, Objective.of(shipped.card)
     residuals, indices, z = (torch.from_numpy(values)[None] for values in (symbols.residuals, quantised.indices, symbols.z))
     quality = transforms.quality([symbols.quality])

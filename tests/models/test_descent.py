@@ -27,14 +27,14 @@ def descended(window: Window, iterations: int, budget: float | None = None) -> D
 
 def test_it_sees_the_picture_that_the_decoder_makes(shipped: Codec, found: tuple[Quantised, Window]) -> None:
     quantised, window = found
-    residuals = descended(window, 4).residuals
+    residuals = descended(window, 4, 0.95 * bits(window)).residuals
     symbols = replace(quantised.symbols, residuals=residuals[0].to(torch.int16).numpy())
     assert not np.array_equal(symbols.residuals, quantised.symbols.residuals)
     (decoded,) = shipped.reconstruct([symbols])
     x_hat = torch.from_numpy(decoded.rgb).permute(2, 0, 1)[None].float() / 255
     seen = float(window.objective.measure(x_hat, window.x)) * window.lmbda * decoded.width * decoded.height
     believed = float(window.distortion(residuals, window.mean_of(residuals)))
-    assert believed == pytest.approx(seen, rel=0.02)  # the decoder's pixels are whole numbers
+    assert believed == pytest.approx(seen, rel=0.03)  # the decoder's pixels are whole numbers
 
 
 def test_more_iterations_lower_the_loss_further(found: tuple[Quantised, Window]) -> None:
