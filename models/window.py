@@ -16,7 +16,8 @@ from models.objective import Objective
 from models.transforms import Transforms
 
 Proceed = Callable[[int, int], bool]
-"""Told how many of how many iterations are done; says whether to go on or to finish with the next."""
+"""Told how many of how many iterations are done; says whether to go on or to finish with the next, and after the end, all of them done,
+whether there is time for as many again."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

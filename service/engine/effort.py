@@ -44,6 +44,7 @@ class Refinement:
         self._cut: int | None = None  # iterations of all windows that were done when it was to end early
         self._before: tuple[int, float] | None = None  # iterations done at the call before, and when it returned
         self._step = 0.0  # seconds of the slowest iteration
+        self._ended = 0  # calls since all of it was done
 
     def affordable(self, seconds: float) -> bool:
         """Whether even the least refinement would end in time, where quantising takes about `seconds`."""
@@ -54,19 +55,33 @@ class Refinement:
         iterations = ITERATIONS[self.effort]
         self._windows = of // iterations
         if done == of:
-            return False
+            return self._again(of)
         now = time.monotonic()
         if self._before is not None and done == self._before[0] + 1:
             self._step = max(self._step, now - self._before[1])
-        self._between()
-        back = time.monotonic()
-        self.paused += back - now
+        back = self._let_others()
         self._before = done, back
         # This window takes two passes and its last iteration; every window that is left one more, for y and what it rounds to.
         windows_left = self._windows - 1 - done // iterations
         if self._cut is None and (self._unwanted or back + self._step * (3 + 4 * windows_left) > self._until):
             self._cut = done
         return self._cut is None
+
+    def _again(self, of: int) -> bool:
+        """After the end: whether there is time for all of it once more, and then for what is left of that."""
+        self._ended += 1
+        if self._ended == 1 or self._cut is not None or self._unwanted:
+            return False
+        left = max(0, of + 2 - self._ended)
+        return self._let_others() + self._step * (left + 3 * self._windows) < self._until
+
+    def _let_others(self) -> float:
+        """Let others have the device; gives the time when it is back."""
+        now = time.monotonic()
+        self._between()
+        back = time.monotonic()
+        self.paused += back - now
+        return back
 
     @property
     def reached(self) -> int:

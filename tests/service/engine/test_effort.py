@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -37,6 +38,34 @@ def test_all_of_it_is_done_when_there_is_time(codec: Codec, photo: Image.Image, 
 
     assert proceed.reached == effort
     assert stream.data == codec.encode([picture], [target], effort=effort)[0].data
+
+
+def test_what_ended_far_under_its_budget_starts_again_here_too(codec: Codec, photo: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.refinement.RELAXED_HEADROOMS", (0.3, 1.01))
+    picture, target, others = Picture.from_image(photo), Target(bpp=0.3), []
+    proceed = Refinement(5, until=math.inf, between=lambda: others.append(1), wanted=lambda: True)
+
+    (stream,) = codec.encode([picture], [target], effort=5, proceed=proceed)
+
+    assert stream.data == codec.encode([picture], [target], effort=5)[0].data
+    assert len(others) >= 2 * ITERATIONS[5], "others have the device then too"
+
+
+def test_it_starts_again_only_while_there_is_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Iterations of a second: it needs six more, and the three passes of a window."""
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr("service.engine.effort.time", SimpleNamespace(monotonic=lambda: clock.now))
+    answers, of = [], ITERATIONS[5]
+    for until in (14.0, 16.0):
+        clock.now, proceed = 0.0, refinement(5, until=until)
+        for done in range(of):
+            assert proceed(done, of)
+            clock.now += 1
+        assert not proceed(of, of), "the end"
+        answers.append(proceed(of, of))
+    assert answers == [False, True]
+    clock.now += 5
+    assert not proceed(of, of)
 
 
 def test_past_the_deadline_it_ends_with_a_valid_stream(codec: Codec, photo: Image.Image) -> None:
