@@ -181,13 +181,14 @@ class Engine:
         """
         model = self.models.model(profile)
         task = QuantiseTask(picture, await self.alpha_section(picture), target)
+        measure = Measure(model.codec.metric)
+        measured = report | {measure} if codec == "auto" else report
         now = time.monotonic()
-        until = now + effort_share * (self._until(report, deadline) - now)
+        until = now + effort_share * (self._until(measured, deadline) - now)
         if codec == "auto":
-            measure = Measure(model.codec.metric)
             learned, hybrid = await both(
-                self._compress_learned(model, task, report | {measure}, effort, until, deadline),
-                self._compress_hybrid(model, task, report | {measure}, effort, until, deadline),
+                self._compress_learned(model, task, measured, effort, until, deadline),
+                self._compress_hybrid(model, task, measured, effort, until, deadline),
             )
             made = better(learned, hybrid, measure, report)
         else:
