@@ -10,7 +10,6 @@ collection. Effort, for the streams that are kept, may take what is left of the 
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -61,7 +60,7 @@ async def compress_collection(
     metric: Metric,
     profile: str,
     effort: int = 0,
-    deadline: float = math.inf,
+    deadline: float,
 ) -> Collected:
     """Pictures of so many pixels each to streams of `budget` bytes in all. Raises what their sources and `Engine.compress` raise."""
     curves = []
