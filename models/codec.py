@@ -35,7 +35,7 @@ from models.objective import Objective
 from models.picture import Picture
 from models.postprocessor import Postprocess, PostProcessor, decide
 from models.rate_control import Target, meets
-from models.refinement import ITERATIONS, Proceed, Refiner, headrooms, share
+from models.refinement import ITERATIONS, Proceed, Refiner, headroom, share
 from models.sources import Source
 from models.symbol_codec import SymbolCodec
 from models.symbols import Comparison, Quantised, Stream, Symbols
@@ -79,9 +79,9 @@ class Codec:
         self.symbol_codec = SymbolCodec(card.name, card.model_id, model.tables, model.scale_decoder.integer(), model.neighbours)
         self._transforms = Transforms(model, self.device, bfloat16=bfloat16, tile=tile)
         self._encoder = Encoder(model, self._transforms)
-        objective = Objective.of(card)
-        self._refiner = Refiner(model, objective, self._transforms, post_processor)
-        self.metric: Metric = "psnr" if objective.distortion == "mse" else "ms-ssim"  # what its streams' bits are spent for
+        self._objective = Objective.of(card)
+        self._refiner = Refiner(model, self._objective, self._transforms, post_processor)
+        self.metric: Metric = "psnr" if self._objective.distortion == "mse" else "ms-ssim"  # what its streams' bits are spent for
         self.post_processor = post_processor
         self._hybrid = hybrid or HybridCodec()
 
@@ -206,7 +206,7 @@ class Codec:
         if effort not in EFFORTS:
             raise ValueError(f"effort is 0 to {EFFORTS[-1]}, not {effort}")
         alphas = [encode_alpha(picture) for picture in pictures] if alphas is None else alphas
-        start, *_ = headrooms(ITERATIONS[effort])
+        start = headroom(ITERATIONS[effort], self._objective.distortion)
         quantised: dict[int, Quantised] = {}
         for group in _groups([latent_size(picture.height, picture.width) for picture in pictures]):
             found = self._plain([pictures[i] for i in group], [targets[i] for i in group], [alphas[i] for i in group], start)
@@ -217,21 +217,18 @@ class Codec:
         return [quantised[i] for i in range(len(pictures))]
 
     def _refined(self, picture: Picture, found: Quantised, iterations: int, proceed: Proceed) -> Quantised:
-        """What was found to start from, refined; from more, where too little could move for it to land on its budget."""
-        refined, budget = self._refiner.refine(picture, found, iterations=iterations, proceed=proceed), found.budget
+        """What was found to start from, refined; from the budget itself, where too little could move for it to land there."""
+        refined, plain, budget = self._refiner.refine(picture, found, iterations=iterations, proceed=proceed), found, found.budget
         if budget is None or meets(budget, refined.predicted):
             return refined
-        for start in headrooms(iterations)[1:]:
-            if not proceed(iterations, iterations):
-                break  # there is no time for more
-            again = self._plain([picture], [found.target], [found.alpha], start)[0]
-            if again.symbols.quality == found.symbols.quality:
-                break  # there is no more to start from
-            refined = self._refiner.refine(picture, again, iterations=iterations, proceed=lambda _, of: proceed(of, of))
-            if meets(budget, refined.predicted):
-                return refined
-        plain = self._plain([picture], [found.target], [found.alpha])[0]
-        return plain if refined.predicted > budget or meets(budget, plain.predicted) else refined
+        if headroom(iterations, self._objective.distortion) < 1:
+            plain = self._plain([picture], [found.target], [found.alpha])[0]
+            if plain.symbols.quality != found.symbols.quality:
+                if not proceed(iterations, iterations):
+                    return plain  # there is no time for more
+                refined = self._refiner.refine(picture, plain, iterations=iterations, proceed=lambda _, of: proceed(of, of))
+        met = meets(budget, refined.predicted) or not meets(budget, plain.predicted)
+        return refined if met and refined.predicted <= budget else plain
 
     @torch.inference_mode()
     def _plain(

@@ -48,6 +48,11 @@ class _State:
     tables: Tensor
     bits: float  # of all residuals
 
+    @property
+    def loss(self) -> float:
+        """Lambda D + R in bits."""
+        return self.distortion + self.bits
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Steps:
@@ -101,6 +106,11 @@ class Descent:
         """Code length of all residuals in the window and around it."""
         return self._state.bits
 
+    @property
+    def loss(self) -> float:
+        """Lambda D + R of them, in bits."""
+        return self._state.loss
+
     def run(self, iterations: int, budget: float | None, proceed: Proceed) -> None:
         """Descend; with a budget in bits every iteration aims at it, and the last makes sure of it."""
         trust = 1.0 if self._window.objective.distortion == "mse" else 1.5
@@ -112,9 +122,9 @@ class Descent:
                 price = self._price(steps, budget, tries=TRIES if last else 1)
             moved, mean = self._moved(steps, price)
             if last:
-                bits = self._bits(moved)
-                if budget is not None or self._distortion(moved, mean) + bits < before.distortion + before.bits:
-                    self._state = replace(before, residuals=moved, bits=bits)  # nobody needs the rest
+                after = replace(before, residuals=moved, distortion=self._distortion(moved, mean), bits=self._bits(moved))
+                if budget is not None or after.loss < before.loss:
+                    self._state = after  # nobody needs the rest of it
                 break
             after = self._at(moved)
             change = moved - before.residuals + mean - before.mean  # of y_hat

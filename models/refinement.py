@@ -24,7 +24,7 @@ from models.descent import Descent
 from models.entropy.code_lengths import CodeLengths
 from models.grid import HYPER_PIXELS, HYPER_STRIDE
 from models.model import CodecModel
-from models.objective import Objective
+from models.objective import Distortion, Objective
 from models.picture import Picture
 from models.postprocessor import PostProcessor
 from models.rate_control import FINEST
@@ -37,10 +37,8 @@ from models.window import Proceed as Proceed  # part of this interface
 from models.window import Window
 
 ITERATIONS = (0, 1, 2, 3, 4, 6, 8, 12, 18, 30)  # at effort 0 to 9
-RELAXED_FROM = 6  # iterations: with fewer, descent alone goes further
-# Sizes to start from against the budget, each where the one before ended too far under it. Descent alone saves bits; relaxation spends
-# them as readily, and better than finer steps do, but not on every picture.
-DESCENT_HEADROOMS, RELAXED_HEADROOMS = (1.03,), (0.97, 1.01)
+RELAXED_FROM: dict[Distortion, int] = {"mse": 8, "ms-ssim": 6}  # iterations: with fewer, descent alone goes further
+RELAXED_HEADROOM = 0.97  # size to relax from, against the budget: bits that relaxation adds are worth more than finer steps
 WINDOW = 16  # hyper-latents on a side, 1024 pixels: 1.0 (`psnr`) or 1.4 GB of activations for the backward pass
 
 
@@ -49,26 +47,29 @@ def share(proceed: Proceed | None, number: int, of: int) -> Proceed:
     return lambda done, iterations: proceed is None or proceed(number * iterations + done, of * iterations)
 
 
-def headrooms(iterations: int) -> tuple[float, ...]:
-    """How large against the budget, for so many of them to start from: what to try first, and then."""
-    if iterations >= RELAXED_FROM:
-        return RELAXED_HEADROOMS
-    return DESCENT_HEADROOMS if iterations else (1.0,)
+def headroom(iterations: int, distortion: Distortion) -> float:
+    """How large against the budget, for so many of them to start from."""
+    return RELAXED_HEADROOM if iterations >= RELAXED_FROM[distortion] else 1.0
 
 
-def _refined(window: Window, iterations: int, budget: float | None, proceed: Proceed) -> tuple[Tensor, float]:
-    """Residuals (1, M, h, w), integers, and their code length in bits."""
-    left = iterations
-    if iterations >= RELAXED_FROM:
+def _refined(window: Window, bits: float, iterations: int, budget: float | None, proceed: Proceed) -> tuple[Tensor, float]:
+    """Residuals (1, M, h, w), integers, and their code length in bits, which is `bits` where the window starts.
+
+    Few iterations can make matters worse, on their way to the budget: then the window stays as it was, if it was within.
+    """
+    start, loss, left = window.start, window.loss(window.start), iterations
+    if iterations >= RELAXED_FROM[window.objective.distortion]:
         left = max(2, iterations // 4)
         relaxation = Relaxation(window)
         if not relaxation.run(iterations - left, budget, lambda done, _: proceed(done, iterations)):
             left = 1
         relaxed = relaxation.residuals
-        if window.loss(relaxed) < window.loss(window.start):
+        if window.loss(relaxed) < loss:
             window = replace(window, start=relaxed)
     descent = Descent(window, torch.Generator().manual_seed(0))
     descent.run(left, budget, lambda done, _: proceed(iterations - left + done, iterations))
+    if descent.loss >= loss and (budget is None or bits <= budget):
+        return start, bits
     return descent.residuals, descent.bits
 
 
@@ -87,7 +88,7 @@ class Refiner:
 
         Args:
             picture: the original.
-            quantised: to start from; with a budget, best one of `headrooms` times as large.
+            quantised: to start from; with a budget, best one `headroom` times as large.
             iterations: backward passes a window, apart from the one for the curvature; at least 1.
             proceed: see `Proceed`.
         """
@@ -103,7 +104,7 @@ class Refiner:
             before = window.bits(window.start, window.tables(window.start))
             due += surplus * bits
             budget = None if quantised.budget is None else max(0.0, before + due - changed)
-            refined, after = _refined(window, iterations, budget, share(proceed, number, len(tiles)))
+            refined, after = _refined(window, before, iterations, budget, share(proceed, number, len(tiles)))
             changed += after - before
             residuals[:, *tile.outer(HYPER_STRIDE)] = refined[0].to(torch.int16).cpu().numpy()
         return replace(quantised, symbols=replace(symbols, residuals=residuals), predicted=quantised.predicted + changed / 8)

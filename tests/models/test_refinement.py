@@ -75,12 +75,20 @@ def test_no_budget_is_exceeded_that_can_be_kept(tiny: Codec, effort: int, bpp: f
     assert refined.target_met >= plain.target_met
 
 
-def test_what_ends_far_under_its_budget_starts_again_from_more(shipped: Codec, photo: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stream(*headrooms: float) -> bytes:
-        monkeypatch.setattr("models.refinement.RELAXED_HEADROOMS", headrooms)
-        return shipped.encode([Picture.from_image(photo)], [Target(bpp=0.3)], effort=5)[0].data
+@pytest.mark.parametrize("bpp", [0.2, 0.3, 0.5])
+def test_little_effort_does_not_make_matters_worse(shipped: Codec, photo: Image.Image, bpp: float) -> None:
+    """Not by more than rounding to whole numbers does to what refinement believes."""
+    picture, target = Picture.from_image(photo), Target(bpp=bpp)
+    plain, *refined = (distortion(shipped, picture, shipped.encode([picture], [target], effort=effort)[0].data) for effort in (0, 1, 2, 5))
+    assert max(refined) < 1.003 * plain
 
-    assert stream(0.3, 1.01) == stream(1.01) != stream(0.3)
+
+def test_what_ends_far_under_its_budget_starts_again_from_it(shipped: Codec, photo: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stream(headroom: float, effort: int = 6) -> bytes:
+        monkeypatch.setattr("models.refinement.RELAXED_HEADROOM", headroom)
+        return shipped.encode([Picture.from_image(photo)], [Target(bpp=0.3)], effort=effort)[0].data
+
+    assert stream(0.3) == stream(1.0) != stream(1.0, effort=0)
 
 
 def test_what_was_told_to_end_does_not_start_again(tiny: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,9 +99,9 @@ def test_what_was_told_to_end_does_not_start_again(tiny: Codec, monkeypatch: pyt
         begun.append(picture)
         return refine(refiner, picture, quantised, iterations=iterations, proceed=proceed)
 
-    monkeypatch.setattr("models.refinement.RELAXED_HEADROOMS", (0.3, 1.01))
+    monkeypatch.setattr("models.refinement.RELAXED_HEADROOM", 0.3)
     monkeypatch.setattr(Refiner, "refine", counted)
-    tiny.encode([golden_picture()], [Target(bpp=0.3)], effort=5, proceed=lambda *_: False)
+    tiny.encode([golden_picture()], [Target(bpp=0.3)], effort=6, proceed=lambda *_: False)
     assert len(begun) == 1
 
 

@@ -41,14 +41,14 @@ def test_all_of_it_is_done_when_there_is_time(codec: Codec, photo: Image.Image, 
 
 
 def test_what_ended_far_under_its_budget_starts_again_here_too(codec: Codec, photo: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.refinement.RELAXED_HEADROOMS", (0.3, 1.01))
+    monkeypatch.setattr("models.refinement.RELAXED_HEADROOM", 0.3)
     picture, target, others = Picture.from_image(photo), Target(bpp=0.3), []
-    proceed = Refinement(5, until=math.inf, between=lambda: others.append(1), wanted=lambda: True)
+    proceed = Refinement(6, until=math.inf, between=lambda: others.append(1), wanted=lambda: True)
 
-    (stream,) = codec.encode([picture], [target], effort=5, proceed=proceed)
+    (stream,) = codec.encode([picture], [target], effort=6, proceed=proceed)
 
-    assert stream.data == codec.encode([picture], [target], effort=5)[0].data
-    assert len(others) >= 2 * ITERATIONS[5], "others have the device then too"
+    assert stream.data == codec.encode([picture], [target], effort=6)[0].data
+    assert len(others) >= 2 * ITERATIONS[6], "others have the device then too"
 
 
 def test_it_starts_again_only_while_there_is_time(monkeypatch: pytest.MonkeyPatch) -> None:
