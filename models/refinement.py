@@ -57,16 +57,17 @@ def _refined(window: Window, bits: float, iterations: int, budget: float | None,
 
     Few iterations can make matters worse, on their way to the budget: then the window stays as it was, if it was within.
     """
-    start, loss, left = window.start, window.loss(window.start), iterations
+    start, loss, left = window.start, None, iterations
     if iterations >= RELAXED_FROM[window.objective.distortion]:
         left = max(2, iterations // 4)
         relaxation = Relaxation(window)
         if not relaxation.run(iterations - left, budget, lambda done, _: proceed(done, iterations)):
             left = 1
-        relaxed = relaxation.residuals
+        relaxed, loss = relaxation.residuals, window.loss(start)
         if window.loss(relaxed) < loss:
             window = replace(window, start=relaxed)
     descent = Descent(window, torch.Generator().manual_seed(0))
+    loss = descent.loss if loss is None else loss
     descent.run(left, budget, lambda done, _: proceed(iterations - left + done, iterations))
     if descent.loss >= loss and (budget is None or bits <= budget):
         return start, bits
