@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from models.errors import DamagedStreamError
-from service.engine.device import DeviceError, DeviceThread
+from service.engine.device import OVERHEAD_PIXELS, DeviceError, DeviceThread
 from service.engine.errors import OutOfMemoryError, UnavailableError
 from service.engine.queue import Job, JobQueue
 from service.metrics import Metrics
@@ -197,7 +197,7 @@ def test_a_batch_is_measured(bench: Bench) -> None:
 
     assert job.queue_seconds > 0
     assert job.device_seconds > 0
-    assert bench.device.seconds_per_pixel == pytest.approx(job.device_seconds / 80)
+    assert bench.device.seconds_per_pixel == pytest.approx(job.device_seconds / (80 + OVERHEAD_PIXELS))
     assert bench.metrics.registry.get_sample_value("ziggurat_batch_padding_ratio_sum") == 0.25
 
 
