@@ -219,7 +219,7 @@ class Codec:
     def _refined(self, picture: Picture, found: Quantised, iterations: int, proceed: Proceed) -> Quantised:
         """What was found to start from, refined; from the budget itself, where too little could move for it to land there."""
         refined, plain, budget = self._refiner.refine(picture, found, iterations=iterations, proceed=proceed), found, found.budget
-        if budget is None or meets(budget, refined.predicted):
+        if budget is None or meets(budget, refined.predicted, grain=1):  # in very small pictures 8 bytes are more than the headroom
             return refined
         if headroom(iterations, self._objective.distortion) < 1:
             plain = self._plain([picture], [found.target], [found.alpha])[0]

@@ -75,7 +75,7 @@ def test_no_budget_is_exceeded_that_can_be_kept(tiny: Codec, effort: int, bpp: f
     assert refined.target_met >= plain.target_met
 
 
-@pytest.mark.parametrize("bpp", [0.2, 0.3, 0.5])
+@pytest.mark.parametrize("bpp", [0.1, 0.2, 0.3, 0.5])
 def test_little_effort_does_not_make_matters_worse(shipped: Codec, photo: Image.Image, bpp: float) -> None:
     """Not by more than rounding to whole numbers does to what refinement believes."""
     picture, target = Picture.from_image(photo), Target(bpp=bpp)
