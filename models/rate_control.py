@@ -60,7 +60,7 @@ class Target:
 
 
 def meets(budget: int, size: float, tolerance: float = TOLERANCE, grain: int = GRAIN) -> bool:
-    """Whether a stream of `size` bytes is within the budget and close under it."""
+    """Whether a stream of `size` bytes is within the budget, and under it by at most `tolerance` of it or `grain` bytes."""
     return budget - max(budget * tolerance, grain) <= size <= budget
 
 
