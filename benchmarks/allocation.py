@@ -24,15 +24,15 @@ from rich.progress import track
 from rich.table import Table
 
 from models import Codec, Picture, Stream, Target
-from models.allocation import Curve, Measured, Metric, Scores, allocate
 from models.collection import compare, encode
 from models.evaluation import run as evaluation
 from models.evaluation.curves import decibels
 from models.evaluation.points import Point
 from models.evaluation.run import RATES, image_paths, read_picture
 from models.evaluation.sweeps import QUALITIES, OwnSweeps
-from models.pchip import Pchip
-from models.registry import available
+from models.rate_control.allocation import Curve, Measured, Metric, Scores, allocate
+from models.rate_control.pchip import Pchip
+from models.weights.registry import available
 
 EVALUATION = Path(evaluation.__file__).with_name("results")
 METRICS: tuple[Metric, ...] = ("ms-ssim", "psnr")

@@ -29,7 +29,7 @@ from models.evaluation.curves import Curve, Mean, Metric, decibels, mean_of
 from models.evaluation.points import AnchorPoints, Point, measure
 from models.evaluation.report import Comparison, rounded
 from models.evaluation.run import image_paths, read_picture
-from models.pchip import Pchip
+from models.rate_control.pchip import Pchip
 
 JUDGED: tuple[Metric, ...] = ("psnr", "ms-ssim")
 

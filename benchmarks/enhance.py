@@ -18,14 +18,14 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from models import post_model
 from models.evaluation import enhancement
 from models.evaluation.complexity import post_cost
 from models.evaluation.run import image_paths, read_picture
 from models.picture import Picture
-from models.post_model import Gain
-from models.postprocessor import FILES, PostProcessor
-from models.sources import Source
+from models.postprocess import model as post_model
+from models.postprocess.model import Gain
+from models.postprocess.postprocessor import FILES, PostProcessor
+from models.postprocess.sources import Source
 
 
 def seconds_per_megapixel(post_processor: PostProcessor, pictures: list[Picture]) -> float:

@@ -24,12 +24,13 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from models import Codec, Picture, Target, post_model
-from models.allocation import Metric
+from models import Codec, Picture, Target
 from models.evaluation.anchors import ANCHORS, Anchor
 from models.evaluation.run import RATES, image_paths, read_picture
 from models.evaluation.sweeps import OwnSweeps
-from models.hybrid import HybridCodec
+from models.hybrid.codec import HybridCodec
+from models.postprocess import model as post_model
+from models.rate_control.allocation import Metric
 
 SPEED = 6
 PLAIN: dict[Metric, str] = {"psnr": "avif-444-psnr", "ms-ssim": "avif-444"}

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Literal
 
 from models.errors import TargetError
+from models.learned.symbols import Comparison, Stream
 from models.rate_control import Target
-from models.symbols import Comparison, Stream
 
 CodecName = Literal["learned", "hybrid", "auto"]
 

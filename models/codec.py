@@ -19,27 +19,27 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from models import registry
-from models.allocation import Metric
-from models.alpha import encode_alpha
 from models.bitstream import Bitstream, CodecKind
-from models.card import ModelCard
+from models.bitstream.alpha import encode_alpha
 from models.choice import CodecName, check_auto, choose
-from models.encoder import Encoder
 from models.errors import WeightsError
 from models.grid import STRIDE, latent_size
-from models.hybrid import HybridCodec
+from models.hybrid.codec import HybridCodec
+from models.learned.encoder import Encoder
+from models.learned.model import CodecModel
+from models.learned.objective import Objective
+from models.learned.refinement.refiner import ITERATIONS, Proceed, Refiner, headroom, share
+from models.learned.symbol_codec import SymbolCodec
+from models.learned.symbols import Comparison, Quantised, Stream, Symbols
+from models.learned.transforms import TILE, Transforms
 from models.metrics import score
-from models.model import CodecModel
-from models.objective import Objective
 from models.picture import Picture
-from models.postprocessor import Postprocess, PostProcessor, decide
+from models.postprocess.postprocessor import Postprocess, PostProcessor, decide
+from models.postprocess.sources import Source
 from models.rate_control import Target, meets
-from models.refinement import ITERATIONS, Proceed, Refiner, headroom, share
-from models.sources import Source
-from models.symbol_codec import SymbolCodec
-from models.symbols import Comparison, Quantised, Stream, Symbols
-from models.transforms import TILE, Transforms
+from models.rate_control.allocation import Metric
+from models.weights import registry
+from models.weights.card import ModelCard
 
 BATCH_PIXELS = 1 << 22  # images of equal padded size go through the network together up to this many pixels
 EFFORTS = range(len(ITERATIONS))  # of the encoder
@@ -198,7 +198,7 @@ class Codec:
         Args:
             pictures, targets: of equal number.
             alphas: what `encode_alpha` made of each picture, if that is done: lossless compression need not keep the device waiting.
-            effort: 0 to 9; above 0, `models.refinement` makes each stream better, one after the other. Decoding costs the same.
+            effort: 0 to 9; above 0, `models.learned.refinement.refiner` makes each stream better, one after the other. Decoding costs the same.
             proceed: told how far the refinement of all pictures is; when it answers False, that ends early, with valid streams.
         """
         if len(pictures) != len(targets):

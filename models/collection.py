@@ -15,13 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.allocation import TOLERANCE, Allocation, Measured, next_budget
-from models.alpha import encode_alpha
+from models.bitstream.alpha import encode_alpha
 from models.codec import BATCH_PIXELS, Codec
+from models.learned.symbols import Stream
 from models.metrics import ms_ssim
 from models.picture import Picture
 from models.rate_control import Target
-from models.symbols import Stream
+from models.rate_control.allocation import TOLERANCE, Allocation, Measured, next_budget
 
 _T = TypeVar("_T")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+MAX_SIDE = 16384  # pixels; the container holds no longer side [format]
 STRIDE = 16  # image pixels per latent on a side
 HYPER_STRIDE = 4  # latents per hyper-latent on a side
 HYPER_PIXELS = STRIDE * HYPER_STRIDE

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.bitstream import MAX_SIDE
 from models.errors import PictureError
+from models.grid import MAX_SIDE
 
 _ROWS = 256
 

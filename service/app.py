@@ -10,13 +10,14 @@ from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
 from starlette.middleware.cors import CORSMiddleware
 
-from . import __version__, openapi, problems
-from .auth import ApiKeys
-from .connection import DisconnectMiddleware, LingerMiddleware
-from .drain import Drain, DrainMiddleware
-from .engine import Engine
+from . import __version__
+from .engine.engine import Engine
+from .http import openapi, problems
+from .http.auth import ApiKeys
 from .logs import RequestLogMiddleware
 from .metrics import Metrics, MetricsMiddleware
+from .middleware.connection import DisconnectMiddleware, LingerMiddleware
+from .middleware.drain import Drain, DrainMiddleware
 from .routes import ROUTERS, compress, enhance, health
 from .routes import metrics as metrics_route
 from .runtime import Runtime

@@ -6,10 +6,10 @@ import builtins
 
 from pydantic import BaseModel, Field
 
-from models import registry
 from models.bitstream import VERSION, Bitstream
 from models.errors import UnknownModelError
-from models.hybrid import HybridCodec
+from models.hybrid.codec import HybridCodec
+from models.weights import registry
 
 from .store import id_of
 

@@ -18,10 +18,11 @@ from enum import Enum
 
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from models import Picture, sources
-from models.bitstream import MAX_SIDE
+from models import Picture
 from models.errors import SourceError
-from models.sources import Source
+from models.grid import MAX_SIDE
+from models.postprocess import sources
+from models.postprocess.sources import Source
 
 # Pillow's decoders for these are in daily use by everybody; the exotic ones are where its vulnerabilities live.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM")

@@ -16,11 +16,11 @@ import torch
 from PIL import Image
 
 from models import Codec, Picture, Target
-from models.card import ModelCard
-from models.model import CodecModel, export
+from models.learned.model import CodecModel, export
 from models.network.autoencoder import AutoEncoder, Topology
 from models.training.crops import CropSampler
 from models.training.scale_decoder import finish
+from models.weights.card import ModelCard
 from tests.models.entropy.integers import random_neighbours
 
 FIXTURES = Path(__file__).parent / "fixtures"

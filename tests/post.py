@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import torch
 
-from models import post_model
 from models.network.postprocess import PostNetwork, PostTopology
-from models.post_model import PostCard, PostModel, Trained
-from models.postprocessor import FILES, PostProcessor
+from models.postprocess import model as post_model
+from models.postprocess.model import PostCard, PostModel, Trained
+from models.postprocess.postprocessor import FILES, PostProcessor
 
 KINDS = ("avif", "jpeg", "webp")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.entropy.neighbours import PHASES, Neighbours, hyper_contexts
+from models.entropy.context_model import PHASES, Neighbours, hyper_contexts
 from models.entropy.tables import WIDEST, Tables
 
 BAND = 64  # rows of latents looked up at a time: bounds memory

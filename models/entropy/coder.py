@@ -1,6 +1,6 @@
 """Symbols to bytes and back with constriction's range coder.
 
-Symbols are coded phase by phase, and residuals band by band (`models.entropy.neighbours`); in a band they are grouped by table, one coder
+Symbols are coded phase by phase, and residuals band by band (`models.entropy.context_model`); in a band they are grouped by table, one coder
 call per table (4-5 ns a symbol to encode against 30-50 with per-symbol parameters), and the calls are cut into chunks because constriction
 holds the interpreter lock: no call takes longer than about 10 ms.
 """
@@ -14,7 +14,7 @@ import constriction
 import numpy as np
 from numpy.typing import NDArray
 
-from models.entropy.neighbours import HYPER_CONTEXTS, PHASES, Neighbours, before, hyper_contexts
+from models.entropy.context_model import HYPER_CONTEXTS, PHASES, Neighbours, before, hyper_contexts
 from models.entropy.tables import ESCAPE_BITS, LAPLACE_TABLES, LARGEST_RESIDUAL, TOTAL, Counts, Tables
 from models.errors import DamagedStreamError
 from models.grid import Phase

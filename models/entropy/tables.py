@@ -68,7 +68,7 @@ class Tables:
 
     Attributes:
         laplace: one count array per table, the first empty; table i has 2 K_i + 2 symbols.
-        z: one count array per channel of z and context (`models.entropy.neighbours.hyper_contexts`), those of a channel equally long.
+        z: one count array per channel of z and context (`models.entropy.context_model.hyper_contexts`), those of a channel equally long.
         z_low: the value of symbol 0 per channel (C,).
         z_centre: the value that a channel's contexts are centred on (C,).
     """

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from models.allocation import Measured, Metric, psnr_of
 from models.evaluation.curves import decibels
 from models.evaluation.plots import AXIS_NAMES, GREY, OURS
+from models.rate_control.allocation import Measured, Metric, psnr_of
 
 MOST_CURVES = 60  # more of them are a grey carpet
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.pchip import Floats, Pchip
+from models.rate_control.pchip import Floats, Pchip
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.entropy.neighbours import Neighbours
+from models.entropy.context_model import Neighbours
 from models.grid import HYPER_STRIDE, PASSES, STRIDE
-from models.model import CodecModel
+from models.learned.model import CodecModel
 from models.network.autoencoder import AutoEncoder, Topology
 from models.network.postprocess import PostNetwork, PostTopology
 from models.network.tng2018 import FILTERS, HYPER_FILTERS, TNG2018, PostProcessor
-from models.registry import available, weights
+from models.weights.registry import available, weights
 
 SIDE = 256  # pixels of the image that is counted on; costs are proportional to the area
 

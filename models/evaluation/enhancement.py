@@ -10,14 +10,15 @@ from typing import Protocol
 
 import numpy as np
 
-from models import registry, sources
 from models.codec import Codec
 from models.errors import UnknownModelError
 from models.evaluation.anchors import ANCHORS
 from models.evaluation.points import fingerprint, measure
 from models.picture import Picture
-from models.post_model import Gain
-from models.postprocessor import PostProcessor
+from models.postprocess import sources
+from models.postprocess.model import Gain
+from models.postprocess.postprocessor import PostProcessor
+from models.weights import registry
 
 QUALITIES: Mapping[str, tuple[int, ...]] = {
     "jpeg": (10, 20, 30, 45, 60),

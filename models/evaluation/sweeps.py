@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from models import post_model, registry
 from models.codec import Codec
 from models.evaluation.points import AnchorPoints, Point, fingerprint, measure
 from models.evaluation.report import HEADLINE, Exact, Sweep, rounded
+from models.learned.symbols import Stream
 from models.picture import Picture
+from models.postprocess import model as post_model
 from models.rate_control import Target
-from models.symbols import Stream
+from models.weights import registry
 
 QUALITIES = (0.0, 15.0, 30.0, 45.0, 60.0, 75.0, 90.0, 100.0)  # settings of our curves; the last for smooth pictures
 

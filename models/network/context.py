@@ -26,7 +26,7 @@ class MeanContext(nn.Module):
         self.linear = nn.Conv2d(seen, told, 3, 1, 1, bias=False)
         self.hidden = nn.Conv2d(seen, HIDDEN, 3, 1, 1)
         self.bend = nn.Conv2d(HIDDEN, told, 1, bias=False)
-        nn.init.zeros_(self.linear.weight)  # `models.training.context` solves for it
+        nn.init.zeros_(self.linear.weight)  # `models.training.mean_context` solves for it
         nn.init.zeros_(self.bend.weight)
 
     def forward(self, deviation: Tensor) -> Tensor:

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
-from models.model import CodecModel
+from models.learned.model import CodecModel
+from models.learned.objective import OBJECTIVES
 from models.network.autoencoder import AutoEncoder, Topology
-from models.objective import OBJECTIVES
-from models.training.context import solve_context
 from models.training.crops import CropSampler, load
 from models.training.grow import grow
 from models.training.loop import Recipe, Trainer, averaged_model
+from models.training.mean_context import solve_context
 
 
 def _arguments() -> argparse.Namespace:

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.card import ModelCard, RatePoint
 from models.evaluation import evaluate
-from models.objective import FORMULAS, OBJECTIVES
-from models.registry import WEIGHTS
+from models.learned.objective import FORMULAS, OBJECTIVES
 from models.training.crops import CropSampler, content_hash, load
 from models.training.loop import Recipe, averaged_model
 from models.training.run import CHECKPOINT
 from models.training.scale_decoder import finish
+from models.weights.card import ModelCard, RatePoint
+from models.weights.registry import WEIGHTS
 
 
 def commit() -> str:

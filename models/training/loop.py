@@ -11,9 +11,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from models.learned.objective import OBJECTIVES, Distortion
 from models.network.autoencoder import AutoEncoder, Topology
 from models.network.precision import transform_autocast
-from models.objective import OBJECTIVES, Distortion
 from models.training.crops import CropSampler
 from models.training.positions import EMPHASISED_FROM, EMPHASISED_TO, sample_positions
 from models.training.run import Run, Schedule

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.entropy.integer import EXACT, SHIFT
+from models.entropy.scale_decoder import EXACT, SHIFT
 from models.network.autoencoder import straight_through
 
 WEIGHT_LIMIT = 127

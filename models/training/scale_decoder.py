@@ -1,7 +1,7 @@
 """The last phase: turn the float scale decoder into integers and train it, everything else frozen, until it costs next to nothing; then
 train the context networks, and count what the entropy coder's tables say.
 
-Forward, everything is rounded as in `models.entropy.exact`; backward, rounding is the identity (straight-through). The loss is the rate:
+Forward, everything is rounded as in `models.entropy.scale_decoder_torch`; backward, rounding is the identity (straight-through). The loss is the rate:
 bits of the rounded residuals relative to what the float decoder would have paid.
 """
 
@@ -15,23 +15,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.encoder import Encoder
-from models.entropy.exact import ExactLayer, ExactScaleDecoder
-from models.entropy.integer import ACTIVATION_LIMIT, INPUT_LIMIT, RAW_LIMIT
-from models.entropy.neighbours import Neighbours
+from models.entropy.context_model import Neighbours
+from models.entropy.scale_decoder import ACTIVATION_LIMIT, INPUT_LIMIT, RAW_LIMIT
+from models.entropy.scale_decoder_torch import ExactLayer, ExactScaleDecoder
 from models.entropy.tables import Z_LIMIT, index_thresholds
-from models.model import RAW_LOW, RAW_STEP, CodecModel, export, raw_lookup, scale_decoder_convolutions
+from models.learned.encoder import Encoder
+from models.learned.model import RAW_LOW, RAW_STEP, CodecModel, export, raw_lookup, scale_decoder_convolutions
+from models.learned.transforms import TILE, Transforms
 from models.network.autoencoder import AutoEncoder, straight_through
 from models.network.hyperprior import laplace_bits, scale_of
 from models.network.precision import transform_autocast
 from models.picture import Picture
 from models.rate_control import Target
+from models.training.context_model import neighbours_of
 from models.training.crops import CropSampler
-from models.training.neighbours import neighbours_of
 from models.training.positions import EMPHASISED_TO, sample_positions
 from models.training.rounding import integers, rounded
 from models.training.tables import Sample, counted, hyper_tables
-from models.transforms import TILE, Transforms
 
 TYPICAL_CROPS = 64  # behind what a significant latent costs
 STATISTICS = 320  # side of the crops that the tables are counted on

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.entropy.neighbours import HYPER_CONTEXTS, PHASES, Neighbours, hyper_contexts
+from models.entropy.context_model import HYPER_CONTEXTS, PHASES, Neighbours, hyper_contexts
 from models.entropy.tables import LAPLACE_TABLES, TOTAL, WIDEST, Z_LIMIT, Counts, Tables, integer_counts
 from models.network.hyperprior import FactorizedPrior
 

@@ -13,7 +13,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from models import Codec
-    from models.postprocessor import PostProcessor
+    from models.postprocess.postprocessor import PostProcessor
 
 app = typer.Typer(
     help="Image compression with a learned codec: a photograph in, a stream of the size asked for out.",
@@ -47,7 +47,7 @@ def print_table(*rows: list[str], title: str | None = None) -> None:
 
 def check_profile(name: str) -> None:
     """Raises typer.BadParameter when no model has this name."""
-    from models import registry
+    from models.weights import registry
 
     if name not in registry.available():
         raise typer.BadParameter(f"{name}: the models are {', '.join(registry.available())}", param_hint="--profile")
@@ -64,7 +64,7 @@ def load_codec(profile: str, device: str) -> Codec:
 
 def load_post_processor(device: str) -> PostProcessor:
     """Raises typer.BadParameter when there is no such device."""
-    from models.postprocessor import PostProcessor
+    from models.postprocess.postprocessor import PostProcessor
 
     with _known(device):
         return PostProcessor.load(device=device)

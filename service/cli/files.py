@@ -17,8 +17,8 @@ from .progress import each
 
 if TYPE_CHECKING:
     from models import Codec, Stream
-    from models.allocation import Metric
-    from models.refinement import Proceed
+    from models.learned.refinement.refiner import Proceed
+    from models.rate_control.allocation import Metric
 
     from ..images import ImageFormat
 
@@ -32,7 +32,7 @@ class CodecChoice(Enum):
 
 
 class PostprocessMode(Enum):
-    """When to post-process; the values are those of `models.postprocessor.Postprocess`."""
+    """When to post-process; the values are those of `models.postprocess.postprocessor.Postprocess`."""
 
     AUTO = "auto"
     ON = "on"
@@ -73,7 +73,7 @@ def compress(
     if metric is not None:
         raise typer.BadParameter("is for --budget-bpp and --budget-bytes", param_hint="--metric")
     from models import Target
-    from models.bitstream import MAX_SIDE
+    from models.grid import MAX_SIDE
     from models.choice import check_auto
     from models.errors import TargetError
 
@@ -123,8 +123,8 @@ def _together(
     from models import Target
     from models.errors import TargetError
 
+    from .album import Together, is_ours
     from .journal import Journal
-    from .together import Together, is_ours
 
     if output is None:
         raise typer.BadParameter("one budget needs a folder for its streams and its report", param_hint="--output")
@@ -157,9 +157,9 @@ def decompress(
     force: Force = False,
 ) -> None:
     """Decompress streams to images. Each stream says which model it needs."""
-    from models import registry
     from models.bitstream import Bitstream, CodecKind
-    from models.hybrid import HybridCodec
+    from models.hybrid.codec import HybridCodec
+    from models.weights import registry
 
     from ..images import encode
 
@@ -191,7 +191,7 @@ def enhance(
     force: Force = False,
 ) -> None:
     """Take the artefacts out of JPEG, WebP and AVIF files."""
-    from models.bitstream import MAX_SIDE
+    from models.grid import MAX_SIDE
 
     from ..images import decode_as_coded, encode, finished, open_lossy
 

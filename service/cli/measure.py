@@ -13,7 +13,7 @@ from rich.progress import Progress
 from .console import Device, app, check_profile, err, out, print_table
 
 if TYPE_CHECKING:
-    from models.card import ModelCard
+    from models.weights.card import ModelCard
 
 
 @app.command()
@@ -70,8 +70,8 @@ def list_models() -> None:
     """List the models that come with the package, and the hybrid codec."""
     from PIL import features
 
-    from models import registry
-    from models.hybrid import HybridCodec
+    from models.hybrid.codec import HybridCodec
+    from models.weights import registry
 
     def row(card: ModelCard) -> list[str]:
         rates = [point.bpp for point in card.rate_distortion]

@@ -12,7 +12,7 @@ from rich.progress import Progress, TaskID
 from .console import err
 
 if TYPE_CHECKING:
-    from models.refinement import Proceed
+    from models.learned.refinement.refiner import Proceed
 
 
 LONG = 10  # seconds that are worth a word beforehand

@@ -14,8 +14,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from models import Picture, Target
-from models.allocation import TOLERANCE, Allocation, Curve, Measured, Metric, Scores, allocate, next_budget
 from models.collection import QUALITIES
+from models.rate_control.allocation import TOLERANCE, Allocation, Curve, Measured, Metric, Scores, allocate, next_budget
 
 from .engine import Engine
 from .work import Compressed, Measure, Timings

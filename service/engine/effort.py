@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from models.refinement import ITERATIONS
+from models.learned.refinement.refiner import ITERATIONS
 
 # Forward and backward through the synthesis and the post-processor, in plain quantisations of the same picture (measured: 2.2 with the
 # distortion of `psnr`, 3.6 with that of `ms-ssim`; a megapixel, one thread).
@@ -51,7 +51,7 @@ class Refinement:
         return not self._unwanted and time.monotonic() + (1 + cost(1)) * seconds < self._until
 
     def __call__(self, done: int, of: int) -> bool:
-        """See `models.refinement.Proceed`."""
+        """See `models.learned.refinement.refiner.Proceed`."""
         iterations = ITERATIONS[self.effort]
         self._windows = of // iterations
         if done == of:

@@ -25,22 +25,22 @@ from typing import Any, ParamSpec, TypeVar, TypeVarTuple, Unpack
 import torch
 
 from models import Picture, Target
-from models.alpha import encode_alpha
+from models.bitstream.alpha import encode_alpha
 from models.choice import CodecName
-from models.postprocessor import Postprocess
-from models.sources import Source
-from models.symbols import Quantised
+from models.learned.symbols import Quantised
+from models.postprocess.postprocessor import Postprocess
+from models.postprocess.sources import Source
 
-from .. import entropy_worker
 from ..metrics import Metrics, Stage
 from ..settings import Settings
+from . import entropy_worker
 from .admission import Admission
 from .device import DeviceThread
 from .effort import SHARE_OF_TIMEOUT, Refinement, cost
 from .entropy import EntropyStage, default_workers
 from .errors import OutOfMemoryError, UnavailableError
 from .hybrid import HybridStage, both
-from .models import Models
+from .loaded import Models
 from .queue import Job, JobQueue
 from .work import (
     CompareTask,

@@ -19,8 +19,8 @@ from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, Th
 from multiprocessing import get_context
 from typing import TypeVar, TypeVarTuple, Unpack
 
-from .. import entropy_worker
 from ..metrics import Metrics
+from . import entropy_worker
 from .errors import UnavailableError
 
 _ATTEMPTS = 3  # a job that is there whenever a worker dies is the likely cause

@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from models import Picture, Stream
-from models.allocation import Metric
-from models.hybrid import SECONDS_PER_MEGAPIXEL, HybridCodec, speed_of
+from models.hybrid.codec import SECONDS_PER_MEGAPIXEL, HybridCodec, speed_of
+from models.rate_control.allocation import Metric
 
 from ..metrics import Metrics
 from .work import QuantiseTask

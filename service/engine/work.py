@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from enum import Enum
 
 from models import Codec, Picture, Stream, Target
-from models.allocation import Metric
 from models.bitstream import CodecKind
 from models.choice import choose
 from models.grid import STRIDE
-from models.postprocessor import PostProcessor
-from models.sources import Source
-from models.symbols import Comparison, Quantised, Symbols
+from models.learned.symbols import Comparison, Quantised, Symbols
+from models.postprocess.postprocessor import PostProcessor
+from models.postprocess.sources import Source
+from models.rate_control.allocation import Metric
 
 from ..metrics import Metrics
 from .effort import Refinement

@@ -16,19 +16,22 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from structlog.contextvars import bind_contextvars
 
 from models import Picture, Target
-from models.allocation import WHOLE, Metric
 from models.bitstream import Bitstream
 from models.errors import CodecError, TargetError
 from models.rate_control import meets
+from models.rate_control.allocation import WHOLE, Metric
 
-from .. import archive, images, problems
-from ..body import Upload, is_form, read_body, read_files
-from ..engine import Collected, Measure, compress_collection
+from .. import images
+from ..engine.collection import Collected, compress_collection
 from ..engine.errors import TargetMissedError
+from ..engine.work import Measure
+from ..http import problems
+from ..http.body import Upload, is_form, read_body, read_files
+from ..http.negotiation import content_digest, negotiate
+from ..http.server_timing import ServerTiming
 from ..images import ImageError, ImageTooLargeError
-from ..negotiation import content_digest, negotiate
 from ..runtime import Runtime, RuntimeDependency, refuse_when_leaving
-from ..timing import ServerTiming
+from . import archive
 
 router = APIRouter(tags=["compression"], dependencies=[Depends(refuse_when_leaving)])
 

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
 
-from .. import problems
 from ..facts import StreamFacts
-from ..negotiation import STREAM_TYPE, byte_range, content_digest, immutable, matches_etag
+from ..http import problems
+from ..http.negotiation import STREAM_TYPE, byte_range, content_digest, immutable, matches_etag
 from ..runtime import RuntimeDependency
 
 router = APIRouter(prefix="/bitstreams/{stream_id}", tags=["streams"])

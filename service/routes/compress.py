@@ -11,18 +11,19 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from structlog.contextvars import bind_contextvars
 
 from models import Target
-from models.allocation import Metric
 from models.bitstream import CodecKind
 from models.choice import CodecName, check_auto
+from models.rate_control.allocation import Metric
 
-from .. import images, problems
-from ..body import describe_body, read_body
-from ..engine import Compressed, Measure
+from .. import images
 from ..engine.errors import TargetMissedError
+from ..engine.work import Compressed, Measure
+from ..http import problems
+from ..http.body import describe_body, read_body
+from ..http.negotiation import STREAM_TYPE, content_digest, negotiate
+from ..http.server_timing import ServerTiming
 from ..metrics import asked_bpp
-from ..negotiation import STREAM_TYPE, content_digest, negotiate
 from ..runtime import RuntimeDependency, refuse_when_leaving
-from ..timing import ServerTiming
 
 router = APIRouter(tags=["compression"], dependencies=[Depends(refuse_when_leaving)])
 

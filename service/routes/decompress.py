@@ -9,14 +9,14 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from structlog.contextvars import bind_contextvars
 
 from models.bitstream import Bitstream
-from models.postprocessor import Postprocess
+from models.postprocess.postprocessor import Postprocess
 
-from .. import problems
-from ..body import describe_body, read_body
+from ..http import problems
+from ..http.body import describe_body, read_body
+from ..http.negotiation import STREAM_TYPE, immutable, matches_etag
+from ..http.server_timing import ServerTiming
 from ..images import ImageFormat
-from ..negotiation import STREAM_TYPE, immutable, matches_etag
 from ..runtime import Runtime, RuntimeDependency, refuse_when_leaving
-from ..timing import ServerTiming
 from .pictures import PICTURE, Format, described, encoded, wanted
 
 router = APIRouter(tags=["compression"], dependencies=[Depends(refuse_when_leaving)])

@@ -6,13 +6,14 @@ from fastapi import APIRouter, Depends, Request, Response
 from PIL import Image
 from structlog.contextvars import bind_contextvars
 
-from models.postprocessor import PostProcessor
-from models.sources import Source
+from models.postprocess.postprocessor import PostProcessor
+from models.postprocess.sources import Source
 
-from .. import images, problems
-from ..body import describe_body, read_body
+from .. import images
+from ..http import problems
+from ..http.body import describe_body, read_body
+from ..http.server_timing import ServerTiming
 from ..runtime import RuntimeDependency, refuse_when_leaving
-from ..timing import ServerTiming
 from .pictures import PICTURE, Format, described, encoded, wanted
 
 router = APIRouter(tags=["compression"], dependencies=[Depends(refuse_when_leaving)])

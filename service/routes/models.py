@@ -9,9 +9,9 @@ from fastapi import APIRouter
 from PIL import features
 from pydantic import BaseModel, Field
 
-from models import registry
-from models.hybrid import HybridCodec
-from models.postprocessor import FILES, PostProcessor
+from models.hybrid.codec import HybridCodec
+from models.postprocess.postprocessor import FILES, PostProcessor
+from models.weights import registry
 
 from ..runtime import Runtime, RuntimeDependency
 

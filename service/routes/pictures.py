@@ -11,10 +11,10 @@ from fastapi import Query, Request, Response
 from models import Picture
 
 from .. import images
+from ..http.negotiation import content_digest, negotiate
+from ..http.server_timing import ServerTiming
 from ..images import ImageFormat
-from ..negotiation import content_digest, negotiate
 from ..runtime import Runtime
-from ..timing import ServerTiming
 
 Format = Annotated[
     Literal["png", "webp", "avif", "jpeg"] | None, Query(description="The image format; goes before Accept. PNG is exact, and the default.")

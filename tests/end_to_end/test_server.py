@@ -1,4 +1,4 @@
-"""The first minutes of a user with curl, against a real server process. The command line's are in `tests/service/test_cli.py`."""
+"""The first minutes of a user with curl, against a real server process. The command line's are in `tests/service/cli/test_commands.py`."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ import numpy as np
 from models import Target
 from models.bitstream import Bitstream, CodecKind
 from models.errors import BitstreamError
-from models.hybrid import HybridCodec
+from models.hybrid.codec import HybridCodec
 from models.picture import Picture
 from tests.make_golden import GOLDEN, tiny_codec
 

@@ -18,8 +18,9 @@ from typing import Any
 
 from PIL import Image
 
-from models import post_model, registry
 from models.bitstream import Bitstream
+from models.postprocess import model as post_model
+from models.weights import registry
 from service.app import create_app
 from service.settings import Settings
 from tests.fuzz import container, images

@@ -6,16 +6,17 @@ import pytest
 import torch
 from PIL import Image
 
-from models import Codec, Picture, Target, registry
-from models.encoder import Encoder
+from models import Codec, Picture, Target
 from models.entropy.code_lengths import CodeLengths
-from models.model import CodecModel
-from models.objective import Objective
+from models.learned.encoder import Encoder
+from models.learned.model import CodecModel
+from models.learned.objective import Objective
+from models.learned.refinement.window import Window
+from models.learned.symbols import Quantised
+from models.learned.transforms import TILE, Transforms
 from models.rate_control import FINEST
-from models.registry import available
-from models.symbols import Quantised
-from models.transforms import TILE, Transforms
-from models.window import Window
+from models.weights import registry
+from models.weights.registry import available
 from tests.make_golden import tiny_codec
 
 

@@ -12,7 +12,7 @@ from models import Codec, Picture, Stream, Target
 from models.bitstream import CodecKind
 from models.choice import CodecName, choose
 from models.errors import TargetError
-from models.symbols import Comparison
+from models.learned.symbols import Comparison
 
 
 def stream(codec: CodecKind, size: int, budget: int = 100) -> Stream:

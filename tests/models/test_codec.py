@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models import Codec, Picture, Target, sources
+from models import Codec, Picture, Target
 from models.bitstream import Bitstream, CodecKind
 from models.errors import DamagedStreamError, SourceError, StreamTooLargeError, TargetError, UnknownModelError, WeightsError
-from models.model import CodecModel
-from models.registry import available, weights
+from models.learned.model import CodecModel
+from models.postprocess import sources
 from models.tiles import tiles
+from models.weights.registry import available, weights
 from tests.make_golden import FIXTURES, GOLDEN, golden_picture, symbols_digest, tiny_card
 from tests.post import tiny_post_processor
 
@@ -97,7 +98,7 @@ def test_a_picture_in_tiles_is_the_picture_in_one(codec: Codec, tiled: Codec) ->
 def test_without_its_halo_a_tile_shows(codec: Codec, tiled: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
     picture = Picture.from_array(np.tile(golden_picture().rgb, (2, 2, 1)))
     data = codec.encode([picture], [Target(bpp=0.3)])[0].data
-    monkeypatch.setattr("models.transforms.tiles", lambda rows, columns, side, _: tiles(rows, columns, side, halo=1))
+    monkeypatch.setattr("models.learned.transforms.tiles", lambda rows, columns, side, _: tiles(rows, columns, side, halo=1))
     one, other = (each.decode([data], postprocess="off")[0].rgb.astype(int) for each in (codec, tiled))
     assert np.abs(one - other).max() > 1
 

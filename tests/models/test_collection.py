@@ -8,11 +8,11 @@ import torch
 from PIL import Image
 
 from models import Codec, Picture
-from models.allocation import Curve, Metric, Scores, allocate
 from models.collection import QUALITIES, compare, encode, sweep
+from models.learned.symbols import Stream
 from models.metrics import ms_ssim, psnr
 from models.rate_control import Target
-from models.symbols import Stream
+from models.rate_control.allocation import Curve, Metric, Scores, allocate
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.bitstream import MAX_SIDE
 from models.errors import PictureError
+from models.grid import MAX_SIDE
 from models.picture import Picture
 
 RNG = np.random.default_rng(7)

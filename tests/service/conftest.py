@@ -12,7 +12,9 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from models import Codec, post_model, registry
+from models import Codec
+from models.postprocess import model as post_model
+from models.weights import registry
 from service import cli
 from service.app import create_app
 from service.server import Server, bind

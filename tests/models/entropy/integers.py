@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from models.entropy.integer import SHIFT
-from models.entropy.neighbours import HYPER_CONTEXTS, TAPS, Layer, Neighbours
+from models.entropy.context_model import HYPER_CONTEXTS, TAPS, Layer, Neighbours
+from models.entropy.scale_decoder import SHIFT
 from models.entropy.tables import Z_LIMIT, Tables
 from models.grid import PASSES
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.entropy.coder import CHUNK, SymbolCoder
-from models.entropy.neighbours import Neighbours
+from models.entropy.context_model import Neighbours
 from models.entropy.tables import LAPLACE_TABLES, LARGEST_RESIDUAL, laplace_scales
 from models.errors import DamagedStreamError
 from tests.models.entropy.integers import CHANNELS, NEIGHBOURS, TABLES

@@ -10,8 +10,8 @@ from PIL import Image
 from models.evaluation import enhancement
 from models.network.postprocess import PostNetwork, PostTopology
 from models.picture import Picture
-from models.post_model import PostModel
-from models.postprocessor import PostProcessor
+from models.postprocess.model import PostModel
+from models.postprocess.postprocessor import PostProcessor
 from tests.post import KINDS, tiny_post_card, tiny_post_processor
 
 

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models import Codec, post_model, registry
+from models import Codec
 from models.evaluation import evaluate, sweeps
 from models.evaluation.curves import METRICS
 from models.evaluation.report import Report, Sweep
 from models.evaluation.run import RATES, image_paths, read_picture
 from models.evaluation.sweeps import QUALITIES, OwnSweeps
+from models.postprocess import model as post_model
+from models.weights import registry
 from tests.post import install
 
 

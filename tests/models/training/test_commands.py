@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from models import Codec, registry
+from models import Codec
 from models.training import __main__ as train
 from models.training import export
 from models.training.loop import averaged_model
+from models.weights import registry
 from tests.make_golden import FIXTURES, TINY
 
 

@@ -18,15 +18,15 @@ from safetensors.torch import load_file
 
 from models import Codec, Target
 from models.entropy.code_lengths import CodeLengths
-from models.entropy.neighbours import Neighbours
-from models.model import RAW_LOW, RAW_STEP
+from models.entropy.context_model import Neighbours
+from models.learned.model import RAW_LOW, RAW_STEP
+from models.learned.objective import OBJECTIVES
 from models.network.autoencoder import AutoEncoder, Topology
 from models.network.hyperprior import FactorizedPrior
-from models.objective import OBJECTIVES
-from models.training.context import solve_context
 from models.training.crops import CropSampler, content_hash, load
 from models.training.grow import grow
 from models.training.loop import Recipe, Trainer, averaged_model
+from models.training.mean_context import solve_context
 from models.training.positions import sample_positions
 from models.training.scale_decoder import RoundedScaleDecoder, finish
 from models.training.tables import hyper_tables

@@ -8,9 +8,10 @@ from PIL import Image
 
 from models import Picture, Target
 from models.errors import DamagedStreamError
-from service.engine import Compressed, Engine, compress_collection
-from service.engine.collection import JOBS_AT_ONCE
+from service.engine.collection import JOBS_AT_ONCE, compress_collection
+from service.engine.engine import Engine
 from service.engine.errors import DeadlineExceededError
+from service.engine.work import Compressed
 from service.metrics import Metrics
 from tests.service.engine.test_engine import scenario
 

@@ -12,10 +12,11 @@ import pytest
 from PIL import Image
 
 from models import Codec, Picture, Target
-from models.refinement import ITERATIONS
-from service.engine import Compressed, Engine
+from models.learned.refinement.refiner import ITERATIONS
 from service.engine.effort import Refinement, cost
+from service.engine.engine import Engine
 from service.engine.errors import OverloadedError
+from service.engine.work import Compressed
 from service.metrics import Metrics
 from tests.service.engine.test_engine import scenario
 
@@ -41,7 +42,7 @@ def test_all_of_it_is_done_when_there_is_time(codec: Codec, photo: Image.Image, 
 
 
 def test_what_ended_far_under_its_budget_starts_again_here_too(codec: Codec, photo: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.refinement.RELAXED_HEADROOM", 0.3)
+    monkeypatch.setattr("models.learned.refinement.refiner.RELAXED_HEADROOM", 0.3)
     picture, target, others = Picture.from_image(photo), Target(bpp=0.3), []
     proceed = Refinement(6, until=math.inf, between=lambda: others.append(1), wanted=lambda: True)
 

@@ -12,8 +12,9 @@ from PIL import Image
 
 from models import Picture, Target
 from models.errors import DamagedStreamError, UnknownModelError, WeightsError
-from service.engine import Compressed, Engine, Measure
+from service.engine.engine import Engine
 from service.engine.errors import DeadlineExceededError, OverloadedError, UnavailableError, UnknownProfileError
+from service.engine.work import Compressed, Measure
 from service.metrics import Metrics
 from service.settings import Settings
 
@@ -124,7 +125,7 @@ def test_without_memory_only_the_large_picture_fails() -> None:
 import asyncio, resource, numpy as np
 from pathlib import Path
 from models import Picture, Target
-from service.engine import Engine
+from service.engine.engine import Engine
 from service.engine.errors import OutOfMemoryError
 from service.metrics import Metrics
 from service.settings import Settings

@@ -15,7 +15,7 @@ from PIL import Image
 
 from models import Codec, Picture, Target
 from models.errors import DamagedStreamError, WeightsError
-from service import entropy_worker
+from service.engine import entropy_worker
 from service.engine.entropy import EntropyStage, default_workers
 from service.engine.errors import UnavailableError
 from service.metrics import Metrics
@@ -133,7 +133,9 @@ def test_a_model_that_cannot_be_loaded_stops_the_start() -> None:
 
 
 def test_a_worker_is_small() -> None:
-    done = subprocess.run([sys.executable, "-c", "import service.entropy_worker, sys; print('torch' in sys.modules)"], capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "-c", "import service.engine.entropy_worker, sys; print('torch' in sys.modules)"], capture_output=True
+    )
     assert done.stdout == b"False\n"
 
 

@@ -4,7 +4,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from models.bitstream import VERSION
-from models.hybrid import HybridCodec
+from models.hybrid.codec import HybridCodec
 from service.store import id_of
 
 

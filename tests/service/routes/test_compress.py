@@ -9,7 +9,7 @@ from PIL import Image
 
 from models import Codec
 from models.bitstream import Bitstream, CodecKind
-from models.hybrid import HybridCodec
+from models.hybrid.codec import HybridCodec
 from models.rate_control import meets
 from service.store import id_of
 

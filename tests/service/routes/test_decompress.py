@@ -8,9 +8,10 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from models import Codec, post_model
+from models import Codec
 from models.bitstream import Bitstream, CodecKind
-from models.postprocessor import Postprocess
+from models.postprocess import model as post_model
+from models.postprocess.postprocessor import Postprocess
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,10 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image, ImageCms
 
-from models import Picture, post_model, sources
-from models.postprocessor import PostProcessor
+from models import Picture
+from models.postprocess import model as post_model
+from models.postprocess import sources
+from models.postprocess.postprocessor import PostProcessor
 from service.app import create_app
 from service.settings import Settings
 

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from fastapi.testclient import TestClient
 
-from models import post_model, registry
-from models.hybrid import HybridCodec
+from models.hybrid.codec import HybridCodec
+from models.postprocess import model as post_model
+from models.weights import registry
 
 
 def test_models_are_listed_with_their_cards(client: TestClient) -> None:

@@ -13,15 +13,7 @@ from pathlib import Path
 import obstore
 import pytest
 
-from service.store import (
-    NotStoredError,
-    Operation,
-    StoreDamagedError,
-    StoreFullError,
-    StoreUnavailableError,
-    StreamStore,
-    id_of,
-)
+from service.store import NotStoredError, Operation, StoreDamagedError, StoreFullError, StoreUnavailableError, StreamStore, id_of
 
 from .conftest import Fault, Proxy
 

@@ -1,0 +1,1 @@
+"""AVIF files: boxes, open bitstream units, and the quantiser that they tell."""

@@ -1,0 +1,40 @@
+"""The alpha plane's section in a stream: a greyscale PNG, lossless [format]."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from models.bitstream.container import Bitstream
+from models.errors import DamagedStreamError
+from models.picture import Picture
+
+
+def encode_alpha(picture: Picture) -> bytes | None:
+    """The section; None for an opaque picture."""
+    if picture.alpha is None:
+        return None
+    file = io.BytesIO()
+    Image.fromarray(picture.alpha).save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def decode_alpha(stream: Bitstream) -> NDArray[np.uint8] | None:
+    """The alpha plane (H, W); DamagedStreamError when the section is not a PNG of the picture's size. Nothing larger is ever decoded."""
+    if stream.alpha is None:
+        return None
+    # Even stored without compression the plane takes less; what is longer is chunks that Pillow walks one by one, a minute for 64 MiB.
+    if len(stream.alpha) > 1024 + (stream.width + 1) * stream.height * 5 // 4:
+        raise DamagedStreamError("the alpha section is longer than any plane of the picture's size")
+    try:
+        with Image.open(io.BytesIO(stream.alpha), formats=["PNG"]) as image:
+            if image.mode != "L" or image.size != (stream.width, stream.height):  # before any pixel is decoded
+                raise DamagedStreamError("the alpha section is not a greyscale PNG of the picture's size")
+            return np.array(image)
+    except (DamagedStreamError, MemoryError):
+        raise
+    except Exception as error:  # Pillow may raise anything on hostile bytes
+        raise DamagedStreamError("the alpha section is not a readable PNG") from error

@@ -1,0 +1,194 @@
+"""The container, format version 3: a small header around the entropy-coded sections, and a checksum.
+
+All integers are little-endian:
+
+    offset  bytes  field
+         0      3  magic "ZGT"
+         3      1  format version, 3
+         4      1  codec: 0 learned, 1 hybrid (AVIF and post-processing)
+         5      1  flags: bit 0 alpha section present, 1 greyscale, 2 post-processing recommended, others 0
+         6      4  model id: first 4 bytes of the SHA-256 of what decoding depends on
+        10      2  width, 1..16384
+        12      2  height, 1..16384
+        14      2  quality: 0..65535 stands for 0..100 on the codec's own axis
+        16   2-12  lengths of z, y and (when present) alpha: canonical LEB128 varints, at most 4 bytes each
+                   z, y, alpha; in a hybrid stream z is empty and y is what `models.avif.section` leaves of an AVIF file
+      last      4  CRC-32 (zlib) of everything before it
+
+The parser never allocates by what the header claims. It checks in this order, and raises for the first that fails:
+
+1. magic (`NotAStreamError`) and version (`NewerVersionError`, `OlderVersionError`),
+2. the header's length and its varints, then the total length: too short is `TruncatedStreamError`, too long `DamagedStreamError`,
+3. the checksum (`DamagedStreamError`),
+4. the fields' values (`DamagedStreamError`): an unknown codec or flag under version 3 is nothing that an encoder writes, because
+   adding one takes a new version,
+5. the caller's pixel limit (`StreamTooLargeError`).
+
+The limit comes last so that a flipped bit in the width is reported as damage and not as a large picture; a CRC over bytes already in
+memory costs less than a nanosecond a byte. Whether the model is at hand is the codec's question, not the parser's.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from enum import IntEnum
+
+from models.errors import (
+    DamagedStreamError,
+    NewerVersionError,
+    NotAStreamError,
+    OlderVersionError,
+    StreamTooLargeError,
+    TruncatedStreamError,
+)
+from models.grid import MAX_SIDE
+
+MAGIC = b"ZGT"
+VERSION = 3  # 1 and 2 coded residuals with other contexts; they were never released, and their models are gone
+
+_FIXED = struct.Struct("<3sBBB4sHHH")
+_CHECKSUM = struct.Struct("<I")
+_VARINT_BYTES = 4
+_MAX_SECTION = (1 << 7 * _VARINT_BYTES) - 1
+_ALPHA, _GREYSCALE, _POSTPROCESS = 1, 2, 4
+
+
+class CodecKind(IntEnum):
+    """What made the payload."""
+
+    LEARNED = 0
+    HYBRID = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Bitstream:
+    """One container, parsed or about to be written. `alpha` is a greyscale PNG, opaque here; None means no alpha plane."""
+
+    codec: CodecKind
+    model_id: bytes
+    width: int
+    height: int
+    quality: int
+    greyscale: bool
+    postprocess: bool
+    z: bytes
+    y: bytes
+    alpha: bytes | None
+
+    def to_bytes(self) -> bytes:
+        """The stream. Raises ValueError for a field that the format cannot hold."""
+        if fault := self._fault():
+            raise ValueError(fault)
+        sections = [self.z, self.y] if self.alpha is None else [self.z, self.y, self.alpha]
+        flags = _ALPHA * (self.alpha is not None) | _GREYSCALE * self.greyscale | _POSTPROCESS * self.postprocess
+        header = _FIXED.pack(MAGIC, VERSION, self.codec, flags, self.model_id, self.width, self.height, self.quality)
+        body = b"".join([header, *(_varint(len(section)) for section in sections), *sections])
+        return body + _CHECKSUM.pack(zlib.crc32(body))
+
+    @classmethod
+    def parse(cls, data: bytes, *, max_pixels: int | None = None) -> Bitstream:
+        """Read a stream; raises one subclass of `BitstreamError` per cause, in the order given at the top of this module."""
+        _check_beginning(data)
+        if len(data) < _FIXED.size:
+            raise TruncatedStreamError("the stream ends within its header")
+        _, _, codec, flags, model_id, width, height, quality = _FIXED.unpack_from(data)
+
+        lengths, offset = [], _FIXED.size
+        for _ in range(3 if flags & _ALPHA else 2):
+            length, offset = _read_varint(data, offset)
+            lengths.append(length)
+        missing = offset + sum(lengths) + _CHECKSUM.size - len(data)
+        if missing > 0:
+            raise TruncatedStreamError(f"the stream is {missing} bytes short")
+        if missing < 0:
+            raise DamagedStreamError(f"{-missing} bytes follow the end of the stream")
+        if zlib.crc32(memoryview(data)[: -_CHECKSUM.size]) != _CHECKSUM.unpack_from(data, len(data) - _CHECKSUM.size)[0]:
+            raise DamagedStreamError("the stream's checksum does not match")
+
+        if codec not in list(CodecKind):
+            raise DamagedStreamError(f"codec {codec} does not exist in version {VERSION}")
+        if flags & ~(_ALPHA | _GREYSCALE | _POSTPROCESS):
+            raise DamagedStreamError(f"flags {flags:#04x} do not exist in version {VERSION}")
+        sections = []
+        for length in lengths:
+            sections.append(data[offset : offset + length])
+            offset += length
+        stream = cls(
+            codec=CodecKind(codec),
+            model_id=model_id,
+            width=width,
+            height=height,
+            quality=quality,
+            greyscale=bool(flags & _GREYSCALE),
+            postprocess=bool(flags & _POSTPROCESS),
+            z=sections[0],
+            y=sections[1],
+            alpha=sections[2] if flags & _ALPHA else None,
+        )
+        if fault := stream._fault():
+            raise DamagedStreamError(fault)
+        if max_pixels is not None and width * height > max_pixels:
+            raise StreamTooLargeError(f"the stream holds {width}x{height} pixels, over the limit of {max_pixels} pixels")
+        return stream
+
+    def _fault(self) -> str | None:
+        """What the format forbids about these fields, in words."""
+        if not (1 <= self.width <= MAX_SIDE and 1 <= self.height <= MAX_SIDE):
+            return f"a picture of {self.width}x{self.height} pixels is outside 1..{MAX_SIDE} on a side"
+        if not 0 <= self.quality <= 0xFFFF:
+            return f"quality {self.quality} does not fit 16 bits"
+        if len(self.model_id) != 4:
+            return f"a model id has 4 bytes, not {len(self.model_id)}"
+        if self.codec is CodecKind.HYBRID and self.z:
+            return "a hybrid stream has no z section"
+        if max(len(self.z), len(self.y), len(self.alpha or b"")) > _MAX_SECTION:
+            return f"a section is over {_MAX_SECTION} bytes"
+        return None
+
+
+def header_bytes(z: int, y: int, alpha: int | None = None) -> int:
+    """Bytes of everything around sections of these lengths, the checksum included: len(stream) = this + z + y + alpha."""
+    lengths = (z, y) if alpha is None else (z, y, alpha)
+    return _FIXED.size + sum(len(_varint(length)) for length in lengths) + _CHECKSUM.size
+
+
+def _check_beginning(data: bytes) -> None:
+    if not data.startswith(MAGIC):
+        if data and MAGIC.startswith(data):
+            raise TruncatedStreamError("the stream ends within its header")
+        raise NotAStreamError("these bytes are not a Ziggurat stream")
+    if len(data) == len(MAGIC):
+        raise TruncatedStreamError("the stream ends within its header")
+    version = data[len(MAGIC)]
+    if version > VERSION:
+        raise NewerVersionError(f"the stream has format version {version}; this is version {VERSION}")
+    if version == 0:
+        raise DamagedStreamError("format version 0 does not exist")
+    if version < VERSION:
+        raise OlderVersionError(f"the stream has format version {version}, which is no longer read; this is version {VERSION}")
+
+
+def _varint(value: int) -> bytes:
+    """LEB128: 7 bits a byte, lowest first, the top bit set on all but the last."""
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def _read_varint(data: bytes, offset: int) -> tuple[int, int]:
+    """The value at `offset` and the offset after it; only the shortest encoding is accepted, so that a stream has one spelling."""
+    value = 0
+    for index, byte in enumerate(data[offset : offset + _VARINT_BYTES]):
+        value |= (byte & 0x7F) << 7 * index
+        if byte < 0x80:
+            if index and not byte:
+                raise DamagedStreamError("a section length is not in its shortest form")
+            return value, offset + index + 1
+    if len(data) - offset < _VARINT_BYTES:
+        raise TruncatedStreamError("the stream ends within its header")
+    raise DamagedStreamError(f"a section length has more than {_VARINT_BYTES} bytes")

@@ -1,0 +1,110 @@
+"""The scale decoder as it is defined [format], in NumPy: z_hat to one Laplace table index per element of y.
+
+    z_hat (int, clamped to +-127) --conv--> requantise 0..255 --shuffle--> conv --> requantise 0..255 --shuffle--> conv
+        --> requantise 0..1023 --> look-up --> table index 0..63
+
+int8 weights, uint8 activations, int32 biases; requantisation by multiply and shift. Every sum provably stays within 2**24, where float32
+holds all integers: float32 matrix products give what 64-bit integers give, in any order of summation, and `self_check` holds this machine's
+to it. `models.entropy.scale_decoder_torch` is the same for batches on a device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import WeightsError
+from models.tiles import tiles
+
+EXACT = 1 << 24  # float32 holds every integer up to here
+INPUT_LIMIT = 127
+ACTIVATION_LIMIT = 255
+RAW_LIMIT = 1023  # of the last requantisation, before the look-up
+SHIFT = 24
+TILE = 16  # hyper-latents on a side: 20 MB of intermediate integers
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IntegerLayer:
+    """One 3x3 convolution over integers with its requantisation; the attributes are `models.entropy.scale_decoder_torch.ExactLayer`'s."""
+
+    weight: NDArray[np.int8]
+    bias: NDArray[np.int32]
+    multiplier: NDArray[np.int32]
+
+    def worst_sum(self, input_limit: int) -> int:
+        """A bound on the magnitude of every partial sum."""
+        return int((np.abs(self.weight.astype(np.int64)).sum((1, 2, 3)) * input_limit + np.abs(self.bias.astype(np.int64))).max())
+
+    def __call__(self, x: NDArray[np.integer[Any]], limit: int, arithmetic: type[np.float32 | np.int64]) -> NDArray[np.int64]:
+        """x (h, w, in), integers of any type, to (h, w, out) in [0, limit]."""
+        h, w, channels = x.shape
+        padded = np.pad(x.astype(arithmetic), ((1, 1), (1, 1), (0, 0)))
+        kernel = self.weight.astype(arithmetic).transpose(2, 3, 1, 0)
+        total = np.tile(self.bias.astype(arithmetic), (h * w, 1))
+        for dy in range(3):
+            for dx in range(3):
+                total += padded[dy : dy + h, dx : dx + w].reshape(-1, channels) @ kernel[dy, dx]
+        scaled = total.astype(np.int64)
+        scaled *= self.multiplier
+        scaled += 1 << (SHIFT - 1)
+        scaled >>= SHIFT
+        return scaled.clip(0, limit, out=scaled).reshape(h, w, -1)
+
+
+def _shuffle(x: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Depth to space by two, channels last: as torch's PixelShuffle."""
+    h, w, c = x.shape
+    return x.reshape(h, w, c // 4, 2, 2).transpose(0, 3, 1, 4, 2).reshape(2 * h, 2 * w, c // 4)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IntegerScaleDecoder:
+    """Three layers and the look-up (1024,) uint8 from requantised output to table index."""
+
+    layers: tuple[IntegerLayer, IntegerLayer, IntegerLayer]
+    lookup: NDArray[np.uint8]
+
+    def __post_init__(self) -> None:
+        limits = (INPUT_LIMIT, ACTIVATION_LIMIT, ACTIVATION_LIMIT)
+        for number, (layer, limit) in enumerate(zip(self.layers, limits, strict=True)):
+            if layer.worst_sum(limit) >= EXACT:
+                raise WeightsError(f"layer {number} of the scale decoder can exceed 2**24: its sums would not be exact in float32")
+
+    def __call__(self, z_hat: NDArray[np.integer[Any]], *, arithmetic: type[np.float32 | np.int64] = np.float32) -> NDArray[np.uint8]:
+        """z_hat (C, h, w) to table indices uint8 (M, 4 h, 4 w)."""
+        first, second, third = self.layers
+        z = z_hat.clip(-INPUT_LIMIT, INPUT_LIMIT).transpose(1, 2, 0)
+        indices = np.empty((third.weight.shape[0], 4 * z.shape[0], 4 * z.shape[1]), np.uint8)
+        for tile in tiles(z.shape[0], z.shape[1], TILE):
+            x = _shuffle(first(z[tile.outer()], ACTIVATION_LIMIT, arithmetic))
+            x = _shuffle(second(x, ACTIVATION_LIMIT, arithmetic))
+            index = self.lookup[third(x, RAW_LIMIT, arithmetic)]
+            indices[:, *tile.inner(4)] = index[tile.within(4)].transpose(2, 0, 1)
+        return indices
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> IntegerScaleDecoder:
+        """From the arrays of a weights file (see `ExactScaleDecoder.to_arrays`)."""
+
+        def layer(number: int) -> IntegerLayer:
+            return IntegerLayer(*(arrays[f"scale.{number}.{part}"] for part in ("weight", "bias", "multiplier")))
+
+        return cls((layer(0), layer(1), layer(2)), arrays["scale.lookup"])
+
+    def extremes(self) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+        """z_hat (C, 3, 4) that drives the sums to their extremes, and its table indices in 64-bit integers."""
+        weight = self.layers[0].weight
+        z_hat = np.random.default_rng(0).integers(-INPUT_LIMIT, INPUT_LIMIT + 1, (weight.shape[1], 3, 4))
+        z_hat[..., 2:] = np.where(weight[0].sum((1, 2)) > 0, INPUT_LIMIT, -INPUT_LIMIT)[:, None, None]
+        return z_hat, self(z_hat, arithmetic=np.int64)
+
+    def self_check(self) -> None:
+        """Raises `WeightsError` when this machine's float32 matrix products are not exact over integers."""
+        z_hat, expected = self.extremes()
+        if not np.array_equal(self(z_hat), expected):
+            raise WeightsError("NumPy's float32 matrix products are not exact over integers; refusing to code with them")

@@ -1,0 +1,1 @@
+"""The hybrid codec: AVIF in the container."""

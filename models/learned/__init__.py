@@ -1,0 +1,1 @@
+"""The learned codec. Empty on purpose: entropy workers import `symbol_codec` and must not load torch."""

@@ -1,0 +1,169 @@
+"""The device's share of encoding: pictures to symbols, each at the position on the gain axis that its target allows.
+
+pictures --g_a--> y --gain, h_a--> z_hat --exact--> table index --passes--> r_hat --neighbours--> size
+                  +-- rate control repeats what is right of y until the budget is met
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.bitstream import header_bytes
+from models.entropy.code_lengths import CodeLengths
+from models.entropy.tables import LARGEST_RESIDUAL, Tables
+from models.grid import HYPER_STRIDE
+from models.learned.model import CodecModel
+from models.learned.symbols import Quantised, Symbols
+from models.learned.transforms import Transforms
+from models.picture import Picture
+from models.rate_control import FINEST, Search, Target
+from models.tiles import CONTEXT_HALO
+
+CODER_BYTES = 6.0  # what two range-coded sections take beyond the tables' code lengths (measured: 4 to 10)
+# The dead zone around 0 widens by so much a bit that a step to 0 saves beyond CHEAP, up to WIDER: 0.02 dB at equal bytes, for either
+# profile. A wider one loses: what many small steps take away adds up in g_s to blur, which effort can judge and a threshold cannot.
+WIDENING, CHEAP, WIDER = 0.02, 3.0, 0.2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Probe:
+    """A batch at given positions: z (N, C, h/4, w/4), int16 residuals and uint8 indices (N, M, h, w), code length in bits (N,)."""
+
+    z: Tensor
+    residuals: Tensor
+    indices: Tensor
+    bits: Tensor
+
+
+class Encoder:
+    """Quantises pictures with one model."""
+
+    def __init__(self, model: CodecModel, transforms: Transforms) -> None:
+        self._transforms = transforms
+        self._code_lengths = CodeLengths(model.tables, model.neighbours, transforms.device)
+        self._bits_per_significant = model.bits_per_significant.double().numpy()
+        self._dead_zone = _dead_zone(model.tables).to(transforms.device)
+
+    def quantise(
+        self, pictures: Sequence[Picture], targets: Sequence[Target], alphas: Sequence[bytes | None], *, headroom: float = 1.0
+    ) -> list[Quantised]:
+        """Pictures of equal padded size, with their alpha sections.
+
+        All that still search are probed as one batch, until each has found its position. They aim at their budgets times `headroom`.
+        """
+        y = self._latents(pictures)
+        budgets = [target.budget(picture.pixels) for picture, target in zip(pictures, targets, strict=True)]
+        searches = [
+            self._search(budget, target, y[i : i + 1], alpha, headroom)
+            for i, (budget, target, alpha) in enumerate(zip(budgets, targets, alphas, strict=True))
+        ]
+        found: dict[int, Quantised] = {}
+        begun = time.perf_counter()  # a budget's search has waited for y on the device; without one there is hardly anything to measure
+        while pending := [i for i in range(len(pictures)) if i not in found]:
+            positions = [_wanted(searches[i], targets[i]) for i in pending]
+            probe = self._probe(y[pending] if len(pending) < len(y) else y, positions)
+            for row, (i, position) in enumerate(zip(pending, positions, strict=True)):
+                search, size = searches[i], self._size(probe, row, alphas[i])
+                if search is None or self._settled(search, position, size):
+                    budget = budgets[i]
+                    found[i] = Quantised(
+                        symbols=self._symbols(probe, row, pictures[i], position),
+                        indices=np.ascontiguousarray(probe.indices[row].cpu().numpy()),
+                        alpha=alphas[i],
+                        target=targets[i],
+                        budget=None if budget is None else max(1, budget),
+                        predicted=size,
+                        probes=search.probes if search else 1,
+                        search_seconds=0.0,
+                    )
+        seconds = time.perf_counter() - begun
+        return [replace(found[i], search_seconds=seconds) for i in range(len(pictures))]
+
+    def _latents(self, pictures: Sequence[Picture]) -> Tensor:
+        """y of each; of a picture that is there several times, with several targets, it is computed once."""
+        unique = {id(picture): picture for picture in pictures}
+        y = self._transforms.latents(list(unique.values()))
+        if len(unique) == len(pictures):
+            return y
+        rows = {name: row for row, name in enumerate(unique)}
+        return y[[rows[id(picture)] for picture in pictures]]
+
+    def _search(self, budget: int | None, target: Target, y: Tensor, alpha: bytes | None, headroom: float) -> Search | None:
+        if budget is None:
+            return None
+        network = self._transforms.network
+        parts = [network.significant(y[..., *tile.inner(HYPER_STRIDE)]) for tile in self._transforms.tiles(*y.shape[-2:])]
+        bits = (1 + torch.cat(parts).sum(0)).cpu().numpy() * self._bits_per_significant
+        fixed = header_bytes(0, 0, len(alpha or b"")) + len(alpha or b"") + CODER_BYTES
+        return Search(max(1, round(budget * headroom)), fixed + bits / 8, target.tolerance)
+
+    @staticmethod
+    def _settled(search: Search, position: int, size: float) -> bool:
+        """Tell the search what was found; whether this very position is the result."""
+        search.observe(position, size)
+        return search.probe is None and search.best == position
+
+    @staticmethod
+    def _size(probe: _Probe, row: int, alpha: bytes | None) -> float:
+        """Predicted size of the stream in bytes."""
+        payload = float(probe.bits[row]) / 8 + CODER_BYTES
+        z = round(payload) // 8  # only the length of its varint matters
+        return header_bytes(z, round(payload) - z, None if alpha is None else len(alpha)) + payload + len(alpha or b"")
+
+    def _probe(self, y: Tensor, positions: list[int]) -> _Probe:
+        """The hyper path and the quantiser at one position per image: everything rate control needs, and what to code."""
+        quality = self._transforms.quality(positions)
+        z = self._transforms.hyper_latents(y, quality)
+        residuals = torch.empty(y.shape, dtype=torch.int16, device=z.device)
+        indices = torch.empty(y.shape, dtype=torch.uint8, device=z.device)
+        rows, columns = y.shape[-2:]
+        for tile in self._transforms.tiles(rows, columns, halo=CONTEXT_HALO):
+            inner, within = tile.inner(HYPER_STRIDE), tile.within(HYPER_STRIDE)
+            scaled = self._transforms.network.scaled(y[..., *tile.outer(HYPER_STRIDE)], quality)
+            index = self._transforms.indices(z[..., *tile.outer()], scaled)
+            dead_zone = self._dead_zone[index.int()]
+
+            def residual(mean: Tensor, scaled: Tensor = scaled, dead_zone: Tensor = dead_zone) -> Tensor:
+                channels = mean.shape[1]
+                r = scaled[:, :channels] - mean
+                return r.round().clamp_(-LARGEST_RESIDUAL, LARGEST_RESIDUAL).masked_fill_(r.abs() < dead_zone[:, :channels], 0)
+
+            mean = self._transforms.mean(z[..., *tile.outer()], quality, scaled, residual)
+            residuals[..., *inner], indices[..., *inner] = residual(mean)[..., *within], index[..., *within]
+        bits = self._code_lengths.of_hyper_latents(z) + self._code_lengths.of_residuals(indices, residuals)
+        return _Probe(z, residuals, indices, bits)
+
+    @staticmethod
+    def _symbols(probe: _Probe, row: int, picture: Picture, position: int) -> Symbols:
+        return Symbols(
+            width=picture.width,
+            height=picture.height,
+            quality=position,
+            greyscale=picture.greyscale,
+            postprocess=False,
+            z=np.ascontiguousarray(probe.z[row].to(torch.int8).cpu().numpy()),
+            residuals=np.ascontiguousarray(probe.residuals[row].cpu().numpy()),
+            alpha=picture.alpha,
+            coded=probe.z[row].numel() + int(probe.indices[row].count_nonzero()),
+        )
+
+
+def _dead_zone(tables: Tables) -> Tensor:
+    """What is rounded to 0 under each table: smaller magnitudes. Everything under table 0, which can say nothing else."""
+    bits = torch.from_numpy(tables.laplace_bits()).float()
+    zone = 0.5 + (WIDENING * (bits[:, 1] - bits[:, 0] - CHEAP)).clamp(0, WIDER)
+    zone[0] = torch.inf
+    return zone
+
+
+def _wanted(search: Search | None, target: Target) -> int:
+    """The position to look at next: the search's, or the quality asked for."""
+    if search is None:
+        return round((target.quality or 0.0) / 100 * FINEST)
+    return search.best if search.probe is None else search.probe

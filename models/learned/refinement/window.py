@@ -1,0 +1,81 @@
+"""A part of a picture whose residuals are being refined: what stays fixed, and what lambda D + R is for any residuals.
+
+y_hat = r + mean, where a residual also changes the means of later passes: those of up to eight neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from models.entropy.code_lengths import CodeLengths
+from models.learned.objective import Objective
+from models.learned.transforms import Transforms
+
+Proceed = Callable[[int, int], bool]
+"""Told how many of how many iterations are done; says whether to go on or to finish with the next, and after the end, all of them done,
+whether there is time for as many again."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Window:
+    """What stays fixed while the residuals of a part of the picture are refined.
+
+    Attributes:
+        transforms, objective: of the model.
+        code_lengths: of the model's tables.
+        lmbda: weight of D against R in bits per pixel.
+        x: the pixels (1, 3, H, W) in [0, 1], not padded.
+        start: residuals to start from (1, M, h, w), integers.
+        indices: table of every residual by the scale decoder.
+        movable: which of them may change: those of the window proper, not those around it, and not those under table 0.
+        z_mean: prediction of scaled y from z alone.
+        quality: position on the network's axis (1,).
+        postprocess: what becomes of the picture after g_s; the identity where that is nothing.
+    """
+
+    transforms: Transforms
+    objective: Objective
+    code_lengths: CodeLengths
+    lmbda: float
+    x: Tensor
+    start: Tensor
+    indices: Tensor
+    movable: Tensor
+    z_mean: Tensor
+    quality: Tensor
+    postprocess: Callable[[Tensor], Tensor]
+
+    def tables(self, residuals: Tensor) -> Tensor:
+        """Table of every residual (1, M, h, w), as its neighbours correct it."""
+        return self.code_lengths.corrected(self.indices, residuals)
+
+    def bits(self, residuals: Tensor, tables: Tensor) -> float:
+        """Code length of all residuals under their tables: a step changes the tables of others, movable or not."""
+        return float(self.code_lengths.under(tables, residuals).double().sum())
+
+    def mean(self, residual: Callable[[Tensor], Tensor]) -> Tensor:
+        """Prediction of scaled y (1, M, h, w) from z and what is decoded before it; `residual` as in `AutoEncoder.mean_in_context`."""
+        with self.transforms.autocast():
+            return self.transforms.network.mean_in_context(self.z_mean, self.quality, residual)
+
+    def mean_of(self, residuals: Tensor) -> Tensor:
+        """The same, of known residuals (1, M, h, w)."""
+        with torch.no_grad():
+            return self.mean(lambda low: residuals[:, : low.shape[1]])
+
+    def loss(self, residuals: Tensor) -> float:
+        """Lambda D + R in bits."""
+        with torch.no_grad():
+            distortion = self.distortion(residuals, self.mean_of(residuals))
+        return float(distortion) + self.bits(residuals, self.tables(residuals))
+
+    def distortion(self, residuals: Tensor, mean: Tensor) -> Tensor:
+        """Lambda D in bits."""
+        height, width = self.x.shape[-2:]
+        with self.transforms.autocast():
+            x_hat = self.transforms.network.reconstruct(residuals, mean, self.quality)[..., :height, :width]
+        return self.objective.measure(self.postprocess(x_hat), self.x).sum() * (self.lmbda * height * width)

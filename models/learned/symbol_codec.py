@@ -1,0 +1,136 @@
+"""SymbolCodec: symbols to streams and back, on the CPU alone. It needs neither a network nor torch, so that a process that only codes
+entropy is small and starts in a fraction of a second.
+
+    write   z, residuals, table indices --range coder--> container
+    read    container --range coder--> z --scale decoder--> table indices --range coder, phase by phase--> residuals
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from models.bitstream import Bitstream, CodecKind
+from models.bitstream.alpha import decode_alpha
+from models.entropy.coder import SymbolCoder
+from models.entropy.context_model import Neighbours
+from models.entropy.scale_decoder import IntegerScaleDecoder
+from models.entropy.tables import WIDEST, Tables
+from models.errors import UnknownModelError, WeightsError
+from models.grid import hyper_size, latent_size
+from models.learned.symbols import Quantised, Stream, Symbols
+from models.rate_control import FINEST, meets
+from models.weights import registry
+
+
+class SymbolCodec:
+    """The entropy coder and the container of one model.
+
+    Args:
+        name: of the model.
+        model_id: 8 hex digits, as in every stream of this model.
+        tables: of z and of the residuals.
+        scale_decoder: from z to the table of each residual.
+        neighbours: corrects them by what is decoded.
+
+    Raises:
+        WeightsError: NumPy's float32 matrix products are not exact over integers.
+    """
+
+    def __init__(self, name: str, model_id: str, tables: Tables, scale_decoder: IntegerScaleDecoder, neighbours: Neighbours) -> None:
+        scale_decoder.self_check()
+        self.name = name
+        self.model_id = model_id
+        self._coder = SymbolCoder(tables, neighbours)
+        self._neighbours = neighbours
+        self._scale_decoder = scale_decoder
+        self._residual_bits = tables.laplace_bits()
+
+    @classmethod
+    @cache
+    def load(cls, name: str = "ms-ssim") -> SymbolCodec:
+        """One of `registry.available()`; the same object whenever it is asked for. Raises `WeightsError`."""
+        path = registry.weights(name)
+        try:
+            with safe_open(path, "np") as file:
+                arrays = {key: file.get_tensor(key) for key in file.keys() if key.startswith(("scale.", "tables.", "neighbours."))}  # noqa: SIM118  # not a mapping
+            tables, neighbours = Tables.from_arrays(arrays), Neighbours.from_arrays(arrays)
+            return cls(name, registry.card(name).model_id, tables, IntegerScaleDecoder.from_arrays(arrays), neighbours)
+        except (OSError, SafetensorError, KeyError) as error:
+            raise WeightsError(f"cannot load {path.name}: {error}") from error
+
+    def write(self, quantised: Quantised) -> Stream:
+        """The stream, never over a budget that the prediction met.
+
+        The prediction knows each section's code length and not how the coder ends it. Where that makes a stream a few bytes too long, the
+        residuals whose bits buy least are stepped towards zero until it fits: a few of thousands, and any reader reads it.
+        """
+        symbols, budget = quantised.symbols, quantised.budget
+        residuals, z = symbols.residuals, self._coder.encode_z(symbols.z)
+        data = self._container(quantised, z, residuals)
+        if budget is not None and quantised.predicted <= budget:
+            while len(data) > budget and residuals.any():
+                corrected = self._neighbours.all_corrected(quantised.indices, residuals)
+                residuals = self._lightened(residuals, corrected, 8 * (len(data) - budget))
+                data = self._container(quantised, z, residuals)
+        return Stream(
+            data=data,
+            width=symbols.width,
+            height=symbols.height,
+            quality=100 * symbols.quality / FINEST,
+            model=self.name,
+            probes=quantised.probes,
+            target=quantised.target,
+            target_met=budget is None or meets(budget, len(data)),
+        )
+
+    def read(self, data: bytes, *, max_pixels: int | None = None) -> Symbols:
+        """What a stream of this model says. Raises a `BitstreamError`, a subclass per cause."""
+        stream = Bitstream.parse(data, max_pixels=max_pixels)
+        if stream.codec is not CodecKind.LEARNED or stream.model_id.hex() != self.model_id:
+            raise UnknownModelError(stream.model_id.hex())
+        alpha = decode_alpha(stream)
+        rows, columns = latent_size(stream.height, stream.width)
+        z = self._coder.decode_z(stream.z, *hyper_size(rows, columns))
+        indices = self._scale_decoder(z)[:, :rows, :columns]
+        return Symbols(
+            width=stream.width,
+            height=stream.height,
+            quality=stream.quality,
+            greyscale=stream.greyscale,
+            postprocess=stream.postprocess,
+            z=z,
+            residuals=self._coder.decode_residuals(stream.y, indices),
+            alpha=alpha,
+            coded=z.size + int(np.count_nonzero(indices)),
+        )
+
+    def _container(self, quantised: Quantised, z: bytes, residuals: NDArray[np.int16]) -> bytes:
+        symbols = quantised.symbols
+        return Bitstream(
+            codec=CodecKind.LEARNED,
+            model_id=bytes.fromhex(self.model_id),
+            width=symbols.width,
+            height=symbols.height,
+            quality=symbols.quality,
+            greyscale=symbols.greyscale,
+            postprocess=symbols.postprocess,
+            z=z,
+            y=self._coder.encode_residuals(residuals, quantised.indices),
+            alpha=quantised.alpha,
+        ).to_bytes()
+
+    def _lightened(self, residuals: NDArray[np.int16], indices: NDArray[np.uint8], bits: float) -> NDArray[np.int16]:
+        """At least `bits` fewer where possible: the residuals that save most by a step towards zero take it."""
+        lighter = residuals.flatten()
+        nonzero = np.flatnonzero(lighter)
+        table, magnitude = indices.ravel()[nonzero], np.abs(lighter[nonzero].astype(np.int32))
+        before, after = (self._residual_bits[table, np.minimum(size, WIDEST + 1)] for size in (magnitude, magnitude - 1))
+        saved = before - after
+        order = np.argsort(-saved, kind="stable")
+        chosen = nonzero[order[: np.searchsorted(np.cumsum(saved[order]), bits) + 1]]
+        lighter[chosen] -= np.sign(lighter[chosen])
+        return lighter.reshape(residuals.shape)

@@ -1,0 +1,135 @@
+"""The network on a device, tile by tile: pictures to y, y to z, z to means and table indices, symbols back to pictures.
+
+The transforms take 16-pixel blocks: pictures are padded by replication to whole blocks and cropped on the way back. Only those blocks'
+latents are coded; the hyperprior pads them to multiples of four by itself. Every transform runs over the tiles of `models.tiles`, of which
+an ordinary picture has one: what is kept of the whole is y (5 bytes a pixel) or residuals, table indices and pixels (1 to 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.grid import HYPER_PIXELS, HYPER_STRIDE, STRIDE, hyper_size, latent_size
+from models.learned.model import CodecModel
+from models.learned.symbols import Symbols
+from models.network.precision import placed, transform_autocast
+from models.picture import Picture
+from models.rate_control import FINEST
+from models.tiles import CONTEXT_HALO, HALO, Tile, tiles
+
+TILE = 32  # hyper-latents on a side, 2048 pixels: at most 0.8 GB of activations; tiles of 768 pixels cost 18 % more time than none
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+class Transforms:
+    """One model's network and exact scale decoder on one device.
+
+    Args:
+        model: weights, exact scale decoder, tables.
+        device: where they run.
+        bfloat16: run the network in bfloat16 or not; None takes what the device is fast at.
+        tile: side of the tiles in hyper-latents (64 pixels).
+
+    Raises:
+        WeightsError: the device's arithmetic fails the scale decoder's self-check.
+    """
+
+    def __init__(self, model: CodecModel, device: torch.device, *, bfloat16: bool | None, tile: int) -> None:
+        self.device = device
+        self.network = placed(model.network, device).requires_grad_(False)
+        self._bfloat16 = bfloat16
+        self._tile = tile
+        self._scale_decoder = model.scale_decoder.to(device)
+        self._scale_decoder.self_check()
+        self.z_low, self.z_high = (
+            torch.from_numpy(limit).float().view(1, -1, 1, 1).to(device) for limit in (model.tables.z_low, model.tables.z_high)
+        )
+
+    def autocast(self) -> torch.autocast:
+        """The arithmetic that the network runs in."""
+        return transform_autocast(self.device, bfloat16=self._bfloat16)
+
+    def tiles(self, rows: int, columns: int, side: int | None = None, halo: int = HALO) -> Iterator[Tile]:
+        """Over y of `rows` x `columns`."""
+        return tiles(*hyper_size(rows, columns), side or self._tile, halo)
+
+    def quality(self, positions: Sequence[int]) -> Tensor:
+        """Positions 0..65535 as the network's quality (N,)."""
+        quality: Tensor = torch.tensor(positions, device=self.device) / FINEST * (self.network.topology.anchors - 1)
+        return quality
+
+    def latents(self, pictures: Sequence[Picture]) -> Tensor:
+        """y (N, M, h, w) of pictures of equal padded size, channels last in memory."""
+        rows, columns = latent_size(pictures[0].height, pictures[0].width)
+        shape = len(pictures), self.network.topology.latents, rows, columns
+        y = torch.empty(shape, device=self.device, memory_format=torch.channels_last)
+        for tile in self.tiles(rows, columns):
+            with self.autocast():
+                part = self.network.g_a(self.to_tensor([picture.rgb[tile.outer(HYPER_PIXELS)] for picture in pictures]))
+            y[..., *tile.inner(HYPER_STRIDE)] = part[..., *tile.within(HYPER_STRIDE)]
+        return y
+
+    def hyper_latents(self, y: Tensor, quality: Tensor) -> Tensor:
+        """z_hat (N, C, h/4, w/4)."""
+        shape = (len(y), self.network.topology.hyper, *hyper_size(*y.shape[-2:]))
+        z = torch.empty(shape, device=self.device, memory_format=torch.channels_last)
+        for tile in self.tiles(*y.shape[-2:]):
+            scaled = self.network.scaled(y[..., *tile.outer(HYPER_STRIDE)], quality)
+            with self.autocast():
+                part = self.network.side_information(scaled).round_().clamp_(self.z_low, self.z_high)
+            z[..., *tile.inner()] = part[..., *tile.within()]
+        return z
+
+    def mean(self, z: Tensor, quality: Tensor, like: Tensor, residual: Callable[[Tensor], Tensor]) -> Tensor:
+        """The prediction of scaled y from z and what is decoded before it, in the shape of `like`; see `AutoEncoder.mean_in_context`."""
+        with self.autocast():
+            mean = self.network.mean(z, *like.shape[-2:])
+            return self.network.mean_in_context(mean, quality, residual)
+
+    def indices(self, z: Tensor, like: Tensor) -> Tensor:
+        """Table indices by the scale decoder, in the shape of `like`."""
+        return self._scale_decoder(z)[..., : like.shape[-2], : like.shape[-1]]
+
+    def pictures(self, symbols: Sequence[Symbols]) -> list[Picture]:
+        """What symbols of equal size stand for."""
+        y_hat = self._dequantised(symbols)
+        pixels = [np.empty((one.height, one.width, 3), np.uint8) for one in symbols]
+        for tile in self.tiles(*y_hat.shape[-2:]):
+            with self.autocast():
+                x_hat = self.network.g_s(y_hat[..., *tile.outer(HYPER_STRIDE)])[..., *tile.within(HYPER_PIXELS)].float()
+            parts = x_hat.clamp_(0, 1).mul_(255).round_().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+            for one, rgb, part in zip(symbols, pixels, parts, strict=True):
+                place = rgb[tile.inner(HYPER_PIXELS)]
+                part = part[: place.shape[0], : place.shape[1]]
+                place[:] = (part @ LUMA).round()[..., None] if one.greyscale else part
+        return [Picture(rgb, one.alpha, one.greyscale) for one, rgb in zip(symbols, pixels, strict=True)]
+
+    def _dequantised(self, symbols: Sequence[Symbols]) -> Tensor:
+        """y_hat (N, M, h, w), channels last in memory."""
+        quality = self.quality([one.quality for one in symbols])
+        z = torch.from_numpy(np.stack([one.z for one in symbols])).to(self.device).float()
+        _, rows, columns = shape = symbols[0].residuals.shape
+        y_hat = torch.empty((len(symbols), *shape), device=self.device, memory_format=torch.channels_last)
+        for tile in self.tiles(rows, columns, halo=CONTEXT_HALO):
+            outer, within = tile.outer(HYPER_STRIDE), tile.within(HYPER_STRIDE)
+            r_hat = torch.from_numpy(np.stack([one.residuals[:, *outer] for one in symbols])).to(self.device).float()
+            mean = self.mean(z[..., *tile.outer()], quality, r_hat, partial(_decoded, r_hat))
+            part = self.network.dequantised(r_hat[..., *within], mean[..., *within], quality)
+            y_hat[..., *tile.inner(HYPER_STRIDE)] = part
+        return y_hat
+
+    def to_tensor(self, pixels: Sequence[NDArray[np.uint8]]) -> Tensor:
+        """Pixels (H, W, 3) padded to whole blocks as one float batch (N, 3, H, W) in [0, 1], channels last in memory."""
+        padded = [np.pad(one, ((0, -one.shape[0] % STRIDE), (0, -one.shape[1] % STRIDE), (0, 0)), mode="edge") for one in pixels]
+        return torch.from_numpy(np.stack(padded)).to(self.device).permute(0, 3, 1, 2).float().div_(255)
+
+
+def _decoded(r_hat: Tensor, mean: Tensor) -> Tensor:
+    """The residuals are known, whatever the mean."""
+    return r_hat[:, : mean.shape[1]]

@@ -1,0 +1,1 @@
+"""HTTP as such: problems, bodies, negotiation, keys, the OpenAPI document, timings."""

@@ -1,0 +1,228 @@
+"""Errors as HTTP: every typed error becomes one RFC 9457 problem (`application/problem+json`) here, and nowhere else.
+
+`type` is stable: clients may compare it. `detail` is for people and may change.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from models import errors as codec
+
+from .. import images, logs, store
+from ..engine import errors as engine
+from ..metrics import Metrics
+from . import auth, body, negotiation
+
+MEDIA_TYPE = "application/problem+json"
+_log = logging.getLogger(__name__)
+_TYPE = "urn:problem-type:ziggurat:"
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    status: int
+    slug: str
+    title: str
+
+
+# Looked up along the class hierarchy of what was raised.
+_KINDS: dict[type[Exception], _Kind] = {
+    codec.NotAStreamError: _Kind(422, "not-a-stream", "Not a Ziggurat stream"),
+    codec.NewerVersionError: _Kind(422, "newer-stream", "Stream of a newer version"),
+    codec.OlderVersionError: _Kind(422, "older-stream", "Stream of an older version"),
+    codec.UnknownModelError: _Kind(422, "unknown-model", "Stream of a model that is not loaded"),
+    codec.TruncatedStreamError: _Kind(422, "truncated-stream", "Truncated stream"),
+    codec.DamagedStreamError: _Kind(422, "damaged-stream", "Damaged stream"),
+    codec.StreamTooLargeError: _Kind(422, "stream-too-large", "Stream over the pixel limit"),
+    codec.TargetError: _Kind(422, "invalid-target", "Contradictory or impossible budget"),
+    codec.PictureError: _Kind(422, "invalid-picture", "Pixels that cannot be compressed"),
+    codec.SourceError: _Kind(422, "unsuitable-source", "File that post-processing is not for"),
+    images.UnsupportedImageError: _Kind(415, "unsupported-image", "Not an image we read"),
+    images.ImageTooLargeError: _Kind(413, "image-too-large", "Image over the pixel limit"),
+    images.AnimatedImageError: _Kind(422, "animated-image", "Animated image"),
+    images.DamagedImageError: _Kind(422, "damaged-image", "Damaged image"),
+    store.NotStoredError: _Kind(404, "unknown-id", "No such stream"),
+    store.StoreUnavailableError: _Kind(503, "store-unavailable", "Stream store unavailable"),
+    store.StoreFullError: _Kind(507, "store-full", "Stream store full"),
+    store.StoreDamagedError: _Kind(500, "damaged-in-store", "Stream damaged in the store"),
+    engine.OverloadedError: _Kind(429, "overloaded", "Too much work waiting"),
+    engine.UnavailableError: _Kind(503, "unavailable", "Shutting down, or the device failed"),
+    engine.OutOfMemoryError: _Kind(503, "out-of-memory", "Not enough memory"),
+    engine.DeadlineExceededError: _Kind(503, "deadline-exceeded", "Not finished in time"),
+    negotiation.NotAcceptableError: _Kind(406, "not-acceptable", "No acceptable media type"),
+    negotiation.RangeNotSatisfiableError: _Kind(416, "range-not-satisfiable", "Range outside of the stream"),
+    auth.UnauthorizedError: _Kind(401, "unauthorized", "API key missing or not valid"),
+    body.UnsupportedBodyError: _Kind(415, "unsupported-body", "Unsupported Content-Type"),
+    body.BodyTooLargeError: _Kind(413, "body-too-large", "Body over the byte limit"),
+    body.BodyTimeoutError: _Kind(408, "body-timeout", "Body not received in time"),
+    body.DigestMismatchError: _Kind(422, "digest-mismatch", "Body does not match its digest"),
+    body.MalformedBodyError: _Kind(422, "malformed-body", "Malformed multipart body"),
+    engine.NoPostProcessorError: _Kind(501, "no-post-processor", "No post-processor installed"),
+    engine.UnknownProfileError: _Kind(422, "unknown-profile", "Profile that is not loaded"),
+    engine.TargetMissedError: _Kind(422, "target-missed", "Budget below the model's reach"),
+    ClientDisconnect: _Kind(499, "disconnected", "Client gone before the end of the body"),
+    RequestValidationError: _Kind(422, "invalid-request", "Invalid parameters"),
+}
+
+
+# What answers of a status always carry besides the problem.
+_HEADERS = {
+    401: ("WWW-Authenticate", "Bearer.", "string"),
+    405: ("Allow", "The methods that there are.", "string"),
+    416: ("Content-Range", "The size that there is.", "string"),
+    429: ("Retry-After", "Seconds to wait.", "integer"),
+    503: ("Retry-After", "Seconds to wait.", "integer"),
+    507: ("Retry-After", "Seconds to wait.", "integer"),
+}
+
+
+class InvalidParameter(BaseModel):
+    """One parameter of a request that was refused."""
+
+    parameter: str
+    detail: str
+
+
+class Problem(BaseModel):
+    """An error as RFC 9457 describes it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": _TYPE + "animated-image",
+                    "title": "Animated image",
+                    "status": 422,
+                    "detail": "the image has 12 frames; only still images can be compressed",
+                }
+            ]
+        }
+    )
+
+    type: str = Field(description="What happened, stable across versions.")
+    title: str
+    status: int
+    detail: str
+    request_id: str | None = Field(default=None, description="As in the `X-Request-ID` header and in the log.")
+    model_id: str | None = Field(default=None, description="The model that the stream was written with, of `unknown-model`.")
+    errors: list[InvalidParameter] | None = Field(default=None, description="The parameters that are wrong, of `invalid-request`.")
+
+
+def describe(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI's `responses` for the problems that an endpoint can answer."""
+    schema = {"$ref": "#/components/schemas/Problem"}
+    described: dict[int | str, dict[str, Any]] = {
+        status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": schema}}} for status in statuses
+    }
+    for status in _HEADERS.keys() & set(statuses):
+        name, text, kind = _HEADERS[status]
+        described[status]["headers"] = {name: {"description": text, "required": True, "schema": {"type": kind}}}
+    return described
+
+
+def reasons() -> list[str]:
+    """The last part of every `type` there is."""
+    return [kind.slug for kind in _KINDS.values()]
+
+
+def install(app: FastAPI, metrics: Metrics) -> None:
+    """Answer every error of the app as a problem, and count the typed ones. To be called before other middleware is added."""
+
+    async def counted(_: Request, error: Exception) -> JSONResponse:
+        kind = next(_KINDS[cls] for cls in type(error).__mro__ if cls in _KINDS)
+        metrics.refused(kind.slug)
+        if isinstance(error, store.StoreError) and kind.status >= 500:
+            _log.error("the store failed", exc_info=error)
+        return _typed(kind, error)
+
+    for cls in _KINDS:
+        app.add_exception_handler(cls, counted)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_middleware(FaultMiddleware)
+
+
+class FaultMiddleware:
+    """Turns a fault of ours into a 500: the log gets the traceback, the client learns nothing of it.
+
+    Starlette's own handler sits outside all other middleware, where the answer misses its headers and the log line its request id.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        begun = False
+
+        async def watch(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watch)
+        except Exception:
+            if begun or scope["type"] != "http":
+                raise  # the server logs it and cuts the answer off
+            _log.exception("the service failed")
+            problem = Problem(
+                type="about:blank", title="Internal Server Error", status=500, detail="the server failed; the fault is logged"
+            )
+            await _response(problem, {})(scope, receive, send)
+
+
+def _typed(kind: _Kind, error: Exception) -> JSONResponse:
+    problem = Problem(type=_TYPE + kind.slug, title=kind.title, status=kind.status, detail=str(error))
+    headers: dict[str, str] = {}
+    if isinstance(error, RequestValidationError):
+        problem.errors = [_invalid(one) for one in error.errors()]
+        problem.detail = "; ".join(f"{one.parameter}: {one.detail}" for one in problem.errors)
+    if isinstance(error, codec.UnknownModelError):
+        problem.model_id = error.model_id
+    if isinstance(error, engine.EngineError | store.StoreFullError):
+        headers["Retry-After"] = str(math.ceil(error.retry_after))
+    elif kind.status == 503:
+        headers["Retry-After"] = "5"
+    if isinstance(error, auth.UnauthorizedError):
+        headers["WWW-Authenticate"] = 'Bearer realm="ziggurat"'
+    if isinstance(error, negotiation.RangeNotSatisfiableError):
+        headers["Content-Range"] = f"bytes */{error.size}"
+    return _response(problem, headers)
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    """What the framework itself refuses: 404, 405, a multipart body it cannot parse."""
+    assert isinstance(error, HTTPException)
+    phrase = HTTPStatus(error.status_code).phrase
+    problem = Problem(type="about:blank", title=phrase, status=error.status_code, detail=str(error.detail))
+    headers = dict(error.headers or {})
+    # GET, HEAD and DELETE of one path are routes of their own, and Starlette names the methods of the first alone.
+    path = getattr(request.scope.get("route"), "path", None)
+    if error.status_code == 405 and (operations := request.app.openapi()["paths"].get(path)):
+        methods = {method.upper() for method in operations}
+        headers["Allow"] = ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
+    return _response(problem, headers)
+
+
+def _invalid(error: dict[str, Any]) -> InvalidParameter:
+    where = ".".join(str(part) for part in error["loc"][1:]) or str(error["loc"][0])
+    return InvalidParameter(parameter=where, detail=error["msg"])
+
+
+def _response(problem: Problem, headers: Mapping[str, str]) -> JSONResponse:
+    problem.request_id = logs.request_id()
+    return JSONResponse(problem.model_dump(exclude_none=True), problem.status, dict(headers), MEDIA_TYPE)

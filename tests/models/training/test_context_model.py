@@ -1,0 +1,45 @@
+"""models.training.context_model: what is trained is what codes"""
+
+from __future__ import annotations
+
+import torch
+
+from models.entropy.code_lengths import CodeLengths
+from models.entropy.context_model import INPUT_LIMIT, MOST_SHIFT, Neighbours
+from models.entropy.scale_decoder import ACTIVATION_LIMIT
+from models.entropy.tables import laplace_tables
+from models.training.context_model import RoundedNetwork, neighbours_of
+from models.training.tables import counted
+from tests.models.entropy.integers import TABLES
+
+
+def test_training_computes_in_the_integers_it_exports() -> None:
+    torch.manual_seed(0)
+    x = torch.randint(INPUT_LIMIT + 1, (500, 40)).float()
+    network = RoundedNetwork(x.mean(0).round(), 9)
+    for parameter in network.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    first, second, last = network.exact()
+    hidden = second([first([x.T.numpy()], 0, ACTIVATION_LIMIT)], 0, ACTIVATION_LIMIT)
+    shifts = torch.from_numpy(last([hidden], -MOST_SHIFT, MOST_SHIFT).T)
+    apart = (network(x).round() - shifts).abs()
+    assert len(set(shifts.flatten().tolist())) > 5
+    assert apart.max() <= 1
+    assert apart.mean() < 0.01  # the multipliers are rounded to 2**-24: a tie may fall to the other side
+
+
+def test_what_is_decoded_tells_scales_that_the_indices_do_not() -> None:
+    """Pictures as loud as they please: in one band the neighbours tell, in two the lower one as well."""
+    torch.manual_seed(0)
+    indices = torch.full((60, 12, 8, 8), 25, dtype=torch.uint8)
+    residuals = (torch.randn(indices.shape) * torch.randn(60, 1, 1, 1).exp()).round().short()
+
+    def bits(neighbours: Neighbours) -> float:
+        return float(CodeLengths(TABLES, neighbours, torch.device("cpu")).of_residuals(indices, residuals).sum())
+
+    one, two = (neighbours_of(TABLES, [(indices, residuals)], steps=100, band_starts=starts) for starts in ([0], [0, 3]))
+    assert bits(one) < 0.95 * bits(Neighbours.silent())
+    assert bits(two) < 0.98 * bits(one)
+    frequencies = CodeLengths(counted(TABLES, two, [(indices, residuals)]), two, torch.device("cpu"))
+    assert frequencies.of_residuals(indices, residuals).sum() < 0.995 * bits(two)
+    assert TABLES.laplace[25].tolist() == laplace_tables()[25].tolist()  # counting made new ones

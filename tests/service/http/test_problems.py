@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import inspect
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from models import errors as codec_errors
+from models.errors import AvifError, CodecError, UnknownModelError, WeightsError
+from service import images, store
+from service.engine import errors as engine_errors
+from service.engine.errors import EngineError, OverloadedError, UnavailableError
+from service.http import problems
+from service.logs import RequestLogMiddleware
+from service.metrics import Metrics
+
+
+def answer(error: Exception) -> tuple[int, dict[str, object], dict[str, str]]:
+    """What a client sees when an endpoint raises."""
+    app = FastAPI()
+    problems.install(app, Metrics())
+    app.add_middleware(RequestLogMiddleware)
+
+    @app.get("/")
+    async def fail() -> None:
+        raise error
+
+    response = TestClient(app, raise_server_exceptions=False).get("/")
+    assert response.headers["content-type"] == problems.MEDIA_TYPE
+    problem = response.json()
+    assert problem["status"] == response.status_code
+    return response.status_code, problem, dict(response.headers)
+
+
+def test_problems_say_what_happened() -> None:
+    status, problem, _ = answer(images.AnimatedImageError(12))
+
+    assert status == 422
+    assert problem["type"] == "urn:problem-type:ziggurat:animated-image"
+    assert "12 frames" in str(problem["detail"])
+
+
+def test_an_unknown_model_is_named() -> None:
+    status, problem, _ = answer(UnknownModelError("0badcafe"))
+
+    assert (status, problem["model_id"]) == (422, "0badcafe")
+
+
+@pytest.mark.parametrize(("error", "expected"), [(OverloadedError, 429), (UnavailableError, 503)])
+def test_retry_after_is_whole_seconds_rounded_up(error: type[EngineError], expected: int) -> None:
+    status, _, headers = answer(error("later", retry_after=2.1))
+
+    assert (status, headers["retry-after"]) == (expected, "3")
+
+
+def test_a_failing_store_asks_to_come_back() -> None:
+    status, _, headers = answer(store.StoreUnavailableError())
+
+    assert status == 503
+    assert int(headers["retry-after"]) > 0
+
+
+def test_faults_of_ours_reveal_nothing() -> None:
+    status, problem, _ = answer(RuntimeError("the password is swordfish"))
+
+    assert status == 500
+    assert "swordfish" not in str(problem)
+
+
+def test_a_fault_leaves_its_traceback_and_its_id_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    _, problem, headers = answer(RuntimeError("swordfish"))
+
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert record.exc_info
+    assert "swordfish" in str(record.exc_info[1])
+    assert problem["request_id"] == headers["x-request-id"]
+
+
+def test_every_typed_error_has_an_answer_of_its_own() -> None:
+    """All leaves of the four trees, apart from weights, which fail at the start and not in a request."""
+    raised = {
+        error
+        for module in (codec_errors, images, store, engine_errors)
+        for _, error in inspect.getmembers(module, inspect.isclass)
+        if issubclass(error, Exception) and error.__module__ == module.__name__ and not error.__subclasses__()
+    }
+    assert raised - {WeightsError, AvifError} <= set(problems._KINDS)
+    assert CodecError not in problems._KINDS, "an unexpected kind of failure is not the client's fault"
+    assert len(set(problems.reasons())) == len(problems.reasons())
