@@ -23,14 +23,15 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from models import Codec, Picture, Stream, Target
+from models import Picture, Stream, Target
 from models.collection import compare, encode
 from models.evaluation import run as evaluation
 from models.evaluation.curves import decibels
 from models.evaluation.points import Point
 from models.evaluation.run import RATES, image_paths, read_picture
 from models.evaluation.sweeps import QUALITIES, OwnSweeps
-from models.rate_control.allocation import Curve, Measured, Metric, Scores, allocate
+from models.learned.codec import LearnedCodec
+from models.rate_control import Measured, Metric, RateDistortion, SetScores, allocate
 from models.rate_control.pchip import Pchip
 from models.weights.registry import available
 
@@ -79,7 +80,7 @@ class Folder:
         return map(read_picture, self.paths)
 
 
-def measure(codec: Codec, metric: Metric, folder: Folder, bpp: float) -> Found:
+def measure(codec: LearnedCodec, metric: Metric, folder: Folder, bpp: float) -> Found:
     """Three ways to spend `bpp` bits per pixel of the whole folder."""
     budget = int(bpp * sum(folder.pixels) / 8)
     before = OwnSweeps(EVALUATION / f"{folder.name}-ours.json", perceptual=False)
@@ -87,7 +88,7 @@ def measure(codec: Codec, metric: Metric, folder: Folder, bpp: float) -> Found:
     sweeps = [before.sweep(codec, picture, rates, effort=0) for picture in track(folder, f"{codec.name}: measuring", len(folder.paths))]
     swept = [[_known(point) for point in sweep.points] for sweep in sweeps]
     constant = [_known(row.point) for sweep in sweeps for row in sweep.exact if row.target_bpp == bpp]
-    curves = [Curve.of(measured, metric, pixels) for measured, pixels in zip(swept, folder.pixels, strict=True)]
+    curves = [RateDistortion.of(measured, metric, pixels) for measured, pixels in zip(swept, folder.pixels, strict=True)]
     quality = _common_quality(swept, budget)
     one_quality = (codec.encode([picture], [Target(quality=quality)])[0] for picture in folder)
     shared = encode(codec, folder, allocate(curves, budget), budget)
@@ -108,7 +109,7 @@ def _known(point: Point) -> Measured:
     return Measured(point.size, 10 ** (-point.psnr / 10), point.ms_ssim)
 
 
-def _decoded(codec: Codec, folder: Folder, streams: Iterable[Stream], way: str) -> list[Measured]:
+def _decoded(codec: LearnedCodec, folder: Folder, streams: Iterable[Stream], way: str) -> list[Measured]:
     pairs = zip(folder, streams, strict=True)
     return [
         compare(codec, picture, codec.decode([stream.data]), [len(stream.data)])[0]
@@ -117,7 +118,7 @@ def _decoded(codec: Codec, folder: Folder, streams: Iterable[Stream], way: str) 
 
 
 def _row(way: str, folder: Folder, measured: Sequence[Measured]) -> Row:
-    scores = Scores.of(measured, folder.pixels)
+    scores = SetScores.of(measured, folder.pixels)
     rates = [round(8 * one.size / pixels, 4) for one, pixels in zip(measured, folder.pixels, strict=True)]
     size = sum(one.size for one in measured)
     return Row(way, size, round(scores.psnr, 4), round(scores.ms_ssim, 6), round(decibels(scores.ms_ssim), 4), rates)
@@ -130,7 +131,7 @@ def _common_quality(swept: Sequence[Sequence[Measured]], budget: int) -> float:
     return float(grid[np.searchsorted(Pchip(np.array(QUALITIES), totals)(grid), np.log(budget)).clip(max=10_000)])
 
 
-def _constant_score(curves: Sequence[Curve], pixels: Sequence[int], metric: Metric, bpp: float) -> float:
+def _constant_score(curves: Sequence[RateDistortion], pixels: Sequence[int], metric: Metric, bpp: float) -> float:
     """Score in dB of the same rate for all, off the curves."""
     distortion = sum(curve(round(bpp * count / 8)) for curve, count in zip(curves, pixels, strict=True))
     return float(-10 * np.log10(distortion / (sum(pixels) if metric == "psnr" else len(pixels))))
@@ -161,7 +162,7 @@ def main() -> None:
     folder, results = Folder(options.folder), []
     for profile in options.profile:
         metric: Metric = "psnr" if profile == "psnr" else "ms-ssim"
-        found = measure(Codec.load(profile, device=options.device), metric, folder, options.bpp)
+        found = measure(LearnedCodec.load(profile, device=options.device), metric, folder, options.bpp)
         Console().print(table(found, folder.name))
         results.append(asdict(found))
     facts = {"images": [path.name for path in folder.paths], "bpp": options.bpp, "device": options.device, "models": results}

@@ -23,12 +23,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from models import Codec, Picture, Target
+from models import Picture, Target
 from models.evaluation.anchors import of_families
 from models.evaluation.curves import Curve, Mean, Metric, decibels, mean_of
 from models.evaluation.points import AnchorPoints, Point, measure
 from models.evaluation.report import Comparison, rounded
 from models.evaluation.run import image_paths, read_picture
+from models.learned.codec import LearnedCodec
 from models.rate_control.pchip import Pchip
 
 JUDGED: tuple[Metric, ...] = ("psnr", "ms-ssim")
@@ -43,7 +44,7 @@ class Row:
     seconds: float
 
 
-def encode(codec: Codec, picture: Picture, target: Target, effort: int) -> tuple[Point, float]:
+def encode(codec: LearnedCodec, picture: Picture, target: Target, effort: int) -> tuple[Point, float]:
     """One picture to the budget or quality: what comes out, and the seconds."""
     begun = time.process_time()
     stream = codec.encode([picture], [target], effort=effort)[0]
@@ -118,7 +119,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("effort.json"))
     arguments = parser.parse_args()
 
-    codec = Codec.load(arguments.profile)
+    codec = LearnedCodec.load(arguments.profile)
     anchors = of_families(tuple(arguments.against))
     known = AnchorPoints(arguments.known, perceptual=False)
     paths = image_paths(arguments.folder)[:: arguments.every]

@@ -24,13 +24,14 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from models import Codec, Picture, Target
+from models import Picture, Target
 from models.evaluation.anchors import ANCHORS, Anchor
 from models.evaluation.run import RATES, image_paths, read_picture
 from models.evaluation.sweeps import OwnSweeps
 from models.hybrid.codec import HybridCodec
+from models.learned.codec import LearnedCodec
 from models.postprocess import model as post_model
-from models.rate_control.allocation import Metric
+from models.rate_control import Metric
 
 SPEED = 6
 PLAIN: dict[Metric, str] = {"psnr": "avif-444-psnr", "ms-ssim": "avif-444"}
@@ -83,7 +84,7 @@ class Plain:
         return None if low < 0 else (self._anchor.decode(self._files[low]), len(self._files[low]))
 
 
-def trials(codec: Codec, picture: Picture, image: str, learned: dict[float, tuple[float, float]]) -> list[Trial]:
+def trials(codec: LearnedCodec, picture: Picture, image: str, learned: dict[float, tuple[float, float]]) -> list[Trial]:
     """All rates of one image by the metric of one model. `learned` has its bits per pixel and score at each rate."""
     plain = Plain(next(anchor for anchor in ANCHORS if anchor.name == PLAIN[codec.metric]), picture)
     hybrid, found = HybridCodec.load(), []
@@ -163,7 +164,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="use every n-th image")
     parser.add_argument("--learned", type=Path, default=LEARNED)
     options = parser.parse_args()
-    codecs = [Codec.load("psnr"), Codec.load("ms-ssim")]
+    codecs = [LearnedCodec.load("psnr"), LearnedCodec.load("ms-ssim")]
     learned = OwnSweeps(options.learned, perceptual=False)
     versions = (
         {"avif": next(anchor.version for anchor in ANCHORS if anchor.name == PLAIN["psnr"]), "hybrid": HybridCodec.model_id}

@@ -29,8 +29,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from models import Codec, Picture, Target
+from models import Picture, Target
+from models.bitstream import Bitstream
 from models.evaluation.run import image_paths
+from models.learned.codec import LearnedCodec
 from service.images import ImageFormat, decode, encode, open_image
 
 PIECE = 2048  # pixels on a side of what each photograph contributes at most
@@ -78,7 +80,7 @@ def compress(profile: str, source: Path, bpp: float, destination: Path) -> list[
 def decompress(profile: str, source: Path, destination: Path) -> list[Stage]:
     """A stream to a PNG."""
     codec, stages = _warm(profile), Stages()
-    symbols = [stages.run("read stream", lambda: codec.symbol_codec.read(source.read_bytes()))]
+    symbols = [stages.run("read stream", lambda: codec.symbol_codec.read(Bitstream.parse(source.read_bytes())))]
     picture = stages.run("reconstruct", lambda: codec.reconstruct([symbols.pop()])[0])
     destination.write_bytes(stages.run("write PNG", lambda: encode(picture, ImageFormat.PNG)))
     return stages.measured
@@ -134,8 +136,8 @@ def _in_a_fresh_process(function: Callable[..., _T], *arguments: object) -> _T:
         return pool.submit(function, *arguments).result()
 
 
-def _warm(profile: str) -> Codec:
-    codec = Codec.load(profile)
+def _warm(profile: str) -> LearnedCodec:
+    codec = LearnedCodec.load(profile)
     picture = Picture.from_array(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
     codec.decode([codec.encode([picture], [Target(bpp=1)])[0].data])
     return codec

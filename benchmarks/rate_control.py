@@ -21,9 +21,10 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from models import Codec, Picture, Stream, Target
+from models import Picture, Stream, Target
 from models.evaluation.report import spread
 from models.evaluation.run import RATES, image_paths, read_picture
+from models.learned.codec import LearnedCodec
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Row:
     share: float
 
 
-def trial(codec: Codec, picture: Picture, image: str, bpp: float) -> Trial:
+def trial(codec: LearnedCodec, picture: Picture, image: str, bpp: float) -> Trial:
     """Measure one image at one rate."""
     found, seconds_to_budget = _timed(codec, picture, Target(bpp=bpp))
     again, seconds_to_quality = _timed(codec, picture, Target(quality=found.quality))
@@ -100,7 +101,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--output", type=Path, default=Path("rate_control.json"))
     options = parser.parse_args()
-    codec = Codec.load(options.profile, device=options.device)
+    codec = LearnedCodec.load(options.profile, device=options.device)
     paths = image_paths(options.folder)
     trial(codec, read_picture(paths[0]), paths[0].stem, RATES[0])  # warm-up
     pictures = ((path.stem, read_picture(path)) for path in track(paths, description="encoding"))
@@ -116,7 +117,7 @@ def main() -> None:
     options.output.write_text(json.dumps(found, indent=1) + "\n")
 
 
-def _timed(codec: Codec, picture: Picture, target: Target) -> tuple[Stream, float]:
+def _timed(codec: LearnedCodec, picture: Picture, target: Target) -> tuple[Stream, float]:
     start = time.perf_counter()
     stream = codec.encode([picture], [target])[0]
     return stream, time.perf_counter() - start

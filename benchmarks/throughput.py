@@ -29,7 +29,8 @@ import httpx2
 import torch
 from PIL import Image
 
-from models import Codec, Target
+from models import Target
+from models.learned.codec import LearnedCodec
 from service import images
 from service.settings import Settings
 
@@ -84,7 +85,7 @@ class Direct:
     def __init__(self, settings: Settings, batch: int) -> None:
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
-        self._codec = Codec.load(settings.profile, device=settings.device)
+        self._codec = LearnedCodec.load(settings.profile, device=settings.device)
         self._batch = batch
         self._max_pixels = settings.max_pixels
 

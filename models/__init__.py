@@ -10,9 +10,9 @@ image = codec.decompress(stream.data)
 from typing import TYPE_CHECKING, Any
 
 from models.errors import CodecError
-from models.learned.symbols import Stream
 from models.picture import Picture
 from models.rate_control import Target
+from models.stream import Stream
 
 if TYPE_CHECKING:
     from models.codec import Codec

@@ -10,25 +10,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from models.bitstream.alpha import encode_alpha
-from models.codec import BATCH_PIXELS, Codec
-from models.learned.symbols import Stream
+from models.learned.codec import BATCH_PIXELS, LearnedCodec
 from models.metrics import ms_ssim
 from models.picture import Picture
-from models.rate_control import Target
-from models.rate_control.allocation import TOLERANCE, Allocation, Measured, next_budget
+from models.rate_control import MEMBER_TOLERANCE, Allocation, Measured, Target, next_budget
+from models.stream import Stream
+from models.tensors import to_batch
 
 _T = TypeVar("_T")
 
 QUALITIES = tuple(100 * step / 6 for step in range(7))  # between two of them, interpolation misses a distortion by 1 or 2 %
 
 
-def sweep(codec: Codec, picture: Picture) -> list[Measured]:
+def sweep(codec: LearnedCodec, picture: Picture) -> list[Measured]:
     """The picture at QUALITIES, in real bytes; decoded once at each.
 
     It is analysed once for as many points as make a batch. On a GPU they are decoded together, too; on a CPU, a picture of Kodak size takes
@@ -45,21 +42,21 @@ def sweep(codec: Codec, picture: Picture) -> list[Measured]:
     return measured
 
 
-def encode(codec: Codec, pictures: Iterable[Picture], allocation: Allocation, budget: int, *, effort: int = 0) -> Iterator[Stream]:
+def encode(codec: LearnedCodec, pictures: Iterable[Picture], allocation: Allocation, budget: int, *, effort: int = 0) -> Iterator[Stream]:
     """The streams of an allocation, one by one; what one leaves of its share goes to those behind it."""
     made: list[int] = []
     for picture in pictures:
-        target = Target(max_bytes=next_budget(allocation, made, budget), tolerance=TOLERANCE)
+        target = Target(max_bytes=next_budget(allocation, made, budget), tolerance=MEMBER_TOLERANCE)
         (stream,) = codec.encode([picture], [target], effort=effort)
         made.append(len(stream.data))
         yield stream
 
 
 @torch.inference_mode()
-def compare(codec: Codec, original: Picture, decoded: Sequence[Picture], sizes: Sequence[int]) -> list[Measured]:
+def compare(codec: LearnedCodec, original: Picture, decoded: Sequence[Picture], sizes: Sequence[int]) -> list[Measured]:
     """How near pictures decoded from streams of these sizes are to their original; computed on the codec's device."""
-    x = _tensor(codec, [original.rgb])
-    x_hat = _tensor(codec, [picture.rgb for picture in decoded])
+    x = to_batch([original.rgb], codec.device)
+    x_hat = to_batch([picture.rgb for picture in decoded], codec.device)
     mse = (x_hat - x).square().mean((1, 2, 3)).tolist()
     similarity = ms_ssim(x_hat, x.expand_as(x_hat)).tolist()
     return [Measured(*row) for row in zip(sizes, mse, similarity, strict=True)]
@@ -68,7 +65,3 @@ def compare(codec: Codec, original: Picture, decoded: Sequence[Picture], sizes: 
 def _parts(items: Sequence[_T], most: int) -> list[Sequence[_T]]:
     most = max(1, most)
     return [items[start : start + most] for start in range(0, len(items), most)]
-
-
-def _tensor(codec: Codec, pixels: Sequence[NDArray[np.uint8]]) -> Tensor:
-    return torch.from_numpy(np.stack(pixels)).to(codec.device).permute(0, 3, 1, 2).float() / 255

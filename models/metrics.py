@@ -7,7 +7,6 @@ precision: under bfloat16 autocast the variances of MS-SSIM cancel and the value
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import numpy as np
 import torch
@@ -15,15 +14,18 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.rate_control import Metric
+from models.tensors import to_batch
+
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-WINDOW = 11
+WINDOW_SIDE = 11
 SIGMA = 1.5
 C1, C2 = 0.01**2, 0.03**2  # stabilise the two quotients; K1 = 0.01 and K2 = 0.03 at data range 1
 
 # Below it a contrast term counts as 0. Its power would have a derivative of 1e4 and more, and at 0 an infinite one.
 SMALLEST_TERM = 1e-6
 
-WHOLE = 1 << 24  # pixels up to which a picture is scored in one piece; 16 megapixels take 3 GB
+STRIP_PIXELS = 1 << 24  # pixels up to which a picture is scored in one piece; 16 megapixels take 3 GB
 
 
 def psnr(x_hat: Tensor, x: Tensor) -> Tensor:
@@ -64,24 +66,20 @@ def ms_ssim(x_hat: Tensor, x: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def score(decoded: NDArray[np.uint8], original: NDArray[np.uint8], metric: Literal["psnr", "ms-ssim"], device: torch.device) -> float:
+def score(decoded: NDArray[np.uint8], original: NDArray[np.uint8], metric: Metric, device: torch.device) -> float:
     """One metric of two pictures (H, W, 3).
 
-    A picture of more than WHOLE pixels is scored in strips of rows: PSNR of their mean MSE, which is the same, and the mean of their
+    A picture of more than STRIP_PIXELS pixels is scored in strips of rows: PSNR of their mean MSE, which is the same, and the mean of their
     MS-SSIM, which lacks the windows across their borders.
     """
     height, width, _ = original.shape
-    strips = np.array_split(np.arange(height), -(-height * width // WHOLE))
+    strips = np.array_split(np.arange(height), -(-height * width // STRIP_PIXELS))
     total = 0.0
     for rows in strips:
-        x_hat, x = (_tensor(picture[rows[0] : rows[-1] + 1], device) for picture in (decoded, original))
+        x_hat, x = (to_batch([picture[rows[0] : rows[-1] + 1]], device) for picture in (decoded, original))
         value = (x_hat - x).square().mean() if metric == "psnr" else ms_ssim(x_hat, x)[0]
         total += float(value) * len(rows) / height
     return (-10 * math.log10(total) if total else math.inf) if metric == "psnr" else total
-
-
-def _tensor(rgb: NDArray[np.uint8], device: torch.device) -> Tensor:
-    return torch.from_numpy(rgb).to(device).permute(2, 0, 1)[None].float() / 255
 
 
 def decibels(similarity: Tensor) -> Tensor:
@@ -92,7 +90,7 @@ def decibels(similarity: Tensor) -> Tensor:
 def _scales(height: int, width: int) -> int:
     """How many of the five scales still hold one whole window."""
     shorter = min(height, width)
-    return max(1, sum(shorter > (WINDOW - 1) << scale for scale in range(len(SCALE_WEIGHTS))))
+    return max(1, sum(shorter > (WINDOW_SIDE - 1) << scale for scale in range(len(SCALE_WEIGHTS))))
 
 
 def _similarity(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -111,8 +109,8 @@ def _similarity(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 def _window_means(x: Tensor) -> Tensor:
     """Gaussian-weighted means over all windows that lie inside the image, one axis after the other."""
     channels = x.shape[1]
-    column = _gaussian(min(WINDOW, x.shape[2]), x.device).view(1, 1, -1, 1).expand(channels, 1, -1, 1)
-    row = _gaussian(min(WINDOW, x.shape[3]), x.device).view(1, 1, 1, -1).expand(channels, 1, 1, -1)
+    column = _gaussian(min(WINDOW_SIDE, x.shape[2]), x.device).view(1, 1, -1, 1).expand(channels, 1, -1, 1)
+    row = _gaussian(min(WINDOW_SIDE, x.shape[3]), x.device).view(1, 1, 1, -1).expand(channels, 1, 1, -1)
     return F.conv2d(F.conv2d(x, column, groups=channels), row, groups=channels)
 
 

@@ -53,7 +53,7 @@ class StreamFacts(BaseModel):
             codec=header.codec.name.lower(),
             model_id=header.model_id.hex(),
             profile=profile,
-            quality=round(header.quality / 655.35, 3),
+            quality=round(header.position.quality, 3),
             greyscale=header.greyscale,
             postprocess=header.postprocess,
             z_bytes=len(header.z),

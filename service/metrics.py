@@ -190,7 +190,7 @@ class Metrics:
         self._bytes.labels("compress").inc(len(stream.data))
         self._rate_bpp.observe(stream.bpp)
         self._rate_missed.inc(not stream.target_met)
-        if (asked := asked_bpp(stream)) is not None:
+        if (asked := stream.target_bpp) is not None:
             self._rate_error_ratio.observe(stream.bpp / asked)
 
     def decompressed(self, pixels: int, stream_bytes: int) -> None:
@@ -257,13 +257,6 @@ class Metrics:
 
     def _histogram(self, name: str, documentation: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
         return Histogram(f"ziggurat_{name}", documentation, labels, buckets=buckets, registry=self.registry)
-
-
-def asked_bpp(stream: Stream) -> float | None:
-    """The rate that a stream's target comes to, in bits per pixel; None when a quality was asked for."""
-    if stream.target.max_bytes is not None:
-        return 8 * stream.target.max_bytes / (stream.width * stream.height)
-    return stream.target.bpp
 
 
 class _Late(Collector):

@@ -14,7 +14,7 @@ from hypothesis import settings
 from PIL import Image
 
 if TYPE_CHECKING:
-    from models import Codec
+    from models.learned.codec import LearnedCodec
 
 
 # Tiny pictures are faster on one thread; subprocesses inherit it. Settings of the machine's owner must not reach the tests.
@@ -46,11 +46,11 @@ def photo() -> Image.Image:
 
 
 @pytest.fixture(scope="session")
-def codec() -> Codec:
+def codec() -> LearnedCodec:
     """The default model on the CPU, loaded once for the session."""
-    from models import Codec
+    from models.learned.codec import LearnedCodec
 
-    return Codec.load()
+    return LearnedCodec.load()
 
 
 @pytest.fixture(scope="session")

@@ -15,13 +15,15 @@ import numpy as np
 import torch
 from PIL import Image
 
-from models import Codec, Picture, Target
+from models import Picture, Target
+from models.bitstream import Bitstream
+from models.learned.codec import LearnedCodec
 from models.learned.model import CodecModel, export
 from models.network.autoencoder import AutoEncoder, Topology
 from models.training.crops import CropSampler
 from models.training.scale_decoder import finish
 from models.weights.card import ModelCard
-from tests.models.entropy.integers import random_neighbours
+from tests.models.entropy.integers import random_context_model
 
 FIXTURES = Path(__file__).parent / "fixtures"
 GOLDEN = FIXTURES / "golden"
@@ -34,10 +36,10 @@ def tiny_card(model_id: str) -> ModelCard:
     return ModelCard("tiny", model_id, "MSE", 4.17, 5793.0, 0, "", "", 0, (), "", ())
 
 
-def tiny_codec() -> Codec:
+def tiny_codec() -> LearnedCodec:
     """The codec of the golden streams."""
     model = CodecModel.load(FIXTURES / "tiny.safetensors")
-    return Codec(model, tiny_card(model.model_id))
+    return LearnedCodec(model, tiny_card(model.model_id))
 
 
 def golden_picture() -> Picture:
@@ -46,9 +48,9 @@ def golden_picture() -> Picture:
         return Picture.from_image(image)
 
 
-def symbols_digest(codec: Codec, data: bytes) -> str:
+def symbols_digest(codec: LearnedCodec, data: bytes) -> str:
     """SHA-256 of the integers that a stream decodes to."""
-    symbols = codec.symbol_codec.read(data)
+    symbols = codec.symbol_codec.read(Bitstream.parse(data))
     digest = hashlib.sha256(symbols.z.astype("<i4").tobytes())
     digest.update(symbols.residuals.astype("<i4").tobytes())
     return digest.hexdigest()
@@ -59,8 +61,8 @@ def main() -> None:
     torch.manual_seed(0)
     sampler = CropSampler([golden_picture().rgb], 128, np.random.default_rng(0))
     model = finish(AutoEncoder(TINY), sampler, steps=30, batch=2, context_crops=64, context_steps=1)
-    neighbours = random_neighbours(TINY.latents, model.neighbours.band_starts, seed=0)
-    export(model.network, model.scale_decoder, model.tables, neighbours, model.bits_per_significant).save(FIXTURES / "tiny.safetensors")
+    context_model = random_context_model(TINY.latents, model.context_model.band_starts, seed=0)
+    export(model.network, model.scale_decoder, model.tables, context_model, model.bits_per_significant).save(FIXTURES / "tiny.safetensors")
     codec = tiny_codec()
     digests = {}
     for quality in QUALITIES:

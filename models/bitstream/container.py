@@ -44,6 +44,7 @@ from models.errors import (
     TruncatedStreamError,
 )
 from models.grid import MAX_SIDE
+from models.rate_control.position import MAX_INDEX, Position
 
 MAGIC = b"ZGT"
 VERSION = 3  # 1 and 2 coded residuals with other contexts; they were never released, and their models are gone
@@ -70,12 +71,23 @@ class Bitstream:
     model_id: bytes
     width: int
     height: int
-    quality: int
+    position: Position
     greyscale: bool
     postprocess: bool
     z: bytes
     y: bytes
     alpha: bytes | None
+
+    @property
+    def size(self) -> int:
+        """Length of the whole stream in bytes."""
+        alpha = None if self.alpha is None else len(self.alpha)
+        return header_bytes(len(self.z), len(self.y), alpha) + len(self.z) + len(self.y) + (alpha or 0)
+
+    @property
+    def pixels(self) -> int:
+        """Width times height, the denominator of bits per pixel."""
+        return self.width * self.height
 
     def to_bytes(self) -> bytes:
         """The stream. Raises ValueError for a field that the format cannot hold."""
@@ -83,7 +95,7 @@ class Bitstream:
             raise ValueError(fault)
         sections = [self.z, self.y] if self.alpha is None else [self.z, self.y, self.alpha]
         flags = _ALPHA * (self.alpha is not None) | _GREYSCALE * self.greyscale | _POSTPROCESS * self.postprocess
-        header = _FIXED.pack(MAGIC, VERSION, self.codec, flags, self.model_id, self.width, self.height, self.quality)
+        header = _FIXED.pack(MAGIC, VERSION, self.codec, flags, self.model_id, self.width, self.height, self.position.index)
         body = b"".join([header, *(_varint(len(section)) for section in sections), *sections])
         return body + _CHECKSUM.pack(zlib.crc32(body))
 
@@ -120,7 +132,7 @@ class Bitstream:
             model_id=model_id,
             width=width,
             height=height,
-            quality=quality,
+            position=Position(quality),
             greyscale=bool(flags & _GREYSCALE),
             postprocess=bool(flags & _POSTPROCESS),
             z=sections[0],
@@ -137,8 +149,8 @@ class Bitstream:
         """What the format forbids about these fields, in words."""
         if not (1 <= self.width <= MAX_SIDE and 1 <= self.height <= MAX_SIDE):
             return f"a picture of {self.width}x{self.height} pixels is outside 1..{MAX_SIDE} on a side"
-        if not 0 <= self.quality <= 0xFFFF:
-            return f"quality {self.quality} does not fit 16 bits"
+        if not 0 <= self.position.index <= MAX_INDEX:
+            return f"quality {self.position.index} does not fit 16 bits"
         if len(self.model_id) != 4:
             return f"a model id has 4 bytes, not {len(self.model_id)}"
         if self.codec is CodecKind.HYBRID and self.z:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.entropy.context_model import PHASES, Neighbours, hyper_contexts
+from models.entropy.context_model import PHASES, ContextModel, hyper_contexts
 from models.entropy.tables import WIDEST, Tables
 
 BAND = 64  # rows of latents looked up at a time: bounds memory
@@ -14,8 +14,8 @@ BAND = 64  # rows of latents looked up at a time: bounds memory
 class CodeLengths:
     """The tables of one model, as bits."""
 
-    def __init__(self, tables: Tables, neighbours: Neighbours, device: torch.device) -> None:
-        self._neighbours = neighbours.mapped(lambda values: torch.from_numpy(values).to(device))
+    def __init__(self, tables: Tables, context_model: ContextModel, device: torch.device) -> None:
+        self._context_model = context_model.mapped(lambda values: torch.from_numpy(values).to(device))
         self._residual_bits = torch.from_numpy(tables.laplace_bits()).to(device).view(-1)
         self._z_bits = torch.from_numpy(tables.z_bits()).to(device)
         self._z_low, self._z_centre = (torch.from_numpy(values)[:, None, None].to(device) for values in (tables.z_low, tables.z_centre))
@@ -31,7 +31,7 @@ class CodeLengths:
     def corrected(self, indices: Tensor, residuals: Tensor) -> Tensor:
         """Table indices (N, M, h, w) in the context of their neighbours, from the scale decoder's and all residuals."""
         with torch.no_grad(), torch.autocast(indices.device.type, enabled=False):
-            corrected: Tensor = self._neighbours.all_corrected(indices, residuals)
+            corrected: Tensor = self._context_model.all_corrected(indices, residuals)
         return corrected
 
     def under(self, tables: Tensor, residuals: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import constriction
 import numpy as np
 from numpy.typing import NDArray
 
-from models.entropy.context_model import HYPER_CONTEXTS, PHASES, Neighbours, before, hyper_contexts
+from models.entropy.context_model import HYPER_CONTEXTS, PHASES, ContextModel, before, hyper_contexts
 from models.entropy.tables import ESCAPE_BITS, LAPLACE_TABLES, LARGEST_RESIDUAL, TOTAL, Counts, Tables
 from models.errors import DamagedStreamError
 from models.grid import Phase
@@ -74,8 +74,8 @@ class _Decoder:
 class SymbolCoder:
     """Codes the hyper-latents z and the residuals r of one image with the integers of one model."""
 
-    def __init__(self, tables: Tables, neighbours: Neighbours) -> None:
-        self._neighbours = neighbours
+    def __init__(self, tables: Tables, context_model: ContextModel) -> None:
+        self._context_model = context_model
         self._laplace = [None, *(_model(counts) for counts in tables.laplace[1:])]
         self._z_counts = tables.z
         self._z_models: dict[tuple[int, int], Model] = {}
@@ -122,8 +122,8 @@ class SymbolCoder:
         encoder = constriction.stream.queue.RangeEncoder()
         for row, column in PHASES:
             known, phase = before(indices, residuals, (row, column)), residuals[:, row::2, column::2]
-            for band, channels in self._neighbours.bands():
-                self._encode_band(encoder, phase[channels], self._neighbours.tables(known, phase, band))
+            for band, channels in self._context_model.bands():
+                self._encode_band(encoder, phase[channels], self._context_model.tables(known, phase, band))
         return _to_bytes(encoder.get_compressed())
 
     def _encode_band(self, encoder: Any, residuals: Residuals, indices: Indices) -> None:
@@ -150,8 +150,8 @@ class SymbolCoder:
         residuals = np.zeros(indices.shape, np.int16)
         for row, column in PHASES:
             known, phase = before(indices, residuals, (row, column)), residuals[:, row::2, column::2]
-            for band, channels in self._neighbours.bands():
-                phase[channels] = self._decode_band(decoder, self._neighbours.tables(known, phase, band))
+            for band, channels in self._context_model.bands():
+                phase[channels] = self._decode_band(decoder, self._context_model.tables(known, phase, band))
         decoder.finish()
         return residuals
 

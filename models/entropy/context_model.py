@@ -100,7 +100,7 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Neighbours:
+class ContextModel:
     """The integers of one model.
 
     Attributes:
@@ -118,7 +118,7 @@ class Neighbours:
                     raise WeightsError("a context network can exceed 2**24: its sums would not be exact in float32")
 
     @classmethod
-    def silent(cls) -> Neighbours:
+    def silent(cls) -> ContextModel:
         """Moves no index: empty networks."""
         return cls((0,), (((),),) * len(PASSES))
 
@@ -166,7 +166,7 @@ class Neighbours:
                 tables[..., channels, :, :] = self.tables(known, phase, band)
         return corrected
 
-    def mapped(self, to: Callable[[NDArray[Any]], Array]) -> Neighbours:
+    def mapped(self, to: Callable[[NDArray[Any]], Array]) -> ContextModel:
         """With other arrays, such as torch's."""
         layers = (
             tuple(tuple(Layer(to(x.weight), to(x.bias), to(x.multiplier)) for x in network) for network in networks)
@@ -176,7 +176,7 @@ class Neighbours:
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Arrays for the weights file."""
-        arrays: dict[str, NDArray[Any]] = {"neighbours.band_starts": np.array(self.band_starts, np.int16)}
+        arrays: dict[str, NDArray[Any]] = {"context_model.band_starts": np.array(self.band_starts, np.int16)}
         for number, networks in enumerate(self.networks):
             for band, network in enumerate(networks):
                 for depth, layer in enumerate(network):
@@ -187,7 +187,7 @@ class Neighbours:
         return arrays
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Neighbours:
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> ContextModel:
         """The inverse of `to_arrays`. Raises KeyError and `WeightsError`."""
 
         def network(name: str) -> Network:
@@ -196,7 +196,7 @@ class Neighbours:
                 Layer.of(*(arrays[f"{name}.{number}.{part}"] for part in ("weight", "bias", "multiplier"))) for number in range(depth)
             )
 
-        starts = tuple(int(start) for start in arrays["neighbours.band_starts"])
+        starts = tuple(int(start) for start in arrays["context_model.band_starts"])
         names = ([f"neighbours.{number}.{band}" for band in range(len(starts))] for number in range(len(PASSES)))
         found = cls(starts, tuple(tuple(map(network, of_pass)) for of_pass in names))
         if unknown := {name for name in arrays if name.startswith("neighbours.")} - found.to_arrays().keys():

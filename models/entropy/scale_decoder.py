@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import WeightsError
-from models.tiles import tiles
+from models.grid import tiles
 
 EXACT = 1 << 24  # float32 holds every integer up to here
 INPUT_LIMIT = 127

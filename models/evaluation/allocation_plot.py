@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 
 from models.evaluation.curves import decibels
 from models.evaluation.plots import AXIS_NAMES, GREY, OURS
-from models.rate_control.allocation import Measured, Metric, psnr_of
+from models.rate_control import Measured, Metric
+from models.rate_control.allocation import psnr_of
 
 MOST_CURVES = 60  # more of them are a grey carpet
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.entropy.context_model import Neighbours
+from models.entropy.context_model import ContextModel
 from models.grid import HYPER_STRIDE, PASSES, STRIDE
 from models.learned.model import CodecModel
 from models.network.autoencoder import AutoEncoder, Topology
@@ -81,10 +81,10 @@ def published_costs() -> list[Cost]:
         ]
 
 
-def context_cost(neighbours: Neighbours) -> Cost:
+def context_cost(context_model: ContextModel) -> Cost:
     """The networks that shift table indices: of every pass, for the share of the places that it decodes."""
     cells = sum(map(len, PASSES))
-    products = [sum(layer.weight.size for network in networks for layer in network) for networks in neighbours.networks]
+    products = [sum(layer.weight.size for network in networks for layer in network) for networks in context_model.networks]
     of_latent = sum(number * len(phases) / cells for number, phases in zip(products, PASSES, strict=True))
     return Cost("tables' context", sum(products), of_latent / STRIDE**2 / 1000)
 
@@ -109,7 +109,7 @@ def _inputs(latents: int, hyper: int) -> tuple[Tensor, Tensor, Tensor]:
 
 if __name__ == "__main__":
     models = {name: CodecModel.load(weights(name)) for name in available()}
-    ours = [(f"ziggurat {name}", [*our_costs(one.network.topology), context_cost(one.neighbours)]) for name, one in models.items()]
+    ours = [(f"ziggurat {name}", [*our_costs(one.network.topology), context_cost(one.context_model)]) for name, one in models.items()]
     for title, costs in (*ours, ("Zhou et al. 2018", published_costs())):
         print(f"{title:18}{'parameters':>12}{'kMAC/pixel':>12}")
         for cost in costs:

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from models.codec import Codec
 from models.evaluation.anchors import Anchor
 from models.evaluation.points import AnchorPoints
 from models.evaluation.report import HEADLINE
+from models.learned.codec import LearnedCodec
 from models.picture import Picture
 from models.rate_control import Target
 
@@ -22,8 +22,8 @@ FAMILIES = ("avif-444", "heic-444", "jxl", "webp", "jpeg")
 
 
 def sheets(
-    pictures: Sequence[Picture], codecs: Sequence[Codec], effort: int, anchors: Sequence[Anchor], known: AnchorPoints
-) -> Iterator[tuple[Codec, Image.Image]]:
+    pictures: Sequence[Picture], codecs: Sequence[LearnedCodec], effort: int, anchors: Sequence[Anchor], known: AnchorPoints
+) -> Iterator[tuple[LearnedCodec, Image.Image]]:
     """A sheet for each profile of ours.
 
     Nobody chose what is shown: the images are the first, the middle and the last by name, the region is the centre, and the budget is the
@@ -37,7 +37,9 @@ def sheets(
         yield codec, comparison(chosen, codec, effort, shown, known)
 
 
-def comparison(pictures: Sequence[Picture], codec: Codec, effort: int, anchors: Sequence[Anchor], known: AnchorPoints) -> Image.Image:
+def comparison(
+    pictures: Sequence[Picture], codec: LearnedCodec, effort: int, anchors: Sequence[Anchor], known: AnchorPoints
+) -> Image.Image:
     """A sheet with one row per picture: the centre of the original, of ours, and of the others. See `sheets`.
 
     An anchor's file is the largest within the budget; one that cannot go as low is shown at its lowest rate, which its caption tells.
@@ -60,7 +62,9 @@ def centre(picture: Picture) -> Image.Image:
     return picture.to_image().convert("RGB").crop(box)
 
 
-def _row(picture: Picture, codec: Codec, effort: int, anchors: Sequence[Anchor], known: AnchorPoints) -> Iterator[tuple[str, Picture]]:
+def _row(
+    picture: Picture, codec: LearnedCodec, effort: int, anchors: Sequence[Anchor], known: AnchorPoints
+) -> Iterator[tuple[str, Picture]]:
     budget = int(HEADLINE * picture.pixels / 8)
     files = [(anchor, _file(anchor, picture, budget, known)) for anchor in anchors]
     avif = [len(data) for anchor, data in files if anchor.family == "avif" and len(data) <= budget]

@@ -10,14 +10,15 @@ from typing import Protocol
 
 import numpy as np
 
-from models.codec import Codec
 from models.errors import UnknownModelError
 from models.evaluation.anchors import ANCHORS
 from models.evaluation.points import fingerprint, measure
+from models.learned.codec import LearnedCodec
 from models.picture import Picture
 from models.postprocess import sources
 from models.postprocess.model import Gain
 from models.postprocess.postprocessor import PostProcessor
+from models.rate_control import Target
 from models.weights import registry
 
 QUALITIES: Mapping[str, tuple[int, ...]] = {
@@ -48,7 +49,7 @@ class Maker(Protocol):
 class Own:
     """Our learned codec."""
 
-    codec: Codec
+    codec: LearnedCodec
 
     @property
     def name(self) -> str:
@@ -57,7 +58,7 @@ class Own:
 
     def encode(self, picture: Picture, quality: int) -> bytes:
         """A stream."""
-        return self.codec.compress(picture, quality=quality).data
+        return self.codec.encode([picture], [Target(quality=quality)])[0].data
 
     def decode(self, data: bytes) -> Picture:
         """Of a stream."""
@@ -77,7 +78,7 @@ def makers(post_processor: PostProcessor) -> list[tuple[Maker, tuple[int, ...]]]
             for anchor in of_kind
         ]
         with suppress(UnknownModelError):
-            found.append((Own(Codec.load(registry.name_of(kind))), OWN_QUALITIES))
+            found.append((Own(LearnedCodec.load(registry.name_of(kind))), OWN_QUALITIES))
     return found
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from models.codec import Codec
 from models.evaluation.anchors import Anchor, of_families
 from models.evaluation.crops import sheets
 from models.evaluation.plots import plot_files
 from models.evaluation.points import AnchorPoints
 from models.evaluation.report import HEADLINE, Exact, Report, Sweep
 from models.evaluation.sweeps import OwnSweeps, own_name
+from models.learned.codec import LearnedCodec
 from models.picture import Picture
 
 RATES = (0.05, 0.1, 0.15, 0.25, 0.5, 0.8)  # bits per pixel that our rate control is asked for
@@ -61,7 +61,7 @@ def evaluate(
     """
     paths = image_paths(folder)
     anchors = of_families(tuple(against))
-    codecs = [Codec.load(profile, device=device) for profile in profiles]
+    codecs = [LearnedCodec.load(profile, device=device) for profile in profiles]
     name = folder.resolve().name
     output.mkdir(parents=True, exist_ok=True)
     known = AnchorPoints(output / f"{name}-anchors.json", perceptual=perceptual)

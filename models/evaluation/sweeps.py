@@ -7,25 +7,25 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from models.codec import Codec
 from models.evaluation.points import AnchorPoints, Point, fingerprint, measure
 from models.evaluation.report import HEADLINE, Exact, Sweep, rounded
-from models.learned.symbols import Stream
+from models.learned.codec import LearnedCodec
 from models.picture import Picture
 from models.postprocess import model as post_model
 from models.rate_control import Target
+from models.stream import Stream
 from models.weights import registry
 
 QUALITIES = (0.0, 15.0, 30.0, 45.0, 60.0, 75.0, 90.0, 100.0)  # settings of our curves; the last for smooth pictures
 
 
-def own_name(codec: Codec, effort: int) -> str:
+def own_name(codec: LearnedCodec, effort: int) -> str:
     """What tables and plots call a profile of ours."""
     return f"ziggurat-{codec.name}" + (f"-effort-{effort}" if effort else "")
 
 
 def sweep_codec(
-    codec: Codec, picture: Picture, rates: Sequence[float], *, effort: int = 0, perceptual: bool = False, device: str = "cpu"
+    codec: LearnedCodec, picture: Picture, rates: Sequence[float], *, effort: int = 0, perceptual: bool = False, device: str = "cpu"
 ) -> Sweep:
     """Our codec over its quality axis and at the exact rates. One stream at a time: a batch would save nothing but cost memory."""
 
@@ -62,7 +62,7 @@ class OwnSweeps:
                     key: Sweep.of(row) for key, row in document["sweeps"].items() if key.partition(" ")[2].startswith(tuple(shipped))
                 }
 
-    def sweep(self, codec: Codec, picture: Picture, rates: Sequence[float], *, effort: int, device: str = "cpu") -> Sweep:
+    def sweep(self, codec: LearnedCodec, picture: Picture, rates: Sequence[float], *, effort: int, device: str = "cpu") -> Sweep:
         """The sweep, measured unless it is known at all of the rates; with effort, which is slow, of the rates only at the headline's."""
         post_processor = codec.post_processor.model_id if codec.post_processor else None
         key = f"{fingerprint(picture)} {_key(codec.name, codec.model_id, post_processor)}{effort}"

@@ -24,7 +24,6 @@ At higher rates tune=iq overtakes the others by MS-SSIM: at 0.5 to 1.2 bits per 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -38,14 +37,14 @@ from models.avif.section import restore, strip
 from models.bitstream import Bitstream, CodecKind, header_bytes
 from models.bitstream.alpha import decode_alpha, encode_alpha
 from models.errors import AvifError, DamagedStreamError, SourceError, UnknownModelError
-from models.learned.symbols import Stream
 from models.picture import Picture
 from models.postprocess.postprocessor import FILES, Postprocess, PostProcessor, decide
 from models.postprocess.sources import Source
 from models.postprocess.sources import read as read_source
-from models.rate_control import FINEST, Target, meets
-from models.rate_control.allocation import Metric
+from models.progress import Progress
+from models.rate_control import Metric, Position, Target, meets
 from models.rate_control.avif_search import LAST, LEVELS, STRENGTHS, AvifSearch, average_sizes
+from models.stream import Stream
 
 NAME = "avif"
 # What decoding depends on beside the stream: nothing but AV1. Post-processing is recommended by a flag and comes after decoding.
@@ -123,7 +122,7 @@ class _Draft:
         self._alpha = alpha
         self._fixed = header_bytes(0, 0, None if alpha is None else len(alpha)) + len(alpha or b"")
 
-    def search(self, budget: int, tolerance: float, speed: int, proceed: Callable[[int, int], bool] | None) -> int:
+    def search(self, budget: int, tolerance: float, speed: int, progress: Progress | None) -> int:
         """The position of the best stream within the budget; of the smallest, when none is."""
         expected = average_sizes(self._picture.pixels)
         if speed < SKETCH:
@@ -131,7 +130,7 @@ class _Draft:
         search = AvifSearch(budget, self._fixed, expected, tolerance=tolerance)
         while (position := search.probe) is not None:
             search.observe(position, self.make(position, speed))
-            if proceed is not None and not proceed(len(self.made), len(self.made) + 1):
+            if progress is not None and not progress.advance(len(self.made), len(self.made) + 1):
                 break
         return search.best
 
@@ -143,7 +142,7 @@ class _Draft:
             model_id=bytes.fromhex(MODEL_ID),
             width=self._picture.width,
             height=self._picture.height,
-            quality=round(position / LAST * FINEST),
+            position=Position.from_share(position / LAST),
             greyscale=self._picture.greyscale,
             postprocess=False,
             z=b"",
@@ -194,7 +193,7 @@ class HybridCodec:
         metric: Metric = "ms-ssim",
         alpha: bytes | None = None,
         effort: int = 0,
-        proceed: Callable[[int, int], bool] | None = None,
+        progress: Progress | None = None,
     ) -> Stream:
         """A picture to its budget: the highest position found within it.
 
@@ -203,7 +202,7 @@ class HybridCodec:
             metric: "psnr" or "ms-ssim", which to spend the bits for.
             alpha: what `encode_alpha` made of the picture, if that is done.
             effort: 0 to 9, lower speeds of libaom; decoding costs the same.
-            proceed: told after each AVIF encode how many were done and how many there may be; when it answers False, the search ends
+            progress: told after each AVIF encode how many were done and how many there may be; when it answers False, the search ends
                 early, with the best stream so far.
 
         Raises:
@@ -217,7 +216,7 @@ class HybridCodec:
             best = round((target.quality or 0.0) / 100 * LAST)
             draft.make(best, speed)
         else:
-            best = draft.search(max(1, budget), target.tolerance, speed, proceed)
+            best = draft.search(max(1, budget), target.tolerance, speed, progress)
         data = draft.made[best]
         return Stream(
             data=data,
@@ -232,20 +231,23 @@ class HybridCodec:
         )
 
     def decode(self, data: bytes, *, max_pixels: int | None = None, postprocess: Postprocess = "auto") -> Picture:
-        """A hybrid stream to its picture.
+        """Decompress a hybrid stream to its picture.
 
         Raises:
             BitstreamError: a subclass per cause; `UnknownModelError` for another codec's.
             SourceError: it must be post-processed and cannot be.
         """
-        picture, source = self.decode_av1(data, max_pixels=max_pixels, postprocess=postprocess)
+        return self.reconstruct(Bitstream.parse(data, max_pixels=max_pixels), postprocess=postprocess)
+
+    def reconstruct(self, stream: Bitstream, *, postprocess: Postprocess = "auto") -> Picture:
+        """Do all of `decode` but the parsing of the container. Raises what it raises."""
+        picture, source = self.decode_av1(stream, postprocess=postprocess)
         if source is None or self.post_processor is None:
             return picture
         return self.post_processor.improve([picture], [source])[0]
 
-    def decode_av1(self, data: bytes, *, max_pixels: int | None = None, postprocess: Postprocess = "auto") -> tuple[Picture, Source | None]:
+    def decode_av1(self, stream: Bitstream, *, postprocess: Postprocess = "auto") -> tuple[Picture, Source | None]:
         """The CPU's share of `decode`: the picture in the AV1 frame, and what to post-process it as, if at all."""
-        stream = Bitstream.parse(data, max_pixels=max_pixels)
         if stream.codec is not CodecKind.HYBRID or stream.model_id.hex() != MODEL_ID:
             raise UnknownModelError(stream.model_id.hex())
         alpha = decode_alpha(stream)

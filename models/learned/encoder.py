@@ -17,13 +17,12 @@ from torch import Tensor
 from models.bitstream import header_bytes
 from models.entropy.code_lengths import CodeLengths
 from models.entropy.tables import LARGEST_RESIDUAL, Tables
-from models.grid import HYPER_STRIDE
+from models.grid import CONTEXT_HALO, HYPER_STRIDE
 from models.learned.model import CodecModel
 from models.learned.symbols import Quantised, Symbols
 from models.learned.transforms import Transforms
 from models.picture import Picture
-from models.rate_control import FINEST, Search, Target
-from models.tiles import CONTEXT_HALO
+from models.rate_control import GainSearch, Position, Target
 
 CODER_BYTES = 6.0  # what two range-coded sections take beyond the tables' code lengths (measured: 4 to 10)
 # The dead zone around 0 widens by so much a bit that a step to 0 saves beyond CHEAP, up to WIDER: 0.02 dB at equal bytes, for either
@@ -46,21 +45,21 @@ class Encoder:
 
     def __init__(self, model: CodecModel, transforms: Transforms) -> None:
         self._transforms = transforms
-        self._code_lengths = CodeLengths(model.tables, model.neighbours, transforms.device)
+        self._code_lengths = CodeLengths(model.tables, model.context_model, transforms.device)
         self._bits_per_significant = model.bits_per_significant.double().numpy()
         self._dead_zone = _dead_zone(model.tables).to(transforms.device)
 
     def quantise(
-        self, pictures: Sequence[Picture], targets: Sequence[Target], alphas: Sequence[bytes | None], *, headroom: float = 1.0
+        self, pictures: Sequence[Picture], targets: Sequence[Target], alphas: Sequence[bytes | None], *, target_fraction: float = 1.0
     ) -> list[Quantised]:
         """Pictures of equal padded size, with their alpha sections.
 
-        All that still search are probed as one batch, until each has found its position. They aim at their budgets times `headroom`.
+        All that still search are probed as one batch, until each has found its position. They aim at their budgets times `target_fraction`.
         """
         y = self._latents(pictures)
         budgets = [target.budget(picture.pixels) for picture, target in zip(pictures, targets, strict=True)]
         searches = [
-            self._search(budget, target, y[i : i + 1], alpha, headroom)
+            self._search(budget, target, y[i : i + 1], alpha, target_fraction)
             for i, (budget, target, alpha) in enumerate(zip(budgets, targets, alphas, strict=True))
         ]
         found: dict[int, Quantised] = {}
@@ -78,7 +77,7 @@ class Encoder:
                         alpha=alphas[i],
                         target=targets[i],
                         budget=None if budget is None else max(1, budget),
-                        predicted=size,
+                        predicted_bytes=size,
                         probes=search.probes if search else 1,
                         search_seconds=0.0,
                     )
@@ -94,20 +93,20 @@ class Encoder:
         rows = {name: row for row, name in enumerate(unique)}
         return y[[rows[id(picture)] for picture in pictures]]
 
-    def _search(self, budget: int | None, target: Target, y: Tensor, alpha: bytes | None, headroom: float) -> Search | None:
+    def _search(self, budget: int | None, target: Target, y: Tensor, alpha: bytes | None, target_fraction: float) -> GainSearch | None:
         if budget is None:
             return None
         network = self._transforms.network
         parts = [network.significant(y[..., *tile.inner(HYPER_STRIDE)]) for tile in self._transforms.tiles(*y.shape[-2:])]
         bits = (1 + torch.cat(parts).sum(0)).cpu().numpy() * self._bits_per_significant
         fixed = header_bytes(0, 0, len(alpha or b"")) + len(alpha or b"") + CODER_BYTES
-        return Search(max(1, round(budget * headroom)), fixed + bits / 8, target.tolerance)
+        return GainSearch(max(1, round(budget * target_fraction)), fixed + bits / 8, target.tolerance)
 
     @staticmethod
-    def _settled(search: Search, position: int, size: float) -> bool:
+    def _settled(search: GainSearch, position: Position, size: float) -> bool:
         """Tell the search what was found; whether this very position is the result."""
-        search.observe(position, size)
-        return search.probe is None and search.best == position
+        search.observe(position.index, size)
+        return search.probe is None and search.best == position.index
 
     @staticmethod
     def _size(probe: _Probe, row: int, alpha: bytes | None) -> float:
@@ -116,16 +115,16 @@ class Encoder:
         z = round(payload) // 8  # only the length of its varint matters
         return header_bytes(z, round(payload) - z, None if alpha is None else len(alpha)) + payload + len(alpha or b"")
 
-    def _probe(self, y: Tensor, positions: list[int]) -> _Probe:
+    def _probe(self, y: Tensor, positions: list[Position]) -> _Probe:
         """The hyper path and the quantiser at one position per image: everything rate control needs, and what to code."""
-        quality = self._transforms.quality(positions)
-        z = self._transforms.hyper_latents(y, quality)
+        anchors = self._transforms.anchors(positions)
+        z = self._transforms.hyper_latents(y, anchors)
         residuals = torch.empty(y.shape, dtype=torch.int16, device=z.device)
         indices = torch.empty(y.shape, dtype=torch.uint8, device=z.device)
         rows, columns = y.shape[-2:]
         for tile in self._transforms.tiles(rows, columns, halo=CONTEXT_HALO):
             inner, within = tile.inner(HYPER_STRIDE), tile.within(HYPER_STRIDE)
-            scaled = self._transforms.network.scaled(y[..., *tile.outer(HYPER_STRIDE)], quality)
+            scaled = self._transforms.network.scaled(y[..., *tile.outer(HYPER_STRIDE)], anchors)
             index = self._transforms.indices(z[..., *tile.outer()], scaled)
             dead_zone = self._dead_zone[index.int()]
 
@@ -134,17 +133,17 @@ class Encoder:
                 r = scaled[:, :channels] - mean
                 return r.round().clamp_(-LARGEST_RESIDUAL, LARGEST_RESIDUAL).masked_fill_(r.abs() < dead_zone[:, :channels], 0)
 
-            mean = self._transforms.mean(z[..., *tile.outer()], quality, scaled, residual)
+            mean = self._transforms.mean(z[..., *tile.outer()], anchors, scaled, residual)
             residuals[..., *inner], indices[..., *inner] = residual(mean)[..., *within], index[..., *within]
         bits = self._code_lengths.of_hyper_latents(z) + self._code_lengths.of_residuals(indices, residuals)
         return _Probe(z, residuals, indices, bits)
 
     @staticmethod
-    def _symbols(probe: _Probe, row: int, picture: Picture, position: int) -> Symbols:
+    def _symbols(probe: _Probe, row: int, picture: Picture, position: Position) -> Symbols:
         return Symbols(
             width=picture.width,
             height=picture.height,
-            quality=position,
+            position=position,
             greyscale=picture.greyscale,
             postprocess=False,
             z=np.ascontiguousarray(probe.z[row].to(torch.int8).cpu().numpy()),
@@ -162,8 +161,8 @@ def _dead_zone(tables: Tables) -> Tensor:
     return zone
 
 
-def _wanted(search: Search | None, target: Target) -> int:
+def _wanted(search: GainSearch | None, target: Target) -> Position:
     """The position to look at next: the search's, or the quality asked for."""
     if search is None:
-        return round((target.quality or 0.0) / 100 * FINEST)
-    return search.best if search.probe is None else search.probe
+        return Position.from_quality(target.quality or 0.0)
+    return Position(search.best if search.probe is None else search.probe)

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from models.entropy.context_model import Neighbours
+from models.entropy.context_model import ContextModel
 from models.entropy.scale_decoder import SHIFT
 from models.entropy.scale_decoder_torch import ExactScaleDecoder
 from models.entropy.tables import Tables
@@ -40,7 +40,7 @@ class CodecModel:
         network: the transforms and the hyperprior; its `h_scale` is the float equivalent of `scale_decoder`, for training on.
         scale_decoder: what the entropy coder uses in its place.
         tables: of z and of the residuals.
-        neighbours: what decoded symbols say about the tables of the next.
+        context_model: what decoded symbols say about the tables of the next.
         bits_per_significant: what each significant latent costs at every anchor of the gain axis, float32; rate control's first guess.
         model_id: 8 hex digits: the first 4 bytes of the SHA-256 over everything that decoding depends on.
     """
@@ -48,13 +48,13 @@ class CodecModel:
     network: AutoEncoder
     scale_decoder: ExactScaleDecoder
     tables: Tables
-    neighbours: Neighbours
+    context_model: ContextModel
     bits_per_significant: Tensor
     model_id: str
 
     def save(self, path: Path) -> None:
         """Write a .safetensors file."""
-        tensors = _tensors(self.network, self.scale_decoder, self.tables, self.neighbours, self.bits_per_significant)
+        tensors = _tensors(self.network, self.scale_decoder, self.tables, self.context_model, self.bits_per_significant)
         save_file(tensors, path, {"topology": json.dumps(asdict(self.network.topology))})
 
     @classmethod
@@ -70,13 +70,13 @@ class CodecModel:
 
 
 def _tensors(
-    network: AutoEncoder, scale_decoder: ExactScaleDecoder, tables: Tables, neighbours: Neighbours, bits_per_significant: Tensor
+    network: AutoEncoder, scale_decoder: ExactScaleDecoder, tables: Tables, context_model: ContextModel, bits_per_significant: Tensor
 ) -> dict[str, Tensor]:
     tensors = {"bits_per_significant": bits_per_significant}
     for name, tensor in network.state_dict(prefix="network.").items():
         if not name.startswith("network.h_scale."):
             tensors[name] = (tensor.float() if name.startswith(KEPT_IN_FLOAT32) else tensor.half()).contiguous()
-    arrays = {name: torch.from_numpy(array) for name, array in (tables.to_arrays() | neighbours.to_arrays()).items()}
+    arrays = {name: torch.from_numpy(array) for name, array in (tables.to_arrays() | context_model.to_arrays()).items()}
     return tensors | scale_decoder.to_arrays() | arrays
 
 
@@ -95,18 +95,18 @@ def assemble(topology: Topology, tensors: dict[str, Tensor]) -> CodecModel:
     """A model from the tensors of its file."""
     scale_decoder = ExactScaleDecoder.from_arrays(tensors)
     arrays = {name: tensor.numpy() for name, tensor in tensors.items() if name.startswith(("tables.", "neighbours."))}
-    tables, neighbours = Tables.from_arrays(arrays), Neighbours.from_arrays(arrays)
+    tables, context_model = Tables.from_arrays(arrays), ContextModel.from_arrays(arrays)
     network = AutoEncoder(topology)
     floats = {name.removeprefix("network."): tensor.float() for name, tensor in tensors.items() if name.startswith("network.")}
     network.load_state_dict(floats | _float_equivalent(scale_decoder))
-    return CodecModel(network.eval(), scale_decoder, tables, neighbours, tensors["bits_per_significant"], _identify(topology, tensors))
+    return CodecModel(network.eval(), scale_decoder, tables, context_model, tensors["bits_per_significant"], _identify(topology, tensors))
 
 
 def export(
-    network: AutoEncoder, scale_decoder: ExactScaleDecoder, tables: Tables, neighbours: Neighbours, bits_per_significant: Tensor
+    network: AutoEncoder, scale_decoder: ExactScaleDecoder, tables: Tables, context_model: ContextModel, bits_per_significant: Tensor
 ) -> CodecModel:
     """The model exactly as a reader of its file will see it: weights rounded to half precision, id computed."""
-    return assemble(network.topology, _tensors(network, scale_decoder, tables, neighbours, bits_per_significant))
+    return assemble(network.topology, _tensors(network, scale_decoder, tables, context_model, bits_per_significant))
 
 
 def scale_decoder_convolutions(h_scale: nn.Sequential) -> tuple[nn.Conv2d, nn.Conv2d, nn.Conv2d]:

@@ -16,13 +16,14 @@ from safetensors import SafetensorError, safe_open
 from models.bitstream import Bitstream, CodecKind
 from models.bitstream.alpha import decode_alpha
 from models.entropy.coder import SymbolCoder
-from models.entropy.context_model import Neighbours
+from models.entropy.context_model import ContextModel
 from models.entropy.scale_decoder import IntegerScaleDecoder
 from models.entropy.tables import WIDEST, Tables
 from models.errors import UnknownModelError, WeightsError
 from models.grid import hyper_size, latent_size
-from models.learned.symbols import Quantised, Stream, Symbols
-from models.rate_control import FINEST, meets
+from models.learned.symbols import Quantised, Symbols
+from models.rate_control import meets
+from models.stream import Stream
 from models.weights import registry
 
 
@@ -34,18 +35,18 @@ class SymbolCodec:
         model_id: 8 hex digits, as in every stream of this model.
         tables: of z and of the residuals.
         scale_decoder: from z to the table of each residual.
-        neighbours: corrects them by what is decoded.
+        context_model: corrects them by what is decoded.
 
     Raises:
         WeightsError: NumPy's float32 matrix products are not exact over integers.
     """
 
-    def __init__(self, name: str, model_id: str, tables: Tables, scale_decoder: IntegerScaleDecoder, neighbours: Neighbours) -> None:
+    def __init__(self, name: str, model_id: str, tables: Tables, scale_decoder: IntegerScaleDecoder, context_model: ContextModel) -> None:
         scale_decoder.self_check()
         self.name = name
         self.model_id = model_id
-        self._coder = SymbolCoder(tables, neighbours)
-        self._neighbours = neighbours
+        self._coder = SymbolCoder(tables, context_model)
+        self._context_model = context_model
         self._scale_decoder = scale_decoder
         self._residual_bits = tables.laplace_bits()
 
@@ -57,8 +58,8 @@ class SymbolCodec:
         try:
             with safe_open(path, "np") as file:
                 arrays = {key: file.get_tensor(key) for key in file.keys() if key.startswith(("scale.", "tables.", "neighbours."))}  # noqa: SIM118  # not a mapping
-            tables, neighbours = Tables.from_arrays(arrays), Neighbours.from_arrays(arrays)
-            return cls(name, registry.card(name).model_id, tables, IntegerScaleDecoder.from_arrays(arrays), neighbours)
+            tables, context_model = Tables.from_arrays(arrays), ContextModel.from_arrays(arrays)
+            return cls(name, registry.card(name).model_id, tables, IntegerScaleDecoder.from_arrays(arrays), context_model)
         except (OSError, SafetensorError, KeyError) as error:
             raise WeightsError(f"cannot load {path.name}: {error}") from error
 
@@ -71,25 +72,24 @@ class SymbolCodec:
         symbols, budget = quantised.symbols, quantised.budget
         residuals, z = symbols.residuals, self._coder.encode_z(symbols.z)
         data = self._container(quantised, z, residuals)
-        if budget is not None and quantised.predicted <= budget:
+        if budget is not None and quantised.predicted_bytes <= budget:
             while len(data) > budget and residuals.any():
-                corrected = self._neighbours.all_corrected(quantised.indices, residuals)
-                residuals = self._lightened(residuals, corrected, 8 * (len(data) - budget))
+                corrected = self._context_model.all_corrected(quantised.indices, residuals)
+                residuals = self._shrink_to_fit(residuals, corrected, 8 * (len(data) - budget))
                 data = self._container(quantised, z, residuals)
         return Stream(
             data=data,
             width=symbols.width,
             height=symbols.height,
-            quality=100 * symbols.quality / FINEST,
+            quality=symbols.position.quality,
             model=self.name,
             probes=quantised.probes,
             target=quantised.target,
             target_met=budget is None or meets(budget, len(data)),
         )
 
-    def read(self, data: bytes, *, max_pixels: int | None = None) -> Symbols:
-        """What a stream of this model says. Raises a `BitstreamError`, a subclass per cause."""
-        stream = Bitstream.parse(data, max_pixels=max_pixels)
+    def read(self, stream: Bitstream) -> Symbols:
+        """Decode the sections of a stream of this model. Raises a `BitstreamError`, a subclass per cause."""
         if stream.codec is not CodecKind.LEARNED or stream.model_id.hex() != self.model_id:
             raise UnknownModelError(stream.model_id.hex())
         alpha = decode_alpha(stream)
@@ -99,7 +99,7 @@ class SymbolCodec:
         return Symbols(
             width=stream.width,
             height=stream.height,
-            quality=stream.quality,
+            position=stream.position,
             greyscale=stream.greyscale,
             postprocess=stream.postprocess,
             z=z,
@@ -115,7 +115,7 @@ class SymbolCodec:
             model_id=bytes.fromhex(self.model_id),
             width=symbols.width,
             height=symbols.height,
-            quality=symbols.quality,
+            position=symbols.position,
             greyscale=symbols.greyscale,
             postprocess=symbols.postprocess,
             z=z,
@@ -123,7 +123,7 @@ class SymbolCodec:
             alpha=quantised.alpha,
         ).to_bytes()
 
-    def _lightened(self, residuals: NDArray[np.int16], indices: NDArray[np.uint8], bits: float) -> NDArray[np.int16]:
+    def _shrink_to_fit(self, residuals: NDArray[np.int16], indices: NDArray[np.uint8], bits: float) -> NDArray[np.int16]:
         """At least `bits` fewer where possible: the residuals that save most by a step towards zero take it."""
         lighter = residuals.flatten()
         nonzero = np.flatnonzero(lighter)

@@ -1,7 +1,7 @@
 """The network on a device, tile by tile: pictures to y, y to z, z to means and table indices, symbols back to pictures.
 
 The transforms take 16-pixel blocks: pictures are padded by replication to whole blocks and cropped on the way back. Only those blocks'
-latents are coded; the hyperprior pads them to multiples of four by itself. Every transform runs over the tiles of `models.tiles`, of which
+latents are coded; the hyperprior pads them to multiples of four by itself. Every transform runs over the tiles of `models.grid`, of which
 an ordinary picture has one: what is kept of the whole is y (5 bytes a pixel) or residuals, table indices and pixels (1 to 3).
 """
 
@@ -12,19 +12,17 @@ from functools import partial
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from models.grid import HYPER_PIXELS, HYPER_STRIDE, STRIDE, hyper_size, latent_size
+from models.grid import CONTEXT_HALO, HALO, HYPER_PIXELS, HYPER_STRIDE, STRIDE, Tile, hyper_size, latent_size, tiles
 from models.learned.model import CodecModel
 from models.learned.symbols import Symbols
 from models.network.precision import placed, transform_autocast
 from models.picture import Picture
-from models.rate_control import FINEST
-from models.tiles import CONTEXT_HALO, HALO, Tile, tiles
+from models.rate_control.position import MAX_INDEX, Position
+from models.tensors import luma, to_batch, to_pixels
 
 TILE = 32  # hyper-latents on a side, 2048 pixels: at most 0.8 GB of activations; tiles of 768 pixels cost 18 % more time than none
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 class Transforms:
@@ -59,10 +57,12 @@ class Transforms:
         """Over y of `rows` x `columns`."""
         return tiles(*hyper_size(rows, columns), side or self._tile, halo)
 
-    def quality(self, positions: Sequence[int]) -> Tensor:
-        """Positions 0..65535 as the network's quality (N,)."""
-        quality: Tensor = torch.tensor(positions, device=self.device) / FINEST * (self.network.topology.anchors - 1)
-        return quality
+    def anchors(self, positions: Sequence[Position]) -> Tensor:
+        """Positions as places between the network's gain anchors (N,)."""
+        # In float32, as the streams of today were made: `Position.anchor` in float64 may round to another last bit.
+        indices = torch.tensor([position.index for position in positions], device=self.device)
+        anchors: Tensor = indices / MAX_INDEX * (self.network.topology.anchors - 1)
+        return anchors
 
     def latents(self, pictures: Sequence[Picture]) -> Tensor:
         """y (N, M, h, w) of pictures of equal padded size, channels last in memory."""
@@ -71,26 +71,28 @@ class Transforms:
         y = torch.empty(shape, device=self.device, memory_format=torch.channels_last)
         for tile in self.tiles(rows, columns):
             with self.autocast():
-                part = self.network.g_a(self.to_tensor([picture.rgb[tile.outer(HYPER_PIXELS)] for picture in pictures]))
+                part = self.network.g_a(
+                    to_batch([picture.rgb[tile.outer(HYPER_PIXELS)] for picture in pictures], self.device, multiple=STRIDE)
+                )
             y[..., *tile.inner(HYPER_STRIDE)] = part[..., *tile.within(HYPER_STRIDE)]
         return y
 
-    def hyper_latents(self, y: Tensor, quality: Tensor) -> Tensor:
+    def hyper_latents(self, y: Tensor, anchors: Tensor) -> Tensor:
         """z_hat (N, C, h/4, w/4)."""
         shape = (len(y), self.network.topology.hyper, *hyper_size(*y.shape[-2:]))
         z = torch.empty(shape, device=self.device, memory_format=torch.channels_last)
         for tile in self.tiles(*y.shape[-2:]):
-            scaled = self.network.scaled(y[..., *tile.outer(HYPER_STRIDE)], quality)
+            scaled = self.network.scaled(y[..., *tile.outer(HYPER_STRIDE)], anchors)
             with self.autocast():
                 part = self.network.side_information(scaled).round_().clamp_(self.z_low, self.z_high)
             z[..., *tile.inner()] = part[..., *tile.within()]
         return z
 
-    def mean(self, z: Tensor, quality: Tensor, like: Tensor, residual: Callable[[Tensor], Tensor]) -> Tensor:
+    def mean(self, z: Tensor, anchors: Tensor, like: Tensor, residual: Callable[[Tensor], Tensor]) -> Tensor:
         """The prediction of scaled y from z and what is decoded before it, in the shape of `like`; see `AutoEncoder.mean_in_context`."""
         with self.autocast():
             mean = self.network.mean(z, *like.shape[-2:])
-            return self.network.mean_in_context(mean, quality, residual)
+            return self.network.mean_in_context(mean, anchors, residual)
 
     def indices(self, z: Tensor, like: Tensor) -> Tensor:
         """Table indices by the scale decoder, in the shape of `like`."""
@@ -103,31 +105,26 @@ class Transforms:
         for tile in self.tiles(*y_hat.shape[-2:]):
             with self.autocast():
                 x_hat = self.network.g_s(y_hat[..., *tile.outer(HYPER_STRIDE)])[..., *tile.within(HYPER_PIXELS)].float()
-            parts = x_hat.clamp_(0, 1).mul_(255).round_().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+            parts = to_pixels(x_hat)
             for one, rgb, part in zip(symbols, pixels, parts, strict=True):
                 place = rgb[tile.inner(HYPER_PIXELS)]
                 part = part[: place.shape[0], : place.shape[1]]
-                place[:] = (part @ LUMA).round()[..., None] if one.greyscale else part
+                place[:] = luma(part)[..., None] if one.greyscale else part
         return [Picture(rgb, one.alpha, one.greyscale) for one, rgb in zip(symbols, pixels, strict=True)]
 
     def _dequantised(self, symbols: Sequence[Symbols]) -> Tensor:
         """y_hat (N, M, h, w), channels last in memory."""
-        quality = self.quality([one.quality for one in symbols])
+        anchors = self.anchors([one.position for one in symbols])
         z = torch.from_numpy(np.stack([one.z for one in symbols])).to(self.device).float()
         _, rows, columns = shape = symbols[0].residuals.shape
         y_hat = torch.empty((len(symbols), *shape), device=self.device, memory_format=torch.channels_last)
         for tile in self.tiles(rows, columns, halo=CONTEXT_HALO):
             outer, within = tile.outer(HYPER_STRIDE), tile.within(HYPER_STRIDE)
             r_hat = torch.from_numpy(np.stack([one.residuals[:, *outer] for one in symbols])).to(self.device).float()
-            mean = self.mean(z[..., *tile.outer()], quality, r_hat, partial(_decoded, r_hat))
-            part = self.network.dequantised(r_hat[..., *within], mean[..., *within], quality)
+            mean = self.mean(z[..., *tile.outer()], anchors, r_hat, partial(_decoded, r_hat))
+            part = self.network.dequantised(r_hat[..., *within], mean[..., *within], anchors)
             y_hat[..., *tile.inner(HYPER_STRIDE)] = part
         return y_hat
-
-    def to_tensor(self, pixels: Sequence[NDArray[np.uint8]]) -> Tensor:
-        """Pixels (H, W, 3) padded to whole blocks as one float batch (N, 3, H, W) in [0, 1], channels last in memory."""
-        padded = [np.pad(one, ((0, -one.shape[0] % STRIDE), (0, -one.shape[1] % STRIDE), (0, 0)), mode="edge") for one in pixels]
-        return torch.from_numpy(np.stack(padded)).to(self.device).permute(0, 3, 1, 2).float().div_(255)
 
 
 def _decoded(r_hat: Tensor, mean: Tensor) -> Tensor:

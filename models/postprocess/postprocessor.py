@@ -16,17 +16,17 @@ from typing import Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from models.errors import SourceError, WeightsError
+from models.grid import tiles
 from models.network.postprocess import PostTopology
 from models.network.precision import placed, transform_autocast
 from models.picture import Picture
 from models.postprocess import model as post_model
 from models.postprocess.model import PostCard, PostModel
 from models.postprocess.sources import Source
-from models.tiles import tiles
+from models.tensors import luma, padded_size, to_batch, to_pixels
 
 Postprocess = Literal["auto", "on", "off"]
 """Whether a decoded picture is post-processed: as the stream recommends, if that can be done; in any case; never."""
@@ -35,7 +35,6 @@ FILES = "files"  # the weights for what other encoders made
 BATCH_PIXELS = 1 << 22  # pictures of equal padded size go through the network together up to this many pixels
 UNIT = 64  # pixels: tiles are made of squares of this side, and see one more of them around, which is more than the network does
 TILE = 32  # units on a side, 2048 pixels: at most 0.4 GB of activations
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 class PostProcessor:
@@ -88,8 +87,7 @@ class PostProcessor:
 
     def padded(self, height: int, width: int) -> tuple[int, int]:
         """The size that a picture has in the network. Only pictures of equal padded size go through it together."""
-        fold = self.topology.fold
-        return height + -height % fold, width + -width % fold
+        return padded_size(height, width, self.topology.fold)
 
     def suits(self, source: Source) -> bool:
         """Whether the network was trained for this."""
@@ -134,13 +132,13 @@ class PostProcessor:
         height, width = (max(sides) for sides in zip(*((one.height, one.width) for one in pictures), strict=True))
         results = [np.empty_like(picture.rgb) for picture in pictures]
         for tile in tiles(-(-height // UNIT), -(-width // UNIT), self._tile, halo=1):
-            x_hat = self._to_tensor([picture.rgb[tile.outer(UNIT)] for picture in pictures])
+            x_hat = to_batch([picture.rgb[tile.outer(UNIT)] for picture in pictures], self.device, multiple=self.topology.fold)
             x = self._forward(x_hat, sources)[..., *tile.within(UNIT)]
-            parts = x.clamp_(0, 1).mul_(255).round_().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+            parts = to_pixels(x)
             for picture, result, part in zip(pictures, results, parts, strict=True):
                 place = result[tile.inner(UNIT)]
                 part = part[: place.shape[0], : place.shape[1]]
-                place[:] = (part @ LUMA).round()[..., None] if picture.greyscale else part
+                place[:] = luma(part)[..., None] if picture.greyscale else part
         return [Picture(rgb, picture.alpha, picture.greyscale) for picture, rgb in zip(pictures, results, strict=True)]
 
     def _forward(self, x_hat: Tensor, sources: Sequence[Source]) -> Tensor:
@@ -150,12 +148,6 @@ class PostProcessor:
         with transform_autocast(self.device, bfloat16=self._bfloat16):
             x: Tensor = self._network(x_hat, condition)
         return x.float()
-
-    def _to_tensor(self, pixels: Sequence[NDArray[np.uint8]]) -> Tensor:
-        """Pixels (H, W, 3), padded by replication to whole folds, as one float batch (N, 3, H, W) in [0, 1], channels last in memory."""
-        fold = self.topology.fold
-        repeated = [np.pad(one, ((0, -one.shape[0] % fold), (0, -one.shape[1] % fold), (0, 0)), mode="edge") for one in pixels]
-        return torch.from_numpy(np.stack(repeated)).to(self.device).permute(0, 3, 1, 2).float().div_(255)
 
 
 def decide(wanted: Postprocess, *, recommended: bool, source: Source, post_processor: PostProcessor | None) -> bool:

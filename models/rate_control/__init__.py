@@ -1,5 +1,34 @@
 """Rate control: one picture to a budget, many pictures to one budget. Numbers in, numbers out; no torch."""
 
-from models.rate_control.gain_search import AIM, FINEST, MOST_PROBES, SHORTFALL, TOLERANCE, Search, Target, meets
+from models.rate_control.allocation import (
+    MEMBER_TOLERANCE,
+    SET_TOLERANCE,
+    Allocation,
+    Measured,
+    RateDistortion,
+    SetScores,
+    allocate,
+    next_budget,
+)
+from models.rate_control.gain_search import GainSearch
+from models.rate_control.position import COARSEST, FINEST, Position
+from models.rate_control.target import TOLERANCE, Metric, Target, meets
 
-__all__ = ["AIM", "FINEST", "MOST_PROBES", "SHORTFALL", "TOLERANCE", "Search", "Target", "meets"]
+__all__ = [
+    "COARSEST",
+    "FINEST",
+    "MEMBER_TOLERANCE",
+    "SET_TOLERANCE",
+    "TOLERANCE",
+    "Allocation",
+    "GainSearch",
+    "Measured",
+    "Metric",
+    "Position",
+    "RateDistortion",
+    "SetScores",
+    "Target",
+    "allocate",
+    "meets",
+    "next_budget",
+]

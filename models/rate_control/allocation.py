@@ -18,14 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.rate_control.pchip import Pchip
+from models.rate_control.target import Metric
 
-Metric = Literal["ms-ssim", "psnr"]
-"""What a set is judged by: the mean MS-SSIM of its pictures, or one MSE over all its pixels. The two scores of CLIC 2018."""
-
-WHOLE = 0.005  # streams that are together this little under their budget have met it
-TOLERANCE = 0.004  # each of them comes this near under its own
-PIECES = 192  # straight ones that a curve is cut into; 2 % of the rate each on the shipped models
-SMALLEST_SHARE = 1e-6  # of a picture's largest distortion: what a flawless one is taken for, which has no logarithm
+SET_TOLERANCE = 0.005  # share of the budget: streams that are together at most so much smaller have met it
+MEMBER_TOLERANCE = 0.004  # share of its own budget that the stream of each may leave
+CURVE_PIECES = 192  # straight ones that a curve is cut into; 2 % of the rate each on the shipped models
+DISTORTION_FLOOR = 1e-6  # of a picture's largest distortion: what a flawless one is taken for, which has no logarithm
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +46,21 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
+class SetScores:
     """Of a whole set: PSNR in dB of one MSE over all pixels (infinite where all came back exactly), and the mean MS-SSIM."""
 
     psnr: float
     ms_ssim: float
 
     @classmethod
-    def of(cls, measured: Sequence[Measured], pixels: Sequence[int]) -> Scores:
+    def of(cls, measured: Sequence[Measured], pixels: Sequence[int]) -> SetScores:
         """From one measurement of each picture, and its pixels."""
         mse = sum(one.distortion("psnr", count) for one, count in zip(measured, pixels, strict=True)) / sum(pixels)
         return cls(psnr_of(mse), sum(one.ms_ssim for one in measured) / len(measured))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Curve:
+class RateDistortion:
     """What the bytes of one picture buy: falling, convex, straight between its corners.
 
     Attributes:
@@ -74,22 +72,22 @@ class Curve:
     distortions: NDArray[np.float64]
 
     @classmethod
-    def of(cls, measured: Sequence[Measured], metric: Metric, pixels: int) -> Curve:
+    def of(cls, measured: Sequence[Measured], metric: Metric, pixels: int) -> RateDistortion:
         """Of a picture of so many pixels that was measured at several points of the gain axis."""
         return cls.through([(one.size, one.distortion(metric, pixels)) for one in measured])
 
     @classmethod
-    def through(cls, points: Sequence[tuple[int, float]]) -> Curve:
+    def through(cls, points: Sequence[tuple[int, float]]) -> RateDistortion:
         """The lower convex hull of the curve through measured (bytes, distortion); points that cost more and are no better do not count.
 
         Between the points ln(distortion) is a monotone cubic of ln(bytes): both are close to straight lines of each other.
         """
-        floor = SMALLEST_SHARE * max(distortion for _, distortion in points)
+        floor = DISTORTION_FLOOR * max(distortion for _, distortion in points)
         sizes, distortions = _falling([(size, max(distortion, floor)) for size, distortion in points])
         if len(sizes) > 2:
             ln_sizes = np.log(sizes)
             between = Pchip(ln_sizes, np.log(distortions))
-            at = np.unique(np.rint(np.exp(np.linspace(ln_sizes[0], ln_sizes[-1], PIECES + 1))))
+            at = np.unique(np.rint(np.exp(np.linspace(ln_sizes[0], ln_sizes[-1], CURVE_PIECES + 1))))
             at = np.union1d(np.clip(at, sizes[0], sizes[-1]), sizes)
             sizes, distortions = at, np.exp(between(np.log(at)))
         corners = _hull(sizes, distortions)
@@ -114,7 +112,7 @@ class Allocation:
     reach: Literal["below", "within", "above"]
 
 
-def allocate(curves: Sequence[Curve], budget: int) -> Allocation:
+def allocate(curves: Sequence[RateDistortion], budget: int) -> Allocation:
     """Share `budget` bytes so that the sum of the curves' distortions is as small as it can be, to the byte.
 
     Raises:

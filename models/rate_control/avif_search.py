@@ -16,7 +16,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from models.rate_control.gain_search import AIM, TOLERANCE, meets
+from models.rate_control.gain_search import AIM
+from models.rate_control.target import TOLERANCE, meets
 
 LEVELS = 65
 STRENGTHS = 32  # between two levels

@@ -8,68 +8,25 @@ and from then on it is a secant in the prediction's own coordinate, inside a bra
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import TargetError
+from models.rate_control.position import MAX_INDEX
+from models.rate_control.target import TOLERANCE
 
-FINEST = 0xFFFF  # positions on the gain axis are 0..65535, as in the container
-TOLERANCE = 0.01  # a result this little under its budget has met it
-GRAIN = 8  # bytes that are always close enough: positions of very small images are further apart than 1 %
 PREDICTED_GRAIN = 4  # the same before coding, which may take a few more off
 SHORTFALL = 4  # bytes by which a stream may come out smaller than predicted
 AIM = 0.6  # probes aim this far up from the lowest size that meets the budget, so that small errors of the prediction still do
 MOST_PROBES = 12
-HIGHEST_BPP = 32.0
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What one image may cost: exactly one of three, else TargetError.
-
-    Attributes:
-        bpp: bits of the whole stream per pixel of the image, (0, 32].
-        max_bytes: size of the whole stream in bytes, at least 1.
-        quality: [0, 100], the codec's own axis; no size is asked for.
-        tolerance: share of the budget that the search may leave unused, (0, 0.5]; a smaller one takes more probes.
-    """
-
-    bpp: float | None = None
-    max_bytes: int | None = None
-    quality: float | None = None
-    tolerance: float = TOLERANCE
-
-    def __post_init__(self) -> None:
-        given = [name for name in ("bpp", "max_bytes", "quality") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise TargetError(f"exactly one of bpp, max_bytes and quality is needed, not {' and '.join(given) or 'none'}")
-        if self.bpp is not None and not 0 < self.bpp <= HIGHEST_BPP:
-            raise TargetError(f"bpp must be in (0, {HIGHEST_BPP:g}], not {self.bpp:g}")
-        if self.max_bytes is not None and self.max_bytes < 1:
-            raise TargetError(f"max_bytes must be at least 1, not {self.max_bytes}")
-        if self.quality is not None and not 0 <= self.quality <= 100:
-            raise TargetError(f"quality must be in [0, 100], not {self.quality:g}")
-        if not 0 < self.tolerance <= 0.5:
-            raise TargetError(f"tolerance must be in (0, 0.5], not {self.tolerance:g}")
-
-    def budget(self, pixels: int) -> int | None:
-        """The largest stream allowed for an image of `pixels`, in bytes; None for a quality."""
-        return math.floor(self.bpp * pixels / 8) if self.bpp is not None else self.max_bytes
-
-
-def meets(budget: int, size: float, tolerance: float = TOLERANCE, grain: int = GRAIN) -> bool:
-    """Whether a stream of `size` bytes is within the budget, and under it by at most `tolerance` of it or `grain` bytes."""
-    return budget - max(budget * tolerance, grain) <= size <= budget
-
-
-class Search:
+class GainSearch:
     """The search for one image: ask `probe` where to look, tell `observe` what was there, until `probe` is None.
 
     Args:
         budget: bytes of the whole stream.
-        predicted: sizes in bytes to expect at equally spaced positions from 0 to FINEST; made increasing.
+        predicted: sizes in bytes to expect at equally spaced positions from 0 to MAX_INDEX; made increasing.
         tolerance: share of the budget that may be left.
     """
 
@@ -77,7 +34,7 @@ class Search:
         self.budget = budget
         self._tolerance = tolerance
         self._ln_aim = math.log(budget * (1 - (1 - AIM) * tolerance))
-        self._grid = np.linspace(0, FINEST, len(predicted))
+        self._grid = np.linspace(0, MAX_INDEX, len(predicted))
         # Strictly increasing, so that it can be inverted.
         self._predicted = np.maximum.accumulate(np.log(predicted)) + np.linspace(0, 1e-3, len(predicted))
         self._seen: dict[int, float] = {}
@@ -103,9 +60,9 @@ class Search:
     def _next(self) -> int | None:
         low = max((p for p, size in self._seen.items() if size <= self.budget), default=None)
         high = min((p for p, size in self._seen.items() if size > self.budget), default=None)
-        if low == FINEST or high == 0:
+        if low == MAX_INDEX or high == 0:
             return None  # the budget lies outside the model's range
-        first, last = (0 if low is None else low + 1), (FINEST if high is None else high - 1)
+        first, last = (0 if low is None else low + 1), (MAX_INDEX if high is None else high - 1)
         if first > last:
             return None
         guess = min(max(self._guess(), first), last)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.entropy.context_model import INPUT_LIMIT, MOST_SHIFT, Known, Layer, Neighbours, before
+from models.entropy.context_model import INPUT_LIMIT, MOST_SHIFT, ContextModel, Known, Layer, before
 from models.entropy.scale_decoder import ACTIVATION_LIMIT
 from models.entropy.tables import LAPLACE_TABLES, WIDEST, Tables
 from models.grid import PASSES
@@ -104,7 +104,7 @@ class _Places:
         return _Places(known, self.residuals[rows], self.weight[rows])
 
 
-def neighbours_of(
+def trained_context_model(
     tables: Tables,
     sample: Sample,
     *,
@@ -112,12 +112,12 @@ def neighbours_of(
     learning_rate: float = 4e-3,
     band_starts: Sequence[int] = BAND_STARTS,
     report: Callable[[str], None] = lambda _: None,
-) -> Neighbours:
+) -> ContextModel:
     """Networks trained to make such a sample cheapest under these tables."""
     bits = torch.from_numpy(tables.laplace_bits())
     sample = [(indices, (residuals * (indices > 0)).short()) for indices, residuals in sample]
     channels = sample[0][0].shape[1]
-    draft = Neighbours(tuple(start for start in band_starts if start < channels), ())
+    draft = ContextModel(tuple(start for start in band_starts if start < channels), ())
     places = [_Places.of(number, sample, bits) for number in range(len(PASSES))]
     networks = [
         [RoundedNetwork(_seen(draft, part.drawn(BATCH), band).mean(0).round(), len(range(channels)[own])) for band, own in draft.bands()]
@@ -143,12 +143,12 @@ def neighbours_of(
         saved.append(spent / unmoved - 1)
         if (step + 1) % 100 == 0:
             report(f"context networks step {step + 1} of {steps}: {np.mean(saved[-100:]):+.2%} bits against the scale decoder alone")
-    return Neighbours(draft.band_starts, tuple(tuple(network.exact() for network in of_pass) for of_pass in networks))
+    return ContextModel(draft.band_starts, tuple(tuple(network.exact() for network in of_pass) for of_pass in networks))
 
 
-def _seen(neighbours: Neighbours, places: _Places, band: int) -> Tensor:
+def _seen(context_model: ContextModel, places: _Places, band: int) -> Tensor:
     """Inputs (n, channels) of a band's network."""
-    return torch.cat([part[..., 0] for part in neighbours.inputs(places.known, places.residuals, band)], 1).float()
+    return torch.cat([part[..., 0] for part in context_model.inputs(places.known, places.residuals, band)], 1).float()
 
 
 def _bits(bits: Tensor, indices: Tensor, residuals: Tensor, shift: Tensor | float = 0.0) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.entropy.context_model import Neighbours
+from models.entropy.context_model import ContextModel
 from models.entropy.scale_decoder import ACTIVATION_LIMIT, INPUT_LIMIT, RAW_LIMIT
 from models.entropy.scale_decoder_torch import ExactLayer, ExactScaleDecoder
 from models.entropy.tables import Z_LIMIT, index_thresholds
@@ -27,7 +27,7 @@ from models.network.hyperprior import laplace_bits, scale_of
 from models.network.precision import transform_autocast
 from models.picture import Picture
 from models.rate_control import Target
-from models.training.context_model import neighbours_of
+from models.training.context_model import trained_context_model
 from models.training.crops import CropSampler
 from models.training.positions import EMPHASISED_TO, sample_positions
 from models.training.rounding import integers, rounded
@@ -141,7 +141,7 @@ def finish(
     batches = -(-context_crops // batch)
     tables = hyper_tables(network.prior_z, torch.cat([draw(larger, batch)[0] for _ in range(batches)]))
     significant = bits_per_significant(network, sampler.batch(TYPICAL_CROPS))
-    draft = export(network, rounded.exact(), tables, Neighbours.silent(), significant)
+    draft = export(network, rounded.exact(), tables, ContextModel.silent(), significant)
     sample = [symbols(draft, larger, sample_positions(batch, emphasised_to)) for _ in range(batches)]
     return with_context(draft, sample, steps=context_steps, report=report)
 
@@ -157,9 +157,11 @@ def symbols(model: CodecModel, sampler: CropSampler, positions: Tensor) -> tuple
 
 def with_context(model: CodecModel, sample: Sample, *, steps: int, report: Callable[[str], None] = print) -> CodecModel:
     """The same model with context networks trained, and residuals' tables counted, on a sample of its symbols."""
-    seen = counted(model.tables, Neighbours.silent(), sample)
-    neighbours = neighbours_of(seen, sample, steps=steps, report=report)
-    return export(model.network, model.scale_decoder, counted(model.tables, neighbours, sample), neighbours, model.bits_per_significant)
+    seen = counted(model.tables, ContextModel.silent(), sample)
+    context_model = trained_context_model(seen, sample, steps=steps, report=report)
+    return export(
+        model.network, model.scale_decoder, counted(model.tables, context_model, sample), context_model, model.bits_per_significant
+    )
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.entropy.context_model import HYPER_CONTEXTS, PHASES, Neighbours, hyper_contexts
+from models.entropy.context_model import HYPER_CONTEXTS, PHASES, ContextModel, hyper_contexts
 from models.entropy.tables import LAPLACE_TABLES, TOTAL, WIDEST, Z_LIMIT, Counts, Tables, integer_counts
 from models.network.hyperprior import FactorizedPrior
 
@@ -45,9 +45,9 @@ def hyper_tables(prior: FactorizedPrior, z: Tensor) -> Tables:
 
 
 @torch.no_grad()
-def counted(tables: Tables, neighbours: Neighbours, sample: Sample) -> Tables:
+def counted(tables: Tables, context_model: ContextModel, sample: Sample) -> Tables:
     """The same tables, those of the residuals with the frequencies of this sample: both signs alike, and larger never likelier."""
-    on_device = neighbours.mapped(torch.from_numpy)
+    on_device = context_model.mapped(torch.from_numpy)
     width = WIDEST + 2
     seen = torch.zeros(LAPLACE_TABLES * width, dtype=torch.float64)
     for indices, residuals in sample:

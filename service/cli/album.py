@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.collection import compare, sweep
-from models.rate_control import Target
-from models.rate_control.allocation import TOLERANCE, Allocation, Curve, Metric, Scores, allocate, next_budget, psnr_of
+from models.rate_control import MEMBER_TOLERANCE, Allocation, Metric, RateDistortion, SetScores, Target, allocate, next_budget
+from models.rate_control.allocation import psnr_of
 
 from ..images import decode, open_image
 from ..store import id_of
@@ -26,13 +26,14 @@ from .journal import Journal, Made, Sweep
 from .progress import each
 
 if TYPE_CHECKING:
-    from models import Codec, Picture
-    from models.learned.refinement.refiner import Proceed
+    from models import Picture
+    from models.learned.codec import LearnedCodec
+    from models.progress import Progress
 
 COLUMNS = ("file", "stream", "width", "height", "bytes", "bpp", "quality", "psnr", "ms_ssim")
 
 
-class Together:
+class AlbumCompressor:
     """Compresses images to one budget.
 
     Args:
@@ -44,7 +45,9 @@ class Together:
         effort: of the encoder, 0 to 9, for the streams that are kept.
     """
 
-    def __init__(self, codec: Codec, targets: dict[Path, Path], output: Path, journal: Journal, *, metric: Metric, effort: int) -> None:
+    def __init__(
+        self, codec: LearnedCodec, targets: dict[Path, Path], output: Path, journal: Journal, *, metric: Metric, effort: int
+    ) -> None:
         self._codec = codec
         self._targets = targets
         self._output = output
@@ -61,13 +64,13 @@ class Together:
             return False
         pixels = sum(one.pixels for one in self._sweeps.values())
         budget = max_bytes if max_bytes is not None else int((bpp or 0) * pixels / 8)
-        allocation = allocate([Curve.of(one.measured, self._metric, one.pixels) for one in self._sweeps.values()], budget)
+        allocation = allocate([RateDistortion.of(one.measured, self._metric, one.pixels) for one in self._sweeps.values()], budget)
         well &= self._compress(allocation, budget)
         if self._made:
             self._report(allocation, budget)
         return well
 
-    def _measure(self, source: Path, _: Proceed) -> None:
+    def _measure(self, source: Path, _: Progress) -> None:
         file = source.read_bytes()
         image, model = hashlib.sha256(file).hexdigest(), self._codec.model_id
         known = self._journal.sweep(image, model)
@@ -80,24 +83,24 @@ class Together:
     def _compress(self, allocation: Allocation, budget: int) -> bool:
         sizes: list[int] = []
 
-        def work(source: Path, refining: Proceed) -> None:
+        def work(source: Path, progress: Progress) -> None:
             sizes.append(0)  # what a file that is gone by now does not use is there for the others
-            made = self._stream(source, next_budget(allocation, sizes[:-1], budget), refining)
+            made = self._stream(source, next_budget(allocation, sizes[:-1], budget), progress)
             sizes[-1] = made.result.size
             self._made[source] = made
             err.print(f"{self._targets[source]}  {made.result.size} bytes  quality {made.quality:.1f}")
 
         return each(self._sweeps, work, "Compressing")
 
-    def _stream(self, source: Path, max_bytes: int, refining: Proceed) -> Made:
+    def _stream(self, source: Path, max_bytes: int, progress: Progress) -> Made:
         target = self._targets[source]
         known = self._journal.made(self._sweeps[source].image, self._codec.model_id, max_bytes, self._effort)
         if known is not None and _id(target) == known.id:
             return known
         file = source.read_bytes()
         picture = _picture(file)
-        asked = Target(max_bytes=max_bytes, tolerance=TOLERANCE)
-        (stream,) = self._codec.encode([picture], [asked], effort=self._effort, proceed=refining)
+        asked = Target(max_bytes=max_bytes, tolerance=MEMBER_TOLERANCE)
+        (stream,) = self._codec.encode([picture], [asked], effort=self._effort, progress=progress)
         (result,) = compare(self._codec, picture, self._codec.decode([stream.data]), [len(stream.data)])
         image = hashlib.sha256(file).hexdigest()
         made = Made(image, self._codec.model_id, max_bytes, self._effort, id_of(stream.data), stream.quality, result)
@@ -110,7 +113,7 @@ class Together:
         paths.write(self._output / "allocation.csv", self._table().encode())
         self._plot()
         pixels = [self._sweeps[source].pixels for source in self._made]
-        scores = Scores.of([made.result for made in self._made.values()], pixels)
+        scores = SetScores.of([made.result for made in self._made.values()], pixels)
         total = sum(made.result.size for made in self._made.values())
         if allocation.reach == "below":
             err.print("the budget is below the model's range: these are the smallest streams there are")

@@ -17,14 +17,14 @@ from .progress import each
 
 if TYPE_CHECKING:
     from models import Codec, Stream
-    from models.learned.refinement.refiner import Proceed
-    from models.rate_control.allocation import Metric
+    from models.progress import Progress
+    from models.rate_control import Metric
 
     from ..images import ImageFormat
 
 
 class CodecChoice(Enum):
-    """What may make a stream; the values are those of `models.choice.CodecName`, which would be slow to import."""
+    """What may make a stream; the values are those of `models.codec.CodecName`, which would be slow to import."""
 
     LEARNED = "learned"
     HYBRID = "hybrid"
@@ -73,9 +73,9 @@ def compress(
     if metric is not None:
         raise typer.BadParameter("is for --budget-bpp and --budget-bytes", param_hint="--metric")
     from models import Target
-    from models.grid import MAX_SIDE
-    from models.choice import check_auto
+    from models.codec import check_auto
     from models.errors import TargetError
+    from models.grid import MAX_SIDE
 
     from ..images import decode, open_image
 
@@ -88,9 +88,9 @@ def compress(
     targets = paths.targets(sources, output, suffixes=paths.image_suffixes(), becomes=".zgt", force=force)
     model = load_codec(profile, device)
 
-    def work(source: Path, refining: Proceed) -> None:
+    def work(source: Path, progress: Progress) -> None:
         picture = decode(open_image(source.read_bytes(), max_pixels=MAX_SIDE**2))
-        stream = model.compress(picture, bpp=bpp, max_bytes=max_bytes, quality=quality, codec=codec.value, effort=effort, proceed=refining)
+        stream = model.compress(picture, bpp=bpp, max_bytes=max_bytes, quality=quality, codec=codec.value, effort=effort, progress=progress)
         paths.write(targets[source], stream.data)
         size = f"{stream.width}x{stream.height}  {len(stream.data)} bytes  {stream.bpp:.4f} bpp  quality {stream.quality:.1f}"
         err.print(f"{targets[source]}  {size}{_judged(stream)}")
@@ -123,7 +123,7 @@ def _together(
     from models import Target
     from models.errors import TargetError
 
-    from .album import Together, is_ours
+    from .album import AlbumCompressor, is_ours
     from .journal import Journal
 
     if output is None:
@@ -140,7 +140,7 @@ def _together(
     targets = paths.targets(
         sources, output, suffixes=paths.image_suffixes(), becomes=".zgt", force=force, replaceable=lambda target: is_ours(journal, target)
     )
-    together = Together(load_codec(profile, device), targets, output, journal, metric=judged_by, effort=effort)
+    together = AlbumCompressor(load_codec(profile, device).learned, targets, output, journal, metric=judged_by, effort=effort)
     if not together.run(bpp=bpp, max_bytes=max_bytes):
         raise typer.Exit(1)
 
@@ -168,14 +168,14 @@ def decompress(
     load = cache(lambda name: load_codec(name, device))
     load_hybrid = cache(lambda: HybridCodec.load(device=device))
 
-    def work(source: Path, _: Proceed) -> None:
+    def work(source: Path, _: Progress) -> None:
         data = source.read_bytes()
         header = Bitstream.parse(data)
         if header.codec is CodecKind.HYBRID:
             picture = load_hybrid().decode(data, postprocess=postprocess.value)
         else:
             codec: Codec = load(registry.name_of(header.model_id.hex()))
-            picture = codec.decode([data], postprocess=postprocess.value)[0]
+            picture = codec.learned.decode([data], postprocess=postprocess.value)[0]
         paths.write(targets[source], encode(picture, formats[targets[source]]))
         err.print(f"{targets[source]}  {picture.width}x{picture.height}")
 
@@ -199,7 +199,7 @@ def enhance(
     formats = _formats(targets.values(), image_format)
     post_processor = load_post_processor(device)
 
-    def work(source: Path, _: Proceed) -> None:
+    def work(source: Path, _: Progress) -> None:
         image, of = open_lossy(source.read_bytes(), max_pixels=MAX_SIDE**2)
         improved = post_processor.improve([decode_as_coded(image)], [of])[0]
         paths.write(targets[source], encode(finished(improved, image), formats[targets[source]]))
@@ -216,7 +216,7 @@ def info(
     """Tell what streams hold, without decoding them."""
     from ..facts import StreamFacts
 
-    def work(source: Path, _: Proceed) -> None:
+    def work(source: Path, _: Progress) -> None:
         facts = StreamFacts.of(source.read_bytes()).model_dump()
         if as_json:
             out.print(json.dumps({"file": str(source)} | facts))
@@ -238,7 +238,7 @@ def _formats(targets: Iterable[Path], image_format: str | None) -> dict[Path, Im
     return {target: known[ending] for target, ending in endings.items()}
 
 
-def _all(sources: Collection[Path], work: Callable[[Path, Proceed], None], description: str) -> None:
+def _all(sources: Collection[Path], work: Callable[[Path, Progress], None], description: str) -> None:
     """`each`, and exit code 1 when one has failed."""
     if not each(sources, work, description):
         raise typer.Exit(1)

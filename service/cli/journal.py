@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from models.rate_control.allocation import Measured
+from models.rate_control import Measured
 
 
 @dataclass(frozen=True, slots=True)

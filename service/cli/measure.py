@@ -31,9 +31,9 @@ def evaluate(
 ) -> None:
     """Measure rate and distortion on a folder of images, beside other codecs, in real bytes."""
     from models import evaluation
-    from models.codec import EFFORTS
     from models.evaluation.anchors import of_families
     from models.evaluation.run import image_paths
+    from models.learned.codec import EFFORTS
 
     profiles, families = profile.split(","), tuple(against.split(","))
     for name in profiles:

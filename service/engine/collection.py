@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from models import Picture, Target
 from models.collection import QUALITIES
-from models.rate_control.allocation import TOLERANCE, Allocation, Curve, Measured, Metric, Scores, allocate, next_budget
+from models.rate_control import MEMBER_TOLERANCE, Allocation, Measured, Metric, RateDistortion, SetScores, allocate, next_budget
 
 from .engine import Engine
 from .work import Compressed, Measure, Timings
@@ -38,7 +38,7 @@ class Collected:
 
     made: tuple[Compressed, ...]
     allocation: Allocation
-    scores: Scores
+    scores: SetScores
 
     @property
     def size(self) -> int:
@@ -66,14 +66,14 @@ async def compress_collection(
     curves = []
     for source, count in zip(sources, pixels, strict=True):
         measured = await _sweep(engine, await source(deadline), profile, deadline)
-        curves.append(Curve.of(measured, metric, count))
+        curves.append(RateDistortion.of(measured, metric, count))
     allocation = allocate(curves, budget)
     made: list[Compressed] = []
     for number, source in enumerate(sources):
         left = next_budget(allocation, [len(one.stream.data) for one in made], budget)
         compressed = await engine.compress(
             await source(deadline),
-            Target(max_bytes=left, tolerance=TOLERANCE),
+            Target(max_bytes=left, tolerance=MEMBER_TOLERANCE),
             profile=profile,
             report=frozenset(Measure),
             effort=effort,
@@ -81,7 +81,7 @@ async def compress_collection(
             deadline=deadline,
         )
         made.append(compressed)
-    scores = Scores.of([_measured(len(one.stream.data), one.report) for one in made], pixels)
+    scores = SetScores.of([_measured(len(one.stream.data), one.report) for one in made], pixels)
     return Collected(tuple(made), allocation, scores)
 
 

@@ -1,6 +1,6 @@
 """Effort: refining one picture's stream on the device for long, without anybody else waiting for it.
 
-Refinement runs in iterations of at most a window's forward and backward pass. Between two of them its `Refinement` is asked whether to go
+EffortDeadline runs in iterations of at most a window's forward and backward pass. Between two of them its `EffortDeadline` is asked whether to go
 on. That is when the device beats its pulse and runs one batch of what else waits: what came without effort is late by one iteration.
 It ends early, with a valid stream, when what is left would pass the deadline, and when nobody waits for the result any more.
 """
@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 
 from models.learned.refinement.refiner import ITERATIONS
+from models.progress import Progress
 
 # Forward and backward through the synthesis and the post-processor, in plain quantisations of the same picture (measured: 2.2 with the
 # distortion of `psnr`, 3.6 with that of `ms-ssim`; a megapixel, one thread).
@@ -23,8 +24,8 @@ def cost(effort: int) -> float:
     return PASS * (1 + ITERATIONS[effort]) if effort else 0.0
 
 
-class Refinement:
-    """Decides after every iteration; the `Proceed` of one picture.
+class EffortDeadline(Progress):
+    """Decides after every iteration of one picture's refinement.
 
     Args:
         effort: asked for, 1 to 9.
@@ -44,18 +45,17 @@ class Refinement:
         self._cut: int | None = None  # iterations of all windows that were done when it was to end early
         self._before: tuple[int, float] | None = None  # iterations done at the call before, and when it returned
         self._step = 0.0  # seconds of the slowest iteration
-        self._ended = 0  # calls since all of it was done
 
     def affordable(self, seconds: float) -> bool:
         """Whether even the least refinement would end in time, where quantising takes about `seconds`."""
         return not self._unwanted and time.monotonic() + (1 + cost(1)) * seconds < self._until
 
-    def __call__(self, done: int, of: int) -> bool:
-        """See `models.learned.refinement.refiner.Proceed`."""
+    def advance(self, done: int, of: int) -> bool:
+        """Say whether to go on, after others had the device."""
         iterations = ITERATIONS[self.effort]
         self._windows = of // iterations
         if done == of:
-            return self._again(of)
+            return self._cut is None
         now = time.monotonic()
         if self._before is not None and done == self._before[0] + 1:
             self._step = max(self._step, now - self._before[1])
@@ -67,13 +67,11 @@ class Refinement:
             self._cut = done
         return self._cut is None
 
-    def _again(self, of: int) -> bool:
-        """After the end: whether there is time for all of it once more, and then for what is left of that."""
-        self._ended += 1
-        if self._ended == 1 or self._cut is not None or self._unwanted:
+    def affords(self, iterations: int) -> bool:
+        """Say whether there is time for so many iterations more, after others had the device."""
+        if self._cut is not None or self._unwanted:
             return False
-        left = max(0, of + 2 - self._ended)
-        return self._let_others() + self._step * (left + 3 * self._windows) < self._until
+        return self._let_others() + self._step * (iterations + 3 * self._windows) < self._until
 
     def _let_others(self) -> float:
         """Let others have the device; gives the time when it is back."""

@@ -25,8 +25,9 @@ from typing import Any, ParamSpec, TypeVar, TypeVarTuple, Unpack
 import torch
 
 from models import Picture, Target
+from models.bitstream import Bitstream
 from models.bitstream.alpha import encode_alpha
-from models.choice import CodecName
+from models.codec import CodecName
 from models.learned.symbols import Quantised
 from models.postprocess.postprocessor import Postprocess
 from models.postprocess.sources import Source
@@ -36,7 +37,7 @@ from ..settings import Settings
 from . import entropy_worker
 from .admission import Admission
 from .device import DeviceThread
-from .effort import SHARE_OF_TIMEOUT, Refinement, cost
+from .effort import SHARE_OF_TIMEOUT, EffortDeadline, cost
 from .entropy import EntropyStage, default_workers
 from .errors import OutOfMemoryError, UnavailableError
 from .hybrid import HybridStage, both
@@ -46,10 +47,10 @@ from .work import (
     CompareTask,
     Compressed,
     Decompressed,
+    DeviceModel,
+    DevicePostProcessor,
     Enhanced,
     EnhanceTask,
-    LoadedModel,
-    LoadedPostProcessor,
     Measure,
     MeasureTask,
     QuantiseTask,
@@ -198,7 +199,7 @@ class Engine:
         return made
 
     async def _compress_learned(
-        self, model: LoadedModel, task: QuantiseTask, report: frozenset[Measure], effort: int, until: float, deadline: float
+        self, model: DeviceModel, task: QuantiseTask, report: frozenset[Measure], effort: int, until: float, deadline: float
     ) -> Compressed:
         picture, profile, size = task.picture, model.codec.name, padded(task.picture.height, task.picture.width)
         reached = 0
@@ -211,14 +212,14 @@ class Engine:
         timings += coding
         measured: dict[Measure, float] = {}
         if report:
-            symbols, reading = await self._in_coder(entropy_worker.read, profile, stream.data)
+            symbols, reading = await self._in_coder(entropy_worker.read, profile, Bitstream.parse(stream.data))
             job = Job(model.measure, MeasureTask(symbols, picture, report), size, picture.pixels, deadline)
             measured, measuring = await self._on_device(job)
             timings += reading + measuring
         return Compressed(stream, measured, reached, timings)
 
     async def _compress_hybrid(
-        self, model: LoadedModel, task: QuantiseTask, report: frozenset[Measure], effort: int, until: float, deadline: float
+        self, model: DeviceModel, task: QuantiseTask, report: frozenset[Measure], effort: int, until: float, deadline: float
     ) -> Compressed:
         begun = time.monotonic()
         with _memory():
@@ -227,7 +228,7 @@ class Engine:
         measured: dict[Measure, float] = {}
         if report:
             picture = task.picture
-            decoded = await self._decompress_hybrid(stream.data, "auto", deadline)
+            decoded = await self._decompress_hybrid(Bitstream.parse(stream.data), "auto", deadline)
             size = padded(picture.height, picture.width)
             job = Job(model.compare, CompareTask(decoded.picture, picture, report), size, picture.pixels, deadline)
             measured, measuring = await self._on_device(job)
@@ -257,27 +258,33 @@ class Engine:
         """The alpha section of a picture's streams: lossless, and nothing that the device should wait for."""
         return None if picture.alpha is None else await self.on_image_thread("encode", encode_alpha, picture)
 
-    async def decompress(
-        self, stream: bytes, *, profile: str, height: int, width: int, postprocess: Postprocess = "auto", deadline: float = math.inf
-    ) -> Decompressed:
-        """The picture in a stream of this size, made with `profile`.
+    async def decompress(self, stream: Bitstream, *, postprocess: Postprocess = "auto", deadline: float = math.inf) -> Decompressed:
+        """Decompress a stream to its picture.
 
-        Raises `UnknownProfileError`, `EngineError`s, `BitstreamError`s, `SourceError` where it must be post-processed and cannot be.
+        Raises:
+            UnknownModelError: its model is not loaded.
+            BitstreamError: it cannot be decoded.
+            SourceError: it must be post-processed and cannot be.
+            EngineError: there is no time or no memory for it.
         """
+        profile = self.models.profile_of(stream.model_id.hex())
         if profile == self.models.hybrid.name:
             made = await self._decompress_hybrid(stream, postprocess, deadline)
         else:
-            model = self.models.model(profile)
-            symbols, reading = await self._in_coder(entropy_worker.read, profile, stream)
-            symbols = model.codec.settled(symbols, postprocess)
-            job = Job(model.reconstruct, symbols, padded(height, width), height * width, deadline)
-            picture, timings = await self._on_device(job)
-            self._metrics.entropy_coded("decompress", symbols.coded)
-            made = Decompressed(picture, model.codec.post_processor if symbols.postprocess else None, reading + timings)
-        self._metrics.decompressed(made.picture.pixels, len(stream))
+            made = await self._decompress_learned(self.models.model(profile), stream, postprocess, deadline)
+        self._metrics.decompressed(made.picture.pixels, stream.size)
         return made
 
-    async def _decompress_hybrid(self, stream: bytes, postprocess: Postprocess, deadline: float) -> Decompressed:
+    async def _decompress_learned(self, model: DeviceModel, stream: Bitstream, postprocess: Postprocess, deadline: float) -> Decompressed:
+        decided = model.codec.decided(stream, postprocess)
+        symbols, reading = await self._in_coder(entropy_worker.read, model.codec.name, decided)
+        size = padded(stream.height, stream.width)
+        picture, timings = await self._on_device(Job(model.reconstruct, symbols, size, stream.pixels, deadline))
+        self._metrics.entropy_coded("decompress", symbols.coded)
+        post_processor = model.codec.post_processor if decided.postprocess else None
+        return Decompressed(picture, post_processor, reading + timings)
+
+    async def _decompress_hybrid(self, stream: Bitstream, postprocess: Postprocess, deadline: float) -> Decompressed:
         begun = time.monotonic()
         picture, source = await self.on_image_thread("decode", self.models.hybrid.decode_av1, stream, postprocess=postprocess)
         timings = Timings(avif=time.monotonic() - begun)
@@ -296,15 +303,15 @@ class Engine:
         self._metrics.enhanced(picture.pixels, file_bytes)
         return Enhanced(improved, timings)
 
-    async def _improve(self, loaded: LoadedPostProcessor, picture: Picture, source: Source, deadline: float) -> tuple[Picture, Timings]:
+    async def _improve(self, loaded: DevicePostProcessor, picture: Picture, source: Source, deadline: float) -> tuple[Picture, Timings]:
         size = loaded.post_processor.padded(picture.height, picture.width)
         return await self._on_device(Job(loaded.improve, EnhanceTask(picture, source), size, picture.pixels, deadline))
 
     async def _refine(
-        self, model: LoadedModel, task: QuantiseTask, size: tuple[int, int], effort: int, until: float, deadline: float
+        self, model: DeviceModel, task: QuantiseTask, size: tuple[int, int], effort: int, until: float, deadline: float
     ) -> tuple[Quantised, Timings, int]:
         """Quantise with effort; gives also the effort that there was time for."""
-        refinement = Refinement(effort, until=until, between=self._device.run_between, wanted=lambda: self._accepting)
+        refinement = EffortDeadline(effort, until=until, between=self._device.run_between, wanted=lambda: self._accepting)
         seconds = self._device.seconds_per_pixel * math.prod(size)
         job = Job(model.refine, RefineTask(task, refinement, seconds), size, task.picture.pixels, deadline, long=True)
         try:

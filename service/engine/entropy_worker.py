@@ -8,8 +8,10 @@ import threading
 from collections.abc import Sequence
 from multiprocessing import parent_process
 
+from models.bitstream import Bitstream
 from models.learned.symbol_codec import SymbolCodec
-from models.learned.symbols import Quantised, Stream, Symbols
+from models.learned.symbols import Quantised, Symbols
+from models.stream import Stream
 
 
 def begin() -> None:
@@ -38,6 +40,6 @@ def write(model: str, quantised: Quantised) -> Stream:
     return SymbolCodec.load(model).write(quantised)
 
 
-def read(model: str, data: bytes) -> Symbols:
+def read(model: str, stream: Bitstream) -> Symbols:
     """`SymbolCodec.read` of a model. Raises `BitstreamError`s."""
-    return SymbolCodec.load(model).read(data)
+    return SymbolCodec.load(model).read(stream)

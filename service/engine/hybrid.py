@@ -13,7 +13,8 @@ from typing import TypeVar
 
 from models import Picture, Stream
 from models.hybrid.codec import SECONDS_PER_MEGAPIXEL, HybridCodec, speed_of
-from models.rate_control.allocation import Metric
+from models.progress import Progress
+from models.rate_control import Metric
 
 from ..metrics import Metrics
 from .work import QuantiseTask
@@ -49,7 +50,7 @@ class HybridStage:
         return stream, search.effort
 
 
-class _Search:
+class _Search(Progress):
     """One picture's search: with less effort than asked for where the time is short, and to its end only while somebody waits."""
 
     def __init__(self, codec: HybridCodec, task: QuantiseTask, metric: Metric, effort: int, until: float) -> None:
@@ -67,10 +68,11 @@ class _Search:
             while self.effort and time.monotonic() + ENCODES * _seconds(picture, self.effort) > self._until:
                 self.effort -= 1
             return self._codec.encode(
-                picture, self._task.target, metric=self._metric, alpha=self._task.alpha, effort=self.effort, proceed=self._proceed
+                picture, self._task.target, metric=self._metric, alpha=self._task.alpha, effort=self.effort, progress=self
             )
 
-    def _proceed(self, done: int, of: int) -> bool:
+    def advance(self, done: int, of: int) -> bool:
+        """Go on while somebody waits and another encode would end in time."""
         return not self.abandoned and time.monotonic() + _seconds(self._task.picture, self.effort) < self._until
 
 

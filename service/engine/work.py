@@ -8,17 +8,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from models import Codec, Picture, Stream, Target
+from models import Picture, Stream, Target
 from models.bitstream import CodecKind
-from models.choice import choose
+from models.codec import choose
 from models.grid import STRIDE
-from models.learned.symbols import Comparison, Quantised, Symbols
+from models.learned.codec import LearnedCodec
+from models.learned.symbols import Quantised, Symbols
 from models.postprocess.postprocessor import PostProcessor
 from models.postprocess.sources import Source
-from models.rate_control.allocation import Metric
+from models.rate_control import Metric
+from models.stream import Comparison
 
 from ..metrics import Metrics
-from .effort import Refinement
+from .effort import EffortDeadline
 
 
 class Measure(Enum):
@@ -102,7 +104,7 @@ class RefineTask:
     """One picture to quantise with effort. `seconds`: about what it takes without."""
 
     quantise: QuantiseTask
-    refinement: Refinement
+    refinement: EffortDeadline
     seconds: float
 
 
@@ -123,7 +125,7 @@ class EnhanceTask:
     source: Source
 
 
-class LoadedPostProcessor:
+class DevicePostProcessor:
     """A post-processor on the device, as a batch operation for the queue."""
 
     def __init__(self, post_processor: PostProcessor, metrics: Metrics) -> None:
@@ -145,10 +147,10 @@ class CompareTask:
     measures: frozenset[Measure]
 
 
-class LoadedModel:
+class DeviceModel:
     """A codec on the device, as batch operations for the queue: results in the order of the tasks."""
 
-    def __init__(self, codec: Codec, metrics: Metrics) -> None:
+    def __init__(self, codec: LearnedCodec, metrics: Metrics) -> None:
         self.codec = codec
         self._metrics = metrics
 
@@ -169,7 +171,7 @@ class LoadedModel:
             self._metrics.refined("skipped")
             return self.quantise([plain])
         begun = time.monotonic()
-        (quantised,) = self.codec.quantise([plain.picture], [plain.target], [plain.alpha], effort=refinement.effort, proceed=refinement)
+        (quantised,) = self.codec.quantise([plain.picture], [plain.target], [plain.alpha], effort=refinement.effort, progress=refinement)
         self._metrics.stage("rate_control", quantised.search_seconds)
         self._metrics.stage("refine", time.monotonic() - begun - quantised.search_seconds - refinement.paused)
         self._metrics.refined("complete" if refinement.reached == refinement.effort else "cut")

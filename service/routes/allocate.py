@@ -18,8 +18,7 @@ from structlog.contextvars import bind_contextvars
 from models import Picture, Target
 from models.bitstream import Bitstream
 from models.errors import CodecError, TargetError
-from models.rate_control import meets
-from models.rate_control.allocation import WHOLE, Metric
+from models.rate_control import SET_TOLERANCE, Metric, meets
 
 from .. import images
 from ..engine.collection import Collected, compress_collection
@@ -176,7 +175,7 @@ async def allocate(request: Request, runtime: RuntimeDependency, query: Annotate
         budget_bytes=budget,
         bytes=found.size,
         bpp=8 * found.size / sum(pixels),
-        target_met=meets(budget, found.size, WHOLE),
+        target_met=meets(budget, found.size, SET_TOLERANCE),
         psnr=found.scores.psnr,
         ms_ssim=found.scores.ms_ssim,
         streams=_shares(found, names, ids, urls),
@@ -233,17 +232,17 @@ async def _uploaded(runtime: Runtime, upload: Upload) -> _Image:
 
 async def _stored(runtime: Runtime, stream_id: str) -> _Image:
     engine = runtime.engine
-    stream = await runtime.store.get(stream_id)
+    data = await runtime.store.get(stream_id)
     with _naming(stream_id):
-        header = await engine.on_image_thread("header", Bitstream.parse, stream, max_pixels=runtime.settings.max_pixels)
-        profile = engine.models.profile_of(header.model_id.hex())
+        stream = await engine.on_image_thread("header", Bitstream.parse, data, max_pixels=runtime.settings.max_pixels)
+        engine.models.profile_of(stream.model_id.hex())
 
     async def picture(deadline: float) -> Picture:
         with _naming(stream_id):
-            made = await engine.decompress(stream, profile=profile, height=header.height, width=header.width, deadline=deadline)
+            made = await engine.decompress(stream, deadline=deadline)
         return made.picture
 
-    return _Image(stream_id, header.width * header.height, picture)
+    return _Image(stream_id, stream.pixels, picture)
 
 
 @contextmanager

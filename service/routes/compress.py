@@ -12,8 +12,8 @@ from structlog.contextvars import bind_contextvars
 
 from models import Target
 from models.bitstream import CodecKind
-from models.choice import CodecName, check_auto
-from models.rate_control.allocation import Metric
+from models.codec import CodecName, check_auto
+from models.rate_control import Metric
 
 from .. import images
 from ..engine.errors import TargetMissedError
@@ -22,7 +22,6 @@ from ..http import problems
 from ..http.body import describe_body, read_body
 from ..http.negotiation import STREAM_TYPE, content_digest, negotiate
 from ..http.server_timing import ServerTiming
-from ..metrics import asked_bpp
 from ..runtime import RuntimeDependency, refuse_when_leaving
 
 router = APIRouter(tags=["compression"], dependencies=[Depends(refuse_when_leaving)])
@@ -185,7 +184,7 @@ def _facts(made: Compressed, stream_id: str, url: str, profile: str, model_id: s
         height=stream.height,
         bytes=len(stream.data),
         bpp=stream.bpp,
-        target_bpp=asked_bpp(stream),
+        target_bpp=stream.target_bpp,
         target_met=stream.target_met,
         quality=stream.quality,
         effort=effort,

@@ -90,19 +90,16 @@ def _headers(runtime: Runtime, stream_id: str, image_format: ImageFormat, postpr
     return immutable(f'W/"{stream_id}.{image_format.name.lower()}.{seen}"') | {"Vary": "Accept"}
 
 
-async def _decompress(
-    runtime: Runtime, stream: bytes, image_format: ImageFormat, postprocess: Postprocess, timing: ServerTiming
-) -> Response:
+async def _decompress(runtime: Runtime, data: bytes, image_format: ImageFormat, postprocess: Postprocess, timing: ServerTiming) -> Response:
     engine = runtime.engine
-    header = await engine.on_image_thread("header", Bitstream.parse, stream, max_pixels=runtime.settings.max_pixels)
-    profile, pixels = engine.models.profile_of(header.model_id.hex()), header.width * header.height
-    bind_contextvars(pixels=pixels, bpp=round(8 * len(stream) / pixels, 6))
-    async with engine.admit(pixels) as deadline:
-        made = await engine.decompress(
-            stream, profile=profile, height=header.height, width=header.width, postprocess=postprocess, deadline=deadline
-        )
+    stream = await engine.on_image_thread("header", Bitstream.parse, data, max_pixels=runtime.settings.max_pixels)
+    engine.models.profile_of(stream.model_id.hex())  # an unknown model is refused before admission
+    bind_contextvars(pixels=stream.pixels, bpp=round(8 * len(data) / stream.pixels, 6))
+    async with engine.admit(stream.pixels) as deadline:
+        made = await engine.decompress(stream, postprocess=postprocess, deadline=deadline)
         timing.engine(made.timings)
         answer = await encoded(runtime, made.picture, image_format, timing)
     post_processor = made.post_processor
-    answer.headers["Ziggurat-Postprocess"] = "off" if post_processor is None else f"{post_processor.name}/{post_processor.model_id}"
+    name = "off" if post_processor is None else f"{post_processor.name}/{post_processor.model_id}"
+    answer.headers["Ziggurat-Postprocess"] = name
     return answer

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from models import Codec
+from models.learned.codec import LearnedCodec
 from tests.end_to_end.servers import Server
 
 
@@ -28,7 +28,7 @@ def post(server: Server, query: str, body: bytes) -> tuple[Message, bytes]:
         return answer.headers, answer.read()
 
 
-def test_effort_is_bounded_and_in_nobodys_way(tmp_path: Path, codec: Codec) -> None:
+def test_effort_is_bounded_and_in_nobodys_way(tmp_path: Path, codec: LearnedCodec) -> None:
     settings = {"ZIGGURAT_DEVICE_THREADS": "1", "ZIGGURAT_THREADS": "1", "ZIGGURAT_REQUEST_TIMEOUT_SECONDS": "14"}
     with Server(tmp_path, ZIGGURAT_MODELS="ms-ssim", **settings) as server, ThreadPoolExecutor(1) as clients:
         post(server, "bpp=1", picture(32))  # what a thumbnail takes, mostly overhead, is not what a pixel takes

@@ -20,6 +20,7 @@ from models.bitstream import Bitstream, CodecKind
 from models.errors import BitstreamError
 from models.hybrid.codec import HybridCodec
 from models.picture import Picture
+from models.rate_control import Position
 from tests.make_golden import GOLDEN, tiny_codec
 
 MAX_PIXELS = 1 << 16
@@ -112,7 +113,7 @@ def _changed(stream: Bitstream, rng: random.Random, mutated: Callable[[bytes, in
             )
             return replace(stream, width=width, height=height)
         case "quality":
-            return replace(stream, quality=rng.choice((0, 65535, rng.randrange(65536))))
+            return replace(stream, position=Position(rng.choice((0, 65535, rng.randrange(65536)))))
         case "greyscale":
             return replace(stream, greyscale=not stream.greyscale)
         case _:

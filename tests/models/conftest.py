@@ -6,32 +6,32 @@ import pytest
 import torch
 from PIL import Image
 
-from models import Codec, Picture, Target
+from models import Picture, Target
 from models.entropy.code_lengths import CodeLengths
+from models.learned.codec import LearnedCodec
 from models.learned.encoder import Encoder
 from models.learned.model import CodecModel
 from models.learned.objective import Objective
 from models.learned.refinement.window import Window
 from models.learned.symbols import Quantised
 from models.learned.transforms import TILE, Transforms
-from models.rate_control import FINEST
 from models.weights import registry
 from models.weights.registry import available
 from tests.make_golden import tiny_codec
 
 
 @pytest.fixture(scope="session")
-def tiny() -> Codec:
+def tiny() -> LearnedCodec:
     return tiny_codec()
 
 
 @pytest.fixture(scope="session", params=available())
-def shipped(request: pytest.FixtureRequest) -> Codec:
-    return Codec.load(request.param)
+def shipped(request: pytest.FixtureRequest) -> LearnedCodec:
+    return LearnedCodec.load(request.param)
 
 
 @pytest.fixture
-def found(shipped: Codec, photo: Image.Image) -> tuple[Quantised, Window]:
+def found(shipped: LearnedCodec, photo: Image.Image) -> tuple[Quantised, Window]:
     """The photo as quantised without effort, as one window; fine enough for single steps to find something in so small a picture."""
     model, picture = CodecModel.load(registry.weights(shipped.name)), Picture.from_image(photo)
     transforms = Transforms(model, shipped.device, bfloat16=False, tile=TILE)
@@ -39,20 +39,20 @@ def found(shipped: Codec, photo: Image.Image) -> tuple[Quantised, Window]:
         quantised = Encoder(model, transforms).quantise([picture], [Target(quality=75.0)], [None])[0]
     symbols, objective = quantised.symbols, Objective.of(shipped.card)
     residuals, indices, z = (torch.from_numpy(values)[None] for values in (symbols.residuals, quantised.indices, symbols.z))
-    quality = transforms.quality([symbols.quality])
+    anchor = transforms.anchors([symbols.position])
     with torch.no_grad():
         z_mean = transforms.network.mean(z.float(), *residuals.shape[-2:])
     x = torch.from_numpy(picture.rgb).permute(2, 0, 1)[None].float() / 255
     return quantised, Window(
         transforms=transforms,
         objective=objective,
-        code_lengths=CodeLengths(model.tables, model.neighbours, shipped.device),
-        lmbda=float(objective.lmbda(torch.tensor(symbols.quality / FINEST))),
+        code_lengths=CodeLengths(model.tables, model.context_model, shipped.device),
+        lmbda=float(objective.lmbda(torch.tensor(symbols.position.share))),
         x=x,
         start=residuals.float(),
         indices=indices,
         movable=indices > 0,
         z_mean=z_mean,
-        quality=quality,
+        anchor=anchor,
         postprocess=lambda x_hat: x_hat,
     )

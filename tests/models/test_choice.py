@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models import Codec, Picture, Stream, Target
+from models import Picture, Stream, Target
 from models.bitstream import CodecKind
-from models.choice import CodecName, choose
+from models.codec import Codec, CodecName, choose
 from models.errors import TargetError
-from models.learned.symbols import Comparison
+from models.learned.codec import LearnedCodec
+from models.stream import Comparison
 
 
 def stream(codec: CodecKind, size: int, budget: int = 100) -> Stream:
@@ -39,11 +40,12 @@ def test_the_better_within_the_budget_is_chosen(learned: int, hybrid: int, score
     assert made.auto == compared
 
 
-def test_auto_is_the_better_of_what_both_make(shipped: Codec, photo: Image.Image) -> None:
+def test_auto_is_the_better_of_what_both_make(shipped: LearnedCodec, photo: Image.Image) -> None:
     picture = Picture.from_image(photo)
-    streams = {codec: shipped.compress(picture, bpp=1.0, codec=codec) for codec in get_args(CodecName)}
+    streams = {codec: Codec(shipped).compress(picture, bpp=1.0, codec=codec) for codec in get_args(CodecName)}
     scores = {
-        codec: shipped.score(Picture.from_image(shipped.decompress(made.data)), picture, shipped.metric) for codec, made in streams.items()
+        codec: shipped.score(Picture.from_image(Codec(shipped).decompress(made.data)), picture, shipped.metric)
+        for codec, made in streams.items()
     }
 
     auto = streams["auto"]
@@ -53,13 +55,13 @@ def test_auto_is_the_better_of_what_both_make(shipped: Codec, photo: Image.Image
     assert shipped.metric == shipped.name
 
 
-def test_without_a_budget_there_is_nothing_to_compare_at(tiny: Codec, photo: Image.Image) -> None:
+def test_without_a_budget_there_is_nothing_to_compare_at(tiny: LearnedCodec, photo: Image.Image) -> None:
     with pytest.raises(TargetError, match="budget"):
-        tiny.compress(photo, quality=50, codec="auto")
+        Codec(tiny).compress(photo, quality=50, codec="auto")
 
 
-def test_alpha_survives_auto(tiny: Codec, photo: Image.Image) -> None:
+def test_alpha_survives_auto(tiny: LearnedCodec, photo: Image.Image) -> None:
     image = photo.copy()
     image.putalpha(Image.fromarray(np.tile(np.arange(128, dtype=np.uint8), (96, 1))))
-    back = tiny.decompress(tiny.compress(image, bpp=4, codec="auto").data)
+    back = Codec(tiny).decompress(Codec(tiny).compress(image, bpp=4, codec="auto").data)
     assert np.array_equal(np.asarray(back)[..., 3], np.asarray(image)[..., 3])

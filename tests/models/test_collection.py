@@ -7,12 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
-from models import Codec, Picture
+from models import Picture
+from models.codec import Codec
 from models.collection import QUALITIES, compare, encode, sweep
-from models.learned.symbols import Stream
+from models.learned.codec import LearnedCodec
 from models.metrics import ms_ssim, psnr
-from models.rate_control import Target
-from models.rate_control.allocation import Curve, Metric, Scores, allocate
+from models.rate_control import Metric, RateDistortion, SetScores, Target, allocate
+from models.stream import Stream
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +24,10 @@ def pictures(photo: Image.Image) -> list[Picture]:
     return [Picture.from_image(image) for image in (photo, photo.crop((64, 0, 128, 40)), faded)]
 
 
-def test_every_point_is_the_stream_of_its_quality(codec: Codec, pictures: list[Picture]) -> None:
+def test_every_point_is_the_stream_of_its_quality(codec: LearnedCodec, pictures: list[Picture]) -> None:
     for picture in pictures:
         for quality, point in zip(QUALITIES, sweep(codec, picture), strict=True):
-            stream = codec.compress(picture, quality=quality)
+            stream = Codec(codec).compress(picture, quality=quality)
             decoded = codec.decode([stream.data])[0]
             x_hat, x = (torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255 for rgb in (decoded.rgb, picture.rgb))
             assert abs(point.size - len(stream.data)) <= 2  # batches differ in the last bit of a float
@@ -34,24 +35,26 @@ def test_every_point_is_the_stream_of_its_quality(codec: Codec, pictures: list[P
             assert point.ms_ssim == pytest.approx(float(ms_ssim(x_hat, x)), abs=1e-3)
 
 
-def test_a_large_picture_is_measured_in_several_batches(codec: Codec, pictures: list[Picture], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_picture_is_measured_in_several_batches(
+    codec: LearnedCodec, pictures: list[Picture], monkeypatch: pytest.MonkeyPatch
+) -> None:
     at_once = sweep(codec, pictures[0])
     monkeypatch.setattr("models.collection.BATCH_PIXELS", 3 * pictures[0].pixels)
     assert [point.size for point in sweep(codec, pictures[0])] == pytest.approx([point.size for point in at_once], abs=2)
 
 
 @pytest.mark.parametrize(("metric", "effort"), [("ms-ssim", 0), ("ms-ssim", 2), ("psnr", 0)])
-def test_shared_bytes_beat_equal_bits_per_pixel(codec: Codec, pictures: list[Picture], metric: Metric, effort: int) -> None:
+def test_shared_bytes_beat_equal_bits_per_pixel(codec: LearnedCodec, pictures: list[Picture], metric: Metric, effort: int) -> None:
     pixels = [picture.pixels for picture in pictures]
-    alphas = sum(len(codec.compress(picture, quality=0).data) for picture in pictures if picture.alpha is not None)
+    alphas = sum(len(Codec(codec).compress(picture, quality=0).data) for picture in pictures if picture.alpha is not None)
     budget = round(0.15 * sum(pixels) / 8) + alphas  # where a byte does most, and not the same for all
-    allocation = allocate([Curve.of(sweep(codec, picture), metric, picture.pixels) for picture in pictures], budget)
+    allocation = allocate([RateDistortion.of(sweep(codec, picture), metric, picture.pixels) for picture in pictures], budget)
     shared = list(encode(codec, pictures, allocation, budget, effort=effort))
     equal = [codec.encode([picture], [Target(bpp=8 * budget / sum(pixels))], effort=effort)[0] for picture in pictures]
 
-    def scores(streams: list[Stream]) -> Scores:
+    def scores(streams: list[Stream]) -> SetScores:
         decoded = [codec.decode([stream.data]) for stream in streams]
-        return Scores.of([compare(codec, *pair, [0])[0] for pair in zip(pictures, decoded, strict=True)], pixels)
+        return SetScores.of([compare(codec, *pair, [0])[0] for pair in zip(pictures, decoded, strict=True)], pixels)
 
     spent = sum(len(stream.data) for stream in shared)
     assert allocation.reach == "within"

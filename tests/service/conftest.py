@@ -12,7 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from models import Codec
+from models.learned.codec import LearnedCodec
 from models.postprocess import model as post_model
 from models.weights import registry
 from service import cli
@@ -40,9 +40,9 @@ def _post_processor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def codec(_post_processor: None) -> Codec:
+def codec(_post_processor: None) -> LearnedCodec:
     """The default model with the post-processors that the service has here."""
-    return Codec.load()
+    return LearnedCodec.load()
 
 
 @pytest.fixture(scope="session")

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from models.entropy.tables import LARGEST_RESIDUAL
 from models.grid import STRIDE
-from models.learned.refinement.window import Proceed, Window
+from models.learned.refinement.window import Window
 from models.network.autoencoder import pad_to_multiple
+from models.progress import Progress
 
 TEMPERATURES = 0.16, 0.0025  # the first and the last; log-linear between them
 RATE = 0.15  # of learning, in quantiser steps, over the root of the iterations; by cosine to zero
@@ -36,14 +37,14 @@ def soften(part: Tensor, temperature: float) -> Tensor:
     return torch.sigmoid((torch.atanh(part) - torch.atanh(1 - part)) / temperature)
 
 
-class Relaxation:
+class Annealing:
     """Moves y from where the window starts; `residuals` are what it rounds to."""
 
     def __init__(self, window: Window) -> None:
         self._window = window
         with torch.no_grad(), window.transforms.autocast():
             y = window.transforms.network.g_a(pad_to_multiple(window.x, STRIDE)).float()
-            y = window.transforms.network.scaled(y, window.quality)
+            y = window.transforms.network.scaled(y, window.anchor)
         mean = window.mean_of(window.start)
         self._y = window.start + (y - mean - window.start).clamp(-REACH, REACH) + mean
 
@@ -53,14 +54,14 @@ class Relaxation:
         with torch.no_grad():
             return self._rounded(self._window.mean(self._rounded))
 
-    def run(self, iterations: int, budget: float | None, proceed: Proceed) -> bool:
-        """Move y; with a budget in bits, the price of a bit follows it. False if `proceed` ended that early."""
+    def run(self, iterations: int, budget: float | None, progress: Progress) -> bool:
+        """Move y; with a budget in bits, the price of a bit follows it. False if `progress` ended that early."""
         window = self._window
         count = window.movable.sum((2, 3), keepdim=True).clamp(min=1)
         mean, power = torch.zeros_like(self._y), torch.zeros_like(self._y)
         price = 1.0
         for done in range(iterations):
-            if not proceed(done, iterations):
+            if not progress.advance(done, iterations):
                 return False
             if done % max(1, min(RECKON, iterations // 4)) == 0:
                 residuals = self.residuals

@@ -29,8 +29,9 @@ from torch import Tensor
 
 from models.entropy.tables import LARGEST_RESIDUAL
 from models.grid import PASSES
-from models.learned.refinement.window import Proceed, Window
+from models.learned.refinement.window import Window
 from models.network.context import pass_mask
+from models.progress import Progress
 
 SHARE = 0.4  # of the steps that promise a gain, taken at a time; with more, the steps lose what each of them won
 PROBE = 0.25  # quantiser steps along the random signs that measure the curvature
@@ -87,7 +88,7 @@ class _Steps:
         return float((self.bits * torch.stack([chosen < 0, chosen > 0])).double().sum())
 
 
-class Descent:
+class Rdoq:
     """Descends from where the window starts; `residuals` and `bits` say how far it has come."""
 
     def __init__(self, window: Window, random: torch.Generator) -> None:
@@ -111,12 +112,12 @@ class Descent:
         """Lambda D + R of them, in bits."""
         return self._state.loss
 
-    def run(self, iterations: int, budget: float | None, proceed: Proceed) -> None:
+    def run(self, iterations: int, budget: float | None, progress: Progress) -> None:
         """Descend; with a budget in bits every iteration aims at it, and the last makes sure of it."""
         trust = 1.0 if self._window.objective.distortion == "mse" else 1.5
         price = 1.0
         for done in range(iterations):
-            last = done == iterations - 1 or not proceed(done, iterations)
+            last = done == iterations - 1 or not progress.advance(done, iterations)
             before, steps = self._state, self._steps(trust)
             if budget is not None:
                 price = self._price(steps, budget, tries=TRIES if last else 1)
@@ -134,7 +135,7 @@ class Descent:
             if kept > 0:
                 self._state = after
             trust *= 1.6 if kept <= 0 else 1.2 if kept < 0.35 else 0.87 if kept > 0.6 else 1.0
-        proceed(iterations, iterations)
+        progress.advance(iterations, iterations)
 
     def _at(self, residuals: Tensor) -> _State:
         tables = self._window.tables(residuals)

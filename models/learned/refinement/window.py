@@ -15,10 +15,6 @@ from models.entropy.code_lengths import CodeLengths
 from models.learned.objective import Objective
 from models.learned.transforms import Transforms
 
-Proceed = Callable[[int, int], bool]
-"""Told how many of how many iterations are done; says whether to go on or to finish with the next, and after the end, all of them done,
-whether there is time for as many again."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Window:
@@ -33,7 +29,7 @@ class Window:
         indices: table of every residual by the scale decoder.
         movable: which of them may change: those of the window proper, not those around it, and not those under table 0.
         z_mean: prediction of scaled y from z alone.
-        quality: position on the network's axis (1,).
+        anchor: place between the network's gain anchors (1,).
         postprocess: what becomes of the picture after g_s; the identity where that is nothing.
     """
 
@@ -46,7 +42,7 @@ class Window:
     indices: Tensor
     movable: Tensor
     z_mean: Tensor
-    quality: Tensor
+    anchor: Tensor
     postprocess: Callable[[Tensor], Tensor]
 
     def tables(self, residuals: Tensor) -> Tensor:
@@ -60,7 +56,7 @@ class Window:
     def mean(self, residual: Callable[[Tensor], Tensor]) -> Tensor:
         """Prediction of scaled y (1, M, h, w) from z and what is decoded before it; `residual` as in `AutoEncoder.mean_in_context`."""
         with self.transforms.autocast():
-            return self.transforms.network.mean_in_context(self.z_mean, self.quality, residual)
+            return self.transforms.network.mean_in_context(self.z_mean, self.anchor, residual)
 
     def mean_of(self, residuals: Tensor) -> Tensor:
         """The same, of known residuals (1, M, h, w)."""
@@ -77,5 +73,5 @@ class Window:
         """Lambda D in bits."""
         height, width = self.x.shape[-2:]
         with self.transforms.autocast():
-            x_hat = self.transforms.network.reconstruct(residuals, mean, self.quality)[..., :height, :width]
+            x_hat = self.transforms.network.reconstruct(residuals, mean, self.anchor)[..., :height, :width]
         return self.objective.measure(self.postprocess(x_hat), self.x).sum() * (self.lmbda * height * width)

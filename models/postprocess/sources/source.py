@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from models.bitstream import MAGIC, Bitstream, CodecKind
 from models.errors import SourceError
-from models.rate_control import FINEST
+from models.rate_control import Position
 
 from . import avif, jpeg, webp
 
@@ -26,9 +26,9 @@ class Source:
     coarseness: float
 
     @classmethod
-    def learned(cls, model_id: str, position: int) -> Source:
-        """Of a learned codec's picture, at a position 0..65535 on the gain axis."""
-        return cls(model_id, 1 - position / FINEST)
+    def learned(cls, model_id: str, position: Position) -> Source:
+        """The source of a learned codec's picture, at a position on the gain axis."""
+        return cls(model_id, 1 - position.share)
 
 
 _READERS: dict[str, tuple[Callable[[bytes], bool], Callable[[bytes], float]]] = {
@@ -46,7 +46,7 @@ def read(file: bytes) -> Source:
         BitstreamError: a damaged stream of our own.
     """
     if file.startswith(MAGIC) and (header := Bitstream.parse(file)).codec is CodecKind.LEARNED:
-        return Source.learned(header.model_id.hex(), header.quality)
+        return Source.learned(header.model_id.hex(), header.position)
     for kind, (matches, coarseness) in _READERS.items():
         if matches(file):
             try:

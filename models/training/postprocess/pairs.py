@@ -21,11 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from models import Codec, Picture, Target
+from models import Picture, Target
 from models.avif.section import restore
 from models.bitstream import MAGIC, Bitstream
 from models.hybrid.codec import HybridCodec
-from models.rate_control.allocation import Metric
+from models.learned.codec import LearnedCodec
+from models.rate_control import Metric
 from models.training.crops import load
 from models.weights import registry
 
@@ -92,8 +93,13 @@ PICTURES_A_FILE = 64
 
 def learned(profile: str) -> Mapping[str, Encode]:
     """One of our own profiles in their place; the kind is its model id."""
-    codec = Codec.load(profile)
-    return {codec.model_id: lambda picture, rng: codec.compress(picture, quality=float(rng.uniform(0, 90))).data}
+    codec = LearnedCodec.load(profile)
+
+    def encode(picture: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
+        target = Target(quality=float(rng.uniform(0, 90)))
+        return codec.encode([Picture.from_array(picture)], [target])[0].data
+
+    return {codec.model_id: encode}
 
 
 def decode(file: bytes) -> NDArray[np.uint8]:
@@ -105,8 +111,8 @@ def decode(file: bytes) -> NDArray[np.uint8]:
 
 
 @cache
-def _codec(model_id: str) -> Codec:
-    return Codec.load(registry.name_of(model_id))
+def _codec(model_id: str) -> LearnedCodec:
+    return LearnedCodec.load(registry.name_of(model_id))
 
 
 def fill(

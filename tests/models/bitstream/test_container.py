@@ -21,13 +21,14 @@ from models.errors import (
     UnknownModelError,
 )
 from models.grid import MAX_SIDE
+from models.rate_control import Position
 
 GOLDEN = Bitstream(
     codec=CodecKind.LEARNED,
     model_id=bytes.fromhex("0badcafe"),
     width=768,
     height=512,
-    quality=21845,
+    position=Position(21845),
     greyscale=False,
     postprocess=True,
     z=b"hyper",
@@ -35,7 +36,6 @@ GOLDEN = Bitstream(
     alpha=b"png",
 )
 GOLDEN_BYTES = bytes.fromhex("5a47540300050badcafe00030002555505c801036879706572" + bytes(range(200)).hex() + "706e67db38d8eb")
-from models.grid import MAX_SIDE
 
 
 @st.composite
@@ -46,7 +46,7 @@ def bitstreams(draw: st.DrawFn) -> Bitstream:
         model_id=draw(st.binary(min_size=4, max_size=4)),
         width=draw(st.integers(1, MAX_SIDE)),
         height=draw(st.integers(1, MAX_SIDE)),
-        quality=draw(st.integers(0, 0xFFFF)),
+        position=Position(draw(st.integers(0, 0xFFFF))),
         greyscale=draw(st.booleans()),
         postprocess=draw(st.booleans()),
         z=b"" if codec is CodecKind.HYBRID else draw(st.binary(max_size=300)),

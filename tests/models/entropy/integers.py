@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from models.entropy.context_model import HYPER_CONTEXTS, TAPS, Layer, Neighbours
+from models.entropy.context_model import HYPER_CONTEXTS, TAPS, ContextModel, Layer
 from models.entropy.scale_decoder import SHIFT
 from models.entropy.tables import Z_LIMIT, Tables
 from models.grid import PASSES
@@ -19,7 +19,7 @@ TABLES = Tables.make(
 CHANNELS = 6
 
 
-def random_neighbours(channels: int, band_starts: Sequence[int], seed: int) -> Neighbours:
+def random_context_model(channels: int, band_starts: Sequence[int], seed: int) -> ContextModel:
     """Context networks that move indices up and down by several."""
     rng = np.random.default_rng(seed)
 
@@ -36,7 +36,7 @@ def random_neighbours(channels: int, band_starts: Sequence[int], seed: int) -> N
             inputs = stop + start + (2 * stop + 1 if TAPS[passes[0]] else 0)
             of_pass.append((layer(inputs, 16, 3), layer(16, 16, 2), layer(16, stop - start, 0.06)))
         networks.append(tuple(of_pass))
-    return Neighbours(tuple(band_starts), tuple(networks))
+    return ContextModel(tuple(band_starts), tuple(networks))
 
 
-NEIGHBOURS = random_neighbours(CHANNELS, (0, 1, 3), seed=5)
+NEIGHBOURS = random_context_model(CHANNELS, (0, 1, 3), seed=5)

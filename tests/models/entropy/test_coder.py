@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.entropy.coder import CHUNK, SymbolCoder
-from models.entropy.context_model import Neighbours
+from models.entropy.context_model import ContextModel
 from models.entropy.tables import LAPLACE_TABLES, LARGEST_RESIDUAL, laplace_scales
 from models.errors import DamagedStreamError
 from tests.models.entropy.integers import CHANNELS, NEIGHBOURS, TABLES
@@ -42,7 +42,7 @@ def test_hyper_latents_come_back(data: st.DataObject, height: int, width: int) -
 
 
 def test_chunks_do_not_show_in_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng, coder = np.random.default_rng(0), SymbolCoder(TABLES, Neighbours.silent())
+    rng, coder = np.random.default_rng(0), SymbolCoder(TABLES, ContextModel.silent())
     for shape, low, high in (((1, 3, 2 * CHUNK + 17), 30, 31), ((3, 5, CHUNK - 5), 0, LAPLACE_TABLES)):
         indices = rng.integers(low, high, shape).astype(np.uint8)
         residuals = (rng.laplace(0, 2 * laplace_scales()[indices]).round() * (indices > 0)).astype(np.int16)  # some escape

@@ -11,8 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from models.entropy import context_model as neighbours
-from models.entropy.context_model import HYPER_CONTEXTS, LOUDNESS, PHASES, TAPS, Layer, Neighbours, around, before, hyper_contexts, loudness
+from models.entropy import context_model
+from models.entropy.context_model import (
+    HYPER_CONTEXTS,
+    LOUDNESS,
+    PHASES,
+    TAPS,
+    ContextModel,
+    Layer,
+    around,
+    before,
+    hyper_contexts,
+    loudness,
+)
 from models.entropy.tables import LAPLACE_TABLES, laplace_scales
 from models.errors import WeightsError
 from models.grid import Phase
@@ -105,7 +116,7 @@ def test_float32_is_exact() -> None:
     indices, residuals = a_picture((CHANNELS, 24, 24))
     exact = NEIGHBOURS.mapped(lambda values: values.astype(np.int64))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(neighbours, "_float", lambda values: values.astype(np.int64))
+        patch.setattr(context_model, "_float", lambda values: values.astype(np.int64))
         expected = exact.all_corrected(indices, residuals)
     assert np.array_equal(NEIGHBOURS.all_corrected(indices, residuals), expected)
 
@@ -113,14 +124,14 @@ def test_float32_is_exact() -> None:
 def test_networks_whose_sums_would_not_be_exact_are_refused() -> None:
     loud = Layer.of(np.full((1, 2200), 127), np.zeros(1), np.ones(1))
     with pytest.raises(WeightsError, match="exact"):
-        replace(Neighbours.silent(), networks=(((loud,),), ((),), ((),)))
+        replace(ContextModel.silent(), networks=(((loud,),), ((),), ((),)))
 
 
 def test_strips_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     indices, residuals = a_picture((CHANNELS, 23, 11))
     whole = NEIGHBOURS.all_corrected(indices, residuals)
     for strip in (1, 100, 300):
-        monkeypatch.setattr(neighbours, "STRIP", strip)
+        monkeypatch.setattr(context_model, "STRIP", strip)
         assert np.array_equal(NEIGHBOURS.all_corrected(indices, residuals), whole)
 
 
@@ -133,7 +144,7 @@ def test_surely_zero_stays_so_and_nothing_else_becomes_it() -> None:
 
 def test_silent_networks_move_nothing() -> None:
     indices, residuals = a_picture((CHANNELS, 5, 7))
-    assert np.array_equal(Neighbours.silent().all_corrected(indices, residuals), indices)
+    assert np.array_equal(ContextModel.silent().all_corrected(indices, residuals), indices)
 
 
 def test_loudness_is_logarithmic_and_ends() -> None:
@@ -145,11 +156,11 @@ def test_loudness_is_logarithmic_and_ends() -> None:
 
 def test_arrays_restore_the_integers() -> None:
     arrays = NEIGHBOURS.to_arrays()
-    restored = Neighbours.from_arrays(arrays).to_arrays()
+    restored = ContextModel.from_arrays(arrays).to_arrays()
     assert restored.keys() == arrays.keys()
     assert all(np.array_equal(restored[name], arrays[name]) for name in arrays)
 
 
 def test_weights_of_another_version_are_refused() -> None:
     with pytest.raises(WeightsError, match="shifts"):
-        Neighbours.from_arrays(NEIGHBOURS.to_arrays() | {"neighbours.shifts": np.zeros(1)})
+        ContextModel.from_arrays(NEIGHBOURS.to_arrays() | {"neighbours.shifts": np.zeros(1)})

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models import Codec
 from models.evaluation import evaluate, sweeps
 from models.evaluation.curves import METRICS
 from models.evaluation.report import Report, Sweep
 from models.evaluation.run import RATES, image_paths, read_picture
 from models.evaluation.sweeps import QUALITIES, OwnSweeps
+from models.learned.codec import LearnedCodec
 from models.postprocess import model as post_model
 from models.weights import registry
 from tests.post import install
@@ -63,7 +63,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     calls: list[str] = []
     sweep_codec = sweeps.sweep_codec
 
-    def counted(codec: Codec, *arguments: Any, **options: Any) -> Sweep:
+    def counted(codec: LearnedCodec, *arguments: Any, **options: Any) -> Sweep:
         calls.append(f"{codec.name} {options['effort']}")
         return sweep_codec(codec, *arguments, **options)
 

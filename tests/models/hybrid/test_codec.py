@@ -11,11 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from models import Codec, Picture, Target
+from models import Picture, Target
 from models.bitstream import Bitstream, CodecKind
+from models.codec import Codec
 from models.errors import AvifError, BitstreamError, DamagedStreamError, SourceError, StreamTooLargeError, UnknownModelError
 from models.hybrid.codec import HybridCodec
+from models.learned.codec import LearnedCodec
 from models.postprocess.postprocessor import Postprocess
+from models.progress import Progress
 from models.rate_control import meets
 from tests.post import tiny_post_processor
 
@@ -118,11 +121,12 @@ def test_effort_buys_quality(picture: Picture) -> None:
 def test_whoever_asks_it_to_stop_gets_what_there_is(picture: Picture) -> None:
     told: list[tuple[int, int]] = []
 
-    def stop(done: int, of: int) -> bool:
-        told.append((done, of))
-        return False
+    class Stop(Progress):
+        def advance(self, done: int, of: int) -> bool:
+            told.append((done, of))
+            return False
 
-    made = HYBRID.encode(picture, Target(max_bytes=1111), proceed=stop)
+    made = HYBRID.encode(picture, Target(max_bytes=1111), progress=Stop())
     assert told == [(1, 2)]
     assert made.probes == 1
     assert made.target_met == meets(1111, len(made.data))
@@ -165,7 +169,7 @@ def test_streams_recommend_post_processing_where_it_was_trained(picture: Picture
     assert [Bitstream.parse(data).postprocess for data in (coarse, fine)] == [True, False]
 
     plain = HYBRID.decode(coarse)
-    source = hybrid.decode_av1(coarse)[1]
+    source = hybrid.decode_av1(Bitstream.parse(coarse))[1]
     assert source is not None
     improved = post.improve([plain], [source])[0]
     assert not np.array_equal(improved.rgb, plain.rgb)
@@ -178,8 +182,8 @@ def test_streams_recommend_post_processing_where_it_was_trained(picture: Picture
             codec.decode(data, postprocess="on")
 
 
-def test_streams_of_other_models_are_not_ours(stream: bytes, tiny: Codec, picture: Picture) -> None:
-    for other in (replace(Bitstream.parse(stream), model_id=b"none").to_bytes(), tiny.compress(picture, quality=30).data):
+def test_streams_of_other_models_are_not_ours(stream: bytes, tiny: LearnedCodec, picture: Picture) -> None:
+    for other in (replace(Bitstream.parse(stream), model_id=b"none").to_bytes(), Codec(tiny).compress(picture, quality=30).data):
         with pytest.raises(UnknownModelError):
             HYBRID.decode(other)
 

@@ -10,15 +10,17 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from models import Codec, Target
+from models import Target
+from models.bitstream import Bitstream
 from models.errors import BitstreamError, DamagedStreamError, StreamTooLargeError, TruncatedStreamError, UnknownModelError, WeightsError
+from models.learned.codec import LearnedCodec
 from models.learned.symbol_codec import SymbolCodec
 from models.learned.symbols import Quantised, Symbols
 from tests.make_golden import GOLDEN, golden_picture
 
 
 @pytest.fixture(scope="module")
-def quantised(codec: Codec) -> Quantised:
+def quantised(codec: LearnedCodec) -> Quantised:
     return codec.quantise([golden_picture()], [Target(bpp=0.3)])[0]
 
 
@@ -31,10 +33,12 @@ def same(a: Symbols, b: Symbols) -> bool:
     return all(np.array_equal(getattr(a, field.name), getattr(b, field.name)) for field in fields(Symbols))
 
 
-def test_symbols_survive_the_stream_and_the_way_between_processes(codec: Codec, symbol_codec: SymbolCodec, quantised: Quantised) -> None:
+def test_symbols_survive_the_stream_and_the_way_between_processes(
+    codec: LearnedCodec, symbol_codec: SymbolCodec, quantised: Quantised
+) -> None:
     stream = symbol_codec.write(pickle.loads(pickle.dumps(quantised)))
     assert stream == codec.encode([golden_picture()], [Target(bpp=0.3)])[0]
-    symbols = symbol_codec.read(stream.data)
+    symbols = symbol_codec.read(Bitstream.parse(stream.data))
     assert same(pickle.loads(pickle.dumps(symbols)), quantised.symbols)
 
 
@@ -52,12 +56,12 @@ def test_loading_is_once_per_process_and_knows_its_models() -> None:
 @pytest.mark.parametrize("excess", [1, 5, 100])
 def test_a_stream_that_came_out_too_long_is_trimmed_to_its_budget(symbol_codec: SymbolCodec, quantised: Quantised, excess: int) -> None:
     budget = len(symbol_codec.write(quantised).data) - excess
-    stream = symbol_codec.write(replace(quantised, budget=budget, predicted=budget))
+    stream = symbol_codec.write(replace(quantised, budget=budget, predicted_bytes=budget))
     assert budget - 8 <= len(stream.data) <= budget
     assert stream.target_met
     assert stream.quality == symbol_codec.write(quantised).quality
     # A few residuals gave way by one; the bits they had cost more than the average's.
-    difference = symbol_codec.read(stream.data).residuals.astype(int) - quantised.symbols.residuals
+    difference = symbol_codec.read(Bitstream.parse(stream.data)).residuals.astype(int) - quantised.symbols.residuals
     assert np.abs(difference).max() == 1
     assert np.count_nonzero(difference) <= 3 * excess
 
@@ -69,8 +73,8 @@ def test_a_budget_that_even_the_prediction_missed_is_left_alone(symbol_codec: Sy
 
 
 def test_a_budget_below_the_smallest_container_ends(symbol_codec: SymbolCodec, quantised: Quantised) -> None:
-    stream = symbol_codec.write(replace(quantised, budget=20, predicted=20))
-    assert not symbol_codec.read(stream.data).residuals.any()
+    stream = symbol_codec.write(replace(quantised, budget=20, predicted_bytes=20))
+    assert not symbol_codec.read(Bitstream.parse(stream.data)).residuals.any()
     assert not stream.target_met
 
 
@@ -84,5 +88,5 @@ def test_errors_of_reading_pickle(symbol_codec: SymbolCodec, quantised: Quantise
     }
     for kind, stream in broken.items():
         with pytest.raises(kind) as caught:
-            symbol_codec.read(stream, max_pixels=1000 if kind is StreamTooLargeError else None)
+            symbol_codec.read(Bitstream.parse(stream, max_pixels=1000 if kind is StreamTooLargeError else None))
         assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)

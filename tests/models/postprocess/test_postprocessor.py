@@ -10,9 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from models import Codec, Picture
+from models import Picture
 from models.bitstream import Bitstream
+from models.codec import Codec
 from models.errors import SourceError, WeightsError
+from models.learned.codec import LearnedCodec
 from models.metrics import score
 from models.postprocess import model as post_model
 from models.postprocess import sources
@@ -133,8 +135,8 @@ def test_what_is_shipped_makes_files_of_others_better(image_format: str, quality
 
 @pytest.mark.parametrize("name", [name for name in post_model.available() if name != FILES])
 def test_what_is_shipped_makes_our_own_streams_better(name: str) -> None:
-    codec, original = Codec.load(name), golden_picture()
-    stream = codec.compress(original, quality=40).data
+    codec, original = LearnedCodec.load(name), golden_picture()
+    stream = Codec(codec).compress(original, quality=40).data
     assert Bitstream.parse(stream).postprocess
     bare, improved = (codec.decode([stream], postprocess=how)[0] for how in ("off", "auto"))
     assert codec.score(improved, original, codec.metric) > codec.score(bare, original, codec.metric)

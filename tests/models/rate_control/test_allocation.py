@@ -10,25 +10,25 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from models.rate_control.allocation import TOLERANCE, Allocation, Curve, Measured, allocate, next_budget
+from models.rate_control import MEMBER_TOLERANCE, Allocation, Measured, RateDistortion, allocate, next_budget
 
 
 @st.composite
-def convex_curves(draw: st.DrawFn, most_bytes: int = 400, most_corners: int = 4) -> Curve:
+def convex_curves(draw: st.DrawFn, most_bytes: int = 400, most_corners: int = 4) -> RateDistortion:
     """Falling and convex, with whole corners."""
     costs = draw(st.lists(st.integers(1, most_bytes // most_corners), min_size=0, max_size=most_corners - 1))
     slopes = sorted(draw(st.lists(st.floats(0.01, 100), min_size=len(costs), max_size=len(costs), unique=True)), reverse=True)
     sizes = np.cumsum([draw(st.integers(1, most_bytes)), *costs])
     gains = np.array(slopes) * costs
-    return Curve(sizes, gains.sum() - np.concatenate([[0.0], np.cumsum(gains)]))
+    return RateDistortion(sizes, gains.sum() - np.concatenate([[0.0], np.cumsum(gains)]))
 
 
-def total(curves: list[Curve], budgets: tuple[int, ...]) -> float:
+def total(curves: list[RateDistortion], budgets: tuple[int, ...]) -> float:
     return sum(curve(size) for curve, size in zip(curves, budgets, strict=True))
 
 
 @given(st.lists(convex_curves(most_bytes=24, most_corners=3), min_size=1, max_size=3), st.floats(0, 1))
-def test_no_other_way_to_spend_the_budget_is_better(curves: list[Curve], share: float) -> None:
+def test_no_other_way_to_spend_the_budget_is_better(curves: list[RateDistortion], share: float) -> None:
     lowest, highest = (sum(int(curve.sizes[end]) for curve in curves) for end in (0, -1))
     budget = round(lowest + share * (highest - lowest))
     allocation = allocate(curves, budget)
@@ -40,7 +40,7 @@ def test_no_other_way_to_spend_the_budget_is_better(curves: list[Curve], share: 
 
 
 @given(st.lists(convex_curves(), min_size=1, max_size=8), st.integers(1, 4000))
-def test_a_budget_is_never_exceeded_and_all_of_it_spent(curves: list[Curve], budget: int) -> None:
+def test_a_budget_is_never_exceeded_and_all_of_it_spent(curves: list[RateDistortion], budget: int) -> None:
     lowest, highest = (tuple(int(curve.sizes[end]) for curve in curves) for end in (0, -1))
     allocation = allocate(curves, budget)
     assert all(low <= size <= high for low, size, high in zip(lowest, allocation.budgets, highest, strict=True))
@@ -52,13 +52,16 @@ def test_a_budget_is_never_exceeded_and_all_of_it_spent(curves: list[Curve], bud
 
 
 def test_two_equal_pictures_get_the_same() -> None:
-    curve = Curve.through([(1_000, 0.2), (4_000, 0.05), (16_000, 0.01)])
+    curve = RateDistortion.through([(1_000, 0.2), (4_000, 0.05), (16_000, 0.01)])
     first, second = allocate([curve, curve], 9_000).budgets
     assert abs(first - second) < 0.03 * 9_000  # a piece at the price belongs to one of them
 
 
 def test_the_picture_that_gains_more_from_a_byte_gets_more() -> None:
-    flat, rich = Curve.through([(1_000, 0.02), (4_000, 0.015), (16_000, 0.01)]), Curve.through([(1_000, 0.5), (4_000, 0.2), (16_000, 0.1)])
+    flat, rich = (
+        RateDistortion.through([(1_000, 0.02), (4_000, 0.015), (16_000, 0.01)]),
+        RateDistortion.through([(1_000, 0.5), (4_000, 0.2), (16_000, 0.1)]),
+    )
     flat_bytes, rich_bytes = allocate([flat, rich], 8_000).budgets
     assert rich_bytes > 3 * flat_bytes
 
@@ -74,7 +77,7 @@ points = st.lists(st.tuples(st.integers(20, 10**6), st.floats(0, 1)), min_size=1
 @given(points)
 @example([(20, 0.9999999999999999), (21, 1e-06), (22, 0.0)])
 def test_a_curve_through_anything_is_falling_convex_and_above_no_measurement(measured: list[tuple[int, float]]) -> None:
-    curve = Curve.through(measured)
+    curve = RateDistortion.through(measured)
     assert (np.diff(curve.sizes) > 0).all()
     slopes = np.diff(curve.distortions) / np.diff(curve.sizes)
     assert (slopes < 0).all()
@@ -88,14 +91,14 @@ def test_a_curve_through_anything_is_falling_convex_and_above_no_measurement(mea
 def test_a_power_law_is_found_again_from_seven_points() -> None:
     """What rate-distortion curves are like; 10 bytes in 1000 would be felt nowhere."""
     sizes = np.geomspace(1_000, 40_000, 7).round()
-    curve = Curve.through([(int(size), 30 * size**-0.8) for size in sizes])
+    curve = RateDistortion.through([(int(size), 30 * size**-0.8) for size in sizes])
     for size in (1_400, 5_000, 30_000):
         assert curve(size) == pytest.approx(30 * size**-0.8, rel=1e-3)
 
 
 @given(
     st.lists(st.integers(1, 10**6), min_size=1, max_size=30),
-    st.lists(st.floats(0, TOLERANCE), min_size=30, max_size=30),
+    st.lists(st.floats(0, MEMBER_TOLERANCE), min_size=30, max_size=30),
 )
 def test_streams_that_come_near_their_budgets_come_nearer_to_the_whole(planned: list[int], unspent: list[float]) -> None:
     budget, made = sum(planned), list[int]()
@@ -104,7 +107,7 @@ def test_streams_that_come_near_their_budgets_come_nearer_to_the_whole(planned: 
         allowed = next_budget(allocation, made, budget)
         made.append(min(allowed, math.ceil(allowed * (1 - share))))
     assert sum(made) <= budget + len(made)  # next_budget never allows less than one byte
-    assert sum(made) >= (1 - TOLERANCE) * budget - 1
+    assert sum(made) >= (1 - MEMBER_TOLERANCE) * budget - 1
 
 
 def test_what_one_stream_has_too_much_the_others_save() -> None:

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import TargetError
-from models.rate_control import FINEST, MOST_PROBES, SHORTFALL, Search, Target, meets
+from models.rate_control import GainSearch, Target, meets
+from models.rate_control.gain_search import MOST_PROBES, SHORTFALL
+from models.rate_control.position import MAX_INDEX
 
 PREDICTED = np.geomspace(1_000, 60_000, 12)
 
@@ -40,7 +42,7 @@ def test_a_budget_is_rounded_down() -> None:
     assert Target(quality=5).budget(1000) is None
 
 
-def run(search: Search, size: object) -> None:
+def run(search: GainSearch, size: object) -> None:
     while (position := search.probe) is not None:
         search.observe(position, size(position))  # type: ignore[operator]  # a function of a position
 
@@ -54,45 +56,45 @@ def run(search: Search, size: object) -> None:
 )
 def test_any_smooth_rate_curve_is_met_from_below(shift: float, bend: float, ripple: float, share: float, tolerance: float) -> None:
     def size(position: int) -> float:
-        t = position / FINEST
+        t = position / MAX_INDEX
         return math.exp(shift + 7 + 4 * t + bend * math.sin(3 * t) + ripple * math.sin(900 * t))
 
-    budget = round(math.exp(math.log(size(0)) + share * (math.log(size(FINEST)) - math.log(size(0)))))
-    search = Search(budget, PREDICTED, tolerance)
+    budget = round(math.exp(math.log(size(0)) + share * (math.log(size(MAX_INDEX)) - math.log(size(0)))))
+    search = GainSearch(budget, PREDICTED, tolerance)
     run(search, size)
     assert meets(search.budget, size(search.best), tolerance)
     assert search.probes <= MOST_PROBES
 
 
 def test_what_the_coder_takes_off_does_not_miss_the_budget() -> None:
-    search = Search(3_000, PREDICTED)
+    search = GainSearch(3_000, PREDICTED)
     run(search, lambda position: 2_000 + position / 16)
     assert meets(search.budget, 2_000 + search.best / 16 - SHORTFALL)
-    first = Search(3_000, PREDICTED)
+    first = GainSearch(3_000, PREDICTED)
     first.observe(0, 2_971)  # in reach of the tolerance, but for the coder
     assert first.probe is not None
 
 
 def test_a_budget_below_the_range_ends_at_the_lowest_position() -> None:
-    search = Search(10, PREDICTED)
+    search = GainSearch(10, PREDICTED)
     run(search, lambda position: 1_000 + position)
     assert (search.best, search.probes) == (0, 1)
 
 
 def test_a_budget_above_the_range_ends_at_the_highest_position() -> None:
-    search = Search(10_000_000, PREDICTED)
+    search = GainSearch(10_000_000, PREDICTED)
     run(search, lambda position: 1_000 + position)
-    assert (search.best, search.probes) == (FINEST, 1)
+    assert (search.best, search.probes) == (MAX_INDEX, 1)
 
 
 def test_a_step_in_the_curve_ends_below_it() -> None:
-    search = Search(5_000, PREDICTED)
+    search = GainSearch(5_000, PREDICTED)
     run(search, lambda position: 2_000 if position < 30_000 else 9_000)
     assert search.best < 30_000
     assert search.probes <= MOST_PROBES
 
 
 def test_a_right_prediction_needs_one_probe() -> None:
-    search = Search(10_000, PREDICTED)
-    run(search, lambda position: math.exp(np.interp(position, np.linspace(0, FINEST, 12), np.log(PREDICTED))))
+    search = GainSearch(10_000, PREDICTED)
+    run(search, lambda position: math.exp(np.interp(position, np.linspace(0, MAX_INDEX, 12), np.log(PREDICTED))))
     assert search.probes == 1

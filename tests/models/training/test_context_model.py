@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from models.entropy.code_lengths import CodeLengths
-from models.entropy.context_model import INPUT_LIMIT, MOST_SHIFT, Neighbours
+from models.entropy.context_model import INPUT_LIMIT, MOST_SHIFT, ContextModel
 from models.entropy.scale_decoder import ACTIVATION_LIMIT
 from models.entropy.tables import laplace_tables
-from models.training.context_model import RoundedNetwork, neighbours_of
+from models.training.context_model import RoundedNetwork, trained_context_model
 from models.training.tables import counted
 from tests.models.entropy.integers import TABLES
 
@@ -29,16 +29,16 @@ def test_training_computes_in_the_integers_it_exports() -> None:
 
 
 def test_what_is_decoded_tells_scales_that_the_indices_do_not() -> None:
-    """Pictures as loud as they please: in one band the neighbours tell, in two the lower one as well."""
+    """Pictures as loud as they please: in one band the context_model tell, in two the lower one as well."""
     torch.manual_seed(0)
     indices = torch.full((60, 12, 8, 8), 25, dtype=torch.uint8)
     residuals = (torch.randn(indices.shape) * torch.randn(60, 1, 1, 1).exp()).round().short()
 
-    def bits(neighbours: Neighbours) -> float:
-        return float(CodeLengths(TABLES, neighbours, torch.device("cpu")).of_residuals(indices, residuals).sum())
+    def bits(context_model: ContextModel) -> float:
+        return float(CodeLengths(TABLES, context_model, torch.device("cpu")).of_residuals(indices, residuals).sum())
 
-    one, two = (neighbours_of(TABLES, [(indices, residuals)], steps=100, band_starts=starts) for starts in ([0], [0, 3]))
-    assert bits(one) < 0.95 * bits(Neighbours.silent())
+    one, two = (trained_context_model(TABLES, [(indices, residuals)], steps=100, band_starts=starts) for starts in ([0], [0, 3]))
+    assert bits(one) < 0.95 * bits(ContextModel.silent())
     assert bits(two) < 0.98 * bits(one)
     frequencies = CodeLengths(counted(TABLES, two, [(indices, residuals)]), two, torch.device("cpu"))
     assert frequencies.of_residuals(indices, residuals).sum() < 0.995 * bits(two)

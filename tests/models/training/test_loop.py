@@ -16,9 +16,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from models import Codec, Target
+from models import Target
 from models.entropy.code_lengths import CodeLengths
-from models.entropy.context_model import Neighbours
+from models.entropy.context_model import ContextModel
+from models.learned.codec import LearnedCodec
 from models.learned.model import RAW_LOW, RAW_STEP
 from models.learned.objective import OBJECTIVES
 from models.network.autoencoder import AutoEncoder, Topology
@@ -165,7 +166,7 @@ def test_counted_tables_know_the_neighbours() -> None:
     generator = torch.Generator().manual_seed(0)
     z = (torch.randn(60, 3, 1, 1, generator=generator) * 4 + torch.randn(60, 3, 6, 6, generator=generator) * 0.4).round()
     tables = hyper_tables(FactorizedPrior(3), z)
-    lengths = CodeLengths(tables, Neighbours.silent(), torch.device("cpu"))
+    lengths = CodeLengths(tables, ContextModel.silent(), torch.device("cpu"))
     apart = z.flatten()[torch.randperm(z.numel(), generator=generator)].view(z.shape)
     assert lengths.of_hyper_latents(z).sum() < 0.7 * lengths.of_hyper_latents(apart).sum()
 
@@ -219,7 +220,7 @@ def test_a_finished_model_codes(tmp_path: Path) -> None:
     said: list[str] = []
     model = finish(AutoEncoder(TINY), sampler, steps=50, batch=1, context_crops=8, context_steps=2, report=said.append)
     assert "against the float decoder" in said[0]
-    codec = Codec(model, tiny_card(model.model_id))
+    codec = LearnedCodec(model, tiny_card(model.model_id))
     stream = codec.encode([golden_picture()], [Target(quality=50)])[0]
     assert codec.decode([stream.data])[0].width == 192
     model.save(tmp_path / "model.safetensors")

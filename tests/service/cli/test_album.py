@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageFilter
 
-from models import Codec
+from models.learned.codec import LearnedCodec
 from tests.service.conftest import Terminal
 
 
@@ -31,7 +31,7 @@ def streams(output: Path) -> dict[str, bytes]:
     return {str(path.relative_to(output)): path.read_bytes() for path in output.rglob("*.zgt")}
 
 
-def test_a_folder_goes_to_one_budget(terminal: Terminal, album: Path, tmp_path: Path, codec: Codec) -> None:
+def test_a_folder_goes_to_one_budget(terminal: Terminal, album: Path, tmp_path: Path, codec: LearnedCodec) -> None:
     output = tmp_path / "out"
     assert terminal.run("compress", album, "--budget-bpp", "0.3", "-o", output) == 0
     made, budget = streams(output), int(0.3 * pixels(album) / 8)

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -20,8 +19,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models import Codec
 from models.bitstream import Bitstream
+from models.codec import Codec
+from models.learned.codec import LearnedCodec
+from models.progress import Progress
 from tests.service.conftest import Terminal
 
 
@@ -33,9 +34,9 @@ def jpeg(tmp_path: Path, photo: Image.Image) -> Path:
 
 
 @pytest.fixture
-def stream(tmp_path: Path, photo: Image.Image, codec: Codec) -> Path:
+def stream(tmp_path: Path, photo: Image.Image, codec: LearnedCodec) -> Path:
     path = tmp_path / "photo.zgt"
-    path.write_bytes(codec.compress(photo, bpp=1).data)
+    path.write_bytes(Codec(codec).compress(photo, bpp=1).data)
     return path
 
 
@@ -51,11 +52,11 @@ def test_effort_makes_another_stream_within_the_same_budget(terminal: Terminal, 
 def test_effort_that_takes_long_is_announced_once(terminal: Terminal) -> None:
     from service.cli.progress import each
 
-    def work(source: Path, refining: Callable[[int, int], bool]) -> None:
+    def work(source: Path, progress: Progress) -> None:
         of = 10 if source.name == "small" else 100_000
         for done in (0, 1, 2, of):
             time.sleep(0.005)
-            assert refining(done, of)
+            assert progress.advance(done, of)
 
     with contextlib.redirect_stderr(io.StringIO()) as told:
         assert each([Path("small"), Path("large")], work, "Compressing")
@@ -241,7 +242,7 @@ def test_a_pipe_is_written_through(stream: Path) -> None:
         assert image.size == (128, 96)
 
 
-def test_info_is_a_table_and_json(terminal: Terminal, stream: Path, codec: Codec) -> None:
+def test_info_is_a_table_and_json(terminal: Terminal, stream: Path, codec: LearnedCodec) -> None:
     assert terminal.run("info", stream) == 0
     assert "128" in terminal.out
     assert codec.model_id in terminal.out

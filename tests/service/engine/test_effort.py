@@ -1,4 +1,4 @@
-"""Refinement on the device ends in time, lets others in between, and says how much of it was done."""
+"""EffortDeadline on the device ends in time, lets others in between, and says how much of it was done."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models import Codec, Picture, Target
+from models import Picture, Target
+from models.learned.codec import LearnedCodec
 from models.learned.refinement.refiner import ITERATIONS
-from service.engine.effort import Refinement, cost
+from service.engine.effort import EffortDeadline, cost
 from service.engine.engine import Engine
 from service.engine.errors import OverloadedError
 from service.engine.work import Compressed
@@ -21,8 +22,8 @@ from service.metrics import Metrics
 from tests.service.engine.test_engine import scenario
 
 
-def refinement(effort: int, *, until: float = math.inf, wanted: bool = True) -> Refinement:
-    return Refinement(effort, until=until, between=lambda: None, wanted=lambda: wanted)
+def refinement(effort: int, *, until: float = math.inf, wanted: bool = True) -> EffortDeadline:
+    return EffortDeadline(effort, until=until, between=lambda: None, wanted=lambda: wanted)
 
 
 def test_cost_rises_with_effort() -> None:
@@ -32,21 +33,23 @@ def test_cost_rises_with_effort() -> None:
 
 
 @pytest.mark.parametrize("effort", [1, 4])
-def test_all_of_it_is_done_when_there_is_time(codec: Codec, photo: Image.Image, effort: int) -> None:
-    picture, target, proceed = Picture.from_image(photo), Target(bpp=0.5), refinement(effort)
+def test_all_of_it_is_done_when_there_is_time(codec: LearnedCodec, photo: Image.Image, effort: int) -> None:
+    picture, target, progress = Picture.from_image(photo), Target(bpp=0.5), refinement(effort)
 
-    (stream,) = codec.encode([picture], [target], effort=effort, proceed=proceed)
+    (stream,) = codec.encode([picture], [target], effort=effort, progress=progress)
 
-    assert proceed.reached == effort
+    assert progress.reached == effort
     assert stream.data == codec.encode([picture], [target], effort=effort)[0].data
 
 
-def test_what_ended_far_under_its_budget_starts_again_here_too(codec: Codec, photo: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.learned.refinement.refiner.RELAXED_HEADROOM", 0.3)
+def test_what_ended_far_under_its_budget_starts_again_here_too(
+    codec: LearnedCodec, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.learned.refinement.refiner.ANNEALED_TARGET_FRACTION", 0.3)
     picture, target, others = Picture.from_image(photo), Target(bpp=0.3), []
-    proceed = Refinement(6, until=math.inf, between=lambda: others.append(1), wanted=lambda: True)
+    progress = EffortDeadline(6, until=math.inf, between=lambda: others.append(1), wanted=lambda: True)
 
-    (stream,) = codec.encode([picture], [target], effort=6, proceed=proceed)
+    (stream,) = codec.encode([picture], [target], effort=6, progress=progress)
 
     assert stream.data == codec.encode([picture], [target], effort=6)[0].data
     assert len(others) >= 2 * ITERATIONS[6], "others have the device then too"
@@ -58,26 +61,26 @@ def test_it_starts_again_only_while_there_is_time(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("service.engine.effort.time", SimpleNamespace(monotonic=lambda: clock.now))
     answers, of = [], ITERATIONS[5]
     for until in (14.0, 16.0):
-        clock.now, proceed = 0.0, refinement(5, until=until)
+        clock.now, progress = 0.0, refinement(5, until=until)
         for done in range(of):
-            assert proceed(done, of)
+            assert progress.advance(done, of)
             clock.now += 1
-        assert not proceed(of, of), "the end"
-        answers.append(proceed(of, of))
+        progress.advance(of, of)
+        answers.append(progress.affords(of))
     assert answers == [False, True]
     clock.now += 5
-    assert not proceed(of, of)
+    assert not progress.affords(of - 1)
 
 
-def test_past_the_deadline_it_ends_with_a_valid_stream(codec: Codec, photo: Image.Image) -> None:
-    picture, target, proceed = Picture.from_image(photo), Target(bpp=0.5), refinement(9, until=time.monotonic())
+def test_past_the_deadline_it_ends_with_a_valid_stream(codec: LearnedCodec, photo: Image.Image) -> None:
+    picture, target, progress = Picture.from_image(photo), Target(bpp=0.5), refinement(9, until=time.monotonic())
 
-    (stream,) = codec.encode([picture], [target], effort=9, proceed=proceed)
+    (stream,) = codec.encode([picture], [target], effort=9, progress=progress)
 
-    assert proceed.reached == 1
+    assert progress.reached == 1
     assert len(stream.data) <= 768
     assert codec.decode([stream.data])[0].width == picture.width
-    assert not proceed.affordable(0)
+    assert not progress.affordable(0)
 
 
 def test_what_nobody_waits_for_ends_early() -> None:
@@ -85,24 +88,24 @@ def test_what_nobody_waits_for_ends_early() -> None:
     left.abandoned = True
     for one in (drained, left):
         assert not one.affordable(0)
-        assert not one(0, ITERATIONS[9])
+        assert not one.advance(0, ITERATIONS[9])
 
 
 def test_an_end_in_the_middle_of_a_large_picture_counts_what_each_window_has() -> None:
     """Two windows of 12 iterations: 4 in the first, with the last of them, and one in the second."""
-    proceed = refinement(7)
-    assert [proceed(done, 24) for done in range(3)] == [True] * 3
-    proceed.abandoned = True
-    assert [proceed(done, 24) for done in (3, 12, 12, 24)] == [False] * 4
-    assert proceed.reached == 2
+    progress = refinement(7)
+    assert [progress.advance(done, 24) for done in range(3)] == [True] * 3
+    progress.abandoned = True
+    assert [progress.advance(done, 24) for done in (3, 12, 12, 24)] == [False] * 4
+    assert progress.reached == 2
 
 
 def test_the_time_that_windows_still_need_is_kept_for_them() -> None:
     """Iterations of 0.02 seconds and 40 windows, each of which takes three passes at least: 2.5 seconds, of which there are not two."""
-    proceed, of = refinement(6, until=time.monotonic() + 2), 40 * ITERATIONS[6]
+    progress, of = refinement(6, until=time.monotonic() + 2), 40 * ITERATIONS[6]
     answers = []
     for done in range(3):
-        answers.append(proceed(done, of))
+        answers.append(progress.advance(done, of))
         time.sleep(0.02)
     assert answers == [True, False, False]
 

@@ -7,14 +7,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from types import SimpleNamespace
 
 import psutil
 import pytest
 from PIL import Image
 
-from models import Codec, Picture, Target
+from models import Picture, Target
+from models.bitstream import Bitstream
 from models.errors import DamagedStreamError, WeightsError
+from models.learned.codec import LearnedCodec
 from service.engine import entropy_worker
 from service.engine.entropy import EntropyStage, default_workers
 from service.engine.errors import UnavailableError
@@ -37,17 +40,18 @@ def scenario(steps: Callable[[EntropyStage], Awaitable[None]], *, workers: int) 
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_streams_are_the_same_wherever_they_are_coded(workers: int, codec: Codec, photo: Image.Image) -> None:
+def test_streams_are_the_same_wherever_they_are_coded(workers: int, codec: LearnedCodec, photo: Image.Image) -> None:
     picture, target = Picture.from_image(photo), Target(bpp=0.5)
     quantised, expected = codec.quantise([picture], [target])[0], codec.encode([picture], [target])[0]
 
     async def steps(stage: EntropyStage) -> None:
         stream = await stage.run(entropy_worker.write, "ms-ssim", quantised)
         assert stream == expected
-        symbols = await stage.run(entropy_worker.read, "ms-ssim", stream.data)
+        parsed = Bitstream.parse(stream.data)
+        symbols = await stage.run(entropy_worker.read, "ms-ssim", parsed)
         assert (symbols.residuals == quantised.symbols.residuals).all()
         with pytest.raises(DamagedStreamError):
-            await stage.run(entropy_worker.read, "ms-ssim", stream.data[:-9] + b"?" + stream.data[-8:])
+            await stage.run(entropy_worker.read, "ms-ssim", replace(parsed, y=parsed.y + bytes(range(8))))
         assert (await stage.run(os.getpid) == os.getpid()) == (workers == 0)
 
     metrics = scenario(steps, workers=workers)

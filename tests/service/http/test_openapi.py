@@ -13,7 +13,8 @@ import schemathesis
 from hypothesis import strategies as st
 from PIL import Image
 
-from models import Codec
+from models.codec import Codec
+from models.learned.codec import LearnedCodec
 from service.app import create_app
 from service.settings import Settings
 from service.store import id_of
@@ -52,8 +53,8 @@ STREAMS = st.deferred(lambda: st.sampled_from(_streams()))
 
 
 def _streams() -> list[bytes]:
-    codec = Codec.load("psnr")
-    return [codec.compress(Image.linear_gradient("L").resize((size, size)), quality=50).data for size in (1, 40)]
+    codec = LearnedCodec.load("psnr")
+    return [Codec(codec).compress(Image.linear_gradient("L").resize((size, size)), quality=50).data for size in (1, 40)]
 
 
 schemathesis.openapi.media_type("image/*", IMAGES | _damaged(IMAGES) | st.binary(max_size=200))

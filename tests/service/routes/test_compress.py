@@ -7,9 +7,10 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from models import Codec
 from models.bitstream import Bitstream, CodecKind
+from models.codec import Codec
 from models.hybrid.codec import HybridCodec
+from models.learned.codec import LearnedCodec
 from models.rate_control import meets
 from service.store import id_of
 
@@ -33,10 +34,10 @@ def test_the_answer_is_the_stream_and_its_facts(client: TestClient, jpeg: bytes)
     assert "ziggurat-psnr" not in answer.headers
 
 
-def test_it_is_what_the_codec_makes_of_the_same_pixels(client: TestClient, codec: Codec, jpeg: bytes) -> None:
+def test_it_is_what_the_codec_makes_of_the_same_pixels(client: TestClient, codec: LearnedCodec, jpeg: bytes) -> None:
     answer = client.post("/compress?quality=40", content=jpeg, headers=RAW)
 
-    assert answer.content == codec.compress(Image.open(io.BytesIO(jpeg)), quality=40).data
+    assert answer.content == Codec(codec).compress(Image.open(io.BytesIO(jpeg)), quality=40).data
 
 
 @pytest.mark.parametrize(("budget", "largest"), [("bpp=0.5", 768), ("max_bytes=700", 700), ("quality=60", 10_000)])
@@ -157,12 +158,12 @@ def test_alpha_comes_through(client: TestClient, photo: Image.Image) -> None:
     assert back.getchannel("A").getextrema() == (90, 90)
 
 
-def test_effort_is_asked_for_and_told(client: TestClient, codec: Codec, jpeg: bytes) -> None:
+def test_effort_is_asked_for_and_told(client: TestClient, codec: LearnedCodec, jpeg: bytes) -> None:
     answer = client.post("/compress?bpp=0.5&effort=2", content=jpeg, headers=RAW)
 
     assert answer.status_code == 201
     assert answer.headers["ziggurat-effort"] == "2"
-    assert answer.content == codec.compress(Image.open(io.BytesIO(jpeg)), bpp=0.5, effort=2).data
+    assert answer.content == Codec(codec).compress(Image.open(io.BytesIO(jpeg)), bpp=0.5, effort=2).data
     facts = client.post("/compress?bpp=0.5&effort=2", content=jpeg, headers=RAW | {"Accept": "application/json"}).json()
     assert (facts["effort"], facts["effort_reached"], facts["id"]) == (2, 2, id_of(answer.content))
 

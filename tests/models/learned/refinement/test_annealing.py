@@ -7,16 +7,17 @@ from dataclasses import replace
 import pytest
 import torch
 
-from models.learned.refinement.annealing import Relaxation, soften
-from models.learned.refinement.rdoq import Descent
+from models.learned.refinement.annealing import Annealing, soften
+from models.learned.refinement.rdoq import Rdoq
 from models.learned.refinement.window import Window
 from models.learned.symbols import Quantised
+from models.progress import Progress
 
 
 def relaxed(window: Window, iterations: int, budget: float | None = None) -> torch.Tensor:
-    relaxation = Relaxation(window)
-    assert relaxation.run(iterations, budget, lambda _done, _of: True)
-    return relaxation.residuals
+    annealing = Annealing(window)
+    assert annealing.run(iterations, budget, Progress())
+    return annealing.residuals
 
 
 def bits(window: Window, residuals: torch.Tensor) -> float:
@@ -33,14 +34,14 @@ def test_soft_rounding_hardens_as_it_cools() -> None:
 
 def test_it_starts_from_the_residuals_that_the_window_has(found: tuple[Quantised, Window]) -> None:
     _, window = found
-    assert torch.equal(Relaxation(window).residuals, window.start)
+    assert torch.equal(Annealing(window).residuals, window.start)
 
 
 def test_it_goes_further_than_descent_in_as_many_iterations(found: tuple[Quantised, Window]) -> None:
     _, window = found
-    descent = Descent(window, torch.Generator().manual_seed(0))
-    descent.run(24, None, lambda _done, _of: True)
-    assert window.loss(relaxed(window, 24)) < window.loss(descent.residuals) < window.loss(window.start)
+    rdoq = Rdoq(window, torch.Generator().manual_seed(0))
+    rdoq.run(24, None, Progress())
+    assert window.loss(relaxed(window, 24)) < window.loss(rdoq.residuals) < window.loss(window.start)
 
 
 @pytest.mark.parametrize("share", [0.9, 1.1])

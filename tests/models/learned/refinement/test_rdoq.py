@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from models import Codec
-from models.learned.refinement.rdoq import Descent
+from models.learned.codec import LearnedCodec
+from models.learned.refinement.rdoq import Rdoq
 from models.learned.refinement.window import Window
 from models.learned.symbols import Quantised
+from models.progress import Progress
 
 
 def bits(window: Window) -> float:
@@ -19,13 +20,13 @@ def bits(window: Window) -> float:
     return window.bits(window.start, window.tables(window.start))
 
 
-def descended(window: Window, iterations: int, budget: float | None = None) -> Descent:
-    descent = Descent(window, torch.Generator().manual_seed(0))
-    descent.run(iterations, budget, lambda _done, _of: True)
-    return descent
+def descended(window: Window, iterations: int, budget: float | None = None) -> Rdoq:
+    rdoq = Rdoq(window, torch.Generator().manual_seed(0))
+    rdoq.run(iterations, budget, Progress())
+    return rdoq
 
 
-def test_it_sees_the_picture_that_the_decoder_makes(shipped: Codec, found: tuple[Quantised, Window]) -> None:
+def test_it_sees_the_picture_that_the_decoder_makes(shipped: LearnedCodec, found: tuple[Quantised, Window]) -> None:
     quantised, window = found
     residuals = descended(window, 4, 0.95 * bits(window)).residuals
     symbols = replace(quantised.symbols, residuals=residuals[0].to(torch.int16).numpy())
@@ -46,9 +47,9 @@ def test_more_iterations_lower_the_loss_further(found: tuple[Quantised, Window])
 def test_a_budget_is_met_closely_in_true_bits(found: tuple[Quantised, Window]) -> None:
     _, window = found
     budget = 0.95 * bits(window)
-    descent = descended(window, 4, budget)
-    assert descent.bits == pytest.approx(window.bits(descent.residuals, window.tables(descent.residuals)))
-    assert 0.99 * budget < descent.bits <= budget
+    rdoq = descended(window, 4, budget)
+    assert rdoq.bits == pytest.approx(window.bits(rdoq.residuals, window.tables(rdoq.residuals)))
+    assert 0.99 * budget < rdoq.bits <= budget
 
 
 def test_what_may_not_move_stays(found: tuple[Quantised, Window]) -> None:

@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from models.grid import HYPER_PIXELS, HYPER_STRIDE
+from models.grid import HALO, HYPER_PIXELS, HYPER_STRIDE, tiles
 from models.network.autoencoder import AutoEncoder, Topology
-from models.tiles import HALO, tiles
 
 NETWORK = AutoEncoder(Topology(widths=(4, 4, 4), latents=6, hyper=4, anchors=2)).eval()
 ACROSS = 7  # hyper-latents: the middle one and all that it can reach

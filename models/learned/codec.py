@@ -1,0 +1,264 @@
+"""LearnedCodec: batches of pictures to streams and back, with one model on one device.
+
+    encode   pictures --encoder--> symbols --refiner, with effort--> better symbols --symbol codec--> streams
+    decode   streams --symbol codec--> symbols --transforms--> pictures --post-processor, if decided--> pictures
+
+`encode` and `decode` are two stages each: `quantise` and `reconstruct` on the device, and `SymbolCodec` on the CPU,
+which may be another process's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import torch
+
+from models.bitstream import Bitstream
+from models.bitstream.alpha import encode_alpha
+from models.errors import WeightsError
+from models.grid import STRIDE, latent_size
+from models.learned.encoder import Encoder
+from models.learned.model import CodecModel
+from models.learned.objective import Objective
+from models.learned.refinement.refiner import ITERATIONS, Refiner, anneals, target_fraction
+from models.learned.symbol_codec import SymbolCodec
+from models.learned.symbols import Quantised, Symbols
+from models.learned.transforms import TILE, Transforms
+from models.metrics import score
+from models.picture import Picture
+from models.postprocess.postprocessor import Postprocess, PostProcessor, decide
+from models.postprocess.sources import Source
+from models.progress import PartOf, Progress, Repeated
+from models.rate_control import Metric, Position, Target, meets
+from models.stream import Stream
+from models.weights import registry
+from models.weights.card import ModelCard
+
+BATCH_PIXELS = 1 << 22  # images of equal padded size go through the network together up to this many pixels
+EFFORTS = range(len(ITERATIONS))  # of the encoder
+
+
+class LearnedCodec:
+    """One model on one device. Keeps nothing between calls, so that several threads may share one.
+
+    Args:
+        model: weights, exact scale decoder, tables.
+        card: of the model.
+        device: where the transforms run.
+        bfloat16: run the transforms in bfloat16 or not; None takes what the device is fast at. Streams decode alike.
+        tile: side in hyper-latents (64 pixels) of the tiles that a picture of more than so many squared goes through in.
+        post_processor: for this very model's artefacts; one that was trained for others' improves nothing.
+
+    Raises:
+        WeightsError: card and weights disagree, or the device's arithmetic fails the self-check.
+    """
+
+    def __init__(
+        self,
+        model: CodecModel,
+        card: ModelCard,
+        *,
+        device: str = "cpu",
+        bfloat16: bool | None = None,
+        tile: int = TILE,
+        post_processor: PostProcessor | None = None,
+    ) -> None:
+        if model.model_id != card.model_id:
+            raise WeightsError(f"the weights of {card.name} have id {model.model_id}, their card says {card.model_id}")
+        self.card = card
+        self.device = torch.device(device)
+        self.post_processor = post_processor
+        self.symbol_codec = SymbolCodec(card.name, card.model_id, model.tables, model.scale_decoder.integer(), model.context_model)
+        self._objective = Objective.of(card)
+        self._transforms = Transforms(model, self.device, bfloat16=bfloat16, tile=tile)
+        self._encoder = Encoder(model, self._transforms)
+        self._refiner = Refiner(model, self._objective, self._transforms, post_processor)
+
+    @classmethod
+    def load(cls, name: str = "ms-ssim", *, device: str = "cpu", bfloat16: bool | None = None) -> LearnedCodec:
+        """Load one of `registry.available()`, with the post-processor of its name, if there is one."""
+        return cls(
+            CodecModel.load(registry.weights(name)),
+            registry.card(name),
+            device=device,
+            bfloat16=bfloat16,
+            post_processor=PostProcessor.find(name, device=device, bfloat16=bfloat16),
+        )
+
+    @property
+    def name(self) -> str:
+        """Name of the model: "psnr" or "ms-ssim"."""
+        return self.card.name
+
+    @property
+    def model_id(self) -> str:
+        """Id of the model, 8 hex digits, as in every stream of it."""
+        return self.card.model_id
+
+    @property
+    def metric(self) -> Metric:
+        """The metric that the bits of its streams are spent for."""
+        return "psnr" if self._objective.distortion == "mse" else "ms-ssim"
+
+    def encode(
+        self,
+        pictures: Sequence[Picture],
+        targets: Sequence[Target],
+        *,
+        effort: int = 0,
+        progress: Progress | None = None,
+    ) -> list[Stream]:
+        """Compress a batch of any sizes, each to its own target; streams in the same order. See `quantise`."""
+        quantised = self.quantise(pictures, targets, effort=effort, progress=progress)
+        return [self.symbol_codec.write(picture) for picture in quantised]
+
+    def decode(self, streams: Sequence[bytes], *, max_pixels: int | None = None, postprocess: Postprocess = "auto") -> list[Picture]:
+        """Decompress streams of this model to pictures, in the same order.
+
+        Raises:
+            BitstreamError: the first that cannot be decoded.
+            SourceError: the first that must be post-processed and cannot be.
+        """
+        parsed = [Bitstream.parse(data, max_pixels=max_pixels) for data in streams]
+        decided = [self.decided(stream, postprocess) for stream in parsed]
+        return self.reconstruct([self.symbol_codec.read(stream) for stream in decided])
+
+    def decided(self, stream: Bitstream, postprocess: Postprocess) -> Bitstream:
+        """Put the decision on post-processing in the place of the stream's recommendation.
+
+        Raises:
+            SourceError: the picture must be post-processed and cannot be.
+        """
+        wanted = decide(
+            postprocess,
+            recommended=stream.postprocess,
+            source=self._source(stream.position),
+            post_processor=self.post_processor,
+        )
+        return replace(stream, postprocess=wanted)
+
+    def score(self, decoded: Picture, original: Picture, metric: Metric) -> float:
+        """Compare two pictures by `models.metrics`, on this codec's device: dB, or MS-SSIM in [0, 1]."""
+        return score(decoded.rgb, original.rgb, metric, self.device)
+
+    def quantise(
+        self,
+        pictures: Sequence[Picture],
+        targets: Sequence[Target],
+        alphas: Sequence[bytes | None] | None = None,
+        *,
+        effort: int = 0,
+        progress: Progress | None = None,
+    ) -> list[Quantised]:
+        """Do the device's share of `encode`: a batch of any sizes, each at the position that its target allows.
+
+        Args:
+            pictures: what to compress.
+            targets: one for each picture.
+            alphas: what `encode_alpha` made of each picture, if that is done; it need not keep the device waiting.
+            effort: 0 to 9; above 0 each picture is refined, one after the other. Decoding costs the same.
+            progress: follows the refinement of all pictures, and may end it early, with valid streams.
+
+        Raises:
+            ValueError: another number of targets than of pictures, or an effort outside 0 to 9.
+        """
+        if len(pictures) != len(targets):
+            raise ValueError(f"{len(pictures)} pictures but {len(targets)} targets")
+        if effort not in EFFORTS:
+            raise ValueError(f"effort is 0 to {EFFORTS[-1]}, not {effort}")
+        if alphas is None:
+            alphas = [encode_alpha(picture) for picture in pictures]
+        fraction = target_fraction(ITERATIONS[effort], self._objective.distortion)
+        quantised: dict[int, Quantised] = {}
+        for group in _groups([latent_size(picture.height, picture.width) for picture in pictures]):
+            found = self._quantised([pictures[i] for i in group], [targets[i] for i in group], [alphas[i] for i in group], fraction)
+            quantised.update(zip(group, found, strict=True))
+        if effort:
+            progress = progress or Progress()
+            for i, picture in enumerate(pictures):
+                part = PartOf(progress, i, len(pictures))
+                quantised[i] = self._refined(picture, quantised[i], ITERATIONS[effort], part)
+        return [quantised[i] for i in range(len(pictures))]
+
+    @torch.inference_mode()
+    def reconstruct(self, symbols: Sequence[Symbols]) -> list[Picture]:
+        """Do the device's share of `decode`: a batch of any sizes, post-processed where the symbols say so."""
+        pictures: dict[int, Picture] = {}
+        for group in _groups([picture.residuals.shape[1:] for picture in symbols]):
+            pictures.update(zip(group, self._transforms.pictures([symbols[i] for i in group]), strict=True))
+        if self.post_processor is not None:
+            chosen = [i for i, picture in enumerate(symbols) if picture.postprocess]
+            sources = [self._source(symbols[i].position) for i in chosen]
+            improved = self.post_processor.improve([pictures[i] for i in chosen], sources)
+            pictures.update(zip(chosen, improved, strict=True))
+        return [pictures[i] for i in range(len(symbols))]
+
+    @torch.inference_mode()
+    def _quantised(
+        self,
+        pictures: Sequence[Picture],
+        targets: Sequence[Target],
+        alphas: Sequence[bytes | None],
+        fraction: float = 1.0,
+    ) -> list[Quantised]:
+        """Quantise pictures of equal latent size without effort; recommend post-processing where there is one for them."""
+        found = self._encoder.quantise(pictures, targets, alphas, target_fraction=fraction)
+        return [
+            replace(picture, symbols=replace(picture.symbols, postprocess=self._recommends(picture.symbols.position))) for picture in found
+        ]
+
+    def _refined(self, picture: Picture, found: Quantised, iterations: int, progress: Progress) -> Quantised:
+        """Refine one picture within its budget.
+
+        Annealing starts from less than the budget, because the bits that it adds are worth more than finer quantiser
+        steps. Where it does not come back to the budget, it starts again from the budget itself, if there is time; and
+        where even that misses the budget, the picture stays as it was without effort.
+        """
+        refined = self._refiner.refine(picture, found, iterations=iterations, progress=progress)
+        if _on_budget(refined):
+            return refined
+        plain = found
+        if anneals(iterations, self._objective.distortion):
+            plain = self._quantised([picture], [found.target], [found.alpha])[0]
+        if plain.symbols.position != found.symbols.position:
+            if not progress.affords(iterations * self._refiner.windows(found.symbols)):
+                return plain
+            refined = self._refiner.refine(picture, plain, iterations=iterations, progress=Repeated(progress))
+        return refined if _preferable(refined, plain) else plain
+
+    def _recommends(self, position: Position) -> bool:
+        return self.post_processor is not None and self.post_processor.suits(self._source(position))
+
+    def _source(self, position: Position) -> Source:
+        return Source.learned(self.model_id, position)
+
+
+def _on_budget(quantised: Quantised) -> bool:
+    """Whether the prediction meets the budget, to the byte in very small pictures, whose positions are far apart."""
+    return quantised.budget is None or meets(quantised.budget, quantised.predicted_bytes, close_bytes=1)
+
+
+def _preferable(refined: Quantised, plain: Quantised) -> bool:
+    """Whether refinement is worth keeping: within the budget, and near it at least where the plain stream is."""
+    budget = plain.budget
+    if budget is None:
+        return True
+    if refined.predicted_bytes > budget:
+        return False
+    return meets(budget, refined.predicted_bytes) or not meets(budget, plain.predicted_bytes)
+
+
+def _groups(sizes: Sequence[tuple[int, ...]]) -> Iterator[list[int]]:
+    """Yield indices of equal sizes, in batches of at most BATCH_PIXELS (a single larger image goes alone).
+
+    Only equal ones: padding the smaller to the size of others would change its y near the right and the bottom border,
+    where the network's own padding belongs, and a picture's stream would depend on the company it came in.
+    """
+    by_size: dict[tuple[int, ...], list[int]] = {}
+    for i, size in enumerate(sizes):
+        by_size.setdefault(size, []).append(i)
+    for (rows, columns), members in by_size.items():
+        count = max(1, BATCH_PIXELS // (rows * columns * STRIDE**2))
+        for start in range(0, len(members), count):
+            yield members[start : start + count]

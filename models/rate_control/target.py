@@ -1,0 +1,55 @@
+"""The budget that a picture is compressed to, and the metric that its bits are spent for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from models.errors import TargetError
+
+Metric = Literal["ms-ssim", "psnr"]
+"""The two scores of CLIC 2018. A set is judged by the mean MS-SSIM of its pictures, or by one MSE over all their pixels."""
+
+TOLERANCE = 0.01  # share of the budget: a stream at most so much smaller has met it
+CLOSE_BYTES = 8  # a stream so little under its budget has met it: 1 % of a very small picture's is finer than its positions
+HIGHEST_BPP = 32.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What one image may cost: exactly one of three, else TargetError.
+
+    Attributes:
+        bpp: bits of the whole stream per pixel of the image, (0, 32].
+        max_bytes: size of the whole stream in bytes, at least 1.
+        quality: [0, 100], the codec's own axis; no size is asked for.
+        tolerance: share of the budget that the search may leave unused, (0, 0.5]; a smaller one takes more probes.
+    """
+
+    bpp: float | None = None
+    max_bytes: int | None = None
+    quality: float | None = None
+    tolerance: float = TOLERANCE
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("bpp", "max_bytes", "quality") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise TargetError(f"exactly one of bpp, max_bytes and quality is needed, not {' and '.join(given) or 'none'}")
+        if self.bpp is not None and not 0 < self.bpp <= HIGHEST_BPP:
+            raise TargetError(f"bpp must be in (0, {HIGHEST_BPP:g}], not {self.bpp:g}")
+        if self.max_bytes is not None and self.max_bytes < 1:
+            raise TargetError(f"max_bytes must be at least 1, not {self.max_bytes}")
+        if self.quality is not None and not 0 <= self.quality <= 100:
+            raise TargetError(f"quality must be in [0, 100], not {self.quality:g}")
+        if not 0 < self.tolerance <= 0.5:
+            raise TargetError(f"tolerance must be in (0, 0.5], not {self.tolerance:g}")
+
+    def budget(self, pixels: int) -> int | None:
+        """The largest stream allowed for an image of `pixels`, in bytes; None for a quality."""
+        return math.floor(self.bpp * pixels / 8) if self.bpp is not None else self.max_bytes
+
+
+def meets(budget: int, size: float, tolerance: float = TOLERANCE, close_bytes: int = CLOSE_BYTES) -> bool:
+    """Whether a stream of `size` bytes is within the budget, and under it by at most `tolerance` of it or `close_bytes`."""
+    return budget - max(budget * tolerance, close_bytes) <= size <= budget

@@ -1,0 +1,68 @@
+"""Stream: a compressed picture and how it came out, whichever codec made it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from models.bitstream import CodecKind
+from models.rate_control import Metric, Target
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Both codecs' decoded pictures against the original.
+
+    Attributes:
+        metric: "psnr" (in dB) or "ms-ssim" (in [0, 1]); more is better.
+        learned, hybrid: what each reached within the same budget.
+    """
+
+    metric: Metric
+    learned: float
+    hybrid: float
+
+    def of(self, codec: CodecKind) -> float:
+        """What one of them reached."""
+        return self.hybrid if codec is CodecKind.HYBRID else self.learned
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A compressed picture and how it came out.
+
+    Attributes:
+        data: the container.
+        width, height: of the picture, in pixels.
+        quality: position on the codec's axis, [0, 100].
+        model: name of the model.
+        probes: positions that rate control looked at (1 when a quality was asked for).
+        target: what was asked for.
+        target_met: within the budget and at most 1 % (or 8 bytes) under it; always true for a quality. False means that the budget
+            lies outside the model's range for this picture: `data` is then the largest stream (under the budget) or the smallest (over
+            it) there is.
+        codec: what made the payload.
+        auto: when that was left to the codec, how the two compared.
+    """
+
+    data: bytes
+    width: int
+    height: int
+    quality: float
+    model: str
+    probes: int
+    target: Target
+    target_met: bool
+    codec: CodecKind = CodecKind.LEARNED
+    auto: Comparison | None = None
+
+    @property
+    def bpp(self) -> float:
+        """Bits of the whole stream per pixel."""
+        return 8 * len(self.data) / (self.width * self.height)
+
+    @property
+    def target_bpp(self) -> float | None:
+        """Bits per pixel that the target comes to; None when a quality was asked for."""
+        if self.target.max_bytes is not None:
+            return 8 * self.target.max_bytes / (self.width * self.height)
+        return self.target.bpp
