@@ -176,7 +176,7 @@ class ContextModel:
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Arrays for the weights file."""
-        arrays: dict[str, NDArray[Any]] = {"context_model.band_starts": np.array(self.band_starts, np.int16)}
+        arrays: dict[str, NDArray[Any]] = {"neighbours.band_starts": np.array(self.band_starts, np.int16)}
         for number, networks in enumerate(self.networks):
             for band, network in enumerate(networks):
                 for depth, layer in enumerate(network):
@@ -196,7 +196,7 @@ class ContextModel:
                 Layer.of(*(arrays[f"{name}.{number}.{part}"] for part in ("weight", "bias", "multiplier"))) for number in range(depth)
             )
 
-        starts = tuple(int(start) for start in arrays["context_model.band_starts"])
+        starts = tuple(int(start) for start in arrays["neighbours.band_starts"])
         names = ([f"neighbours.{number}.{band}" for band in range(len(starts))] for number in range(len(PASSES)))
         found = cls(starts, tuple(tuple(map(network, of_pass)) for of_pass in names))
         if unknown := {name for name in arrays if name.startswith("neighbours.")} - found.to_arrays().keys():
