@@ -209,23 +209,34 @@ class LearnedCodec:
         ]
 
     def _refined(self, picture: Picture, found: Quantised, iterations: int, progress: Progress) -> Quantised:
-        """Refine one picture within its budget.
+        """Refine one picture within its budget; it never ends worse than without effort, as far as there is time."""
+        refined = self._refiner.refine(picture, found, iterations=iterations, progress=progress)
+        if found.budget is None:
+            return refined
+        if not anneals(iterations, self._objective.distortion):
+            return refined if _keeps_to_budget(refined, found) else found
+        return self._annealed(picture, found, refined, iterations, progress)
+
+    def _annealed(
+        self, picture: Picture, found: Quantised, refined: Quantised, iterations: int, progress: Progress
+    ) -> Quantised:
+        """Choose between an annealed picture and the picture without effort.
 
         Annealing starts from less than the budget, because the bits that it adds are worth more than finer quantiser
-        steps. Where it does not come back to the budget, it starts again from the budget itself, if there is time; and
-        where even that misses the budget, the picture stays as it was without effort.
+        steps. Where it does not come back to the budget, it starts again from the budget itself, if there is time.
         """
-        refined = self._refiner.refine(picture, found, iterations=iterations, progress=progress)
-        if _on_budget(refined):
-            return refined
-        plain = found
-        if anneals(iterations, self._objective.distortion):
-            plain = self._quantised([picture], [found.target], [found.alpha])[0]
-        if plain.symbols.position != found.symbols.position:
-            if not progress.affords(iterations * self._refiner.windows(found.symbols)):
+        windows = self._refiner.windows(found.symbols)
+        plain = self._quantised([picture], [found.target], [found.alpha])[0]
+        if not _on_budget(refined) and plain.symbols.position != found.symbols.position:
+            if not progress.affords(iterations * windows):
                 return plain
             refined = self._refiner.refine(picture, plain, iterations=iterations, progress=Repeated(progress))
-        return refined if _preferable(refined, plain) else plain
+        if not _keeps_to_budget(refined, plain):
+            return plain
+        if not progress.affords(windows):
+            return refined
+        better = self._refiner.distortion(picture, refined) < self._refiner.distortion(picture, plain)
+        return refined if better else plain
 
     def _recommends(self, position: Position) -> bool:
         return self.post_processor is not None and self.post_processor.suits(self._source(position))
@@ -239,8 +250,8 @@ def _on_budget(quantised: Quantised) -> bool:
     return quantised.budget is None or meets(quantised.budget, quantised.predicted_bytes, close_bytes=1)
 
 
-def _preferable(refined: Quantised, plain: Quantised) -> bool:
-    """Whether refinement is worth keeping: within the budget, and near it at least where the plain stream is."""
+def _keeps_to_budget(refined: Quantised, plain: Quantised) -> bool:
+    """Whether a refined picture is within its budget, and near it at least where the plain one is."""
     budget = plain.budget
     if budget is None:
         return True

@@ -1,12 +1,13 @@
-"""Encoder effort: better symbols for this very picture, at no cost to the decoder.
+"""Encoder effort: better symbols for one picture, at no cost to the decoder.
 
-Rounding y - mean is the best that can be done without looking at the picture that comes out. Here symbols change where that lowers
-lambda D + R of this picture: first through y (`annealing`), then by single steps (`rdoq`). z stays as it is, and so do
-the tables that the scale decoder chose. D is of the picture after the post-processor, where symbols recommend it: what that mends by
-itself need not be paid for in bits.
+Rounding y - mean is the best that can be done without looking at the picture that comes out. Here symbols change
+where that lowers lambda D + R of this picture: first through y (`annealing`), then by single steps (`rdoq`). z stays
+as it is, and so do the tables that the scale decoder chose. D is of the picture after the post-processor, where the
+symbols recommend it: bits need not pay for what that mends by itself.
 
-Large pictures are refined window by window, each among the symbols that its neighbours have by then. What a window's steps do to the means
-around it they do to the picture around it, where the window looks too: means are never stored, only computed from the symbols.
+Large pictures are refined window by window, each among the symbols that its neighbours have by then. The steps of a
+window change the means around it, and so the picture around it, where the window looks too: means are never stored,
+only computed from the symbols.
 """
 
 from __future__ import annotations
@@ -90,7 +91,9 @@ def _refined(window: Window, bits: float, iterations: int, budget: float | None,
 class Refiner:
     """Refines what the encoder found, with one model and its post-processor."""
 
-    def __init__(self, model: CodecModel, objective: Objective, transforms: Transforms, post_processor: PostProcessor | None) -> None:
+    def __init__(
+        self, model: CodecModel, objective: Objective, transforms: Transforms, post_processor: PostProcessor | None
+    ) -> None:
         self._model_id = model.model_id
         self._objective = objective
         self._post_processor = post_processor
@@ -98,7 +101,7 @@ class Refiner:
         self._code_lengths = CodeLengths(model.tables, model.context_model, transforms.device)
 
     def refine(self, picture: Picture, quantised: Quantised, *, iterations: int, progress: Progress) -> Quantised:
-        """The same picture in symbols that cost less, look better, or both; within the budget, if it has one and they can.
+        """Put a picture in symbols that cost less, look better, or both; within its budget, if it has one and they can.
 
         Args:
             picture: the original.
@@ -110,8 +113,9 @@ class Refiner:
         tiles = self._tiles(symbols)
         residuals = symbols.residuals.copy()
         parts = self._bits(quantised, tiles)
-        surplus = 0.0 if quantised.budget is None else max(-1.0, 8 * (quantised.budget - quantised.predicted_bytes) / max(1.0, sum(parts)))
-        changed = due = 0.0  # by how many bits the windows behind us have changed the whole, and were to
+        surplus = _surplus(quantised, sum(parts))
+        changed = 0.0  # bits by which the windows done so far have changed the whole
+        due = 0.0  # bits by which they were to
         for number, (tile, bits) in enumerate(zip(tiles, parts, strict=True)):
             window = self._window(picture, quantised, residuals, tile)
             before = window.bits(window.start, window.tables(window.start))
@@ -120,7 +124,22 @@ class Refiner:
             refined, after = _refined(window, before, iterations, budget, PartOf(progress, number, len(tiles)))
             changed += after - before
             residuals[:, *tile.outer(HYPER_STRIDE)] = refined[0].to(torch.int16).cpu().numpy()
-        return replace(quantised, symbols=replace(symbols, residuals=residuals), predicted_bytes=quantised.predicted_bytes + changed / 8)
+        return replace(
+            quantised,
+            symbols=replace(symbols, residuals=residuals),
+            predicted_bytes=quantised.predicted_bytes + changed / 8,
+        )
+
+    def distortion(self, picture: Picture, quantised: Quantised) -> float:
+        """Add up D times pixels over the windows of the picture that symbols decode to, post-processed as they say."""
+        symbols = quantised.symbols
+        total = 0.0
+        for tile in self._tiles(symbols):
+            window = self._window(picture, quantised, symbols.residuals, tile)
+            with torch.no_grad():
+                weighted = window.distortion(window.start, window.mean_of(window.start))
+            total += float(weighted) / window.lmbda
+        return total
 
     def windows(self, symbols: Symbols) -> int:
         """Count the windows that a picture is refined in: each has all of the iterations."""
@@ -133,22 +152,23 @@ class Refiner:
     def _bits(self, quantised: Quantised, tiles: Sequence[Tile]) -> list[float]:
         """Code length of the residuals, window by window."""
         device = self._transforms.device
-        indices, residuals = (torch.from_numpy(part)[None].to(device) for part in (quantised.indices, quantised.symbols.residuals))
+        indices = torch.from_numpy(quantised.indices)[None].to(device)
+        residuals = torch.from_numpy(quantised.symbols.residuals)[None].to(device)
         tables = self._code_lengths.corrected(indices, residuals)
         places = (tile.inner(HYPER_STRIDE) for tile in tiles)
         return [float(self._code_lengths.under(tables[..., *at], residuals[..., *at]).double().sum()) for at in places]
 
     def _window(self, picture: Picture, quantised: Quantised, residuals: NDArray[np.int16], tile: Tile) -> Window:
-        symbols, device = quantised.symbols, self._transforms.device
+        symbols = quantised.symbols
+        device = self._transforms.device
         outer = tile.outer(HYPER_STRIDE)
         start = torch.from_numpy(residuals[None, :, *outer]).to(device).float()
         indices = torch.from_numpy(quantised.indices[None, :, *outer]).to(device)
         movable = torch.zeros_like(indices, dtype=torch.bool)
         movable[..., *tile.within(HYPER_STRIDE)] = True
         z = torch.from_numpy(symbols.z[None, :, *tile.outer()]).to(device).float()
-        anchor = self._transforms.anchors([symbols.position])
         with torch.no_grad(), self._transforms.autocast():
-            mean = self._transforms.network.mean(z, *start.shape[-2:])
+            z_mean = self._transforms.network.mean(z, *start.shape[-2:])
         return Window(
             transforms=self._transforms,
             objective=self._objective,
@@ -158,8 +178,8 @@ class Refiner:
             start=start,
             indices=indices,
             movable=movable & (indices > 0),
-            z_mean=mean,
-            anchor=anchor,
+            z_mean=z_mean,
+            anchor=self._transforms.anchors([symbols.position]),
             postprocess=self._postprocess(symbols),
         )
 
@@ -167,3 +187,10 @@ class Refiner:
         if not symbols.postprocess or self._post_processor is None:
             return lambda x_hat: x_hat
         return partial(self._post_processor, source=Source.learned(self._model_id, symbols.position))
+
+
+def _surplus(quantised: Quantised, bits: float) -> float:
+    """Share of the residuals' bits that the budget allows more; negative where the picture is over it, at least -1."""
+    if quantised.budget is None:
+        return 0.0
+    return max(-1.0, 8 * (quantised.budget - quantised.predicted_bytes) / max(1.0, bits))

@@ -1,6 +1,6 @@
-"""A part of a picture whose residuals are being refined: what stays fixed, and what lambda D + R is for any residuals.
+"""Window: a part of a picture whose residuals are being refined, and lambda D + R of any residuals in it.
 
-y_hat = r + mean, where a residual also changes the means of later passes: those of up to eight neighbours.
+y_hat = r + mean. A residual also changes the means of later passes: those of up to eight neighbours.
 """
 
 from __future__ import annotations
@@ -18,19 +18,21 @@ from models.learned.transforms import Transforms
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Window:
-    """What stays fixed while the residuals of a part of the picture are refined.
+    """Everything that stays fixed while the residuals of a part of the picture are refined.
 
     Attributes:
-        transforms, objective: of the model.
+        transforms: of the model.
+        objective: of the model.
         code_lengths: of the model's tables.
         lmbda: weight of D against R in bits per pixel.
         x: the pixels (1, 3, H, W) in [0, 1], not padded.
         start: residuals to start from (1, M, h, w), integers.
-        indices: table of every residual by the scale decoder.
-        movable: which of them may change: those of the window proper, not those around it, and not those under table 0.
-        z_mean: prediction of scaled y from z alone.
+        indices: table of every residual by the scale decoder (1, M, h, w).
+        movable: residuals that may change (1, M, h, w), bool: those of the window proper and not under table 0, and
+            none around it.
+        z_mean: prediction of scaled y from z alone (1, M, h, w).
         anchor: place between the network's gain anchors (1,).
-        postprocess: what becomes of the picture after g_s; the identity where that is nothing.
+        postprocess: maps x_hat (1, 3, H, W) to the picture that is looked at; the identity where that is x_hat.
     """
 
     transforms: Transforms
@@ -46,20 +48,20 @@ class Window:
     postprocess: Callable[[Tensor], Tensor]
 
     def tables(self, residuals: Tensor) -> Tensor:
-        """Table of every residual (1, M, h, w), as its neighbours correct it."""
+        """Table of every residual (1, M, h, w), as its context corrects it."""
         return self.code_lengths.corrected(self.indices, residuals)
 
     def bits(self, residuals: Tensor, tables: Tensor) -> float:
-        """Code length of all residuals under their tables: a step changes the tables of others, movable or not."""
+        """Code length of all residuals, movable or not: a step changes the tables of others."""
         return float(self.code_lengths.under(tables, residuals).double().sum())
 
     def mean(self, residual: Callable[[Tensor], Tensor]) -> Tensor:
-        """Prediction of scaled y (1, M, h, w) from z and what is decoded before it; `residual` as in `AutoEncoder.mean_in_context`."""
+        """Predict scaled y (1, M, h, w) from z and what is decoded before it; see `AutoEncoder.mean_in_context`."""
         with self.transforms.autocast():
             return self.transforms.network.mean_in_context(self.z_mean, self.anchor, residual)
 
     def mean_of(self, residuals: Tensor) -> Tensor:
-        """The same, of known residuals (1, M, h, w)."""
+        """Predict scaled y (1, M, h, w) where all residuals (1, M, h, w) are known."""
         with torch.no_grad():
             return self.mean(lambda low: residuals[:, : low.shape[1]])
 
@@ -70,7 +72,7 @@ class Window:
         return float(distortion) + self.bits(residuals, self.tables(residuals))
 
     def distortion(self, residuals: Tensor, mean: Tensor) -> Tensor:
-        """Lambda D in bits."""
+        """Lambda D in bits, a scalar; differentiable."""
         height, width = self.x.shape[-2:]
         with self.transforms.autocast():
             x_hat = self.transforms.network.reconstruct(residuals, mean, self.anchor)[..., :height, :width]
