@@ -1,7 +1,9 @@
 """PSNR and MS-SSIM, the two distortions by which the codec is trained and judged.
 
-Both are differentiable, take batches in [0, 1] and return one value per image. They compute in float32 whatever the caller's
-precision: under bfloat16 autocast the variances of MS-SSIM cancel and the value is wrong by several hundredths.
+Both are differentiable, take batches in [0, 1] and return one value per image. They compute in float32 whatever the
+caller's precision: under bfloat16 autocast the variances of MS-SSIM cancel, and the value is wrong by several
+hundredths. MS-SSIM is our own because the codec trains on it and scores with it on every device: the packages either
+lack small pictures or a safe gradient at 0, or bring a framework of their own.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The device's share of encoding: pictures to symbols, each at the position on the gain axis that its target allows.
+"""Encoder: pictures to symbols, each at the position on the gain axis that its target allows. The device's share.
 
-pictures --g_a--> y --gain, h_a--> z_hat --exact--> table index --passes--> r_hat --neighbours--> size
+pictures --g_a--> y --gain, h_a--> z_hat --exact--> table index --passes--> r_hat --context model--> size
                   +-- rate control repeats what is right of y until the budget is met
 """
 
@@ -25,19 +25,50 @@ from models.picture import Picture
 from models.rate_control import GainSearch, Position, Target
 
 CODER_BYTES = 6.0  # what two range-coded sections take beyond the tables' code lengths (measured: 4 to 10)
-# The dead zone around 0 widens by so much a bit that a step to 0 saves beyond CHEAP, up to WIDER: 0.02 dB at equal bytes, for either
-# profile. A wider one loses: what many small steps take away adds up in g_s to blur, which effort can judge and a threshold cannot.
-WIDENING, CHEAP, WIDER = 0.02, 3.0, 0.2
+
+# The dead zone around 0 is wider where a step to 0 saves many bits: 0.02 dB at equal bytes, for either profile. A wider
+# one loses: what many small steps take away adds up in g_s to blur, which effort can judge and a threshold cannot.
+DEAD_ZONE = 0.5  # quantiser steps on either side of 0, rounding alone
+DEAD_ZONE_SLOPE_PER_BIT = 0.02  # quantiser steps wider for every bit that a step to 0 saves
+DEAD_ZONE_FREE_BITS = 3.0  # beyond so many
+DEAD_ZONE_MOST_WIDENING = 0.2  # quantiser steps
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Probe:
-    """A batch at given positions: z (N, C, h/4, w/4), int16 residuals and uint8 indices (N, M, h, w), code length in bits (N,)."""
+    """A batch at given positions.
+
+    Attributes:
+        z: hyper-latents (N, C, h/4, w/4), integers.
+        residuals: int16 (N, M, h, w).
+        indices: tables by the scale decoder, uint8 (N, M, h, w).
+        bits: code length (N,).
+    """
 
     z: Tensor
     residuals: Tensor
     indices: Tensor
     bits: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Quantiser:
+    """Rounds the residuals of one tile, with a dead zone around 0.
+
+    Attributes:
+        scaled: y in quantiser steps (N, M, h, w).
+        dead_zone: magnitudes below it become 0 (N, M, h, w).
+    """
+
+    scaled: Tensor
+    dead_zone: Tensor
+
+    def __call__(self, mean: Tensor) -> Tensor:
+        """Residuals of the lowest channels (N, C, h, w), for these means of theirs."""
+        channels = mean.shape[1]
+        residual = self.scaled[:, :channels] - mean
+        dead = residual.abs() < self.dead_zone[:, :channels]
+        return residual.round().clamp_(-LARGEST_RESIDUAL, LARGEST_RESIDUAL).masked_fill_(dead, 0)
 
 
 class Encoder:
@@ -50,11 +81,22 @@ class Encoder:
         self._dead_zone = _dead_zone(model.tables).to(transforms.device)
 
     def quantise(
-        self, pictures: Sequence[Picture], targets: Sequence[Target], alphas: Sequence[bytes | None], *, target_fraction: float = 1.0
+        self,
+        pictures: Sequence[Picture],
+        targets: Sequence[Target],
+        alphas: Sequence[bytes | None],
+        *,
+        target_fraction: float = 1.0,
     ) -> list[Quantised]:
-        """Pictures of equal padded size, with their alpha sections.
+        """Quantise pictures of equal padded size, each at the position that its target allows.
 
-        All that still search are probed as one batch, until each has found its position. They aim at their budgets times `target_fraction`.
+        All that still search are probed as one batch, until each has found its position.
+
+        Args:
+            pictures: of equal padded size.
+            targets: one for each picture.
+            alphas: their alpha sections.
+            target_fraction: of its budget that each aims at, (0, 1].
         """
         y = self._latents(pictures)
         budgets = [target.budget(picture.pixels) for picture, target in zip(pictures, targets, strict=True)]
@@ -63,16 +105,18 @@ class Encoder:
             for i, (budget, target, alpha) in enumerate(zip(budgets, targets, alphas, strict=True))
         ]
         found: dict[int, Quantised] = {}
-        begun = time.perf_counter()  # a budget's search has waited for y on the device; without one there is hardly anything to measure
+        # A budget's search has waited for y on the device; without one there is hardly anything to measure.
+        begun = time.perf_counter()
         while pending := [i for i in range(len(pictures)) if i not in found]:
             positions = [_wanted(searches[i], targets[i]) for i in pending]
             probe = self._probe(y[pending] if len(pending) < len(y) else y, positions)
             for row, (i, position) in enumerate(zip(pending, positions, strict=True)):
-                search, size = searches[i], self._size(probe, row, alphas[i])
-                if search is None or self._settled(search, position, size):
+                search = searches[i]
+                size = self._size(probe, row, alphas[i])
+                if search is None or _is_settled(search, position, size):
                     budget = budgets[i]
                     found[i] = Quantised(
-                        symbols=self._symbols(probe, row, pictures[i], position),
+                        symbols=_symbols(probe, row, pictures[i], position),
                         indices=np.ascontiguousarray(probe.indices[row].cpu().numpy()),
                         alpha=alphas[i],
                         target=targets[i],
@@ -85,7 +129,7 @@ class Encoder:
         return [replace(found[i], search_seconds=seconds) for i in range(len(pictures))]
 
     def _latents(self, pictures: Sequence[Picture]) -> Tensor:
-        """y of each; of a picture that is there several times, with several targets, it is computed once."""
+        """y (N, M, h, w); computed once of a picture that is there several times, with several targets."""
         unique = {id(picture): picture for picture in pictures}
         y = self._transforms.latents(list(unique.values()))
         if len(unique) == len(pictures):
@@ -93,76 +137,79 @@ class Encoder:
         rows = {name: row for row, name in enumerate(unique)}
         return y[[rows[id(picture)] for picture in pictures]]
 
-    def _search(self, budget: int | None, target: Target, y: Tensor, alpha: bytes | None, target_fraction: float) -> GainSearch | None:
+    def _search(
+        self, budget: int | None, target: Target, y: Tensor, alpha: bytes | None, target_fraction: float
+    ) -> GainSearch | None:
+        """The search for a budget in bytes, with the sizes to expect at the anchors; None for a quality."""
         if budget is None:
             return None
         network = self._transforms.network
-        parts = [network.significant(y[..., *tile.inner(HYPER_STRIDE)]) for tile in self._transforms.tiles(*y.shape[-2:])]
-        bits = (1 + torch.cat(parts).sum(0)).cpu().numpy() * self._bits_per_significant
+        tiles = self._transforms.tiles(*y.shape[-2:])
+        counts = torch.cat([network.significant(y[..., *tile.inner(HYPER_STRIDE)]) for tile in tiles]).sum(0)
+        bits = (1 + counts).cpu().numpy() * self._bits_per_significant
         fixed = header_bytes(0, 0, len(alpha or b"")) + len(alpha or b"") + CODER_BYTES
         return GainSearch(max(1, round(budget * target_fraction)), fixed + bits / 8, target.tolerance)
 
     @staticmethod
-    def _settled(search: GainSearch, position: Position, size: float) -> bool:
-        """Tell the search what was found; whether this very position is the result."""
-        search.observe(position.index, size)
-        return search.probe is None and search.best == position.index
-
-    @staticmethod
     def _size(probe: _Probe, row: int, alpha: bytes | None) -> float:
-        """Predicted size of the stream in bytes."""
+        """Predict the size of a stream in bytes."""
         payload = float(probe.bits[row]) / 8 + CODER_BYTES
         z = round(payload) // 8  # only the length of its varint matters
-        return header_bytes(z, round(payload) - z, None if alpha is None else len(alpha)) + payload + len(alpha or b"")
+        header = header_bytes(z, round(payload) - z, None if alpha is None else len(alpha))
+        return header + payload + len(alpha or b"")
 
     def _probe(self, y: Tensor, positions: list[Position]) -> _Probe:
-        """The hyper path and the quantiser at one position per image: everything rate control needs, and what to code."""
+        """Run hyper path and quantiser at one position per image: everything rate control needs, and what to code."""
         anchors = self._transforms.anchors(positions)
         z = self._transforms.hyper_latents(y, anchors)
         residuals = torch.empty(y.shape, dtype=torch.int16, device=z.device)
         indices = torch.empty(y.shape, dtype=torch.uint8, device=z.device)
         rows, columns = y.shape[-2:]
         for tile in self._transforms.tiles(rows, columns, halo=CONTEXT_HALO):
-            inner, within = tile.inner(HYPER_STRIDE), tile.within(HYPER_STRIDE)
+            inner = tile.inner(HYPER_STRIDE)
+            within = tile.within(HYPER_STRIDE)
             scaled = self._transforms.network.scaled(y[..., *tile.outer(HYPER_STRIDE)], anchors)
             index = self._transforms.indices(z[..., *tile.outer()], scaled)
-            dead_zone = self._dead_zone[index.int()]
-
-            def residual(mean: Tensor, scaled: Tensor = scaled, dead_zone: Tensor = dead_zone) -> Tensor:
-                channels = mean.shape[1]
-                r = scaled[:, :channels] - mean
-                return r.round().clamp_(-LARGEST_RESIDUAL, LARGEST_RESIDUAL).masked_fill_(r.abs() < dead_zone[:, :channels], 0)
-
-            mean = self._transforms.mean(z[..., *tile.outer()], anchors, scaled, residual)
-            residuals[..., *inner], indices[..., *inner] = residual(mean)[..., *within], index[..., *within]
+            quantiser = _Quantiser(scaled, self._dead_zone[index.int()])
+            mean = self._transforms.mean(z[..., *tile.outer()], anchors, scaled, quantiser)
+            residuals[..., *inner] = quantiser(mean)[..., *within]
+            indices[..., *inner] = index[..., *within]
         bits = self._code_lengths.of_hyper_latents(z) + self._code_lengths.of_residuals(indices, residuals)
         return _Probe(z, residuals, indices, bits)
 
-    @staticmethod
-    def _symbols(probe: _Probe, row: int, picture: Picture, position: Position) -> Symbols:
-        return Symbols(
-            width=picture.width,
-            height=picture.height,
-            position=position,
-            greyscale=picture.greyscale,
-            postprocess=False,
-            z=np.ascontiguousarray(probe.z[row].to(torch.int8).cpu().numpy()),
-            residuals=np.ascontiguousarray(probe.residuals[row].cpu().numpy()),
-            alpha=picture.alpha,
-            coded=probe.z[row].numel() + int(probe.indices[row].count_nonzero()),
-        )
+
+def _symbols(probe: _Probe, row: int, picture: Picture, position: Position) -> Symbols:
+    return Symbols(
+        width=picture.width,
+        height=picture.height,
+        position=position,
+        greyscale=picture.greyscale,
+        postprocess=False,
+        z=np.ascontiguousarray(probe.z[row].to(torch.int8).cpu().numpy()),
+        residuals=np.ascontiguousarray(probe.residuals[row].cpu().numpy()),
+        alpha=picture.alpha,
+        coded=probe.z[row].numel() + int(probe.indices[row].count_nonzero()),
+    )
+
+
+def _is_settled(search: GainSearch, position: Position, size: float) -> bool:
+    """Tell the search the size that was found; whether this very position is the result."""
+    search.observe(position.index, size)
+    return search.probe is None and search.best == position.index
 
 
 def _dead_zone(tables: Tables) -> Tensor:
-    """What is rounded to 0 under each table: smaller magnitudes. Everything under table 0, which can say nothing else."""
+    """Magnitudes that are rounded to 0 under each table (64,). Infinite for table 0, which can say nothing else."""
     bits = torch.from_numpy(tables.laplace_bits()).float()
-    zone = 0.5 + (WIDENING * (bits[:, 1] - bits[:, 0] - CHEAP)).clamp(0, WIDER)
+    saved = bits[:, 1] - bits[:, 0]
+    widening = DEAD_ZONE_SLOPE_PER_BIT * (saved - DEAD_ZONE_FREE_BITS)
+    zone = DEAD_ZONE + widening.clamp(0, DEAD_ZONE_MOST_WIDENING)
     zone[0] = torch.inf
     return zone
 
 
 def _wanted(search: GainSearch | None, target: Target) -> Position:
-    """The position to look at next: the search's, or the quality asked for."""
+    """The position to look at next: the search's, or that of the quality asked for."""
     if search is None:
         return Position.from_quality(target.quality or 0.0)
     return Position(search.best if search.probe is None else search.probe)

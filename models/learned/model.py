@@ -1,4 +1,4 @@
-"""A trained model as a file: the network's weights in half precision, the exact scale decoder, the tables, and the id that names them."""
+"""CodecModel: a trained model as a file: half-precision weights, the exact scale decoder, the tables, and its id."""
 
 from __future__ import annotations
 
@@ -29,19 +29,22 @@ ENCODER_ONLY = (
     "bits_per_significant",
 )  # decoding does not depend on these
 KEPT_IN_FLOAT32 = ("network.gain", "network.inverse_gain", "network.prior_z.")
-RAW_LOW, RAW_STEP = -4.2, 0.0366  # the scale decoder's raw output that 0 stands for, and one step of its 0..1023
+RAW_LOW = -4.2  # raw output of `h_scale` that the scale decoder's 0 stands for
+RAW_STEP = 0.0366  # and one step of its 0..1023
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CodecModel:
-    """What encoder and decoder must share.
+    """Everything that encoder and decoder must share.
 
     Attributes:
-        network: the transforms and the hyperprior; its `h_scale` is the float equivalent of `scale_decoder`, for training on.
-        scale_decoder: what the entropy coder uses in its place.
+        network: the transforms and the hyperprior; its `h_scale` is the float equivalent of `scale_decoder`, to train
+            on from.
+        scale_decoder: integers in the place of `h_scale`, for the entropy coder.
         tables: of z and of the residuals.
-        context_model: what decoded symbols say about the tables of the next.
-        bits_per_significant: what each significant latent costs at every anchor of the gain axis, float32; rate control's first guess.
+        context_model: corrects the tables of symbols by those decoded before them.
+        bits_per_significant: bits that each significant latent costs at every anchor of the gain axis (anchors,),
+            float32; rate control's first guess.
         model_id: 8 hex digits: the first 4 bytes of the SHA-256 over everything that decoding depends on.
     """
 
@@ -81,8 +84,8 @@ def _tensors(
 
 
 def _identify(topology: Topology, tensors: dict[str, Tensor]) -> str:
-    told = {name: value for name, value in asdict(topology).items() if name != "depths"}  # which the tensors' names tell
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+    sizes = {name: value for name, value in asdict(topology).items() if name != "depths"}  # the tensors' names tell those
+    digest = hashlib.sha256(json.dumps(sizes, sort_keys=True).encode())
     for name in sorted(tensors):
         if not name.startswith(ENCODER_ONLY):
             tensor = tensors[name]
@@ -92,10 +95,11 @@ def _identify(topology: Topology, tensors: dict[str, Tensor]) -> str:
 
 
 def assemble(topology: Topology, tensors: dict[str, Tensor]) -> CodecModel:
-    """A model from the tensors of its file."""
+    """Assemble a model from the tensors of its file. Raises `KeyError` and `WeightsError`."""
     scale_decoder = ExactScaleDecoder.from_arrays(tensors)
     arrays = {name: tensor.numpy() for name, tensor in tensors.items() if name.startswith(("tables.", "neighbours."))}
-    tables, context_model = Tables.from_arrays(arrays), ContextModel.from_arrays(arrays)
+    tables = Tables.from_arrays(arrays)
+    context_model = ContextModel.from_arrays(arrays)
     network = AutoEncoder(topology)
     floats = {name.removeprefix("network."): tensor.float() for name, tensor in tensors.items() if name.startswith("network.")}
     network.load_state_dict(floats | _float_equivalent(scale_decoder))
@@ -105,12 +109,12 @@ def assemble(topology: Topology, tensors: dict[str, Tensor]) -> CodecModel:
 def export(
     network: AutoEncoder, scale_decoder: ExactScaleDecoder, tables: Tables, context_model: ContextModel, bits_per_significant: Tensor
 ) -> CodecModel:
-    """The model exactly as a reader of its file will see it: weights rounded to half precision, id computed."""
+    """Make the model exactly as a reader of its file will see it: weights rounded to half precision, id computed."""
     return assemble(network.topology, _tensors(network, scale_decoder, tables, context_model, bits_per_significant))
 
 
 def scale_decoder_convolutions(h_scale: nn.Sequential) -> tuple[nn.Conv2d, nn.Conv2d, nn.Conv2d]:
-    """The three convolutions of `hyper_synthesis`."""
+    """Find the three convolutions of `hyper_synthesis`."""
     first, second, third = (module for module in h_scale.modules() if isinstance(module, nn.Conv2d))
     return first, second, third
 
@@ -127,6 +131,11 @@ def _float_equivalent(exact: ExactScaleDecoder) -> dict[str, Tensor]:
 
 
 def raw_lookup(thresholds: np.ndarray[tuple[int], np.dtype[np.float64]], steps: int) -> Tensor:
-    """Table index (steps,) uint8 for every requantised raw output, from the scales at which the index rises."""
+    """Make the look-up from requantised raw outputs to table indices, (steps,) uint8.
+
+    Args:
+        thresholds: scales at which the index rises by one (63,).
+        steps: number of raw outputs.
+    """
     raw = RAW_LOW + RAW_STEP * torch.arange(steps, dtype=torch.float64)
     return torch.from_numpy(np.searchsorted(thresholds, scale_of(raw).numpy())).to(torch.uint8)

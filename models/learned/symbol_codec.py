@@ -1,5 +1,7 @@
-"""SymbolCodec: symbols to streams and back, on the CPU alone. It needs neither a network nor torch, so that a process that only codes
-entropy is small and starts in a fraction of a second.
+"""SymbolCodec: symbols to streams and back, on the CPU alone.
+
+It needs neither a network nor torch, so that a process that only codes entropy is small and starts in a fraction of a
+second.
 
     write   z, residuals, table indices --range coder--> container
     read    container --range coder--> z --scale decoder--> table indices --range coder, phase by phase--> residuals
@@ -25,6 +27,8 @@ from models.learned.symbols import Quantised, Symbols
 from models.rate_control import meets
 from models.stream import Stream
 from models.weights import registry
+
+ENTROPY_ARRAYS = ("scale.", "tables.", "neighbours.")  # beginnings of their names in a weights file [format]
 
 
 class SymbolCodec:
@@ -53,24 +57,32 @@ class SymbolCodec:
     @classmethod
     @cache
     def load(cls, name: str = "ms-ssim") -> SymbolCodec:
-        """One of `registry.available()`; the same object whenever it is asked for. Raises `WeightsError`."""
+        """Load one of `registry.available()`; the same object whenever it is asked for. Raises `WeightsError`."""
         path = registry.weights(name)
         try:
             with safe_open(path, "np") as file:
-                arrays = {key: file.get_tensor(key) for key in file.keys() if key.startswith(("scale.", "tables.", "neighbours."))}  # noqa: SIM118  # not a mapping
-            tables, context_model = Tables.from_arrays(arrays), ContextModel.from_arrays(arrays)
-            return cls(name, registry.card(name).model_id, tables, IntegerScaleDecoder.from_arrays(arrays), context_model)
+                names = [key for key in file.keys() if key.startswith(ENTROPY_ARRAYS)]  # noqa: SIM118  # not a mapping
+                arrays = {name: file.get_tensor(name) for name in names}
+            return cls(
+                name,
+                registry.card(name).model_id,
+                Tables.from_arrays(arrays),
+                IntegerScaleDecoder.from_arrays(arrays),
+                ContextModel.from_arrays(arrays),
+            )
         except (OSError, SafetensorError, KeyError) as error:
             raise WeightsError(f"cannot load {path.name}: {error}") from error
 
     def write(self, quantised: Quantised) -> Stream:
-        """The stream, never over a budget that the prediction met.
+        """Code a picture; the stream is never over a budget that the prediction met.
 
         The prediction knows each section's code length and not how the coder ends it. Where that makes a stream a few bytes too long, the
         residuals whose bits buy least are stepped towards zero until it fits: a few of thousands, and any reader reads it.
         """
-        symbols, budget = quantised.symbols, quantised.budget
-        residuals, z = symbols.residuals, self._coder.encode_z(symbols.z)
+        symbols = quantised.symbols
+        budget = quantised.budget
+        residuals = symbols.residuals
+        z = self._coder.encode_z(symbols.z)
         data = self._container(quantised, z, residuals)
         if budget is not None and quantised.predicted_bytes <= budget:
             while len(data) > budget and residuals.any():
@@ -124,13 +136,21 @@ class SymbolCodec:
         ).to_bytes()
 
     def _shrink_to_fit(self, residuals: NDArray[np.int16], indices: NDArray[np.uint8], bits: float) -> NDArray[np.int16]:
-        """At least `bits` fewer where possible: the residuals that save most by a step towards zero take it."""
-        lighter = residuals.flatten()
-        nonzero = np.flatnonzero(lighter)
-        table, magnitude = indices.ravel()[nonzero], np.abs(lighter[nonzero].astype(np.int32))
-        before, after = (self._residual_bits[table, np.minimum(size, WIDEST + 1)] for size in (magnitude, magnitude - 1))
+        """Save at least `bits` where possible: the residuals that save most by a step towards zero take it.
+
+        Args:
+            residuals: (M, h, w).
+            indices: the table of each, as its context corrects it (M, h, w).
+            bits: to save.
+        """
+        shrunk = residuals.flatten()
+        nonzero = np.flatnonzero(shrunk)
+        table = indices.ravel()[nonzero]
+        magnitude = np.abs(shrunk[nonzero].astype(np.int32))
+        before = self._residual_bits[table, np.minimum(magnitude, WIDEST + 1)]
+        after = self._residual_bits[table, np.minimum(magnitude - 1, WIDEST + 1)]
         saved = before - after
         order = np.argsort(-saved, kind="stable")
         chosen = nonzero[order[: np.searchsorted(np.cumsum(saved[order]), bits) + 1]]
-        lighter[chosen] -= np.sign(lighter[chosen])
-        return lighter.reshape(residuals.shape)
+        shrunk[chosen] -= np.sign(shrunk[chosen])
+        return shrunk.reshape(residuals.shape)

@@ -1,8 +1,9 @@
-"""The network on a device, tile by tile: pictures to y, y to z, z to means and table indices, symbols back to pictures.
+"""Transforms: the network on a device, tile by tile: pictures to y, y to z, z to means and indices, symbols to pictures.
 
-The transforms take 16-pixel blocks: pictures are padded by replication to whole blocks and cropped on the way back. Only those blocks'
-latents are coded; the hyperprior pads them to multiples of four by itself. Every transform runs over the tiles of `models.grid`, of which
-an ordinary picture has one: what is kept of the whole is y (5 bytes a pixel) or residuals, table indices and pixels (1 to 3).
+The transforms take 16-pixel blocks: pictures are padded by replication to whole blocks and cropped on the way back.
+Only those blocks' latents are coded; the hyperprior pads them to multiples of four by itself. Every transform runs
+over the tiles of `models.grid`, one for an ordinary picture. Kept of the whole picture is y (5 bytes a pixel), or
+residuals, table indices and pixels (1 to 3 bytes a pixel).
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from models.picture import Picture
 from models.rate_control.position import MAX_INDEX, Position
 from models.tensors import luma, to_batch, to_pixels
 
-TILE = 32  # hyper-latents on a side, 2048 pixels: at most 0.8 GB of activations; tiles of 768 pixels cost 18 % more time than none
+# Hyper-latents on a side, 2048 pixels: at most 0.8 GB of activations. Tiles of 768 pixels cost 18 % more time than none.
+TILE = 32
 
 
 class Transforms:
@@ -45,82 +47,85 @@ class Transforms:
         self._tile = tile
         self._scale_decoder = model.scale_decoder.to(device)
         self._scale_decoder.self_check()
-        self.z_low, self.z_high = (
-            torch.from_numpy(limit).float().view(1, -1, 1, 1).to(device) for limit in (model.tables.z_low, model.tables.z_high)
-        )
+        self._z_low = torch.from_numpy(model.tables.z_low).float().view(1, -1, 1, 1).to(device)
+        self._z_high = torch.from_numpy(model.tables.z_high).float().view(1, -1, 1, 1).to(device)
 
     def autocast(self) -> torch.autocast:
         """The arithmetic that the network runs in."""
         return transform_autocast(self.device, bfloat16=self._bfloat16)
 
     def tiles(self, rows: int, columns: int, side: int | None = None, halo: int = HALO) -> Iterator[Tile]:
-        """Over y of `rows` x `columns`."""
+        """Cut y of `rows` x `columns` latents; `side` and `halo` are in hyper-latents."""
         return tiles(*hyper_size(rows, columns), side or self._tile, halo)
 
     def anchors(self, positions: Sequence[Position]) -> Tensor:
-        """Positions as places between the network's gain anchors (N,)."""
-        # In float32, as the streams of today were made: `Position.anchor` in float64 may round to another last bit.
+        """Place positions between the network's gain anchors (N,)."""
+        # In float32, as today's streams were made: `Position.anchor` in float64 may round to another last bit.
         indices = torch.tensor([position.index for position in positions], device=self.device)
         anchors: Tensor = indices / MAX_INDEX * (self.network.topology.anchors - 1)
         return anchors
 
     def latents(self, pictures: Sequence[Picture]) -> Tensor:
-        """y (N, M, h, w) of pictures of equal padded size, channels last in memory."""
+        """Analyse pictures of equal padded size: y (N, M, h, w), channels last in memory."""
         rows, columns = latent_size(pictures[0].height, pictures[0].width)
         shape = len(pictures), self.network.topology.latents, rows, columns
         y = torch.empty(shape, device=self.device, memory_format=torch.channels_last)
         for tile in self.tiles(rows, columns):
+            pixels = [picture.rgb[tile.outer(HYPER_PIXELS)] for picture in pictures]
             with self.autocast():
-                part = self.network.g_a(
-                    to_batch([picture.rgb[tile.outer(HYPER_PIXELS)] for picture in pictures], self.device, multiple=STRIDE)
-                )
+                part = self.network.g_a(to_batch(pixels, self.device, multiple=STRIDE))
             y[..., *tile.inner(HYPER_STRIDE)] = part[..., *tile.within(HYPER_STRIDE)]
         return y
 
     def hyper_latents(self, y: Tensor, anchors: Tensor) -> Tensor:
-        """z_hat (N, C, h/4, w/4)."""
+        """Make side information of y (N, M, h, w): z_hat (N, C, h/4, w/4), integers within their tables."""
         shape = (len(y), self.network.topology.hyper, *hyper_size(*y.shape[-2:]))
         z = torch.empty(shape, device=self.device, memory_format=torch.channels_last)
         for tile in self.tiles(*y.shape[-2:]):
             scaled = self.network.scaled(y[..., *tile.outer(HYPER_STRIDE)], anchors)
             with self.autocast():
-                part = self.network.side_information(scaled).round_().clamp_(self.z_low, self.z_high)
+                part = self.network.side_information(scaled).round_().clamp_(self._z_low, self._z_high)
             z[..., *tile.inner()] = part[..., *tile.within()]
         return z
 
     def mean(self, z: Tensor, anchors: Tensor, like: Tensor, residual: Callable[[Tensor], Tensor]) -> Tensor:
-        """The prediction of scaled y from z and what is decoded before it, in the shape of `like`; see `AutoEncoder.mean_in_context`."""
+        """Predict scaled y from z and what is decoded before it, in the shape of `like` (N, M, h, w).
+
+        See `AutoEncoder.mean_in_context`.
+        """
         with self.autocast():
             mean = self.network.mean(z, *like.shape[-2:])
             return self.network.mean_in_context(mean, anchors, residual)
 
     def indices(self, z: Tensor, like: Tensor) -> Tensor:
-        """Table indices by the scale decoder, in the shape of `like`."""
+        """Table indices by the scale decoder, uint8, in the shape of `like` (N, M, h, w)."""
         return self._scale_decoder(z)[..., : like.shape[-2], : like.shape[-1]]
 
     def pictures(self, symbols: Sequence[Symbols]) -> list[Picture]:
-        """What symbols of equal size stand for."""
+        """Synthesise the pictures that symbols of equal size stand for."""
         y_hat = self._dequantised(symbols)
-        pixels = [np.empty((one.height, one.width, 3), np.uint8) for one in symbols]
+        results = [np.empty((picture.height, picture.width, 3), np.uint8) for picture in symbols]
         for tile in self.tiles(*y_hat.shape[-2:]):
             with self.autocast():
                 x_hat = self.network.g_s(y_hat[..., *tile.outer(HYPER_STRIDE)])[..., *tile.within(HYPER_PIXELS)].float()
             parts = to_pixels(x_hat)
-            for one, rgb, part in zip(symbols, pixels, parts, strict=True):
+            for picture, rgb, part in zip(symbols, results, parts, strict=True):
                 place = rgb[tile.inner(HYPER_PIXELS)]
                 part = part[: place.shape[0], : place.shape[1]]
-                place[:] = luma(part)[..., None] if one.greyscale else part
-        return [Picture(rgb, one.alpha, one.greyscale) for one, rgb in zip(symbols, pixels, strict=True)]
+                place[:] = luma(part)[..., None] if picture.greyscale else part
+        return [Picture(rgb, picture.alpha, picture.greyscale) for picture, rgb in zip(symbols, results, strict=True)]
 
     def _dequantised(self, symbols: Sequence[Symbols]) -> Tensor:
-        """y_hat (N, M, h, w), channels last in memory."""
-        anchors = self.anchors([one.position for one in symbols])
-        z = torch.from_numpy(np.stack([one.z for one in symbols])).to(self.device).float()
-        _, rows, columns = shape = symbols[0].residuals.shape
-        y_hat = torch.empty((len(symbols), *shape), device=self.device, memory_format=torch.channels_last)
+        """Rebuild y_hat (N, M, h, w) of symbols of equal size, channels last in memory."""
+        anchors = self.anchors([picture.position for picture in symbols])
+        z = torch.from_numpy(np.stack([picture.z for picture in symbols])).to(self.device).float()
+        channels, rows, columns = symbols[0].residuals.shape
+        y_hat = torch.empty((len(symbols), channels, rows, columns), device=self.device, memory_format=torch.channels_last)
         for tile in self.tiles(rows, columns, halo=CONTEXT_HALO):
-            outer, within = tile.outer(HYPER_STRIDE), tile.within(HYPER_STRIDE)
-            r_hat = torch.from_numpy(np.stack([one.residuals[:, *outer] for one in symbols])).to(self.device).float()
+            outer = tile.outer(HYPER_STRIDE)
+            within = tile.within(HYPER_STRIDE)
+            residuals = np.stack([picture.residuals[:, *outer] for picture in symbols])
+            r_hat = torch.from_numpy(residuals).to(self.device).float()
             mean = self.mean(z[..., *tile.outer()], anchors, r_hat, partial(_decoded, r_hat))
             part = self.network.dequantised(r_hat[..., *within], mean[..., *within], anchors)
             y_hat[..., *tile.inner(HYPER_STRIDE)] = part
@@ -128,5 +133,5 @@ class Transforms:
 
 
 def _decoded(r_hat: Tensor, mean: Tensor) -> Tensor:
-    """The residuals are known, whatever the mean."""
+    """Residuals that are known already, whatever the mean."""
     return r_hat[:, : mean.shape[1]]
