@@ -1,4 +1,4 @@
-"""Sphinx builds docs/ into site/: `make docs`. Plain Markdown by MyST, so that every page reads on its own too."""
+"""Build docs/ into site/ with Sphinx: `make docs`. Plain Markdown, so that pages read by themselves."""
 
 from __future__ import annotations
 

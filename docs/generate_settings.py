@@ -1,4 +1,4 @@
-"""Write the table of docs/settings.md from the settings class: `.venv/bin/python docs/generate_settings.py`."""
+"""Write the table of docs/settings.md: `.venv/bin/python docs/generate_settings.py`."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ END = "<!-- End of the table. -->\n"
 def table() -> str:
     """A Markdown table of every setting, in the order of the class: variable, default, description."""
     lines = ["| variable | default | |", "|---|---|---|"]
-    lines += [
-        f"| `ZIGGURAT_{name.upper()}` | {_default(field)} | {field.description} |" for name, field in Settings.model_fields.items()
-    ]
+    for name, field in Settings.model_fields.items():
+        lines.append(f"| `ZIGGURAT_{name.upper()}` | {_default(field)} | {field.description} |")
     return "\n".join(lines) + "\n"
 
 
