@@ -7,16 +7,18 @@ READY := $(VENV)/.ready
 # A folder of lossless images to evaluate on.
 KODAK ?= kodak
 MINUTES ?= 5
+# Where the documentation is built.
+SITE ?= site
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test lint evaluate train benchmark fuzz dashboard image clean
+.PHONY: help setup serve test lint docs evaluate train benchmark fuzz dashboard image clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 setup: $(READY) ## Make .venv with the service, the command line and the test tools
 
-serve: $(READY) ## Serve on http://127.0.0.1:8000 (settings: ZIGGURAT_..., see README.md)
+serve: $(READY) ## Serve on http://127.0.0.1:8000 (settings: ZIGGURAT_..., see docs/settings.md)
 	$(BIN)/ziggurat serve
 
 test: lint ## Lint, then run every test and show the coverage
@@ -27,6 +29,9 @@ lint: $(READY) ## ruff, mypy --strict and the import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(READY) ## Build the documentation into site/
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs $(SITE)
 
 evaluate: $(READY) ## Rate-distortion against AVIF, HEIC, JPEG XL, WebP and JPEG on KODAK=folder; measures only what is new
 	$(BIN)/ziggurat evaluate $(KODAK) --output models/evaluation/results $(ARGS)
@@ -48,7 +53,7 @@ image: ## Build the container image for a CPU (see docker/check.sh for a machine
 	docker build --tag ziggurat:cpu .
 
 clean: ## Remove .venv and every cache
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage build *.egg-info
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage build site *.egg-info
 
 # torch goes first and by itself: with its exact pin pip takes a plain CPU build where one is configured (find-links or an extra index),
 # and every later requirement finds it installed.
@@ -56,5 +61,5 @@ $(READY): pyproject.toml constraints.txt
 	@echo 'Setting up $(VENV): a few minutes the first time'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch setuptools
-	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation --editable '.[evaluation,test]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation --editable '.[docs,evaluation,test]'
 	touch $@
