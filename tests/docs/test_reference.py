@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 
-from service import problems
 from service.app import create_app
+from service.http import problems
 from service.settings import Settings
 from tests.docker.test_prometheus import FAMILIES
 from tests.docs.pages import DOCS, PAGES, ROOT, Page
