@@ -1,140 +1,78 @@
-"""models.codec: on the tiny golden model where any model will do, on the shipped ones where quality counts."""
+"""Codec: one picture at a time, with either codec or the better of both."""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import json
+from typing import get_args
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from models import Picture, Target
+from models import Picture, Stream, Target
 from models.bitstream import Bitstream, CodecKind
-from models.codec import Codec
-from models.errors import DamagedStreamError, SourceError, StreamTooLargeError, TargetError, UnknownModelError, WeightsError
-from models.grid import tiles
+from models.codec import Codec, CodecName, choose
+from models.errors import TargetError
 from models.learned.codec import LearnedCodec
-from models.learned.model import CodecModel
-from models.postprocess import sources
-from models.weights.registry import available, weights
-from tests.make_golden import FIXTURES, GOLDEN, golden_picture, symbols_digest, tiny_card
-from tests.post import tiny_post_processor
-
-EXPECTED = json.loads((GOLDEN / "symbols.json").read_text())
+from models.progress import Progress
+from models.stream import Comparison
+from tests.make_golden import golden_picture
 
 
-def psnr(a: Picture, b: Picture) -> float:
-    return float(-10 * np.log10(np.square(a.rgb / 255 - b.rgb / 255).mean() + 1e-10))
+def stream(codec: CodecKind, size: int, budget: int = 100) -> Stream:
+    target = Target(max_bytes=budget)
+    return Stream(bytes(size), width=10, height=10, quality=5, model="x", probes=1, target=target, target_met=size <= budget, codec=codec)
 
 
-def test_golden_streams_decode_to_the_same_integers_for_ever(tiny: LearnedCodec) -> None:
-    assert tiny.model_id == EXPECTED["model_id"]
-    for name, digest in EXPECTED["symbols"].items():
-        assert symbols_digest(tiny, (GOLDEN / name).read_bytes()) == digest
+@pytest.mark.parametrize(
+    ("learned", "hybrid", "scores", "chosen"),
+    [
+        (90, 90, (30.0, 31.0), CodecKind.HYBRID),
+        (90, 90, (31.0, 30.0), CodecKind.LEARNED),
+        (90, 120, (20.0, 31.0), CodecKind.LEARNED),
+        (120, 90, (31.0, 20.0), CodecKind.HYBRID),
+        (120, 130, (30.0, 31.0), CodecKind.HYBRID),
+        (95, 90, (30.0, 30.0), CodecKind.HYBRID),
+        (90, 95, (30.0, 30.0), CodecKind.LEARNED),
+    ],
+)
+def test_the_better_within_the_budget_is_chosen(learned: int, hybrid: int, scores: tuple[float, float], chosen: CodecKind) -> None:
+    compared = Comparison("psnr", *scores)
+    made = choose(stream(CodecKind.LEARNED, learned), stream(CodecKind.HYBRID, hybrid), compared)
+    assert made.codec is chosen
+    assert made.auto == compared
 
 
-@pytest.mark.parametrize("bfloat16", [False, True])
-def test_streams_decode_alike_in_either_precision_and_any_batch(bfloat16: bool) -> None:
-    model = CodecModel.load(FIXTURES / "tiny.safetensors")
-    codec = LearnedCodec(model, tiny_card(model.model_id), bfloat16=bfloat16)
-    streams = [(GOLDEN / name).read_bytes() for name in EXPECTED["symbols"]]
-    assert [symbols_digest(codec, data) for data in streams] == list(EXPECTED["symbols"].values())
-    together = codec.decode(streams * 3)
-    for data, picture in zip(streams * 3, together, strict=True):
-        assert psnr(codec.decode([data])[0], picture) > 50
+def test_auto_is_the_better_of_what_both_make(shipped: LearnedCodec, photo: Image.Image) -> None:
+    picture = Picture.from_image(photo)
+    streams = {codec: Codec(shipped).compress(picture, bpp=1.0, codec=codec) for codec in get_args(CodecName)}
+    scores = {
+        codec: shipped.score(Picture.from_image(Codec(shipped).decompress(made.data)), picture, shipped.metric)
+        for codec, made in streams.items()
+    }
+
+    auto = streams["auto"]
+    assert auto.data == streams[auto.codec.name.lower()].data
+    assert auto.auto == Comparison(shipped.metric, scores["learned"], scores["hybrid"])
+    assert scores["auto"] == max(scores.values())
+    assert shipped.metric == shipped.name
 
 
-@pytest.mark.parametrize("bpp", [0.1, 0.2, 0.4])
-def test_a_photograph_comes_back_within_its_budget(shipped: LearnedCodec, bpp: float) -> None:
-    photo = golden_picture()
-    stream = shipped.encode([photo], [Target(bpp=bpp)])[0]
-    assert stream.target_met
-    budget = int(bpp * photo.pixels / 8)
-    assert budget - max(8, 0.01 * budget) <= len(stream.data) <= budget
-    assert psnr(photo, shipped.decode([stream.data])[0]) > {0.1: 25, 0.2: 28, 0.4: 30}[bpp]
+def test_without_a_budget_there_is_nothing_to_compare_at(tiny: LearnedCodec, photo: Image.Image) -> None:
+    with pytest.raises(TargetError, match="budget"):
+        Codec(tiny).compress(photo, quality=50, codec="auto")
 
 
-def test_rate_control_predicts_what_the_coder_writes(shipped: LearnedCodec) -> None:
-    qualities = (0.0, 30.0, 60.0, 100.0)
-    for quantised in shipped.quantise([golden_picture()] * 4, [Target(quality=quality) for quality in qualities]):
-        written = len(shipped.symbol_codec.write(quantised).data)
-        assert abs(quantised.predicted_bytes - written) <= max(0.005 * written, 8)
-
-
-def test_a_batch_gives_the_streams_of_its_members(shipped: LearnedCodec) -> None:
-    photo = golden_picture()
-    turned = Picture.from_array(np.ascontiguousarray(photo.rgb.transpose(1, 0, 2)))
-    pictures = [photo, turned, photo, photo]
-    targets = [Target(bpp=0.3), Target(quality=40), Target(max_bytes=900), Target(bpp=0.1)]
-    together = shipped.encode(pictures, targets)
-    alone = [shipped.encode([picture], [target])[0] for picture, target in zip(pictures, targets, strict=True)]
-    for batched, single, decoded in zip(together, alone, shipped.decode([stream.data for stream in together]), strict=True):
-        # Floats of other batches may round a residual to the other side; the streams then differ, but neither is wrong.
-        assert len(batched.data) == pytest.approx(len(single.data), rel=0.01)
-        assert psnr(decoded, shipped.decode([single.data])[0]) > 40
-
-
-@pytest.fixture(scope="module")
-def tiled(codec: LearnedCodec) -> LearnedCodec:
-    return LearnedCodec(CodecModel.load(weights(codec.name)), codec.card, tile=2)
-
-
-def test_a_picture_in_tiles_is_the_picture_in_one(codec: LearnedCodec, tiled: LearnedCodec) -> None:
-    rgb = np.tile(golden_picture().rgb, (2, 2, 1))[:283, :333]  # neither whole tiles nor whole blocks
-    for picture in (Picture.from_array(rgb), Picture.from_image(Image.fromarray(rgb).convert("L"))):
-        whole = codec.encode([picture], [Target(bpp=0.3)])[0]
-        one, other = (each.decode([whole.data], postprocess="off")[0].rgb.astype(int) for each in (codec, tiled))
-        assert np.abs(one - other).max() <= 1
-        assert np.mean(one != other) < 1e-4
-        # In floats that end on a rounding's edge the encoders may differ, by a symbol of thousands.
-        a, b = (each.quantise([picture], [Target(quality=whole.quality)])[0] for each in (codec, tiled))
-        assert np.mean(a.symbols.z != b.symbols.z) < 1e-3
-        assert np.mean(a.symbols.residuals != b.symbols.residuals) < 1e-3
-        stream = tiled.encode([picture], [Target(bpp=0.3)])[0]
-        assert stream.target_met
-        assert len(stream.data) == pytest.approx(len(whole.data), rel=0.01)
-
-
-def test_without_its_halo_a_tile_shows(codec: LearnedCodec, tiled: LearnedCodec, monkeypatch: pytest.MonkeyPatch) -> None:
-    picture = Picture.from_array(np.tile(golden_picture().rgb, (2, 2, 1)))
-    data = codec.encode([picture], [Target(bpp=0.3)])[0].data
-    monkeypatch.setattr("models.learned.transforms.tiles", lambda rows, columns, side, _: tiles(rows, columns, side, halo=1))
-    one, other = (each.decode([data], postprocess="off")[0].rgb.astype(int) for each in (codec, tiled))
-    assert np.abs(one - other).max() > 1
-
-
-@pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 300), (17, 15), (16, 16), (63, 65), (64, 64), (130, 3), (16384, 1)])
-def test_every_size_comes_back_as_it_was(tiny: LearnedCodec, width: int, height: int) -> None:
-    rows, columns = np.mgrid[0:height, 0:width]
-    picture = Picture.from_array(np.stack([rows % 256, columns % 256, (rows + columns) % 256], 2).astype(np.uint8))
-    stream = tiny.encode([picture], [Target(quality=50)])[0]
-    decoded = tiny.decode([stream.data])[0]
-    assert (decoded.width, decoded.height) == (width, height) == (stream.width, stream.height)
-
-
-def test_alpha_is_lossless_and_counted(tiny: LearnedCodec) -> None:
-    rgb = golden_picture().rgb
-    alpha = np.linspace(0, 255, rgb.shape[1]).astype(np.uint8)[None].repeat(rgb.shape[0], 0)
-    stream = tiny.encode([Picture(rgb, alpha, False)], [Target(max_bytes=1200)])[0]
-    assert len(stream.data) <= 1200
-    decoded = tiny.decode([stream.data])[0]
-    assert decoded.alpha is not None
-    assert np.array_equal(decoded.alpha, alpha)
+def test_alpha_survives_auto(tiny: LearnedCodec, photo: Image.Image) -> None:
+    image = photo.copy()
+    image.putalpha(Image.fromarray(np.tile(np.arange(128, dtype=np.uint8), (96, 1))))
+    back = Codec(tiny).decompress(Codec(tiny).compress(image, bpp=4, codec="auto").data)
+    assert np.array_equal(np.asarray(back)[..., 3], np.asarray(image)[..., 3])
 
 
 def test_greyscale_stays_grey(tiny: LearnedCodec) -> None:
     image = golden_picture().to_image().convert("L")
     restored = Codec(tiny).decompress(Codec(tiny).compress(image, quality=70).data)
     assert restored.mode == "L"
-
-
-def test_an_impossible_budget_gives_the_smallest_stream_and_says_so(shipped: LearnedCodec) -> None:
-    stream = Codec(shipped).compress(golden_picture(), max_bytes=20)
-    assert (stream.target_met, stream.quality) == (False, 0.0)
-    generous = Codec(shipped).compress(golden_picture(), max_bytes=10_000_000)
-    assert (generous.target_met, generous.quality) == (False, 100.0)
 
 
 def test_compress_takes_images_and_arrays(tiny: LearnedCodec) -> None:
@@ -146,74 +84,23 @@ def test_compress_takes_images_and_arrays(tiny: LearnedCodec) -> None:
         Codec(tiny).compress(photo, bpp=0.1, quality=3)
 
 
-def test_streams_of_another_model_are_refused(tiny: LearnedCodec, shipped: LearnedCodec) -> None:
-    data = Codec(tiny).compress(golden_picture(), quality=10).data
-    with pytest.raises(UnknownModelError) as caught:
-        shipped.decode([data])
-    assert caught.value.model_id == tiny.model_id
+def test_either_kind_of_stream_comes_back(tiny: LearnedCodec, photo: Image.Image) -> None:
+    codec = Codec(tiny)
+    assert (codec.name, codec.model_id, codec.metric) == (tiny.name, tiny.model_id, tiny.metric)
+    for kind in ("learned", "hybrid"):
+        made = codec.compress(photo, bpp=2, codec=kind)
+        assert Bitstream.parse(made.data).codec.name.lower() == kind
+        assert codec.decompress(made.data).size == photo.size
 
 
-def test_the_pixel_limit_holds(tiny: LearnedCodec) -> None:
-    data = Codec(tiny).compress(golden_picture(), quality=10).data
-    with pytest.raises(StreamTooLargeError):
-        tiny.decode([data], max_pixels=1000)
+def test_progress_covers_both_codecs_of_auto(tiny: LearnedCodec, photo: Image.Image) -> None:
+    told: list[float] = []
 
+    class Told(Progress):
+        def advance(self, done: int, of: int) -> bool:
+            told.append(done / of)
+            return True
 
-@pytest.mark.parametrize("alpha", [b"not a png", b"", (FIXTURES / "photo.png").read_bytes()])
-def test_a_foreign_alpha_section_is_damage(tiny: LearnedCodec, alpha: bytes) -> None:
-    stream = Bitstream.parse(Codec(tiny).compress(golden_picture(), quality=10).data)
-    fields = {name: getattr(stream, name) for name in Bitstream.__dataclass_fields__}
-    with pytest.raises(DamagedStreamError):
-        tiny.decode([Bitstream(**{**fields, "alpha": alpha}).to_bytes()])
-
-
-@pytest.mark.parametrize("alpha", ["random", "flat"])
-def test_a_plane_is_never_too_long_but_one_padded_with_chunks_is(tiny: LearnedCodec, alpha: str) -> None:
-    rgb = golden_picture().rgb[:50, :30]
-    plane = np.random.default_rng(0).integers(0, 256, rgb.shape[:2], np.uint8) if alpha == "random" else np.full(rgb.shape[:2], 9, np.uint8)
-    data = tiny.encode([Picture(rgb, plane, False)], [Target(quality=10)])[0].data
-    stream = Bitstream.parse(data)
-    assert stream.alpha is not None
-    empty_chunk = b"\0\0\0\0abCdx\x06\xe9\xb3"
-    padded = dataclasses.replace(stream, alpha=stream.alpha[:33] + 1000 * empty_chunk + stream.alpha[33:])
-
-    decoded = tiny.decode([data])[0].alpha
-    assert decoded is not None
-    assert np.array_equal(decoded, plane)
-    with pytest.raises(DamagedStreamError, match="longer"):
-        tiny.decode([padded.to_bytes()])
-
-
-def test_swapped_sections_are_damage_or_pixels_never_a_crash(tiny: LearnedCodec) -> None:
-    stream = Bitstream.parse(Codec(tiny).compress(golden_picture(), quality=60).data)
-    fields = {name: getattr(stream, name) for name in Bitstream.__dataclass_fields__}
-    for z, y in ((stream.y, stream.z), (b"", b""), (stream.z, stream.y * 2), (b"\xff" * 50, b"\xff" * 50)):
-        with contextlib.suppress(DamagedStreamError):
-            tiny.decode([Bitstream(**{**fields, "z": z, "y": y}).to_bytes()])
-    with pytest.raises(UnknownModelError):
-        tiny.decode([Bitstream(**{**fields, "z": b"", "codec": CodecKind.HYBRID}).to_bytes()])
-
-
-def test_streams_recommend_post_processing_where_it_was_trained(tiny: LearnedCodec) -> None:
-    post = tiny_post_processor((tiny.model_id,), finest=0.4)
-    codec = LearnedCodec(CodecModel.load(FIXTURES / "tiny.safetensors"), tiny.card, post_processor=post)
-    photo = golden_picture()
-    coarse, fine = (stream.data for stream in codec.encode([photo] * 2, [Target(quality=20), Target(quality=80)]))
-    assert [Bitstream.parse(data).postprocess for data in (coarse, fine)] == [True, False]
-
-    plain = codec.decode([coarse, fine], postprocess="off")
-    improved = post.improve(plain[:1], [sources.read(coarse)])[0]
-    for decoded in (codec.decode([fine, coarse])[1], codec.decode([coarse])[0], codec.decode([coarse], postprocess="on")[0]):
-        np.testing.assert_array_equal(decoded.rgb, improved.rgb)
-    np.testing.assert_array_equal(codec.decode([fine])[0].rgb, plain[1].rgb)
-    np.testing.assert_array_equal(tiny.decode([coarse])[0].rgb, plain[0].rgb)  # there is no post-processor at hand
-    with pytest.raises(SourceError):
-        codec.decode([fine], postprocess="on")
-    with pytest.raises(SourceError):
-        tiny.decode([coarse], postprocess="on")
-
-
-def test_weights_and_card_must_agree() -> None:
-    model = CodecModel.load(weights(available()[0]))
-    with pytest.raises(WeightsError):
-        LearnedCodec(model, tiny_card("00000000"))
+    Codec(tiny).compress(photo, bpp=1, codec="auto", effort=3, progress=Told())
+    assert told == sorted(told)
+    assert min(told) < 0.5 < max(told)
