@@ -48,7 +48,7 @@ image: ## Build the container image for a CPU (see docker/check.sh for a machine
 	docker build --tag ziggurat:cpu .
 
 clean: ## Remove .venv and every cache
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage build *.egg-info
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage build site *.egg-info
 
 # torch goes first and by itself: with its exact pin pip takes a plain CPU build where one is configured (find-links or an extra index),
 # and every later requirement finds it installed.
