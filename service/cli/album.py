@@ -1,9 +1,11 @@
 """`ziggurat compress --budget-bpp` and `--budget-bytes`: one budget over many images.
 
-    each image: decoded at seven points of the gain axis ── journal ── allocation ── each image: its stream, decoded once for the report
+    each image: decoded at seven points of the gain axis ── journal
+    all images: allocation of the budget
+    each image: its stream, decoded once for the report
 
-One image is in memory at a time. In the output folder there are, besides the streams: `allocation.csv`, `allocation.svg` and the journal,
-`allocation.jsonl`.
+One image is in memory at a time. In the output folder there are, besides the streams:
+`allocation.csv`, `allocation.svg` and the journal, `allocation.jsonl`.
 """
 
 from __future__ import annotations
@@ -15,18 +17,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.collection import compare, sweep
-from models.rate_control import MEMBER_TOLERANCE, Allocation, Metric, RateDistortion, SetScores, Target, allocate, next_budget
+from models.rate_control import (
+    MEMBER_TOLERANCE,
+    Allocation,
+    Metric,
+    RateDistortion,
+    SetScores,
+    Target,
+    allocate,
+    next_budget,
+)
 from models.rate_control.allocation import psnr_of
 
-from ..images import decode, open_image
 from ..store import id_of
 from . import paths
 from .console import err
-from .journal import Journal, Made, Sweep
-from .progress import each
+from .journal import Journal, MadeStream, MeasuredImage
+from .pictures import picture_of
+from .progress import work_through
 
 if TYPE_CHECKING:
-    from models import Picture
     from models.learned.codec import LearnedCodec
     from models.progress import Progress
 
@@ -46,7 +56,14 @@ class AlbumCompressor:
     """
 
     def __init__(
-        self, codec: LearnedCodec, targets: dict[Path, Path], output: Path, journal: Journal, *, metric: Metric, effort: int
+        self,
+        codec: LearnedCodec,
+        targets: dict[Path, Path],
+        output: Path,
+        journal: Journal,
+        *,
+        metric: Metric,
+        effort: int,
     ) -> None:
         self._codec = codec
         self._targets = targets
@@ -54,56 +71,67 @@ class AlbumCompressor:
         self._journal = journal
         self._metric = metric
         self._effort = effort
-        self._sweeps: dict[Path, Sweep] = {}
-        self._made: dict[Path, Made] = {}
+        self._images: dict[Path, MeasuredImage] = {}
+        self._streams: dict[Path, MadeStream] = {}
 
     def run(self, *, bpp: float | None, max_bytes: int | None) -> bool:
-        """Measure, allocate, compress, report; whether all went well. The budget is in bits per pixel of all images, or in bytes."""
-        well = each(self._targets, self._measure, "Measuring")
-        if not self._sweeps:
+        """Measure, allocate, compress and report; return whether all went well.
+
+        Args:
+            bpp: the budget in bits per pixel of all images.
+            max_bytes: the budget in bytes, instead of `bpp`.
+        """
+        well = work_through(self._targets, self._measure, "Measuring")
+        if not self._images:
             return False
-        pixels = sum(one.pixels for one in self._sweeps.values())
+        images = self._images.values()
+        pixels = sum(image.pixels for image in images)
         budget = max_bytes if max_bytes is not None else int((bpp or 0) * pixels / 8)
-        allocation = allocate([RateDistortion.of(one.measured, self._metric, one.pixels) for one in self._sweeps.values()], budget)
+        curves = [RateDistortion.of(image.measured, self._metric, image.pixels) for image in images]
+        allocation = allocate(curves, budget)
         well &= self._compress(allocation, budget)
-        if self._made:
+        if self._streams:
             self._report(allocation, budget)
         return well
 
     def _measure(self, source: Path, _: Progress) -> None:
         file = source.read_bytes()
-        image, model = hashlib.sha256(file).hexdigest(), self._codec.model_id
-        known = self._journal.sweep(image, model)
-        if known is None:
-            picture = _picture(file)
-            known = Sweep(image, model, picture.width, picture.height, tuple(sweep(self._codec, picture)))
-            self._journal.add(known)
-        self._sweeps[source] = known
+        image_id = hashlib.sha256(file).hexdigest()
+        model_id = self._codec.model_id
+        image = self._journal.image(image_id, model_id)
+        if image is None:
+            picture = picture_of(file)
+            measured = tuple(sweep(self._codec, picture))
+            image = MeasuredImage(image_id, model_id, picture.width, picture.height, measured)
+            self._journal.add(image)
+        self._images[source] = image
 
     def _compress(self, allocation: Allocation, budget: int) -> bool:
         sizes: list[int] = []
 
         def work(source: Path, progress: Progress) -> None:
-            sizes.append(0)  # what a file that is gone by now does not use is there for the others
-            made = self._stream(source, next_budget(allocation, sizes[:-1], budget), progress)
-            sizes[-1] = made.result.size
-            self._made[source] = made
-            err.print(f"{self._targets[source]}  {made.result.size} bytes  quality {made.quality:.1f}")
+            sizes.append(0)  # a file that is gone by now leaves its share to the others
+            stream = self._stream(source, next_budget(allocation, sizes[:-1], budget), progress)
+            sizes[-1] = stream.result.size
+            self._streams[source] = stream
+            err.print(f"{self._targets[source]}  {stream.result.size} bytes  quality {stream.quality:.1f}")
 
-        return each(self._sweeps, work, "Compressing")
+        return work_through(self._images, work, "Compressing")
 
-    def _stream(self, source: Path, max_bytes: int, progress: Progress) -> Made:
+    def _stream(self, source: Path, max_bytes: int, progress: Progress) -> MadeStream:
         target = self._targets[source]
-        known = self._journal.made(self._sweeps[source].image, self._codec.model_id, max_bytes, self._effort)
+        model_id = self._codec.model_id
+        known = self._journal.stream(self._images[source].image, model_id, max_bytes, self._effort)
         if known is not None and _id(target) == known.id:
             return known
         file = source.read_bytes()
-        picture = _picture(file)
+        picture = picture_of(file)
         asked = Target(max_bytes=max_bytes, tolerance=MEMBER_TOLERANCE)
         (stream,) = self._codec.encode([picture], [asked], effort=self._effort, progress=progress)
-        (result,) = compare(self._codec, picture, self._codec.decode([stream.data]), [len(stream.data)])
-        image = hashlib.sha256(file).hexdigest()
-        made = Made(image, self._codec.model_id, max_bytes, self._effort, id_of(stream.data), stream.quality, result)
+        decoded = self._codec.decode([stream.data])
+        (result,) = compare(self._codec, picture, decoded, [len(stream.data)])
+        image_id = hashlib.sha256(file).hexdigest()
+        made = MadeStream(image_id, model_id, max_bytes, self._effort, id_of(stream.data), stream.quality, result)
         # First the journal: a stream that it does not know would not be replaced by the next run.
         self._journal.add(made)
         paths.write(target, stream.data)
@@ -112,15 +140,17 @@ class AlbumCompressor:
     def _report(self, allocation: Allocation, budget: int) -> None:
         paths.write(self._output / "allocation.csv", self._table().encode())
         self._plot()
-        pixels = [self._sweeps[source].pixels for source in self._made]
-        scores = SetScores.of([made.result for made in self._made.values()], pixels)
-        total = sum(made.result.size for made in self._made.values())
+        results = [stream.result for stream in self._streams.values()]
+        pixels = [self._images[source].pixels for source in self._streams]
+        scores = SetScores.of(results, pixels)
+        total = sum(result.size for result in results)
         if allocation.reach == "below":
             err.print("the budget is below the model's range: these are the smallest streams there are")
         elif allocation.reach == "above":
             err.print("the budget is above the model's range: these are the best streams there are")
         err.print(
-            f"{len(self._made)} streams  {total} of {budget} bytes ({total / budget:.2%})  {8 * total / sum(pixels):.4f} bpp  "
+            f"{len(results)} streams  {total} of {budget} bytes ({total / budget:.2%})  "
+            f"{8 * total / sum(pixels):.4f} bpp  "
             f"PSNR of all pixels {scores.psnr:.2f} dB  mean MS-SSIM {scores.ms_ssim:.4f}"
         )
 
@@ -128,12 +158,22 @@ class AlbumCompressor:
         file = io.StringIO()
         table = csv.writer(file, lineterminator="\n")
         table.writerow(COLUMNS)
-        for source, made in self._made.items():
-            known, result = self._sweeps[source], made.result
-            bpp = 8 * result.size / known.pixels
-            size = known.width, known.height, result.size
-            quality = f"{made.quality:.2f}", f"{psnr_of(result.mse):.3f}", f"{result.ms_ssim:.5f}"
-            table.writerow((source, self._targets[source], *size, f"{bpp:.5f}", *quality))
+        for source, stream in self._streams.items():
+            image = self._images[source]
+            result = stream.result
+            table.writerow(
+                (
+                    source,
+                    self._targets[source],
+                    image.width,
+                    image.height,
+                    result.size,
+                    f"{8 * result.size / image.pixels:.5f}",
+                    f"{stream.quality:.2f}",
+                    f"{psnr_of(result.mse):.3f}",
+                    f"{result.ms_ssim:.5f}",
+                )
+            )
         return file.getvalue()
 
     def _plot(self) -> None:
@@ -142,23 +182,17 @@ class AlbumCompressor:
         except ModuleNotFoundError:
             err.print("no plot without matplotlib: pip install 'ziggurat[evaluation]'")
             return
-        chosen = {source: made.result for source, made in self._made.items()}
-        figure = plot([self._sweeps[source].measured for source in chosen], list(chosen.values()), self._metric)
+        measured = [self._images[source].measured for source in self._streams]
+        chosen = [stream.result for stream in self._streams.values()]
         file = io.BytesIO()
-        figure.savefig(file, format="svg")
+        plot(measured, chosen, self._metric).savefig(file, format="svg")
         paths.write(self._output / "allocation.svg", file.getvalue())
 
 
 def is_ours(journal: Journal, target: Path) -> bool:
-    """Whether a file is a stream that an earlier run has written."""
+    """Tell whether a file is a stream that an earlier run has written."""
     return _id(target) in journal.ids
 
 
 def _id(target: Path) -> str:
     return id_of(target.read_bytes()) if target.is_file() else ""
-
-
-def _picture(file: bytes) -> Picture:
-    from models.grid import MAX_SIDE
-
-    return decode(open_image(file, max_pixels=MAX_SIDE**2))

@@ -1,4 +1,4 @@
-"""What the commands share: the Typer app, where output goes, options, and how errors of the command line are told."""
+"""The Typer app, the consoles, options and loading of models that the commands share."""
 
 from __future__ import annotations
 
@@ -26,17 +26,26 @@ app = typer.Typer(
 out = Console(highlight=False, soft_wrap=True, markup=False)
 err = Console(highlight=False, soft_wrap=True, markup=False, stderr=True)
 
-Sources = Annotated[list[Path], typer.Argument(exists=True, help="Images, or folders that are searched for them all the way down.")]
+Sources = Annotated[
+    list[Path],
+    typer.Argument(exists=True, help="Images, or folders that are searched for them all the way down."),
+]
 Streams = Annotated[list[Path], typer.Argument(exists=True, help="Streams (.zgt), or folders that are searched for them.")]
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="File, or folder for several.", show_default="beside the source")]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="File, or folder for several.", show_default="beside the source"),
+]
 Profile = Annotated[str, typer.Option(help="Model: ms-ssim (made to look good) or psnr.")]
 Device = Annotated[str, typer.Option(help="Where the networks run: cpu, cuda or cuda:N.")]
-Format = Annotated[str | None, typer.Option("--format", help="png, webp, avif or jpeg.", show_default="as -o ends, or png")]
+Format = Annotated[
+    str | None,
+    typer.Option("--format", help="png, webp, avif or jpeg.", show_default="as -o ends, or png"),
+]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Replace existing files, also those that -o does not name.")]
 
 
 def print_table(*rows: list[str], title: str | None = None) -> None:
-    """To stdout, without a header line."""
+    """Print rows of the same length to stdout, without a header line."""
     table = Table(title=title, title_justify="left", show_header=False, box=None)
     for _ in rows[0]:
         table.add_column(overflow="fold")  # an id that is cut short is none
@@ -46,7 +55,7 @@ def print_table(*rows: list[str], title: str | None = None) -> None:
 
 
 def check_profile(name: str) -> None:
-    """Raises typer.BadParameter when no model has this name."""
+    """Raise typer.BadParameter when no model has this name."""
     from models.weights import registry
 
     if name not in registry.available():
@@ -54,7 +63,11 @@ def check_profile(name: str) -> None:
 
 
 def load_codec(profile: str, device: str) -> Codec:
-    """Raises typer.BadParameter when there is no such model or device."""
+    """Load a model and the hybrid codec.
+
+    Raises:
+        typer.BadParameter: there is no such model or device.
+    """
     from models import Codec
 
     check_profile(profile)
@@ -63,7 +76,11 @@ def load_codec(profile: str, device: str) -> Codec:
 
 
 def load_post_processor(device: str) -> PostProcessor:
-    """Raises typer.BadParameter when there is no such device."""
+    """Load the post-processor of image files.
+
+    Raises:
+        typer.BadParameter: there is no such device.
+    """
     from models.postprocess.postprocessor import PostProcessor
 
     with _known(device):
@@ -74,5 +91,6 @@ def load_post_processor(device: str) -> PostProcessor:
 def _known(device: str) -> Iterator[None]:
     try:
         yield
-    except (RuntimeError, AssertionError) as error:  # what torch raises for a device that is misspelt or not there
+    # torch raises these for a device that is misspelt or not there.
+    except (RuntimeError, AssertionError) as error:
         raise typer.BadParameter(f"{device}: {str(error).splitlines()[0]}", param_hint="--device") from None

@@ -1,4 +1,4 @@
-"""What a run with one budget has found out and made so far, line by line, so that the next run goes on where it was cut off.
+"""The journal of runs with one budget: the next run goes on from what was measured and made.
 
 Measurements do not depend on the budget: another budget over the same images measures nothing anew.
 """
@@ -14,8 +14,15 @@ from models.rate_control import Measured
 
 
 @dataclass(frozen=True, slots=True)
-class Sweep:
-    """An image, named by the SHA-256 of its file, along the gain axis of a model."""
+class MeasuredImage:
+    """An image along the gain axis of a model.
+
+    Attributes:
+        image: SHA-256 of the image's file.
+        model: id of the model.
+        width, height: in pixels.
+        measured: size and distortions at each of `models.collection.QUALITIES`.
+    """
 
     image: str
     model: str
@@ -30,8 +37,17 @@ class Sweep:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """A stream that was written: of which image, with what it was asked for; its SHA-256, quality, and how its picture came out."""
+class MadeStream:
+    """A stream that was written.
+
+    Attributes:
+        image: SHA-256 of the image's file.
+        model: id of the model.
+        max_bytes, effort: what the stream was asked for.
+        id: SHA-256 of the stream.
+        quality: position on the gain axis, [0, 100].
+        result: size of the stream and distortions of the picture that it decodes to.
+    """
 
     image: str
     model: str
@@ -43,7 +59,9 @@ class Made:
 
 
 class Journal:
-    """A file of JSON lines. A line that was cut off by a crash, or is of another version, counts as not written.
+    """A file of JSON lines; one that a crash cut off, or of another version, counts as not written.
+
+    The names of the fields above are those in the file.
 
     Args:
         path: created with the first entry.
@@ -51,8 +69,8 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._sweeps: dict[tuple[str, str], Sweep] = {}
-        self._made: dict[tuple[str, str, int, int], Made] = {}
+        self._images: dict[tuple[str, str], MeasuredImage] = {}
+        self._streams: dict[tuple[str, str, int, int], MadeStream] = {}
         for line in path.read_text().splitlines() if path.exists() else ():
             try:
                 self._take(_parsed(json.loads(line)))
@@ -62,33 +80,33 @@ class Journal:
     @property
     def ids(self) -> set[str]:
         """SHA-256 of all streams that were ever written."""
-        return {made.id for made in self._made.values()}
+        return {stream.id for stream in self._streams.values()}
 
-    def sweep(self, image: str, model: str) -> Sweep | None:
-        """What is known of an image."""
-        return self._sweeps.get((image, model))
+    def image(self, image: str, model: str) -> MeasuredImage | None:
+        """Look up an image's measurements; None when it was not measured."""
+        return self._images.get((image, model))
 
-    def made(self, image: str, model: str, max_bytes: int, effort: int) -> Made | None:
-        """The stream that was made of an image when the same was asked for."""
-        return self._made.get((image, model, max_bytes, effort))
+    def stream(self, image: str, model: str, max_bytes: int, effort: int) -> MadeStream | None:
+        """Look up the stream that was made of an image when the same was asked for."""
+        return self._streams.get((image, model, max_bytes, effort))
 
-    def add(self, entry: Sweep | Made) -> None:
+    def add(self, entry: MeasuredImage | MadeStream) -> None:
         """Remember, on the disk too."""
         self._take(entry)
-        # A line break on either side: behind what a crash has left of a line, too, this one stands alone.
+        # A line break on either side: this line stands alone even behind one that a crash cut off.
         with self._path.open("a") as file:
             file.write(f"\n{json.dumps(asdict(entry))}\n")
 
-    def _take(self, entry: Sweep | Made) -> None:
-        if isinstance(entry, Sweep):
-            self._sweeps[entry.image, entry.model] = entry
+    def _take(self, entry: MeasuredImage | MadeStream) -> None:
+        if isinstance(entry, MeasuredImage):
+            self._images[entry.image, entry.model] = entry
         else:
-            self._made[entry.image, entry.model, entry.max_bytes, entry.effort] = entry
+            self._streams[entry.image, entry.model, entry.max_bytes, entry.effort] = entry
 
 
-def _parsed(row: dict[str, Any]) -> Sweep | Made:
+def _parsed(row: dict[str, Any]) -> MeasuredImage | MadeStream:
     if "measured" in row:
-        measured = tuple(Measured(**one) for one in row.pop("measured"))
-        return Sweep(**row, measured=measured)
+        measured = tuple(Measured(**point) for point in row.pop("measured"))
+        return MeasuredImage(**row, measured=measured)
     result = Measured(**row.pop("result"))
-    return Made(**row, result=result)
+    return MadeStream(**row, result=result)

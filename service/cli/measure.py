@@ -1,4 +1,4 @@
-"""`ziggurat models` and `ziggurat evaluate`: what the models can do."""
+"""`ziggurat models` and `ziggurat evaluate`: the models at hand, and how well they do."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def evaluate(
     folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder of images, best lossless ones.")],
     against: Annotated[
-        str, typer.Option(help="Codecs to compare with: avif, webp, jpeg, jxl, heic, or one variant such as avif-444.")
+        str,
+        typer.Option(help="Codecs to compare with: avif, webp, jpeg, jxl, heic, or one variant such as avif-444."),
     ] = "avif,webp,jpeg,jxl,heic",
     rates: Annotated[str, typer.Option(help="Bits per pixel to ask our rate control for.")] = "0.05,0.1,0.15,0.25,0.5,0.8",
     profile: Annotated[str, typer.Option(help="Models to measure, separated by commas.")] = "ms-ssim,psnr",
@@ -35,14 +36,15 @@ def evaluate(
     from models.evaluation.run import image_paths
     from models.learned.codec import EFFORTS
 
-    profiles, families = profile.split(","), tuple(against.split(","))
+    profiles = profile.split(",")
+    families = tuple(against.split(","))
     for name in profiles:
         check_profile(name)
     try:
         image_paths(folder)
         of_families(families)
         bits_per_pixel = [float(rate) for rate in rates.split(",")]
-        efforts = [EFFORTS[int(one)] for one in effort.split(",")]
+        efforts = [EFFORTS[int(number)] for number in effort.split(",")]
     except IndexError:
         raise typer.BadParameter(f"{effort} is not from 0 to {EFFORTS[-1]}", param_hint="--effort") from None
     except ValueError as error:
@@ -75,7 +77,9 @@ def list_models() -> None:
 
     def row(card: ModelCard) -> list[str]:
         rates = [point.bpp for point in card.rate_distortion]
-        return [card.name, card.model_id, card.distortion, f"{card.steps} steps", f"{min(rates):.2f} to {max(rates):.2f} bpp"]
+        reach = f"{min(rates):.2f} to {max(rates):.2f} bpp"
+        return [card.name, card.model_id, card.distortion, f"{card.steps} steps", reach]
 
-    hybrid = [HybridCodec.name, HybridCodec.model_id, f"libavif {features.version('avif')}", "--codec hybrid", "no model"]
+    libavif = f"libavif {features.version('avif')}"
+    hybrid = [HybridCodec.name, HybridCodec.model_id, libavif, "--codec hybrid", "no model"]
     print_table(*(row(registry.card(name)) for name in registry.available()), hybrid)

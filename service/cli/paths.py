@@ -1,4 +1,7 @@
-"""Which files a command reads and which it writes: folders searched, nothing replaced unasked, writes all or nothing."""
+"""Files that a command reads and writes.
+
+Folders are searched, nothing is replaced unasked, and writes are atomic.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,27 @@ import typer
 
 
 def files(sources: list[Path], suffixes: Collection[str]) -> dict[Path, Path]:
-    """Each file to work on, and its path below the folder (or beside the file) that was named. What is hidden is left alone."""
+    """Find the files to work on; what is hidden is left alone.
+
+    Args:
+        sources: files, which are taken as they are, and folders, which are searched.
+        suffixes: what a file in a folder must end in, such as ".jpg".
+
+    Returns:
+        Each file's path below the folder that was named; of a file that was named, its name.
+
+    Raises:
+        typer.BadParameter: there is none.
+    """
     found: dict[Path, Path] = {}
     for source in sources:
         if source.is_dir():
-            below = {file: file.relative_to(source) for file in sorted(source.rglob("*")) if file.suffix.lower() in suffixes}
-            found |= {file: path for file, path in below.items() if not any(part.startswith(".") for part in path.parts)}
+            below = {file: file.relative_to(source) for file in sorted(source.rglob("*"))}
+            found |= {
+                file: path
+                for file, path in below.items()
+                if file.suffix.lower() in suffixes and not any(part.startswith(".") for part in path.parts)
+            }
         else:
             found[source] = Path(source.name)
     if not found:
@@ -33,9 +51,18 @@ def targets(
     force: bool,
     replaceable: Callable[[Path], bool] = lambda _: False,
 ) -> dict[Path, Path]:
-    """Where each file goes: beside itself, or into `output` with its folders kept. Nothing is replaced that `output` does not name.
+    """Find the files to work on, and choose where each one's result goes.
 
-    `force` replaces it all the same; `replaceable` says which existing files need no force.
+    Args:
+        sources: files, and folders that are searched.
+        output: a file; or a folder, in which the sources' folders are kept; None, beside each source.
+        suffixes: what a file in a folder must end in.
+        becomes: suffix of the results.
+        force: replace existing files that `output` does not name.
+        replaceable: tells which existing files need no force.
+
+    Raises:
+        typer.BadParameter: nothing to do, two results of one name, or a file that must not be replaced.
     """
     found = files(sources, suffixes)
     if output is not None and len(found) == 1 and not output.is_dir() and not sources[0].is_dir():
@@ -49,17 +76,8 @@ def targets(
     return becoming
 
 
-def image_suffixes() -> set[str]:
-    """Suffixes of the image formats we read, such as ".jpg"."""
-    from PIL import Image
-
-    from ..images import FORMATS
-
-    return {suffix for suffix, format in Image.registered_extensions().items() if format in FORMATS}
-
-
 def write(target: Path, content: bytes) -> None:
-    """All or nothing: a reader never sees half a file, and a failure leaves what was there."""
+    """Write a file atomically: no reader sees half of it, and a failure leaves what was there."""
     if target.exists() and not target.is_file():  # /dev/stdout, a named pipe
         target.write_bytes(content)
         return

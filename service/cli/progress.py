@@ -1,4 +1,4 @@
-"""Working through many files: progress bars, how long effort will take, and what becomes of those that fail."""
+"""Work through many files: progress bars, how long effort takes, a line for each that fails."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from models.progress import Progress
 
 from .console import err
 
-LONG_SECONDS = 10  # worth a word beforehand
+ANNOUNCED_SECONDS = 10  # effort that takes at least as long is announced
 
 
-def each(sources: Collection[Path], work: Callable[[Path, Progress], None], description: str) -> bool:
-    """Work through the sources, with progress bars for several and for effort. One that fails is told, and the others are still done.
+def work_through(sources: Collection[Path], work: Callable[[Path, Progress], None], description: str) -> bool:
+    """Do `work` for each source, with a progress bar for several and one for effort.
 
-    Returns whether all went well.
+    A source that fails gets a line that says why, and the others are still done.
+
+    Returns:
+        True when all went well.
     """
     from models.errors import CodecError
 
@@ -41,7 +44,10 @@ def each(sources: Collection[Path], work: Callable[[Path, Progress], None], desc
 
 
 class _EffortBar(Progress):
-    """Moves the bar of a file, and says after the first iteration how long the others will take, when that is long."""
+    """Moves the bar of a file, and says after the first iteration how long the others will take.
+
+    It keeps silent when that is less than ANNOUNCED_SECONDS.
+    """
 
     def __init__(self, source: Path, shown: bars.Progress, bar: bars.TaskID) -> None:
         self._source = source
@@ -50,13 +56,14 @@ class _EffortBar(Progress):
         self._begun: float | None = None
 
     def advance(self, done: int, of: int) -> bool:
-        """Never ends the work."""
+        """Move the bar; never end the work."""
         self._shown.update(self._bar, completed=done, total=of, visible=done < of)
         if done == 0:
             self._begun = time.monotonic()
         elif self._begun is not None:
             seconds = (time.monotonic() - self._begun) / done * (of - done)
-            if seconds >= LONG_SECONDS:
-                err.print(f"{self._source}: refining takes about {f'{seconds:.0f} s' if seconds < 90 else f'{seconds / 60:.0f} min'} more")
+            if seconds >= ANNOUNCED_SECONDS:
+                left = f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+                err.print(f"{self._source}: refining takes about {left} more")
             self._begun = None
         return True

@@ -20,21 +20,7 @@ _log = logging.getLogger(__name__)
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def serve(context: typer.Context) -> None:
     """Serve over HTTP; every setting of the service is a flag (ziggurat serve --help)."""
-    from pydantic import ValidationError
-    from pydantic_settings import CliApp, CliSettingsSource
-
-    from ..settings import Settings
-
-    # The settings class makes the flags itself, so that the two cannot differ. A flag wins over the environment.
-    flags: CliSettingsSource[Settings] = CliSettingsSource(
-        Settings, cli_prog_name="ziggurat serve", cli_kebab_case=True, cli_show_env_vars=True, cli_hide_none_type=True
-    )
-    try:
-        settings = CliApp.run(Settings, cli_args=context.args, cli_settings_source=flags)
-    except ValidationError as error:
-        first = error.errors()[0]
-        hint = f"--{first['loc'][0]}".replace("_", "-") if first["loc"] else None
-        raise typer.BadParameter(first["msg"].removeprefix("Value error, "), param_hint=hint) from None
+    settings = _settings(context.args)
     from .. import logs
     from ..app import create_app
     from ..server import Server, bind
@@ -42,14 +28,17 @@ def serve(context: typer.Context) -> None:
     logs.configure(settings.log_format, settings.log_level)
     _log.info("loading %s", ", ".join(settings.models))
     with bind(settings.host, settings.port) as listener:
-        host, port = listener.getsockname()[:2]
-        address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        Server(create_app(settings), settings, on_ready=lambda: _greet(settings, address)).run([listener])
+        address = _address(*listener.getsockname()[:2])
+        server = Server(create_app(settings), settings, on_ready=lambda: _greet(settings, address))
+        server.run([listener])
 
 
 @app.command()
 def health(
-    url: Annotated[str | None, typer.Option(help="Root of the service.", show_default="from ZIGGURAT_HOST and ZIGGURAT_PORT")] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(help="Root of the service.", show_default="from ZIGGURAT_HOST and ZIGGURAT_PORT"),
+    ] = None,
 ) -> None:
     """Ask a running service whether it is ready; exit code 1 when it is not."""
     from urllib.error import HTTPError
@@ -59,8 +48,8 @@ def health(
 
     if url is None:
         settings = Settings()
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
-        url = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+        # A service that listens on every address answers on the loopback one.
+        url = _address({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host), settings.port)
     try:
         with urlopen(f"{url.rstrip('/')}/readyz", timeout=5):
             out.print("ready")
@@ -71,10 +60,43 @@ def health(
         raise typer.Exit(1) from None
 
 
+def _settings(arguments: list[str]) -> Settings:
+    """Read the settings from flags and the environment; a flag wins. Raises typer.BadParameter."""
+    from pydantic import ValidationError
+    from pydantic_settings import CliApp, CliSettingsSource
+
+    from ..settings import Settings
+
+    # The settings class makes the flags itself, so that the two cannot differ.
+    flags: CliSettingsSource[Settings] = CliSettingsSource(
+        Settings,
+        cli_prog_name="ziggurat serve",
+        cli_kebab_case=True,
+        cli_show_env_vars=True,
+        cli_hide_none_type=True,
+    )
+    try:
+        return CliApp.run(Settings, cli_args=arguments, cli_settings_source=flags)
+    except ValidationError as error:
+        first = error.errors()[0]
+        hint = f"--{first['loc'][0]}".replace("_", "-") if first["loc"] else None
+        raise typer.BadParameter(first["msg"].removeprefix("Value error, "), param_hint=hint) from None
+
+
+def _address(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 def _greet(settings: Settings, address: str) -> None:
-    """On a terminal, what to do next; else one line for whoever collects logs."""
+    """Say on a terminal what to do next; elsewhere write one line for whoever collects logs."""
     if not err.is_terminal:
-        _log.info("ready", extra={"address": address, "models": settings.models, "device": settings.device, "store": settings.store})
+        facts = {
+            "address": address,
+            "models": settings.models,
+            "device": settings.device,
+            "store": settings.store,
+        }
+        _log.info("ready", extra=facts)
     else:
         store = settings.store if "://" in settings.store else Path(settings.store).resolve()
         err.print(

@@ -1,4 +1,4 @@
-"""The first minutes of a user with curl, against a real server process. The command line's are in `tests/service/cli/test_commands.py`."""
+"""The first minutes of a user with curl, against a real server process. The command line's are in `tests/service/cli/`."""
 
 from __future__ import annotations
 

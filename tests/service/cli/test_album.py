@@ -34,7 +34,8 @@ def streams(output: Path) -> dict[str, bytes]:
 def test_a_folder_goes_to_one_budget(terminal: Terminal, album: Path, tmp_path: Path, codec: LearnedCodec) -> None:
     output = tmp_path / "out"
     assert terminal.run("compress", album, "--budget-bpp", "0.3", "-o", output) == 0
-    made, budget = streams(output), int(0.3 * pixels(album) / 8)
+    made = streams(output)
+    budget = int(0.3 * pixels(album) / 8)
     assert set(made) == {"photo.zgt", "blurred.zgt", "day 2/part.zgt"}
     assert 0.995 * budget - 8 <= sum(map(len, made.values())) <= budget
     assert f"of {budget} bytes" in terminal.err
@@ -53,7 +54,8 @@ def test_a_run_that_was_cut_off_goes_on(terminal: Terminal, album: Path, tmp_pat
     output = tmp_path / "out"
     command = ("compress", album, "--budget-bytes", "900", "-o", output)
     assert terminal.run(*command) == 0
-    made, report = streams(output), (output / "allocation.csv").read_text()
+    made = streams(output)
+    report = (output / "allocation.csv").read_text()
     untouched = (output / "blurred.zgt").stat().st_mtime_ns
     journal = output / "allocation.jsonl"
     journal.write_text(journal.read_text()[:-20])  # the last stream's line, torn
@@ -73,6 +75,19 @@ def test_another_budget_measures_nothing_anew_and_replaces_what_is_ours(terminal
     assert terminal.run("compress", album, "--budget-bytes", "1200", "--metric", "psnr", "--effort", "1", "-o", output) == 0
     assert 0.995 * 1200 - 8 <= sum(map(len, streams(output).values())) <= 1200
     assert (output / "allocation.jsonl").read_text().count('"measured"') == 3
+
+
+def test_what_a_model_was_trained_for_is_what_one_budget_is_best_in(
+    terminal: Terminal, album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The metric is the model's and not guessed from its name: one may be called anything."""
+    monkeypatch.setattr(LearnedCodec, "metric", property(lambda self: "psnr"))
+    made = []
+    for options in ([], ["--metric", "psnr"], ["--metric", "ms-ssim"]):
+        assert terminal.run("compress", album, "--budget-bytes", "900", "-o", tmp_path / "out", *options) == 0
+        made.append(streams(tmp_path / "out"))
+    unset, psnr, ms_ssim = made
+    assert unset == psnr != ms_ssim
 
 
 def test_files_of_others_are_not_replaced_unasked(terminal: Terminal, album: Path, tmp_path: Path) -> None:

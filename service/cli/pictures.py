@@ -1,0 +1,43 @@
+"""Image files for the commands: their suffixes, the largest picture, the format to write.
+
+Imported when a command runs: it brings Pillow and its colour profiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import typer
+from PIL import Image
+
+from models import Picture
+from models.grid import MAX_SIDE
+
+from ..images import FORMATS, ImageFormat, decode, open_image
+
+# Pixels; the largest picture that the container holds. Files of one's own need no lower limit.
+MAX_PIXELS = MAX_SIDE**2
+
+
+def suffixes() -> set[str]:
+    """Suffixes of the image formats we read, such as ".jpg"."""
+    return {suffix for suffix, format in Image.registered_extensions().items() if format in FORMATS}
+
+
+def picture_of(file: bytes) -> Picture:
+    """Decode an image file. Raises `ImageError`s."""
+    return decode(open_image(file, max_pixels=MAX_PIXELS))
+
+
+def formats(targets: Iterable[Path], image_format: str | None) -> dict[Path, ImageFormat]:
+    """The format that each target is written in: `image_format`, else as its name ends.
+
+    Raises:
+        typer.BadParameter: it is none that we write.
+    """
+    known = {known.name.lower(): known for known in ImageFormat} | {"jpg": ImageFormat.JPEG}
+    endings = {target: (image_format or target.suffix.removeprefix(".")).lower() for target in targets}
+    if unknown := set(endings.values()) - set(known):
+        raise typer.BadParameter(f"{unknown.pop()!r} is none of {', '.join(known)}", param_hint="--format, --output")
+    return {target: known[ending] for target, ending in endings.items()}

@@ -1,0 +1,87 @@
+"""`ziggurat compress` with a budget for each image, run as a user runs it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.service.conftest import Terminal
+
+
+def test_a_photograph_goes_to_its_budget_and_comes_back(terminal: Terminal, photo_file: Path, photo: Image.Image) -> None:
+    stream = photo_file.with_name("out.zgt")
+    png = photo_file.with_name("back.png")
+    assert terminal.run("compress", photo_file, "--bpp", "1", "-o", stream) == 0
+    assert 8 * stream.stat().st_size / (128 * 96) <= 1
+    assert f"{stream.stat().st_size} bytes" in terminal.err
+    assert terminal.out == ""
+    assert terminal.run("decompress", stream, "-o", png) == 0
+    with Image.open(png) as decoded:
+        error = np.asarray(decoded, dtype=float) - np.asarray(photo, dtype=float)
+    assert 10 * np.log10(255**2 / np.mean(error**2)) > 24
+
+
+def test_max_bytes_and_profile(terminal: Terminal, photo_file: Path) -> None:
+    assert terminal.run("compress", photo_file, "--max-bytes", "900", "--profile", "psnr") == 0
+    stream = photo_file.with_suffix(".zgt")
+    assert stream.stat().st_size <= 900
+    assert terminal.run("info", stream, "--json") == 0
+    assert json.loads(terminal.out)["profile"] == "psnr"
+
+
+def test_quality(terminal: Terminal, photo_file: Path) -> None:
+    stream = photo_file.with_suffix(".zgt")
+    assert terminal.run("compress", photo_file, "--quality", "10") == 0
+    low = stream.stat().st_size
+    assert terminal.run("compress", photo_file, "--quality", "80", "--force") == 0
+    assert stream.stat().st_size > low
+
+
+@pytest.mark.parametrize("codec", ["hybrid", "auto"])
+def test_other_codecs_on_the_way_there_and_back(terminal: Terminal, photo_file: Path, photo: Image.Image, codec: str) -> None:
+    stream = photo_file.with_suffix(".zgt")
+    png = photo_file.with_name("back.png")
+    assert terminal.run("compress", photo_file, "--bpp", "1", "--codec", codec) == 0
+    assert 8 * stream.stat().st_size / (128 * 96) <= 1
+    assert "hybrid" in terminal.err
+    assert (codec == "auto") == ("by ms-ssim: learned 0." in terminal.err)
+    assert terminal.run("info", stream, "--json") == 0
+    assert json.loads(terminal.out)["codec"] in {"hybrid", "learned"}
+    assert terminal.run("decompress", stream, "-o", png) == 0
+    with Image.open(png) as decoded:
+        error = np.asarray(decoded, dtype=float) - np.asarray(photo, dtype=float)
+    assert 10 * np.log10(255**2 / np.mean(error**2)) > 24
+
+
+def test_effort_makes_another_stream_within_the_same_budget(terminal: Terminal, photo_file: Path) -> None:
+    quick = photo_file.with_name("quick.zgt")
+    thorough = photo_file.with_name("thorough.zgt")
+    assert terminal.run("compress", photo_file, "--bpp", "1", "-o", quick) == 0
+    assert terminal.run("compress", photo_file, "--bpp", "1", "--effort", "2", "-o", thorough) == 0
+    assert thorough.read_bytes() != quick.read_bytes()
+    assert 8 * thorough.stat().st_size / (128 * 96) <= 1
+    assert terminal.run("compress", photo_file, "--bpp", "1", "--effort", "10") == 2
+
+
+def test_auto_needs_a_budget_and_one_budget_the_learned_codec(terminal: Terminal, photo_file: Path, tmp_path: Path) -> None:
+    assert terminal.run("compress", photo_file, "--quality", "50", "--codec", "auto") == 2
+    assert terminal.run("compress", photo_file, "--bpp", "1", "--codec", "jpeg") == 2
+    assert terminal.run("compress", photo_file, "--budget-bpp", "1", "--codec", "hybrid", "-o", tmp_path / "out") == 2
+    assert not photo_file.with_suffix(".zgt").exists()
+
+
+def test_a_budget_out_of_reach_is_said_and_is_no_failure(terminal: Terminal, photo_file: Path) -> None:
+    assert terminal.run("compress", photo_file, "--max-bytes", "30") == 0
+    assert "outside the model's range" in terminal.err
+
+
+@pytest.mark.parametrize("targets", [[], ["--bpp", "1", "--quality", "3"], ["--bpp", "0"], ["--quality", "101"], ["--max-bytes", "0"]])
+def test_a_target_that_makes_no_sense_is_a_usage_error(terminal: Terminal, photo_file: Path, targets: list[str]) -> None:
+    assert terminal.run("compress", photo_file, *targets) == 2
+    assert not photo_file.with_suffix(".zgt").exists()
+    if len(targets) != 2:
+        assert "--bpp, --max-bytes, --quality" in terminal.err

@@ -1,0 +1,47 @@
+"""`ziggurat serve` and `health`, run as a user runs them."""
+
+from __future__ import annotations
+
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from tests.service.conftest import Terminal
+
+
+def test_serve_has_a_flag_for_every_setting(terminal: Terminal) -> None:
+    from service.settings import Settings
+
+    assert terminal.run("serve", "--help") == 0
+    for name in Settings.model_fields:
+        assert f"--{name.replace('_', '-')}" in terminal.out
+
+
+@pytest.mark.parametrize("arguments", [["--port", "many"], ["--no-such-flag", "1"], ["--profile", "jpeg"]])
+def test_serve_refuses_settings_that_make_no_sense(terminal: Terminal, arguments: list[str]) -> None:
+    assert terminal.run("serve", *arguments) == 2
+
+
+@pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1)])
+def test_health_asks_readyz(terminal: Terminal, status: int, code: int) -> None:
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status if self.path == "/readyz" else 404)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        assert terminal.run("health", "--url", f"http://127.0.0.1:{server.server_port}/") == code
+        thread.join()
+
+
+def test_health_of_nobody(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZIGGURAT_PORT", "1")
+    monkeypatch.setenv("ZIGGURAT_HOST", "0.0.0.0")
+    assert terminal.run("health") == 1
+    assert "http://127.0.0.1:1" in terminal.err
