@@ -11,7 +11,8 @@ from pathlib import Path
 from types import ModuleType
 
 PAGE = Path(__file__).parents[2] / "docs" / "stream-format.md"
-ALLOWED = {"bisect", "hashlib", "json", "math", "numpy", "struct", "zlib"}  # modules that the blocks may import
+# Modules that the blocks may import.
+ALLOWED = {"bisect", "hashlib", "json", "math", "numpy", "struct", "zlib"}
 
 
 def source() -> str:
@@ -38,8 +39,9 @@ def imported() -> set[str]:
 
 @cache
 def load() -> ModuleType:
-    """The blocks as a module. Raises AssertionError when they import more than NumPy and the standard library's basics."""
-    assert imported() <= ALLOWED, imported() - ALLOWED
+    """The blocks as a module. Raises ImportError when they import more than `ALLOWED`."""
+    if unknown := imported() - ALLOWED:
+        raise ImportError(f"the blocks of {PAGE.name} import {unknown}")
     module = ModuleType("stream_format")
     exec(compile(source(), str(PAGE), "exec"), module.__dict__)
     return module
