@@ -1,0 +1,168 @@
+"""docs/stream-format.md: its code blocks decode streams as the codec does."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from models import Codec, Picture, Target, post_model, registry
+from models.avif import restore
+from models.entropy import integer, neighbours, tables
+from models.entropy.coder import SymbolCoder
+from models.errors import (
+    DamagedStreamError,
+    UnknownModelError,
+)
+from models.hybrid import HybridCodec
+from models.model import CodecModel
+from models.postprocessor import FILES, PostProcessor
+from models.registry import available
+from models.sources import Source
+from tests.docs.agreement import SPEC, STREAMS, TINY, TINY_ARRAYS, assert_near, by_codec, by_page, noise
+from tests.docs.spec_decoder import ALLOWED, imported, source
+from tests.make_golden import symbols_digest
+
+# The decoder on the page stands alone
+
+
+def test_the_page_imports_nothing_of_the_codec() -> None:
+    assert imported() <= ALLOWED
+    assert "constriction" not in source()
+
+
+# Symbols
+
+
+@pytest.mark.parametrize("path", STREAMS, ids=lambda path: path.name)
+def test_golden_streams_decode_to_the_symbols_promised(tiny: Codec, path: Path) -> None:
+    data = path.read_bytes()
+    assert by_page(TINY, data) == by_codec(tiny, data)
+    _, z, residuals = SPEC.decode_symbols(data, TINY)
+    assert SPEC.symbols_digest(z, residuals) == symbols_digest(tiny, data)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (17, 1), (1, 40), (16, 16), (63, 65), (129, 90)])
+@pytest.mark.parametrize("quality", [10.0, 90.0])
+def test_pictures_of_any_size_decode_alike(tiny: Codec, size: tuple[int, int], quality: float) -> None:
+    data = tiny.encode([Picture.from_array(noise(*size, seed=1))], [Target(quality=quality)])[0].data
+    assert by_page(TINY, data) == by_codec(tiny, data)
+    assert_pixels_agree(tiny, TINY, data)
+
+
+@settings(max_examples=25)
+@given(
+    rows=st.integers(1, 9),
+    columns=st.integers(1, 9),
+    seed=st.integers(0, 2**32 - 1),
+    spread=st.sampled_from([0.3, 2, 40, 9000]),
+)
+def test_any_symbols_decode_alike_escapes_included(rows: int, columns: int, seed: int, spread: float) -> None:
+    rng = np.random.default_rng(seed)
+    read = tables.Tables.from_arrays(TINY_ARRAYS)
+    coder = SymbolCoder(read, neighbours.Neighbours.from_arrays(TINY_ARRAYS))
+    z_size = (-(-rows // 4), -(-columns // 4))
+    limits = (read.z_low[:, None, None], read.z_high[:, None, None])
+    z = rng.normal(0, 4, (len(read.z), *z_size)).round().clip(*limits).astype(np.int8)
+    found = SPEC.decode_z(coder.encode_z(z), TINY_ARRAYS, *z_size)
+    assert np.array_equal(found, z)
+
+    indices = SPEC.scale_indices(found, TINY_ARRAYS, rows, columns)
+    expected = integer.IntegerScaleDecoder.from_arrays(TINY_ARRAYS)(z)[:, :rows, :columns]
+    assert np.array_equal(indices, expected)
+    indices = np.where(rng.random(indices.shape) < 0.2, 0, indices)
+    largest = tables.LARGEST_RESIDUAL
+    residuals = rng.laplace(0, spread, indices.shape).round().clip(-largest, largest)
+    residuals = np.where(indices > 0, residuals, 0).astype(np.int16)
+    section = coder.encode_residuals(residuals, indices.astype(np.uint8))
+    assert np.array_equal(SPEC.decode_residuals(section, TINY_ARRAYS, indices), residuals)
+
+
+@pytest.mark.parametrize("name", available())
+def test_a_fresh_stream_of_a_shipped_model_decodes_alike(name: str, photo: Image.Image) -> None:
+    codec = Codec(CodecModel.load(registry.weights(name)), registry.card(name), bfloat16=False)
+    file = registry.weights(name).read_bytes()
+    for quality in (35.0, 100.0):
+        data = codec.encode([Picture.from_image(photo)], [Target(quality=quality)])[0].data
+        assert by_page(file, data) == by_codec(codec, data)
+        assert_pixels_agree(codec, file, data)
+
+
+@pytest.mark.parametrize("name", available())
+def test_model_ids_are_what_the_page_computes(name: str) -> None:
+    topology, arrays = SPEC.read_model(registry.weights(name).read_bytes())
+    assert SPEC.model_id(topology, arrays) == registry.card(name).model_id
+
+
+def test_hyper_latents_beyond_the_limit_are_clipped() -> None:
+    z = np.random.default_rng(0).integers(-999, 999, (len(TINY_ARRAYS["tables.z_low"]), 3, 2))
+    expected = integer.IntegerScaleDecoder.from_arrays(TINY_ARRAYS)(z)
+    assert np.array_equal(SPEC.scale_indices(z, TINY_ARRAYS, 12, 8), expected)
+
+
+# Pixels
+
+
+def assert_pixels_agree(codec: Codec, file: bytes, data: bytes) -> None:
+    """In 32-bit floats, as section 11 has it: within 1, and hardly anywhere."""
+    fields, z, residuals = SPEC.decode_symbols(data, file)
+    pixels = SPEC.reconstruct(fields, z, residuals, *SPEC.read_model(file))
+    assert_near(pixels, codec.decode([data], postprocess="off")[0].rgb)
+
+
+def test_a_grey_picture_with_alpha_decodes_alike(tiny: Codec, photo: Image.Image) -> None:
+    grey = photo.convert("L")
+    grey.putalpha(grey.rotate(180))
+    data = tiny.encode([Picture.from_image(grey)], [Target(quality=70)])[0].data
+    assert by_page(TINY, data) == by_codec(tiny, data)
+    assert_pixels_agree(tiny, TINY, data)
+    with Image.open(io.BytesIO(SPEC.parse(data)["alpha"])) as alpha:
+        assert np.array_equal(np.asarray(alpha), np.asarray(grey.getchannel("A")))
+
+
+@pytest.mark.parametrize("size", [(128, 96), (61, 34), (1, 1)])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_post_processing_agrees(photo: Image.Image, size: tuple[int, int], mode: str) -> None:
+    picture = Picture.from_image(photo.resize(size).convert(mode))
+    post = PostProcessor.load(FILES, bfloat16=False)
+    expected = post.improve([picture], [Source("avif", 0.6)])[0]
+    topology, arrays = SPEC.read_model(post_model.weights(FILES).read_bytes())
+    assert_near(SPEC.improve(picture.rgb, picture.greyscale, "avif", 0.6, topology, arrays), expected.rgb)
+
+
+# Hybrid streams
+
+
+@given(
+    frame=st.binary(max_size=300),
+    tools=st.integers(0, 255),
+    width=st.integers(1, 16384),
+    height=st.integers(1, 16384),
+    grey=st.booleans(),
+)
+def test_an_avif_file_is_rebuilt(frame: bytes, tools: int, width: int, height: int, grey: bool) -> None:
+    section = bytes([tools]) + frame
+    try:
+        expected = restore(section, width=width, height=height, mono=grey)
+    except DamagedStreamError:
+        with pytest.raises(SPEC.Refused, match="damaged"):
+            SPEC.avif_file(section, width, height, grey)
+    else:
+        assert SPEC.avif_file(section, width, height, grey) == expected
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_hybrid_stream_decodes_as_any_avif_file(photo: Image.Image, mode: str) -> None:
+    picture = Picture.from_image(photo.convert(mode))
+    codec = HybridCodec()
+    data = codec.encode(picture, Target(quality=40)).data
+    with Image.open(io.BytesIO(SPEC.hybrid_file(data)), formats=["AVIF"]) as image:
+        assert np.array_equal(np.asarray(image.convert("RGB")), codec.decode(data).rgb)
+    assert by_page(TINY, data) == (UnknownModelError,)
+    with pytest.raises(SPEC.Refused, match="unknown model"):
+        SPEC.hybrid_file(STREAMS[0].read_bytes())

@@ -1,0 +1,117 @@
+"""docs/stream-format.md: the numbers and tables in its prose are the codec's."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from models import bitstream, hybrid
+from models.bitstream import Bitstream, CodecKind
+from models.entropy import integer, neighbours, tables
+from models.grid import PASSES, STRIDE
+from models.model import ENCODER_ONLY
+from models.network.context import SEEN, TOLD
+from models.rate_control import FINEST
+from tests.docs.agreement import SPEC
+from tests.docs.spec_decoder import PAGE
+from tests.make_golden import GOLDEN, golden_picture
+
+TEXT = PAGE.read_text()
+PROSE = re.sub(r"^```python\n.*?^```\n", "", TEXT, flags=re.DOTALL | re.MULTILINE)
+
+
+def test_prose_is_within_100_columns_and_names_files_only_at_the_end() -> None:
+    outside_of_tables = (line for line in TEXT.splitlines() if not line.startswith("|"))
+    assert max(map(len, outside_of_tables)) <= 100
+    before_the_last_section = PROSE.partition("## 16.")[0]
+    assert not re.findall(r"[\w/]+\.py\b", before_the_last_section)
+
+
+def test_the_conformance_table_is_that_of_the_fixtures() -> None:
+    promised = json.loads((GOLDEN / "symbols.json").read_text())
+    rows = re.findall(r"^\| `(tiny-\d+\.zgt)` \| (\d+) \| `([0-9a-f]{64})` \|$", TEXT, re.MULTILINE)
+    assert {name: digest for name, _, digest in rows} == promised["symbols"]
+    assert all((GOLDEN / name).stat().st_size == int(size) for name, size, _ in rows)
+    assert f"id `{promised['model_id']}`" in PROSE.replace("\n", " ")
+
+
+def test_constants_are_the_codecs() -> None:
+    assert SPEC.MAGIC == bitstream.MAGIC
+    assert SPEC.VERSION == bitstream.VERSION
+    assert list(CodecKind) == [SPEC.LEARNED, SPEC.HYBRID]
+    assert SPEC.MAX_SIDE == bitstream.MAX_SIDE
+    assert SPEC.MAX_QUALITY == FINEST
+    assert SPEC.VARINT_BYTES == bitstream._VARINT_BYTES
+    assert SPEC.TOTAL == tables.TOTAL == integer.EXACT == 1 << integer.SHIFT
+    assert SPEC.TABLES == tables.LAPLACE_TABLES
+    assert SPEC.LARGEST_RESIDUAL == tables.LARGEST_RESIDUAL
+    assert (SPEC.Z_INPUT, SPEC.ACTIVATION, SPEC.RAW) == (
+        integer.INPUT_LIMIT,
+        integer.ACTIVATION_LIMIT,
+        integer.RAW_LIMIT,
+    )
+    assert SPEC.MOST_SHIFT == neighbours.MOST_SHIFT
+    assert SPEC.LOUDNESS == neighbours.LOUDNESS
+    assert SPEC.HYPER_REACH == neighbours.HYPER_REACH
+    assert (SPEC.SEEN, SPEC.TOLD) == (SEEN, TOLD)
+    assert SPEC.ENCODER_ONLY == ENCODER_ONLY
+    assert hybrid.MODEL_ID == SPEC.HYBRID_ID
+    passes = {phase: number for number, phases in enumerate(PASSES) for phase in phases}
+    assert {phase: number for phase, (number, _) in SPEC.PHASES.items()} == passes
+    assert list(SPEC.PHASES) == list(neighbours.PHASES)
+    assert {phase: taps for phase, (_, taps) in SPEC.PHASES.items()} == neighbours.TAPS
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        f"width in pixels, 1 to {bitstream.MAX_SIDE}",
+        f"height in pixels, 1 to {bitstream.MAX_SIDE}",
+        f"quality q, 0 to {FINEST}",
+        f"It has at most {bitstream._VARINT_BYTES} bytes",
+        f"`ceil(height / {STRIDE})` rows and `ceil(width / {STRIDE})` columns",
+        f"counts of the {tables.LAPLACE_TABLES} residual tables",
+        f"its {neighbours.HYPER_CONTEXTS} contexts",
+        f"`scale.lookup` | U8 ({integer.RAW_LIMIT + 1})",
+        f"{neighbours.INPUT_LIMIT // 4} for each neighbour inside y",
+        f"All inputs are 0 to {neighbours.INPUT_LIMIT}",
+        f"limited to 0 .. {integer.ACTIVATION_LIMIT}",
+        f"the last to -{neighbours.MOST_SHIFT} .. {neighbours.MOST_SHIFT}",
+        f"limited to 1 .. {tables.LAPLACE_TABLES - 1}",
+        f"`LOUDNESS[min(|r|, {len(neighbours.LOUDNESS) - 1})]`",
+        f"0 .. {(1 << tables.ESCAPE_BITS) - 1}, of a uniform table",
+        f"`left[e] = {tables.TOTAL >> tables.ESCAPE_BITS} e`",
+        f"at most {tables.LARGEST_RESIDUAL}",
+        f"in the {TOLD} lowest channels",
+        f"of the {SEEN} lowest channels",
+        f"coarseness `1 - q / {FINEST}`",
+    ],
+)
+def test_numbers_in_prose_are_the_codecs(sentence: str) -> None:
+    assert sentence in " ".join(PROSE.split())
+
+
+def test_the_header_table_lies_where_the_codec_writes() -> None:
+    stream = Bitstream.parse((GOLDEN / "tiny-100.zgt").read_bytes())
+    data = stream.to_bytes()
+    section = PROSE.partition("## 2.")[2].partition("## 3.")[0]
+    rows = re.findall(r"^\| (\d+) \| (\d+) \| ([a-z ]+)", section, re.MULTILINE)
+    fields = {name.strip().split(" in ")[0]: data[int(at) : int(at) + int(size)] for at, size, name in rows}
+    numbers = {name: int.from_bytes(content, "little") for name, content in fields.items()}
+    flags = 4 * stream.postprocess + 2 * stream.greyscale + (stream.alpha is not None)
+    assert fields["magic"] == b"ZGT"
+    assert fields["model id"] == stream.model_id
+    assert numbers["format version"] == bitstream.VERSION
+    assert numbers["codec"] == stream.codec
+    assert numbers["flags"] == flags
+    assert numbers["width"] == stream.width
+    assert numbers["height"] == stream.height
+    assert numbers["quality q"] == stream.quality
+    assert sum(int(size) for _, size, _ in rows) == 16
+
+
+def test_golden_pictures_have_the_size_that_the_page_says() -> None:
+    picture = golden_picture()
+    assert f"a picture of {picture.width}x{picture.height} pixels" in " ".join(PROSE.split())
