@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from models import Codec
+from models.bitstream import Bitstream
 from models.errors import (
     BitstreamError,
     DamagedStreamError,
@@ -19,6 +19,7 @@ from models.errors import (
     TruncatedStreamError,
     UnknownModelError,
 )
+from models.learned.codec import LearnedCodec
 from tests.docs.spec_decoder import load
 from tests.make_golden import FIXTURES, GOLDEN
 
@@ -44,13 +45,13 @@ CAUSES: dict[str, type[BitstreamError]] = {
 }
 
 
-def by_codec(codec: Codec, data: bytes, max_pixels: int | None = None) -> tuple[object, ...]:
+def by_codec(codec: LearnedCodec, data: bytes, max_pixels: int | None = None) -> tuple[object, ...]:
     """Symbols of a stream as the codec reads them, or the class of its error."""
     try:
-        symbols = codec.symbol_codec.read(data, max_pixels=max_pixels)
+        symbols = codec.symbol_codec.read(Bitstream.parse(data, max_pixels=max_pixels))
     except BitstreamError as error:
         return (type(error),)
-    fields = (symbols.width, symbols.height, symbols.quality, symbols.greyscale, symbols.postprocess)
+    fields = (symbols.width, symbols.height, symbols.position.index, symbols.greyscale, symbols.postprocess)
     return (*fields, symbols.z.tolist(), symbols.residuals.tolist())
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from models import Codec
-from models.model import CodecModel
+from models.learned.codec import LearnedCodec
+from models.learned.model import CodecModel
 from tests.make_golden import FIXTURES, tiny_card
 
 
 @pytest.fixture(scope="module")
-def tiny() -> Codec:
+def tiny() -> LearnedCodec:
     """The codec of the golden streams, in float32."""
     model = CodecModel.load(FIXTURES / "tiny.safetensors")
-    return Codec(model, tiny_card(model.model_id), bfloat16=False)
+    return LearnedCodec(model, tiny_card(model.model_id), bfloat16=False)

@@ -11,19 +11,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from models import Codec, Picture, Target, post_model, registry
-from models.avif import restore
-from models.entropy import integer, neighbours, tables
+from models import Picture, Target
+from models.avif.section import restore
+from models.entropy import context_model as neighbours
+from models.entropy import scale_decoder as integer
+from models.entropy import tables
 from models.entropy.coder import SymbolCoder
-from models.errors import (
-    DamagedStreamError,
-    UnknownModelError,
-)
-from models.hybrid import HybridCodec
-from models.model import CodecModel
-from models.postprocessor import FILES, PostProcessor
-from models.registry import available
-from models.sources import Source
+from models.errors import DamagedStreamError, UnknownModelError
+from models.hybrid.codec import HybridCodec
+from models.learned.codec import LearnedCodec
+from models.learned.model import CodecModel
+from models.postprocess import model as post_model
+from models.postprocess.postprocessor import FILES, PostProcessor
+from models.postprocess.sources import Source
+from models.weights import registry
+from models.weights.registry import available
 from tests.docs.agreement import SPEC, STREAMS, TINY, TINY_ARRAYS, assert_near, by_codec, by_page, noise
 from tests.docs.spec_decoder import ALLOWED, imported, source
 from tests.make_golden import symbols_digest
@@ -40,7 +42,7 @@ def test_the_page_imports_nothing_of_the_codec() -> None:
 
 
 @pytest.mark.parametrize("path", STREAMS, ids=lambda path: path.name)
-def test_golden_streams_decode_to_the_symbols_promised(tiny: Codec, path: Path) -> None:
+def test_golden_streams_decode_to_the_symbols_promised(tiny: LearnedCodec, path: Path) -> None:
     data = path.read_bytes()
     assert by_page(TINY, data) == by_codec(tiny, data)
     _, z, residuals = SPEC.decode_symbols(data, TINY)
@@ -49,7 +51,7 @@ def test_golden_streams_decode_to_the_symbols_promised(tiny: Codec, path: Path) 
 
 @pytest.mark.parametrize("size", [(1, 1), (17, 1), (1, 40), (16, 16), (63, 65), (129, 90)])
 @pytest.mark.parametrize("quality", [10.0, 90.0])
-def test_pictures_of_any_size_decode_alike(tiny: Codec, size: tuple[int, int], quality: float) -> None:
+def test_pictures_of_any_size_decode_alike(tiny: LearnedCodec, size: tuple[int, int], quality: float) -> None:
     data = tiny.encode([Picture.from_array(noise(*size, seed=1))], [Target(quality=quality)])[0].data
     assert by_page(TINY, data) == by_codec(tiny, data)
     assert_pixels_agree(tiny, TINY, data)
@@ -65,7 +67,7 @@ def test_pictures_of_any_size_decode_alike(tiny: Codec, size: tuple[int, int], q
 def test_any_symbols_decode_alike_escapes_included(rows: int, columns: int, seed: int, spread: float) -> None:
     rng = np.random.default_rng(seed)
     read = tables.Tables.from_arrays(TINY_ARRAYS)
-    coder = SymbolCoder(read, neighbours.Neighbours.from_arrays(TINY_ARRAYS))
+    coder = SymbolCoder(read, neighbours.ContextModel.from_arrays(TINY_ARRAYS))
     z_size = (-(-rows // 4), -(-columns // 4))
     limits = (read.z_low[:, None, None], read.z_high[:, None, None])
     z = rng.normal(0, 4, (len(read.z), *z_size)).round().clip(*limits).astype(np.int8)
@@ -85,7 +87,7 @@ def test_any_symbols_decode_alike_escapes_included(rows: int, columns: int, seed
 
 @pytest.mark.parametrize("name", available())
 def test_a_fresh_stream_of_a_shipped_model_decodes_alike(name: str, photo: Image.Image) -> None:
-    codec = Codec(CodecModel.load(registry.weights(name)), registry.card(name), bfloat16=False)
+    codec = LearnedCodec(CodecModel.load(registry.weights(name)), registry.card(name), bfloat16=False)
     file = registry.weights(name).read_bytes()
     for quality in (35.0, 100.0):
         data = codec.encode([Picture.from_image(photo)], [Target(quality=quality)])[0].data
@@ -108,14 +110,14 @@ def test_hyper_latents_beyond_the_limit_are_clipped() -> None:
 # Pixels
 
 
-def assert_pixels_agree(codec: Codec, file: bytes, data: bytes) -> None:
+def assert_pixels_agree(codec: LearnedCodec, file: bytes, data: bytes) -> None:
     """In 32-bit floats, as section 11 has it: within 1, and hardly anywhere."""
     fields, z, residuals = SPEC.decode_symbols(data, file)
     pixels = SPEC.reconstruct(fields, z, residuals, *SPEC.read_model(file))
     assert_near(pixels, codec.decode([data], postprocess="off")[0].rgb)
 
 
-def test_a_grey_picture_with_alpha_decodes_alike(tiny: Codec, photo: Image.Image) -> None:
+def test_a_grey_picture_with_alpha_decodes_alike(tiny: LearnedCodec, photo: Image.Image) -> None:
     grey = photo.convert("L")
     grey.putalpha(grey.rotate(180))
     data = tiny.encode([Picture.from_image(grey)], [Target(quality=70)])[0].data

@@ -14,15 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from models import Codec, Picture, bitstream
-from models.alpha import encode_alpha
+from models import Picture
 from models.bitstream import Bitstream
-from models.entropy import neighbours, tables
+from models.bitstream.alpha import encode_alpha
+from models.entropy import context_model as neighbours
+from models.entropy import tables
 from models.entropy.coder import SymbolCoder
-from models.errors import (
-    BitstreamError,
-    DamagedStreamError,
-)
+from models.errors import BitstreamError, DamagedStreamError
+from models.grid import MAX_SIDE
+from models.learned.codec import LearnedCodec
 from tests.docs.agreement import CAUSES, SPEC, STREAMS, TINY, TINY_ARRAYS, by_codec, by_page, noise, sealed
 from tests.make_golden import GOLDEN
 
@@ -48,6 +48,7 @@ def assert_parsed_alike(data: bytes, max_pixels: int | None = None) -> None:
         expected = type(error)
     else:
         assert bytes.fromhex(fields.pop("model_id")) == stream.model_id
+        assert fields.pop("quality") == stream.position.index
         assert all(getattr(stream, name) == value for name, value in fields.items())
     assert cause is expected
 
@@ -83,7 +84,7 @@ def test_beginnings_are_refused_for_the_same_cause(header: bytes) -> None:
     st.integers(0, 10**6),
     st.binary(min_size=1, max_size=9),
 )
-def test_damage_inside_is_read_alike(tiny: Codec, section: str, how: str, place: int, put: bytes) -> None:
+def test_damage_inside_is_read_alike(tiny: LearnedCodec, section: str, how: str, place: int, put: bytes) -> None:
     """The checksum is right, so that only the range decoder can find the damage."""
     stream = Bitstream.parse((GOLDEN / "tiny-50.zgt").read_bytes())
     content = getattr(stream, section)
@@ -125,7 +126,7 @@ def test_messages_end_where_constriction_says(words: list[int], symbols: int) ->
 
 def test_an_escape_beyond_the_largest_residual_is_damage() -> None:
     shape = (len(TINY_ARRAYS["scale.2.bias"]), 2, 3)
-    context = neighbours.Neighbours.from_arrays(TINY_ARRAYS)
+    context = neighbours.ContextModel.from_arrays(TINY_ARRAYS)
     coder = SymbolCoder(tables.Tables.from_arrays(TINY_ARRAYS), context)
     indices = np.full(shape, 20, np.uint8)
     residuals = np.zeros(shape, np.int16)
@@ -158,9 +159,9 @@ HEADERS = {
     "another flag": _header(flags=8) + b"\0\0",
     "no width": _header(width=0) + b"\0\0",
     "no height": _header(height=0) + b"\0\0",
-    "largest": _header(width=bitstream.MAX_SIDE, height=bitstream.MAX_SIDE) + b"\0\0",
-    "too wide": _header(width=bitstream.MAX_SIDE + 1) + b"\0\0",
-    "too high": _header(height=bitstream.MAX_SIDE + 1) + b"\0\0",
+    "largest": _header(width=MAX_SIDE, height=MAX_SIDE) + b"\0\0",
+    "too wide": _header(width=MAX_SIDE + 1) + b"\0\0",
+    "too high": _header(height=MAX_SIDE + 1) + b"\0\0",
 }
 
 
@@ -187,7 +188,7 @@ def _shallow_png(bits: int) -> bytes:
 
 @pytest.mark.parametrize("bits", [2, 4])
 @pytest.mark.xfail(reason="the codec reads PNGs of 2 and 4 bits too, which no encoder writes")
-def test_a_shallow_alpha_section_is_refused(tiny: Codec, bits: int) -> None:
+def test_a_shallow_alpha_section_is_refused(tiny: LearnedCodec, bits: int) -> None:
     data = replace(Bitstream.parse(STREAMS[0].read_bytes()), alpha=_shallow_png(bits)).to_bytes()
     assert by_page(TINY, data) == (DamagedStreamError,)
     assert by_codec(tiny, data) == (DamagedStreamError,)
@@ -211,7 +212,7 @@ def _png(mode: str, size: tuple[int, int]) -> bytes:
     ],
     ids=["empty", "foreign", "RGB", "1 bit", "turned", "16 bits"],
 )
-def test_another_alpha_section_is_refused(tiny: Codec, alpha: bytes) -> None:
+def test_another_alpha_section_is_refused(tiny: LearnedCodec, alpha: bytes) -> None:
     stream = Bitstream.parse(STREAMS[0].read_bytes())
     data = replace(stream, alpha=alpha).to_bytes()
     assert by_page(TINY, data) == by_codec(tiny, data) == (DamagedStreamError,)

@@ -7,13 +7,16 @@ import re
 
 import pytest
 
-from models import bitstream, hybrid
 from models.bitstream import Bitstream, CodecKind
-from models.entropy import integer, neighbours, tables
-from models.grid import PASSES, STRIDE
-from models.model import ENCODER_ONLY
+from models.bitstream import container as bitstream
+from models.entropy import context_model as neighbours
+from models.entropy import scale_decoder as integer
+from models.entropy import tables
+from models.grid import MAX_SIDE, PASSES, STRIDE
+from models.hybrid import codec as hybrid
+from models.learned.model import ENCODER_ONLY
 from models.network.context import SEEN, TOLD
-from models.rate_control import FINEST
+from models.rate_control.position import MAX_INDEX
 from tests.docs.agreement import SPEC
 from tests.docs.spec_decoder import PAGE
 from tests.make_golden import GOLDEN, golden_picture
@@ -41,8 +44,8 @@ def test_constants_are_the_codecs() -> None:
     assert SPEC.MAGIC == bitstream.MAGIC
     assert SPEC.VERSION == bitstream.VERSION
     assert list(CodecKind) == [SPEC.LEARNED, SPEC.HYBRID]
-    assert SPEC.MAX_SIDE == bitstream.MAX_SIDE
-    assert SPEC.MAX_QUALITY == FINEST
+    assert SPEC.MAX_SIDE == MAX_SIDE
+    assert SPEC.MAX_QUALITY == MAX_INDEX
     assert SPEC.VARINT_BYTES == bitstream._VARINT_BYTES
     assert SPEC.TOTAL == tables.TOTAL == integer.EXACT == 1 << integer.SHIFT
     assert SPEC.TABLES == tables.LAPLACE_TABLES
@@ -67,9 +70,9 @@ def test_constants_are_the_codecs() -> None:
 @pytest.mark.parametrize(
     "sentence",
     [
-        f"width in pixels, 1 to {bitstream.MAX_SIDE}",
-        f"height in pixels, 1 to {bitstream.MAX_SIDE}",
-        f"quality q, 0 to {FINEST}",
+        f"width in pixels, 1 to {MAX_SIDE}",
+        f"height in pixels, 1 to {MAX_SIDE}",
+        f"quality q, 0 to {MAX_INDEX}",
         f"It has at most {bitstream._VARINT_BYTES} bytes",
         f"`ceil(height / {STRIDE})` rows and `ceil(width / {STRIDE})` columns",
         f"counts of the {tables.LAPLACE_TABLES} residual tables",
@@ -86,7 +89,7 @@ def test_constants_are_the_codecs() -> None:
         f"at most {tables.LARGEST_RESIDUAL}",
         f"in the {TOLD} lowest channels",
         f"of the {SEEN} lowest channels",
-        f"coarseness `1 - q / {FINEST}`",
+        f"coarseness `1 - q / {MAX_INDEX}`",
     ],
 )
 def test_numbers_in_prose_are_the_codecs(sentence: str) -> None:
@@ -108,7 +111,7 @@ def test_the_header_table_lies_where_the_codec_writes() -> None:
     assert numbers["flags"] == flags
     assert numbers["width"] == stream.width
     assert numbers["height"] == stream.height
-    assert numbers["quality q"] == stream.quality
+    assert numbers["quality q"] == stream.position.index
     assert sum(int(size) for _, size, _ in rows) == 16
 
 
