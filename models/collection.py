@@ -37,8 +37,8 @@ def sweep(codec: LearnedCodec, picture: Picture) -> list[Measured]:
         count = len(qualities)
         quantised = codec.quantise([picture] * count, [Target(quality=quality) for quality in qualities], [alpha] * count)
         for part in _parts(quantised, 1 if codec.device.type == "cpu" else count):
-            sizes = [len(codec.symbol_codec.write(one).data) for one in part]
-            measured += compare(codec, picture, codec.reconstruct([one.symbols for one in part]), sizes)
+            sizes = [len(codec.symbol_codec.write(stream).data) for stream in part]
+            measured += compare(codec, picture, codec.reconstruct([stream.symbols for stream in part]), sizes)
     return measured
 
 
@@ -54,7 +54,7 @@ def encode(codec: LearnedCodec, pictures: Iterable[Picture], allocation: Allocat
 
 @torch.inference_mode()
 def compare(codec: LearnedCodec, original: Picture, decoded: Sequence[Picture], sizes: Sequence[int]) -> list[Measured]:
-    """How near pictures decoded from streams of these sizes are to their original; computed on the codec's device."""
+    """Measure pictures decoded from streams of these sizes against their original, on the codec's device."""
     x = to_batch([original.rgb], codec.device)
     x_hat = to_batch([picture.rgb for picture in decoded], codec.device)
     mse = (x_hat - x).square().mean((1, 2, 3)).tolist()

@@ -39,11 +39,12 @@ def hyper_size(rows: int, columns: int) -> tuple[int, int]:
 # Every transform is local, so that a tile computed with its surroundings is what the whole picture gives there. The distance that each one sees,
 # from its layers:
 #
-#     g_a       3x3 convolutions, two on either side of a skip: 3 at 1/4, 4 at 1/8, 4 at 1/16 of the size: 108 pixels
+#     g_a       3x3 convolutions, two on either side of a skip: 3 at 1/4, 4 at 1/8, 4 at 1/16 of
+#               the size: 108 pixels
 #     g_s       the same numbers in the other order: 108 pixels
 #     h_a       1 latent, then 1 at half their size: 3 latents
-#     h_mean,   1 hyper-latent, then 1 at twice and 1 at four times their size: less than 2 hyper-latents
-#     h_scale
+#     h_mean,   1 hyper-latent, then 1 at twice and 1 at four times their size: less than
+#     h_scale   2 hyper-latents
 #     context   1 latent in each of two passes: with h_mean less than 2 1/2 hyper-latents
 #
 # HALO covers all but the context, CONTEXT_HALO that too. Tiles begin and end on hyper-latents, so that one grid serves every transform; and
@@ -55,9 +56,9 @@ CONTEXT_HALO = 3
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """Rows and columns of hyper-latents, each (first, last + 1), to compute: `inner`; and to look at: `outer`.
+    """A tile of a picture: rows and columns of hyper-latents, each as (first, last + 1).
 
-    The methods answer (rows, columns) at `scale` samples per hyper-latent: 1 for z, 4 for y, 64 for pixels. They may reach beyond the
+    `inner` is computed, and `outer` is looked at for it. The methods answer (rows, columns) at `scale` samples per hyper-latent: 1 for z, 4 for y, 64 for pixels. They may reach beyond the
     picture's last sample, where slicing stops by itself.
     """
 
@@ -67,15 +68,15 @@ class Tile:
     outer_columns: tuple[int, int]
 
     def inner(self, scale: int = 1) -> tuple[slice, slice]:
-        """What this tile answers for."""
+        """Rows and columns that this tile computes."""
         return _scaled(self.inner_rows, scale), _scaled(self.inner_columns, scale)
 
     def outer(self, scale: int = 1) -> tuple[slice, slice]:
-        """What it needs to see."""
+        """Rows and columns that it needs to see."""
         return _scaled(self.outer_rows, scale), _scaled(self.outer_columns, scale)
 
     def within(self, scale: int = 1) -> tuple[slice, slice]:
-        """Where `inner` lies in `outer`."""
+        """Rows and columns of `inner`, counted in `outer`."""
         rows, columns = (
             (inner[0] - outer[0], inner[1] - outer[0])
             for inner, outer in ((self.inner_rows, self.outer_rows), (self.inner_columns, self.outer_columns))
@@ -84,7 +85,10 @@ class Tile:
 
 
 def tiles(rows: int, columns: int, side: int, halo: int = HALO) -> Iterator[Tile]:
-    """Tiles of about `side` x `side` over `rows` x `columns` hyper-latents; a single one while that is no more than `side` squared."""
+    """Cut `rows` x `columns` hyper-latents into tiles of about `side` x `side`.
+
+    Yields a single tile while they are no more than `side` squared.
+    """
     side = max(rows, columns) if rows * columns <= side * side else side
     for inner_rows, outer_rows in _spans(rows, side, halo):
         for inner_columns, outer_columns in _spans(columns, side, halo):

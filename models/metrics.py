@@ -90,7 +90,7 @@ def decibels(similarity: Tensor) -> Tensor:
 
 
 def _scales(height: int, width: int) -> int:
-    """How many of the five scales still hold one whole window."""
+    """Count the scales, of five, that still hold one whole window."""
     shorter = min(height, width)
     return max(1, sum(shorter > (WINDOW_SIDE - 1) << scale for scale in range(len(SCALE_WEIGHTS))))
 

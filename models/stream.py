@@ -10,11 +10,12 @@ from models.rate_control import Metric, Target
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Both codecs' decoded pictures against the original.
+    """The scores of both codecs' decoded pictures against the original.
 
     Attributes:
         metric: "psnr" (in dB) or "ms-ssim" (in [0, 1]); more is better.
-        learned, hybrid: what each reached within the same budget.
+        learned: score of the learned codec within the budget.
+        hybrid: score of the hybrid codec within the same budget.
     """
 
     metric: Metric
@@ -22,7 +23,7 @@ class Comparison:
     hybrid: float
 
     def of(self, codec: CodecKind) -> float:
-        """What one of them reached."""
+        """The score of one of them."""
         return self.hybrid if codec is CodecKind.HYBRID else self.learned
 
 

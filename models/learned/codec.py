@@ -1,7 +1,7 @@
 """LearnedCodec: batches of pictures to streams and back, with one model on one device.
 
-    encode   pictures --encoder--> symbols --refiner, with effort--> better symbols --symbol codec--> streams
-    decode   streams --symbol codec--> symbols --transforms--> pictures --post-processor, if decided--> pictures
+    encode   pictures --encoder--> symbols --refiner (effort)--> symbols --symbol codec--> streams
+    decode   streams --symbol codec--> symbols --transforms--> pictures --post-processor--> pictures
 
 `encode` and `decode` are two stages each: `quantise` and `reconstruct` on the device, and `SymbolCodec` on the CPU,
 which may be another process's.
@@ -246,12 +246,12 @@ class LearnedCodec:
 
 
 def _on_budget(quantised: Quantised) -> bool:
-    """Whether the prediction meets the budget, to the byte in very small pictures, whose positions are far apart."""
+    """Say whether the prediction meets the budget, to the byte in very small pictures."""
     return quantised.budget is None or meets(quantised.budget, quantised.predicted_bytes, close_bytes=1)
 
 
 def _keeps_to_budget(refined: Quantised, plain: Quantised) -> bool:
-    """Whether a refined picture is within its budget, and near it at least where the plain one is."""
+    """Say whether a refined picture is within its budget, and near it where the plain one is."""
     budget = plain.budget
     if budget is None:
         return True

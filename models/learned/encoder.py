@@ -1,7 +1,9 @@
-"""Encoder: pictures to symbols, each at the position on the gain axis that its target allows. The device's share.
+"""Encoder: pictures to symbols, each at the position on the gain axis that its target allows.
 
-pictures --g_a--> y --gain, h_a--> z_hat --exact--> table index --passes--> r_hat --context model--> size
-                  +-- rate control repeats what is right of y until the budget is met
+    pictures --g_a--> y --gain, h_a--> z_hat --exact--> indices --passes--> r_hat --tables--> size
+                      +-- rate control repeats what is right of y until the budget is met
+
+It is the device's share of encoding; the entropy coder comes after it.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ It needs neither a network nor torch, so that a process that only codes entropy 
 second.
 
     write   z, residuals, table indices --range coder--> container
-    read    container --range coder--> z --scale decoder--> table indices --range coder, phase by phase--> residuals
+    read    container --range coder--> z --scale decoder--> table indices
+                      --range coder, phase by phase--> residuals
 """
 
 from __future__ import annotations

@@ -8,9 +8,9 @@ moved their means, and answer. With d the distance that a mean has moved so far,
     D(r + e) - D(r) = (g + h d) e + k e^2 / 2
 
     g       gradient through g_s and the means of others, from one backward pass an iteration
-    k, h    diagonals of the curvature, by the residuals (as for g) and by y_hat, from one more backward pass at the
-            start: along random signs, averaged over each channel and pass (Hutchinson's estimator). Where no mean
-            looks at a residual, they are the same
+    k, h    diagonals of the curvature, by the residuals (as for g) and by y_hat, from one more
+            backward pass at the start: along random signs, averaged over each channel and pass
+            (Hutchinson's estimator). Where no mean looks at a residual, they are the same
 
 R is from the tables that the symbols have at the time. All residuals that promise a gain could step at once, but
 their effects add up in g_s. So a random part of them steps. A trust region scales k and h by how well the last
