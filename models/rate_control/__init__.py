@@ -1,4 +1,4 @@
-"""Rate control: one picture to a budget, many pictures to one budget. Numbers in, numbers out; no torch."""
+"""Rate control: one picture to a budget, many pictures to one budget. It knows numbers only, no torch."""
 
 from models.rate_control.allocation import (
     MEMBER_TOLERANCE,

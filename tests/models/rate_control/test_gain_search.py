@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from models.errors import TargetError
 from models.rate_control import GainSearch, Target, meets
-from models.rate_control.gain_search import MOST_PROBES, SHORTFALL
+from models.rate_control.gain_search import CODING_SHORTFALL_BYTES, MOST_PROBES
 from models.rate_control.position import MAX_INDEX
 
 PREDICTED = np.geomspace(1_000, 60_000, 12)
@@ -69,7 +69,7 @@ def test_any_smooth_rate_curve_is_met_from_below(shift: float, bend: float, ripp
 def test_what_the_coder_takes_off_does_not_miss_the_budget() -> None:
     search = GainSearch(3_000, PREDICTED)
     run(search, lambda position: 2_000 + position / 16)
-    assert meets(search.budget, 2_000 + search.best / 16 - SHORTFALL)
+    assert meets(search.budget, 2_000 + search.best / 16 - CODING_SHORTFALL_BYTES)
     first = GainSearch(3_000, PREDICTED)
     first.observe(0, 2_971)  # in reach of the tolerance, but for the coder
     assert first.probe is not None
