@@ -1,5 +1,6 @@
-"""LEB128: unsigned integers of any size, 7 bits a byte, the lowest first; the top bit is set on all bytes but the last.
+"""LEB128: unsigned integers of any size, 7 bits a byte, the lowest first.
 
+The top bit is set on all bytes but the last.
 The container and AV1 (specification 4.10.5) hold their lengths so.
 """
 
@@ -19,7 +20,7 @@ def encode(value: int) -> bytes:
 
 
 def decode(data: bytes, offset: int, *, max_bytes: int = MAX_BYTES) -> tuple[int, int]:
-    """The value at `offset`, and the offset after it. Longer encodings than the shortest are read as well.
+    """The value at `offset`, and the offset after it. An encoding need not be the shortest.
 
     Raises:
         IndexError: the data end within the value.

@@ -19,7 +19,8 @@ def is_avif(file: bytes) -> bool:
     if file[4:8] != b"ftyp":
         return False
     brands = file[8 : min(int.from_bytes(file[:4], "big"), 4096)]
-    return any(brands[at : at + 4] in _BRANDS for at in range(0, len(brands), 4) if at != 4)  # at 4: version
+    versions_at = 4  # of the first brand
+    return any(brands[at : at + 4] in _BRANDS for at in range(0, len(brands), 4) if at != versions_at)
 
 
 # Reading

@@ -106,8 +106,8 @@ class ColourConfig:
         subsampling: chroma has half the columns, half the rows.
         separate_uv_delta_q: both chroma planes may have quantisers of their own.
         bit_depth: 8, 10 or 12.
-        description: primaries, transfer and matrix (ITU-T H.273); (1, 13, 6) is sRGB by the matrix of
-            BT.601, and (2, 2, 2) is unspecified.
+        description: primaries, transfer and matrix (ITU-T H.273); (1, 13, 6) is sRGB by the matrix
+            of BT.601, and (2, 2, 2) is unspecified.
         full_range: samples use all values of their bits.
         chroma_position: chroma_sample_position; 0 is unknown.
     """
@@ -186,7 +186,7 @@ class SequenceHeader:
 
         Raises:
             IndexError: it is cut off.
-            ValueError: it is of a reserved kind, or has timing information, as no still picture does.
+            ValueError: it is of a reserved kind, or of a film: it has timing information.
         """
         bits = Bits(payload)
         profile = bits.f(3)
@@ -229,7 +229,10 @@ class SequenceHeader:
         )
 
     def to_bytes(self) -> bytes:
-        """Write the payload of an OBU, for any level, of a header that has the defaults: profile 0 or 1."""
+        """Write the payload of an OBU, at any level. The fields with defaults must have them.
+
+        The profile must be 0 or 1.
+        """
         width_bits = max(1, (self.width - 1).bit_length())
         height_bits = max(1, (self.height - 1).bit_length())
         colour = self.colour

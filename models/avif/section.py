@@ -26,7 +26,11 @@ _TOOL_BITS = 7  # used in the first byte
 
 
 def strip(file: bytes, *, width: int, height: int, mono: bool) -> bytes:
-    """The y section out of an AVIF file. Raises `AvifError` for a file that `restore` cannot write."""
+    """The y section of an AVIF file.
+
+    Raises:
+        AvifError: `restore` could not write such a file.
+    """
     try:
         header, frame = _header_and_frame(file)
     except (IndexError, ValueError) as error:
@@ -40,7 +44,11 @@ def strip(file: bytes, *, width: int, height: int, mono: bool) -> bytes:
 
 
 def restore(section: bytes, *, width: int, height: int, mono: bool) -> bytes:
-    """An AVIF file out of a y section. Raises `DamagedStreamError` for tools that do not exist."""
+    """The AVIF file of a y section.
+
+    Raises:
+        DamagedStreamError: the section has no frame, or coding tools that do not exist.
+    """
     if len(section) < 2:
         raise DamagedStreamError("the AV1 section holds no frame")
     tools = section[0]
@@ -52,7 +60,11 @@ def restore(section: bytes, *, width: int, height: int, mono: bool) -> bytes:
 
 
 def _header_and_frame(file: bytes) -> tuple[SequenceHeader, bytes]:
-    """What `mdat` holds: there is one item in the file, and that is all of it."""
+    """The sequence header and the payload of the frame in `mdat`, which holds one item and no more.
+
+    Raises:
+        IndexError, ValueError: the file is cut off, or holds something else.
+    """
     header = frame = None
     media = next((content for kind, content in isobmff.boxes(file) if kind == b"mdat"), b"")
     for unit in obu.units(media):

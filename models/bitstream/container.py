@@ -6,7 +6,8 @@ All integers are little-endian:
          0      3  magic "ZGT"
          3      1  format version, 3
          4      1  codec: 0 learned, 1 hybrid (AVIF and post-processing)
-         5      1  flags: bit 0 alpha section present, 1 greyscale, 2 post-processing recommended, others 0
+         5      1  flags: bit 0 alpha section present, 1 greyscale, 2 post-processing recommended,
+                   others 0
          6      4  model id: first 4 bytes of the SHA-256 of what decoding depends on
         10      2  width, 1..16384
         12      2  height, 1..16384
@@ -176,7 +177,7 @@ class Bitstream:
 
 
 def header_bytes(z: int, y: int, alpha: int | None = None) -> int:
-    """Bytes of a stream beside its sections, which have z, y and alpha bytes: header and checksum."""
+    """Bytes of header and checksum around sections of z, y and alpha bytes."""
     lengths = (z, y) if alpha is None else (z, y, alpha)
     return _FIXED.size + sum(len(leb128.encode(length)) for length in lengths) + _CHECKSUM.size
 
@@ -198,7 +199,7 @@ def _check_beginning(data: bytes) -> None:
 
 
 def _section_lengths(data: bytes, offset: int, count: int) -> tuple[list[int], int]:
-    """Lengths of `count` sections, and the offset of the first. A length has but one valid encoding."""
+    """Lengths of `count` sections, each in its shortest encoding, and the offset of the first."""
     lengths: list[int] = []
     for _ in range(count):
         try:

@@ -1,10 +1,10 @@
 """HybridCodec: AVIF in the container (codec 1), to the same budgets as the learned codec.
 
     encode   picture --AVIF at the setting that the budget allows--> file --strip--> container
-    decode   container --restore--> file --AVIF--> picture --post-processor, if there is one--> picture
+    decode   container --restore--> file --AVIF--> picture --post-processor, if any--> picture
 
-AVIF is encoded by libaom through Pillow, in one thread and one tile, so that a stream depends on the
-versions of the two and on nothing else of the machine. All of it is CPU work outside of the
+AVIF is encoded by libaom through Pillow, in one thread and one tile, so that a stream depends on
+the versions of the two and on nothing else of the machine. All of it is CPU work outside of the
 interpreter's lock.
 """
 
@@ -98,7 +98,7 @@ class _Draft:
         return False
 
     def _estimate_sizes(self, budget: int, expected: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Sizes at every level and libaom's highest speed, (LEVELS,) in bytes, right near the budget.
+        """AVIF's bytes at every level at libaom's highest speed, (LEVELS,), right near the budget.
 
         Together the two or three encodes take less than half the time of one at effort 0.
         """

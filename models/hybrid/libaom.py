@@ -1,8 +1,8 @@
-"""libaom: the settings of its AV1 encoder for each metric, its speeds, and one encode through Pillow.
+"""libaom: settings of its AV1 encoder for each metric, its speeds, and an encode through Pillow.
 
 A setting is a point on the hybrid codec's quality axis, 0 to 2079: a level of the quantiser and one
-of 32 strengths of the variance-adaptive quantisation (deltaq-mode 6), which fill the gap to the next
-level; see `models.rate_control.avif_search`.
+of 32 strengths of the variance-adaptive quantisation (deltaq-mode 6), which fill the gap to the
+next level; see `models.rate_control.avif_search`.
 
 Each metric has the tuning that was best by it at 0.1 to 0.5 bits per pixel, in 4:4:4 at speed 6:
 tune=psnr for PSNR, and tune=ssim with quantisation matrices for MS-SSIM. At higher rates tune=iq,
@@ -27,7 +27,7 @@ ESTIMATE_SPEED = 9  # of encodes that only estimate sizes
 # for pictures of more than so many pixels.
 MIN_SPEEDS_BY_PIXELS = ((32_000_000, 9), (8_000_000, 8))
 
-# Of one core for one encode at speed 0 to 9, of the slower of the two tunings. Measured with libaom
+# One encode on one core at speed 0 to 9, with the slower of the two tunings. Measured with libaom
 # 3.14 at 0.3 bits per pixel.
 SECONDS_PER_MEGAPIXEL = (55.0, 22.0, 18.0, 15.0, 9.0, 6.5, 1.6, 0.9, 0.6, 0.3)
 
@@ -107,9 +107,9 @@ def encode(image: Image.Image, metric: Metric, setting: int, speed: int) -> byte
 def _options(metric: Metric, setting: int) -> Options:
     """libaom's options at a setting.
 
-    Level 0 is the coarsest quantiser without variance-adaptive quantisation, which could only refine
-    it. Level 1 has the second coarsest, and strengths below the tuning's range. From level 2 on
-    there is a level for each quantiser.
+    Level 0 is the coarsest quantiser without variance-adaptive quantisation, which could only
+    refine it. Level 1 has the second coarsest, and strengths below the tuning's range. From level 2
+    on there is a level for each quantiser.
     """
     level, number = divmod(setting, STRENGTHS)
     tuning = next(tuning for tuning in _TUNINGS[metric] if level >= tuning.from_level)

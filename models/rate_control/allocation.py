@@ -3,9 +3,10 @@
     minimise  sum D_i(R_i)   subject to   sum R_i <= budget        (Zhou et al. 2018, eq. 5)
 
 The distortion of each picture is measured at a few sizes and interpolated between them, because the
-gain axis is continuous. On the lower convex hulls of these curves the minimum is where no byte would
-buy more in another picture: a Lagrangian with one price of a byte for all. Hulls of straight pieces
-need no search for that price: their pieces, steepest first, are bought until the budget is spent.
+gain axis is continuous. On the lower convex hulls of these curves the minimum is where no byte
+would buy more in another picture: a Lagrangian with one price of a byte for all. Hulls of straight
+pieces need no search for that price: their pieces, steepest first, are bought until the budget is
+spent.
 
 Nothing is measured or encoded here.
 """
@@ -71,7 +72,7 @@ class SetScores:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RateDistortion:
-    """Distortion of one picture over bytes: a curve that falls, is convex, and is straight between corners.
+    """Distortion of one picture over bytes: falling, convex, and straight between corners.
 
     Attributes:
         sizes: bytes at the corners, (n,), rising; the first and the last are the model's range.
@@ -152,11 +153,11 @@ def allocate(curves: Sequence[RateDistortion], budget: int) -> Allocation:
 
 
 def next_budget(allocation: Allocation, made: Sequence[int], budget: int) -> int:
-    """Bytes for the picture after those whose streams have the sizes `made`: its share of what is left.
+    """Bytes for the next picture, after streams of the sizes `made`: its share of what is left.
 
-    Bytes that a stream leaves of its budget go to all that follow, in proportion; a few bytes too many
-    are saved by them. At a common price of a byte, moving a few bytes from one picture to another
-    changes the sum of distortions in second order only.
+    Bytes that a stream leaves of its budget go to all that follow, in proportion; a few bytes too
+    many are saved by them. At a common price of a byte, moving a few bytes from one picture to
+    another changes the sum of distortions in second order only.
     """
     planned = allocation.budgets[len(made) :]
     if allocation.reach == "above":
@@ -170,7 +171,7 @@ def psnr_of(mse: float) -> float:
 
 
 def _falling(points: Sequence[tuple[int, float]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The points of rising size at which the distortion falls, by more than its logarithm's rounding.
+    """The points of rising size at which distortion falls, by more than its logarithm's rounding.
 
     Returns:
         Sizes and distortions, (n,) each.

@@ -1,16 +1,16 @@
-"""Rate control for AVIF: the setting whose stream just fits a budget, in as few encodes as possible.
+"""Rate control for AVIF: the setting whose stream just fits a budget, in as few encodes as can be.
 
-A setting, 0 to 2079, is a level of libaom's quantiser (0 the coarsest of 65) and one of 32 strengths
-of its variance-adaptive quantisation. With levels alone, streams would lie 4 % under their budgets
-on average and up to 13. The strengths fill the gap from one level to the next: 8 % of the size in
-the median, 4 to 13. How much a strength adds depends on the picture: from nothing, where it is flat,
-to twice the gap. So the levels are searched first, at the lowest strength:
+A setting, 0 to 2079, is a level of libaom's quantiser (0 the coarsest of 65) and one of 32
+strengths of its variance-adaptive quantisation. With levels alone, streams would lie 4 % under
+their budgets on average and up to 13. The strengths fill the gap from one level to the next: 8 % of
+the size in the median, 4 to 13. How much a strength adds depends on the picture: from nothing,
+where it is flat, to twice the gap. So the levels are searched first, at the lowest strength:
 
 1. The sizes to expect at all levels begin as those of an average photograph, and after each encode
    are bent to go through the sizes observed; the next encode is at the highest level that they
    promise to fit. When that is the level that was tried, or one known not to fit,
-2. the strengths at the highest level that fits are searched along a line. Where they add too little,
-   the next level is tried after all.
+2. the strengths at the highest level that fits are searched along a line. Where they add too
+   little, the next level is tried after all.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def average_sizes(pixels: int) -> NDArray[np.float64]:
 
 
 class AvifSearch:
-    """The search for one picture: encode at the setting `probe`, `observe` the size, until it is None.
+    """The search for one picture: encode at `probe`, `observe` the size, until `probe` is None.
 
     Args:
         budget: bytes of the whole stream.
@@ -74,7 +74,7 @@ class AvifSearch:
 
     @property
     def best(self) -> int:
-        """The setting of the largest stream observed within the budget; of the smallest, when none was."""
+        """The setting of the largest stream within the budget so far, or of the smallest."""
         within = [setting for setting, size in self._sizes.items() if size <= self.budget]
         if within:
             return max(within, key=self._sizes.__getitem__)
@@ -110,7 +110,7 @@ class AvifSearch:
         return (fitting + 1) * STRENGTHS if exhausted and fitting + 1 not in self._level_sizes else None
 
     def _strength(self, sizes: dict[int, int]) -> int | None:
-        """The next strength to try at a level, from the sizes observed there; None when none is left.
+        """The next strength to try at a level, from the sizes observed there; None at the end.
 
         It is where a line through the two strengths that enclose the budget says, or half-way
         between them when that overshot twice.

@@ -1,9 +1,10 @@
 """Rate control: the position on the gain axis whose stream just fits a budget.
 
-The caller predicts the size at every anchor: the encoder counts the latents that will not be rounded
-to zero; on Kodak they cost 5 bits each, give or take 5 %. The first probe goes where the prediction
-meets the budget, the second where the prediction scaled to fit the first does. From then on it is a
-secant in the prediction's own coordinate, inside a bracket. Two probes are usually enough.
+The caller predicts the size at every anchor: the encoder counts the latents that will not be
+rounded to zero; on Kodak they cost 5 bits each, give or take 5 %. The first probe goes where the
+prediction meets the budget, the second where the prediction scaled to fit the first does. From then
+on it is a secant in the prediction's own coordinate, inside a bracket. Two probes are usually
+enough.
 
 Positions are indices here, 0 to 65535; see `Position.index`.
 """
@@ -25,7 +26,7 @@ MOST_PROBES = 12
 
 
 class GainSearch:
-    """The search for one picture: try the position `probe`, `observe` its size, until `probe` is None.
+    """The search for one picture: try `probe`, `observe` the size, until `probe` is None.
 
     Args:
         budget: bytes of the whole stream.
@@ -79,7 +80,7 @@ class GainSearch:
         return guess
 
     def _guess(self) -> int:
-        """The position whose size should be the aim, from the one or two sizes observed nearest to it."""
+        """The position whose size should be the aim, by the one or two sizes nearest to it."""
         nearest = sorted(self._seen.items(), key=lambda item: abs(math.log(item[1]) - self._ln_aim))[:2]
         coordinates = [self._coordinate(position) for position, _ in nearest]
         sizes = [math.log(size) for _, size in nearest]

@@ -70,7 +70,7 @@ def _slopes(step: Floats, secant: Floats) -> Floats:
 
 
 def _end_slope(step: float, next_step: float, secant: float, next_secant: float) -> float:
-    """Slope of the parabola through the three outermost points; limited, so that the end is monotone."""
+    """Slope of the parabola through the outermost three points, limited to stay monotone."""
     slope = ((2 * step + next_step) * secant - step * next_secant) / (step + next_step)
     if slope * secant <= 0:
         return 0.0

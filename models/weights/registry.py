@@ -18,7 +18,8 @@ class Registry(Generic[_CardT]):
     """The models of one kind: `NAME.safetensors` and `NAME.json` for each.
 
     Args:
-        folder: gives the folder that they lie in. It is asked every time, so that tests can move it.
+        folder: gives the folder that they lie in; it is called each time, so that tests can move
+            it.
         card_type: of their cards.
     """
 

@@ -75,7 +75,7 @@ def _segments(header: _BoolDecoder) -> tuple[list[float], list[int], bool]:
 
 
 class _BoolDecoder:
-    """The decoder of RFC 6386, section 7, for bits of probability one half: a header has no others."""
+    """The decoder of RFC 6386, section 7, for bits of probability one half, as all are here."""
 
     def __init__(self, coded: bytes) -> None:
         self._coded = coded
@@ -92,7 +92,7 @@ class _BoolDecoder:
         return value
 
     def optional(self, bits: int) -> int:
-        """A flag, and if it is set a number and its sign; else 0. Raises ValueError as `literal` does."""
+        """A flag, and if it is set a number and its sign; else 0. Raises as `literal` does."""
         if not self.literal(1):
             return 0
         value = self.literal(bits)
