@@ -206,7 +206,7 @@ class SequenceHeader:
         superblock_128 = bits.flag()
         filter_intra = bits.flag()
         intra_edge_filter = bits.flag()
-        order_hint_bits, screen_content_tools, integer_mv = (0, SELECT, SELECT) if reduced else _inter_tools(bits)
+        order_hint_bits, screen_content_tools, integer_mv = _inter_tools(bits, reduced)
         return cls(
             profile=profile,
             width=width,
@@ -285,8 +285,10 @@ def _frame_id_bits(bits: Bits) -> int:
     return delta_frame_id_bits + bits.f(3) + 1
 
 
-def _inter_tools(bits: Bits) -> tuple[int, int, int]:
+def _inter_tools(bits: Bits, reduced: bool) -> tuple[int, int, int]:
     """Bits of order hints, seq_force_screen_content_tools and seq_force_integer_mv."""
+    if reduced:
+        return 0, SELECT, SELECT
     bits.f(4)  # interintra_compound, masked_compound, warped_motion, dual_filter
     order_hint = bits.flag()
     if order_hint:

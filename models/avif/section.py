@@ -84,7 +84,7 @@ def _header_and_frame(file: bytes) -> tuple[SequenceHeader, bytes]:
 
 
 def _tools(header: SequenceHeader) -> int:
-    """The first byte of the section."""
+    """The first byte of the section: flags from bit 0 on [format]."""
     flags = (
         header.profile == 1,  # 4:4:4
         header.superblock_128,

@@ -20,7 +20,7 @@ def coarseness(file: bytes) -> float:
     """Mean quantiser index / 127, in [0, 1]. Raises ValueError for a lossless or broken file."""
     header = _BoolDecoder(_first_partition(file))
     header.literal(2)  # color_space, clamping_type
-    weights, indices, absolute = _segments(header) if header.literal(1) else ([1.0], [0], False)
+    weights, indices, absolute = _segments(header)
     header.literal(1 + 6 + 3)  # filter_type, loop_filter_level, sharpness_level
     if header.literal(1) and header.literal(1):  # loop_filter_adj_enable, mode_ref_lf_delta_update
         for _ in range(8):
@@ -56,6 +56,8 @@ def _segments(header: _BoolDecoder) -> tuple[list[float], list[int], bool]:
 
     The last is False when the indices are differences to the frame's.
     """
+    if not header.literal(1):  # segmentation_enabled
+        return [1.0], [0], False
     new_map = header.literal(1)
     new_values = header.literal(1)
     absolute = False

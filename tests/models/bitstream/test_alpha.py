@@ -18,7 +18,7 @@ PLANE = np.random.default_rng(2).integers(0, 255, (5, 7), np.uint8)
 
 
 def stream(alpha: bytes | None) -> Bitstream:
-    """Of a picture of 7x5 pixels."""
+    """A stream of 7x5 pixels."""
     return Bitstream(
         codec=CodecKind.LEARNED,
         model_id=bytes(4),

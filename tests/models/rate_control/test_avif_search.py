@@ -51,7 +51,7 @@ def test_any_picture_is_brought_just_under_its_budget(shift: float, bend: float,
     assert len(seen) <= MOST_ENCODES
     assert seen[search.best] <= budget
     assert seen[search.best] >= 0.93 * budget
-    assert seen[search.best] == max(one for one in seen.values() if one <= budget)
+    assert seen[search.best] == max(size for size in seen.values() if size <= budget)
 
 
 @given(budget=st.integers(1, 5_000_000), sizes=st.lists(st.integers(25, 2_000_000), min_size=64, max_size=64))
