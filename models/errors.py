@@ -1,4 +1,4 @@
-"""Everything the codec raises on purpose, in one tree.
+"""All errors that `models` raises on purpose, in one tree.
 
     CodecError
     ├── BitstreamError          something is wrong with a stream
@@ -12,8 +12,8 @@
     ├── TargetError             a budget that contradicts itself or is out of range
     ├── PictureError            pixels that the codec cannot take
     ├── SourceError             a file that post-processing has no use for
-    ├── WeightsError            weights missing, damaged or of another topology
-    └── AvifError               the AVIF encoder is missing, failed, or wrote what a hybrid stream cannot hold
+    ├── WeightsError            weights or a card missing, damaged or of another topology
+    └── AvifError               the AVIF encoder is missing, failed, or wrote an odd file
 
 A caller who catches `CodecError` catches them all; the service maps each to one HTTP answer.
 """
@@ -45,7 +45,7 @@ class UnknownModelError(BitstreamError):
     """The stream (or the caller) names a model that is not available here."""
 
     def __init__(self, model_id: str) -> None:
-        # The bare id is the argument, so that pickling (worker processes) restores the error as it was.
+        # The bare id is the argument, so that pickling restores the error (worker processes).
         super().__init__(model_id)
         self.model_id = model_id
 
@@ -74,12 +74,18 @@ class PictureError(CodecError, ValueError):
 
 
 class SourceError(CodecError):
-    """Post-processing was not trained for such a file: another format, lossless, or of another quality; or the file does not tell."""
+    """Post-processing was not trained for such a file, or the file does not tell.
+
+    It is of another format, lossless, or of another quality.
+    """
 
 
 class WeightsError(CodecError):
-    """A weights file is missing, damaged or of another topology."""
+    """A weights file or its card is missing, damaged or of another topology."""
 
 
 class AvifError(CodecError):
-    """Pillow's AVIF encoder is not there, failed, or wrote a file that a hybrid stream cannot hold: no fault of the picture's."""
+    """Pillow's AVIF encoder is missing, failed, or wrote a file that a hybrid stream cannot hold.
+
+    It is no fault of the picture's.
+    """

@@ -1,7 +1,8 @@
-"""Picture: the pixels the codec works on, apart from files, modes and metadata.
+"""Picture: the pixels that a codec works on, apart from files, modes and metadata.
 
-Orientation and colour profiles are dealt with before (`service.images`); what arrives here is reduced to 8-bit sRGB planes, an optional
-alpha plane, and the knowledge that a picture is greyscale, so that a decoded one cannot come out tinted.
+Orientation and colour profiles are dealt with before (`service.images`). A picture is reduced to
+8-bit sRGB planes, an optional alpha plane, and the knowledge that it is greyscale, so that a
+decoded one cannot come out tinted.
 """
 
 from __future__ import annotations
@@ -15,14 +16,20 @@ from PIL import Image
 from models.errors import PictureError
 from models.grid import MAX_SIDE
 
-_ROWS = 256
+_ROWS_AT_A_TIME = 256  # that are converted from Pillow
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """8-bit sRGB pixels: `rgb` (H, W, 3), `alpha` (H, W) or None when fully opaque. All three planes are equal when `greyscale`.
+    """8-bit sRGB pixels.
 
-    Raises `PictureError` for another dtype or shape, or a side outside 1..16384.
+    Attributes:
+        rgb: (H, W, 3) of uint8.
+        alpha: (H, W) of uint8, or None when fully opaque.
+        greyscale: the three planes of `rgb` are equal.
+
+    Raises:
+        PictureError: another dtype or shape, or a side outside 1..16384.
     """
 
     rgb: NDArray[np.uint8]
@@ -34,16 +41,17 @@ class Picture:
             raise PictureError(f"a picture is (H, W, 3) of uint8, not {self.rgb.shape} of {self.rgb.dtype}")
         _check_sides(self.width, self.height)
         if self.alpha is not None and (self.alpha.dtype != np.uint8 or self.alpha.shape != self.rgb.shape[:2]):
-            raise PictureError(f"alpha is {self.rgb.shape[:2]} of uint8, not {self.alpha.shape} of {self.alpha.dtype}")
+            expected = f"{self.rgb.shape[:2]} of uint8"
+            raise PictureError(f"alpha is {expected}, not {self.alpha.shape} of {self.alpha.dtype}")
 
     @property
     def width(self) -> int:
-        """Columns."""
+        """Number of columns."""
         return int(self.rgb.shape[1])
 
     @property
     def height(self) -> int:
-        """Rows."""
+        """Number of rows."""
         return int(self.rgb.shape[0])
 
     @property
@@ -53,7 +61,10 @@ class Picture:
 
     @classmethod
     def from_array(cls, rgb: NDArray[np.uint8]) -> Picture:
-        """An opaque picture from (H, W, 3) uint8; greyscale when its planes are equal. Copies only what is strided or read-only."""
+        """An opaque picture from (H, W, 3) of uint8; greyscale when its planes are equal.
+
+        Copies an array only when it is strided or read-only. Raises `PictureError`.
+        """
         if rgb.dtype != np.uint8 or rgb.ndim != 3:
             raise PictureError(f"a picture is (H, W, 3) of uint8, not {rgb.shape} of {rgb.dtype}")
         rgb = np.require(rgb, requirements=["C", "W"])
@@ -61,7 +72,10 @@ class Picture:
 
     @classmethod
     def from_image(cls, image: Image.Image) -> Picture:
-        """A picture from a Pillow image of any mode; 16-bit samples are rounded to 8. Ignores orientation and colour profile."""
+        """A picture from a Pillow image of any mode; 16-bit samples are rounded to 8 bits.
+
+        Ignores orientation and colour profile. Raises `PictureError`.
+        """
         _check_sides(*image.size)
         if image.mode.startswith("I"):
             image = _to_8_bit(image)
@@ -78,7 +92,7 @@ class Picture:
         return cls(rgb=rgb, alpha=alpha, greyscale=_planes_equal(rgb))
 
     def to_image(self) -> Image.Image:
-        """A Pillow image of mode L or RGB, with A when there is alpha."""
+        """A Pillow image of mode L or RGB; LA or RGBA when there is alpha."""
         image = Image.fromarray(self.rgb[..., 0] if self.greyscale else self.rgb)
         if self.alpha is not None:
             image.putalpha(Image.fromarray(self.alpha))
@@ -86,11 +100,14 @@ class Picture:
 
 
 def _samples(image: Image.Image, mode: str) -> NDArray[np.uint8]:
-    """The image in `mode` as (H, W) or (H, W, bands), band by band: all at once, Pillow holds three copies for a moment."""
-    bands = len(mode)
-    samples = np.empty((image.height, image.width, bands) if bands > 1 else (image.height, image.width), np.uint8)
-    for top in range(0, image.height, _ROWS):
-        bottom = min(top + _ROWS, image.height)
+    """The image in `mode`: (H, W) of uint8, or (H, W, bands).
+
+    It is converted some rows at a time: all at once, Pillow holds three copies for a moment.
+    """
+    shape = (image.height, image.width) if len(mode) == 1 else (image.height, image.width, len(mode))
+    samples = np.empty(shape, np.uint8)
+    for top in range(0, image.height, _ROWS_AT_A_TIME):
+        bottom = min(top + _ROWS_AT_A_TIME, image.height)
         part = image.crop((0, top, image.width, bottom))
         samples[top:bottom] = np.asarray(part if part.mode == mode else part.convert(mode))
     return samples
@@ -102,12 +119,12 @@ def _check_sides(width: int, height: int) -> None:
 
 
 def _planes_equal(rgb: NDArray[np.uint8]) -> bool:
-    # Nearly every colour picture is known by a few hundred samples; only a grey one is read whole.
+    # A few hundred samples tell of nearly every colour picture; only a grey one is read whole.
     return all(bool(np.all(part == part[..., :1])) for part in (rgb[::64, ::64], rgb))
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
-    """Modes I and I;16 (Pillow's greyscale samples in 0..65535) as L, or LA when one value is marked transparent."""
+    """An image of mode I or I;16 (grey, 0..65535) as L; as LA when a value is transparent."""
     samples = np.clip(np.asarray(image), 0, 0xFFFF).astype(np.uint32)
     reduced = Image.fromarray(((samples + 128) // 257).astype(np.uint8))
     transparent = image.info.get("transparency")

@@ -32,7 +32,7 @@ def tiny_post_card(model_id: str, kinds: tuple[str, ...] = KINDS, finest: float 
 
 def install(name: str = FILES, kinds: tuple[str, ...] = KINDS, finest: float = 0.0) -> None:
     """As the weights that `PostProcessor.load` takes; `post_model.WEIGHTS` must be a test's own."""
-    model, path = tiny_post_model(kinds), post_model.weights(name)
+    model, path = tiny_post_model(kinds), post_model.WEIGHTS / f"{name}.safetensors"
     model.save(path)
     replace(tiny_post_card(model.model_id, kinds, finest), name=name).save(path.with_suffix(".json"))
 

@@ -1,1 +1,1 @@
-"""AVIF files: boxes, open bitstream units, and the quantiser that they tell."""
+"""AVIF files: their boxes, the AV1 units in them, and the quantiser that these tell."""

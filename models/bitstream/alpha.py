@@ -14,7 +14,7 @@ from models.picture import Picture
 
 
 def encode_alpha(picture: Picture) -> bytes | None:
-    """The section; None for an opaque picture."""
+    """Write the section; None for an opaque picture."""
     if picture.alpha is None:
         return None
     file = io.BytesIO()
@@ -23,10 +23,15 @@ def encode_alpha(picture: Picture) -> bytes | None:
 
 
 def decode_alpha(stream: Bitstream) -> NDArray[np.uint8] | None:
-    """The alpha plane (H, W); DamagedStreamError when the section is not a PNG of the picture's size. Nothing larger is ever decoded."""
+    """Read the alpha plane, (H, W) of uint8; None for an opaque picture. Nothing larger is decoded.
+
+    Raises:
+        DamagedStreamError: the section is not a greyscale PNG of the picture's size.
+    """
     if stream.alpha is None:
         return None
-    # Even stored without compression the plane takes less; what is longer is chunks that Pillow walks one by one, a minute for 64 MiB.
+    # Even stored without compression the plane takes less. What is longer is chunks that Pillow
+    # walks one by one, a minute for 64 MiB.
     if len(stream.alpha) > 1024 + (stream.width + 1) * stream.height * 5 // 4:
         raise DamagedStreamError("the alpha section is longer than any plane of the picture's size")
     try:

@@ -1,4 +1,4 @@
-"""The container, format version 3: a small header around the entropy-coded sections, and a checksum.
+"""The container, format version 3: a small header around the coded sections, and a checksum.
 
 All integers are little-endian:
 
@@ -6,26 +6,32 @@ All integers are little-endian:
          0      3  magic "ZGT"
          3      1  format version, 3
          4      1  codec: 0 learned, 1 hybrid (AVIF and post-processing)
-         5      1  flags: bit 0 alpha section present, 1 greyscale, 2 post-processing recommended, others 0
+         5      1  flags: bit 0 alpha section present, 1 greyscale, 2 post-processing recommended,
+                   others 0
          6      4  model id: first 4 bytes of the SHA-256 of what decoding depends on
         10      2  width, 1..16384
         12      2  height, 1..16384
         14      2  quality: 0..65535 stands for 0..100 on the codec's own axis
-        16   2-12  lengths of z, y and (when present) alpha: canonical LEB128 varints, at most 4 bytes each
-                   z, y, alpha; in a hybrid stream z is empty and y is what `models.avif.section` leaves of an AVIF file
+        16   2-12  lengths of z, y and (when present) alpha: LEB128 in its shortest form, at most 4
+                   bytes each
+                   z, y, alpha; in a hybrid stream z is empty and y is what `models.avif.section`
+                   leaves of an AVIF file
       last      4  CRC-32 (zlib) of everything before it
 
-The parser never allocates by what the header claims. It checks in this order, and raises for the first that fails:
+The parser never allocates by what the header claims. It checks in this order, and raises for the
+first that fails:
 
 1. magic (`NotAStreamError`) and version (`NewerVersionError`, `OlderVersionError`),
-2. the header's length and its varints, then the total length: too short is `TruncatedStreamError`, too long `DamagedStreamError`,
+2. the header's length and the sections' lengths, then the total length: too short is
+   `TruncatedStreamError`, too long `DamagedStreamError`,
 3. the checksum (`DamagedStreamError`),
-4. the fields' values (`DamagedStreamError`): an unknown codec or flag under version 3 is nothing that an encoder writes, because
-   adding one takes a new version,
+4. the fields' values (`DamagedStreamError`): an unknown codec or flag under version 3 is nothing
+   that an encoder writes, because adding one takes a new version,
 5. the caller's pixel limit (`StreamTooLargeError`).
 
-The limit comes last so that a flipped bit in the width is reported as damage and not as a large picture; a CRC over bytes already in
-memory costs less than a nanosecond a byte. Whether the model is at hand is the codec's question, not the parser's.
+The limit comes last so that a flipped bit in the width is reported as damage and not as a large
+picture; a CRC over bytes already in memory costs less than a nanosecond a byte. The parser does not
+ask whether the model is at hand; codecs do.
 """
 
 from __future__ import annotations
@@ -35,6 +41,7 @@ import zlib
 from dataclasses import dataclass
 from enum import IntEnum
 
+from models import leb128
 from models.errors import (
     DamagedStreamError,
     NewerVersionError,
@@ -47,17 +54,21 @@ from models.grid import MAX_SIDE
 from models.rate_control.position import MAX_INDEX, Position
 
 MAGIC = b"ZGT"
-VERSION = 3  # 1 and 2 coded residuals with other contexts; they were never released, and their models are gone
+VERSION = 3  # 1 and 2 coded residuals with other contexts; neither was released
 
 _FIXED = struct.Struct("<3sBBB4sHHH")
 _CHECKSUM = struct.Struct("<I")
-_VARINT_BYTES = 4
-_MAX_SECTION = (1 << 7 * _VARINT_BYTES) - 1
-_ALPHA, _GREYSCALE, _POSTPROCESS = 1, 2, 4
+_MAX_LENGTH_BYTES = 4  # of the length of a section
+_MAX_SECTION_BYTES = (1 << 7 * _MAX_LENGTH_BYTES) - 1
+
+# Flags
+_ALPHA = 1
+_GREYSCALE = 2
+_POSTPROCESS = 4
 
 
 class CodecKind(IntEnum):
-    """What made the payload."""
+    """The codec that made the payload."""
 
     LEARNED = 0
     HYBRID = 1
@@ -65,7 +76,19 @@ class CodecKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Bitstream:
-    """One container, parsed or about to be written. `alpha` is a greyscale PNG, opaque here; None means no alpha plane."""
+    """One container, parsed or about to be written.
+
+    Attributes:
+        codec: the one that made `z` and `y`.
+        model_id: 4 bytes.
+        width, height: of the picture in pixels, 1 to 16384.
+        position: on the codec's quality axis.
+        greyscale: the picture's three planes are equal.
+        postprocess: the encoder recommends post-processing.
+        z: the coded hyper-latents; empty in a hybrid stream.
+        y: the coded latents, or what is left of an AVIF file.
+        alpha: a greyscale PNG, not looked into here; None for an opaque picture.
+    """
 
     codec: CodecKind
     model_id: bytes
@@ -90,35 +113,28 @@ class Bitstream:
         return self.width * self.height
 
     def to_bytes(self) -> bytes:
-        """The stream. Raises ValueError for a field that the format cannot hold."""
+        """Write the stream. Raises ValueError for a field that the format cannot hold."""
         if fault := self._fault():
             raise ValueError(fault)
         sections = [self.z, self.y] if self.alpha is None else [self.z, self.y, self.alpha]
         flags = _ALPHA * (self.alpha is not None) | _GREYSCALE * self.greyscale | _POSTPROCESS * self.postprocess
         header = _FIXED.pack(MAGIC, VERSION, self.codec, flags, self.model_id, self.width, self.height, self.position.index)
-        body = b"".join([header, *(_varint(len(section)) for section in sections), *sections])
+        body = b"".join([header, *(leb128.encode(len(section)) for section in sections), *sections])
         return body + _CHECKSUM.pack(zlib.crc32(body))
 
     @classmethod
     def parse(cls, data: bytes, *, max_pixels: int | None = None) -> Bitstream:
-        """Read a stream; raises one subclass of `BitstreamError` per cause, in the order given at the top of this module."""
+        """Read a stream of at most `max_pixels`.
+
+        Raises:
+            BitstreamError: a subclass for each cause, in the order given at the top of this module.
+        """
         _check_beginning(data)
         if len(data) < _FIXED.size:
             raise TruncatedStreamError("the stream ends within its header")
-        _, _, codec, flags, model_id, width, height, quality = _FIXED.unpack_from(data)
-
-        lengths, offset = [], _FIXED.size
-        for _ in range(3 if flags & _ALPHA else 2):
-            length, offset = _read_varint(data, offset)
-            lengths.append(length)
-        missing = offset + sum(lengths) + _CHECKSUM.size - len(data)
-        if missing > 0:
-            raise TruncatedStreamError(f"the stream is {missing} bytes short")
-        if missing < 0:
-            raise DamagedStreamError(f"{-missing} bytes follow the end of the stream")
-        if zlib.crc32(memoryview(data)[: -_CHECKSUM.size]) != _CHECKSUM.unpack_from(data, len(data) - _CHECKSUM.size)[0]:
-            raise DamagedStreamError("the stream's checksum does not match")
-
+        _, _, codec, flags, model_id, width, height, position = _FIXED.unpack_from(data)
+        lengths, offset = _section_lengths(data, _FIXED.size, count=3 if flags & _ALPHA else 2)
+        _check_end(data, offset + sum(lengths) + _CHECKSUM.size)
         if codec not in list(CodecKind):
             raise DamagedStreamError(f"codec {codec} does not exist in version {VERSION}")
         if flags & ~(_ALPHA | _GREYSCALE | _POSTPROCESS):
@@ -132,7 +148,7 @@ class Bitstream:
             model_id=model_id,
             width=width,
             height=height,
-            position=Position(quality),
+            position=Position(position),
             greyscale=bool(flags & _GREYSCALE),
             postprocess=bool(flags & _POSTPROCESS),
             z=sections[0],
@@ -146,7 +162,7 @@ class Bitstream:
         return stream
 
     def _fault(self) -> str | None:
-        """What the format forbids about these fields, in words."""
+        """The first field that the format forbids, in words; None when there is none."""
         if not (1 <= self.width <= MAX_SIDE and 1 <= self.height <= MAX_SIDE):
             return f"a picture of {self.width}x{self.height} pixels is outside 1..{MAX_SIDE} on a side"
         if not 0 <= self.position.index <= MAX_INDEX:
@@ -155,15 +171,15 @@ class Bitstream:
             return f"a model id has 4 bytes, not {len(self.model_id)}"
         if self.codec is CodecKind.HYBRID and self.z:
             return "a hybrid stream has no z section"
-        if max(len(self.z), len(self.y), len(self.alpha or b"")) > _MAX_SECTION:
-            return f"a section is over {_MAX_SECTION} bytes"
+        if max(len(self.z), len(self.y), len(self.alpha or b"")) > _MAX_SECTION_BYTES:
+            return f"a section is over {_MAX_SECTION_BYTES} bytes"
         return None
 
 
 def header_bytes(z: int, y: int, alpha: int | None = None) -> int:
-    """Bytes of everything around sections of these lengths, the checksum included: len(stream) = this + z + y + alpha."""
+    """Bytes of header and checksum around sections of z, y and alpha bytes."""
     lengths = (z, y) if alpha is None else (z, y, alpha)
-    return _FIXED.size + sum(len(_varint(length)) for length in lengths) + _CHECKSUM.size
+    return _FIXED.size + sum(len(leb128.encode(length)) for length in lengths) + _CHECKSUM.size
 
 
 def _check_beginning(data: bytes) -> None:
@@ -182,25 +198,30 @@ def _check_beginning(data: bytes) -> None:
         raise OlderVersionError(f"the stream has format version {version}, which is no longer read; this is version {VERSION}")
 
 
-def _varint(value: int) -> bytes:
-    """LEB128: 7 bits a byte, lowest first, the top bit set on all but the last."""
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
+def _section_lengths(data: bytes, offset: int, count: int) -> tuple[list[int], int]:
+    """Lengths of `count` sections, each in its shortest encoding, and the offset of the first."""
+    lengths: list[int] = []
+    for _ in range(count):
+        try:
+            length, end = leb128.decode(data, offset, max_bytes=_MAX_LENGTH_BYTES)
+        except IndexError as error:
+            raise TruncatedStreamError("the stream ends within its header") from error
+        except ValueError as error:
+            raise DamagedStreamError(f"a section length has more than {_MAX_LENGTH_BYTES} bytes") from error
+        if data[offset:end] != leb128.encode(length):
+            raise DamagedStreamError("a section length is not in its shortest form")
+        lengths.append(length)
+        offset = end
+    return lengths, offset
 
 
-def _read_varint(data: bytes, offset: int) -> tuple[int, int]:
-    """The value at `offset` and the offset after it; only the shortest encoding is accepted, so that a stream has one spelling."""
-    value = 0
-    for index, byte in enumerate(data[offset : offset + _VARINT_BYTES]):
-        value |= (byte & 0x7F) << 7 * index
-        if byte < 0x80:
-            if index and not byte:
-                raise DamagedStreamError("a section length is not in its shortest form")
-            return value, offset + index + 1
-    if len(data) - offset < _VARINT_BYTES:
-        raise TruncatedStreamError("the stream ends within its header")
-    raise DamagedStreamError(f"a section length has more than {_VARINT_BYTES} bytes")
+def _check_end(data: bytes, size: int) -> None:
+    """Check the stream's length against the `size` that its header tells, then its checksum."""
+    missing = size - len(data)
+    if missing > 0:
+        raise TruncatedStreamError(f"the stream is {missing} bytes short")
+    if missing < 0:
+        raise DamagedStreamError(f"{-missing} bytes follow the end of the stream")
+    end = size - _CHECKSUM.size
+    if zlib.crc32(memoryview(data)[:end]) != _CHECKSUM.unpack_from(data, end)[0]:
+        raise DamagedStreamError("the stream's checksum does not match")

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from models.entropy.context_model import ContextModel
 from models.entropy.scale_decoder import SHIFT
 from models.entropy.scale_decoder_torch import ExactScaleDecoder
 from models.entropy.tables import Tables
-from models.errors import WeightsError
 from models.network.autoencoder import AutoEncoder, Topology
 from models.network.hyperprior import scale_of
+from models.weights import weights_file
 
 ENCODER_ONLY = (
     "network.g_a.",
@@ -58,18 +54,12 @@ class CodecModel:
     def save(self, path: Path) -> None:
         """Write a .safetensors file."""
         tensors = _tensors(self.network, self.scale_decoder, self.tables, self.context_model, self.bits_per_significant)
-        save_file(tensors, path, {"topology": json.dumps(asdict(self.network.topology))})
+        weights_file.save(path, self.network.topology, tensors)
 
     @classmethod
     def load(cls, path: Path) -> CodecModel:
         """Read a .safetensors file; WeightsError when it is missing, damaged or of another topology."""
-        try:
-            with safe_open(path, "pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
-                topology = json.loads(file.metadata()["topology"])
-            return assemble(Topology.restored(topology), tensors)
-        except (OSError, SafetensorError, KeyError, TypeError, RuntimeError) as error:
-            raise WeightsError(f"cannot load {path.name}: {error}") from error
+        return weights_file.load(path, lambda topology, tensors: assemble(Topology.restored(topology), tensors))
 
 
 def _tensors(
@@ -84,14 +74,8 @@ def _tensors(
 
 
 def _identify(topology: Topology, tensors: dict[str, Tensor]) -> str:
-    sizes = {name: value for name, value in asdict(topology).items() if name != "depths"}  # the tensors' names tell those
-    digest = hashlib.sha256(json.dumps(sizes, sort_keys=True).encode())
-    for name in sorted(tensors):
-        if not name.startswith(ENCODER_ONLY):
-            tensor = tensors[name]
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.numpy().tobytes())
-    return digest.hexdigest()[:8]
+    sizes = {name: value for name, value in asdict(topology).items() if name != "depths"}  # which the tensors' names tell
+    return weights_file.identify(sizes, {name: tensor for name, tensor in tensors.items() if not name.startswith(ENCODER_ONLY)})
 
 
 def assemble(topology: Topology, tensors: dict[str, Tensor]) -> CodecModel:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 from torch import Tensor
 
 from models.metrics import ms_ssim
-from models.weights.card import ModelCard
+from models.weights.card import Distortion, ModelCard
 
-Distortion = Literal["mse", "ms-ssim"]
+__all__ = ["FORMULAS", "OBJECTIVES", "Distortion", "Objective"]
+
 FORMULAS: dict[Distortion, str] = {"mse": "MSE", "ms-ssim": "0.2 MSE + 0.8 (1 - MS-SSIM)"}  # as in model cards
 
 
@@ -31,9 +31,8 @@ class Objective:
 
     @classmethod
     def of(cls, card: ModelCard) -> Objective:
-        """What the model was trained for."""
-        distortion: Distortion = "mse" if card.distortion == FORMULAS["mse"] else "ms-ssim"
-        return cls(distortion, card.lambda_low, card.lambda_high)
+        """The objective that a model was trained for."""
+        return cls(card.objective, card.lambda_low, card.lambda_high)
 
     def lmbda(self, position: Tensor) -> Tensor:
         """Lambda at `position` in [0, 1] on the gain axis."""

@@ -1,1 +1,4 @@
-"""The post-processor: takes the artefacts of a codec out of a decoded picture. Empty on purpose: it needs torch."""
+"""The post-processor: takes the artefacts of a codec out of a decoded picture.
+
+This file is empty on purpose: the post-processor needs torch.
+"""

@@ -1,27 +1,32 @@
-"""A trained post-processor as a file and its card: weights in half precision, what they were trained for, what they gain."""
+"""A trained post-processor: weights in half precision, and a card of what they are for and gain."""
 
 from __future__ import annotations
 
-import hashlib
-import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Self
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from models.errors import SourceError, WeightsError
+from models.errors import SourceError
 from models.network.postprocess import PostNetwork, PostTopology
 from models.postprocess.sources import Source
-from models.weights import registry
+from models.weights import registry, weights_file
+from models.weights.card import Card
+from models.weights.registry import Registry
 
 WEIGHTS = registry.WEIGHTS / "postprocess"
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """One kind of source that the network knows, from the finest to the coarsest; see `Source`."""
+    """One kind of source that a network knows, and how coarse it may be; see `Source`.
+
+    Attributes:
+        kind: of the source.
+        finest, coarsest: coarseness in [0, 1].
+    """
 
     kind: str
     finest: float
@@ -30,7 +35,15 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """Means over the evaluation images of one codec at one quality of its own: PSNR in dB and MS-SSIM, before and after."""
+    """Means over the evaluation images of one codec at one quality of its own.
+
+    Attributes:
+        codec: its name.
+        quality: on the codec's own scale.
+        bpp: bits per pixel.
+        psnr: dB, before and after post-processing.
+        ms_ssim: [0, 1], before and after post-processing.
+    """
 
     codec: str
     quality: int
@@ -38,15 +51,20 @@ class Gain:
     psnr: tuple[float, float]
     ms_ssim: tuple[float, float]
 
+    @classmethod
+    def restored(cls, fields: dict[str, Any]) -> Self:
+        """A gain from its JSON."""
+        return cls(**fields | {"psnr": tuple(fields["psnr"]), "ms_ssim": tuple(fields["ms_ssim"])})
+
 
 @dataclass(frozen=True, slots=True)
-class PostCard:
-    """Everything about a post-processor that is not its weights.
+class PostCard(Card):
+    """The card of a post-processor.
 
     Attributes:
         name: of the file.
         model_id: 8 hex digits, from the weights.
-        trained: what it is for.
+        trained: the sources that it is for.
         steps: of training.
         data_sha256: of the training shards.
         commit: of this repository when it was exported.
@@ -68,34 +86,32 @@ class PostCard:
     gains: tuple[Gain, ...]
 
     def check(self, source: Source) -> None:
-        """Raises `SourceError` for what it was not trained for."""
-        for one in self.trained:
-            if one.kind == source.kind:
-                if source.coarseness < one.finest:
-                    raise SourceError(f"the {source.kind} file is of higher quality than what post-processing improves")
-                if source.coarseness > one.coarsest:
-                    raise SourceError(f"the {source.kind} file is of lower quality than what post-processing improves")
-                return
-        raise SourceError(f"post-processing is for {', '.join(one.kind for one in self.trained)}, not {source.kind}")
+        """Raise `SourceError` for a source that the network was not trained for."""
+        trained = next((trained for trained in self.trained if trained.kind == source.kind), None)
+        if trained is None:
+            kinds = ", ".join(trained.kind for trained in self.trained)
+            raise SourceError(f"post-processing is for {kinds}, not {source.kind}")
+        if source.coarseness < trained.finest:
+            raise SourceError(f"the {source.kind} file is of higher quality than what post-processing improves")
+        if source.coarseness > trained.coarsest:
+            raise SourceError(f"the {source.kind} file is of lower quality than what post-processing improves")
 
     def suits(self, source: Source) -> bool:
-        """Whether it was trained for this."""
-        return any(one.kind == source.kind and one.finest <= source.coarseness <= one.coarsest for one in self.trained)
-
-    def save(self, path: Path) -> None:
-        """Write JSON."""
-        path.write_text(json.dumps(asdict(self), indent=2) + "\n")
+        """Tell whether the network was trained for this source."""
+        with suppress(SourceError):
+            self.check(source)
+            return True
+        return False
 
     @classmethod
-    def load(cls, path: Path) -> PostCard:
-        """Read JSON; WeightsError when it is missing or not a card."""
-        try:
-            fields = json.loads(path.read_text())
-            trained = tuple(Trained(**one) for one in fields.pop("trained"))
-            gains = tuple(Gain(**{**one, "psnr": tuple(one["psnr"]), "ms_ssim": tuple(one["ms_ssim"])}) for one in fields.pop("gains"))
-            return cls(trained=trained, gains=gains, **{**fields, "history": tuple(fields["history"])})
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise WeightsError(f"cannot read the card {path.name}: {error}") from error
+    def restored(cls, fields: dict[str, Any]) -> Self:
+        """A card from its JSON."""
+        tuples = {
+            "trained": tuple(Trained(**trained) for trained in fields["trained"]),
+            "history": tuple(fields["history"]),
+            "gains": tuple(Gain.restored(gain) for gain in fields["gains"]),
+        }
+        return cls(**fields | tuples)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,53 +128,35 @@ class PostModel:
 
     @classmethod
     def of(cls, network: PostNetwork) -> PostModel:
-        """Round the weights to half precision and compute the id."""
+        """The model of a trained network: rounds the weights to half precision, computes the id."""
         return cls._assemble(network.topology, _halved(network))
 
     @classmethod
     def load(cls, path: Path) -> PostModel:
-        """Read a .safetensors file; WeightsError when it is missing, damaged or of another topology."""
-        try:
-            with safe_open(path, "pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
-                topology = json.loads(file.metadata()["topology"])
-            return cls._assemble(PostTopology(**{**topology, "kinds": tuple(topology["kinds"])}), tensors)
-        except (OSError, SafetensorError, KeyError, TypeError, RuntimeError) as error:
-            raise WeightsError(f"cannot load {path.name}: {error}") from error
+        """Read a .safetensors file. Raises `WeightsError` for a missing, damaged or other file."""
+        return weights_file.load(path, lambda topology, tensors: cls._assemble(_restored(topology), tensors))
 
     def save(self, path: Path) -> None:
         """Write a .safetensors file."""
-        save_file(_halved(self.network), path, {"topology": json.dumps(asdict(self.network.topology))})
+        weights_file.save(path, self.network.topology, _halved(self.network))
 
     @classmethod
     def _assemble(cls, topology: PostTopology, tensors: dict[str, Tensor]) -> PostModel:
         network = PostNetwork(topology)
         network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
-        return cls(network.eval(), _identify(topology, tensors))
+        return cls(network.eval(), weights_file.identify(asdict(topology), tensors, dtypes=False))
 
 
-def weights(name: str) -> Path:
-    """The weights file of a post-processor; its card lies beside it, as JSON."""
-    return WEIGHTS / f"{name}.safetensors"
+_POST_PROCESSORS = Registry(lambda: WEIGHTS, PostCard)
 
-
-def card(name: str) -> PostCard:
-    """The card of a post-processor; WeightsError when there is none of this name."""
-    return PostCard.load(weights(name).with_suffix(".json"))
-
-
-def available() -> list[str]:
-    """Names of the post-processors at hand, sorted."""
-    return sorted(path.stem for path in WEIGHTS.glob("*.safetensors"))
+available = _POST_PROCESSORS.available
+weights = _POST_PROCESSORS.weights
+card = _POST_PROCESSORS.card
 
 
 def _halved(network: PostNetwork) -> dict[str, Tensor]:
     return {name: tensor.half().contiguous() for name, tensor in network.state_dict().items()}
 
 
-def _identify(topology: PostTopology, tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256(json.dumps(asdict(topology), sort_keys=True).encode())
-    for name in sorted(tensors):
-        digest.update(f"{name} {tuple(tensors[name].shape)}".encode())
-        digest.update(tensors[name].numpy().tobytes())
-    return digest.hexdigest()[:8]
+def _restored(topology: dict[str, Any]) -> PostTopology:
+    return PostTopology(**topology | {"kinds": tuple(topology["kinds"])})

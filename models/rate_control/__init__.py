@@ -1,4 +1,4 @@
-"""Rate control: one picture to a budget, many pictures to one budget. Numbers in, numbers out; no torch."""
+"""Rate control: one picture to a budget, many to one budget. It works on numbers, without torch."""
 
 from models.rate_control.allocation import (
     MEMBER_TOLERANCE,

@@ -1,10 +1,14 @@
-"""One budget for many pictures: how many bytes each of them gets. Numbers in, numbers out; nothing is measured or encoded here.
+"""One budget for many pictures: the number of bytes that each of them gets.
 
     minimise  sum D_i(R_i)   subject to   sum R_i <= budget        (Zhou et al. 2018, eq. 5)
 
-The distortion of each picture is measured at a few sizes and interpolated between them, because the gain axis is continuous. On the lower
-convex hulls of these curves the minimum is where no byte would buy more in another picture: a Lagrangian with one price of a byte for all.
-Hulls of straight pieces need no search for that price: their pieces, steepest first, are bought until the budget is spent.
+The distortion of each picture is measured at a few sizes and interpolated between them, because the
+gain axis is continuous. On the lower convex hulls of these curves the minimum is where no byte
+would buy more in another picture: a Lagrangian with one price of a byte for all. Hulls of straight
+pieces need no search for that price: their pieces, steepest first, are bought until the budget is
+spent.
+
+Nothing is measured or encoded here.
 """
 
 from __future__ import annotations
@@ -20,10 +24,11 @@ from numpy.typing import NDArray
 from models.rate_control.pchip import Pchip
 from models.rate_control.target import Metric
 
-SET_TOLERANCE = 0.005  # share of the budget: streams that are together at most so much smaller have met it
+SET_TOLERANCE = 0.005  # share of the budget: streams together at most so much smaller have met it
 MEMBER_TOLERANCE = 0.004  # share of its own budget that the stream of each may leave
-CURVE_PIECES = 192  # straight ones that a curve is cut into; 2 % of the rate each on the shipped models
-DISTORTION_FLOOR = 1e-6  # of a picture's largest distortion: what a flawless one is taken for, which has no logarithm
+CURVE_PIECES = 192  # straight pieces of a curve; 2 % of the rate each on the shipped models
+# Share of a picture's largest distortion: the least that counts, because 0 has no logarithm.
+DISTORTION_FLOOR_SHARE = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,31 +46,37 @@ class Measured:
     ms_ssim: float
 
     def distortion(self, metric: Metric, pixels: int) -> float:
-        """What this picture of so many pixels adds to the sum that is minimised."""
+        """The part of this picture, of so many pixels, in the sum that is minimised."""
         return self.mse * pixels if metric == "psnr" else 1 - self.ms_ssim
 
 
 @dataclass(frozen=True, slots=True)
 class SetScores:
-    """Of a whole set: PSNR in dB of one MSE over all pixels (infinite where all came back exactly), and the mean MS-SSIM."""
+    """Scores of a whole set.
+
+    Attributes:
+        psnr: dB, of one MSE over all pixels; infinite where all came back exactly.
+        ms_ssim: mean over the pictures, [0, 1].
+    """
 
     psnr: float
     ms_ssim: float
 
     @classmethod
     def of(cls, measured: Sequence[Measured], pixels: Sequence[int]) -> SetScores:
-        """From one measurement of each picture, and its pixels."""
-        mse = sum(one.distortion("psnr", count) for one, count in zip(measured, pixels, strict=True)) / sum(pixels)
-        return cls(psnr_of(mse), sum(one.ms_ssim for one in measured) / len(measured))
+        """The scores of pictures, from one measurement and the number of pixels of each."""
+        squares = (point.distortion("psnr", count) for point, count in zip(measured, pixels, strict=True))
+        similarity = sum(point.ms_ssim for point in measured) / len(measured)
+        return cls(psnr_of(sum(squares) / sum(pixels)), similarity)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RateDistortion:
-    """What the bytes of one picture buy: falling, convex, straight between its corners.
+    """Distortion of one picture over bytes: falling, convex, and straight between corners.
 
     Attributes:
-        sizes: of the corners in bytes, rising; the first and the last are the model's range.
-        distortions: at the corners, falling ever more slowly.
+        sizes: bytes at the corners, (n,), rising; the first and the last are the model's range.
+        distortions: at the corners, (n,), falling ever more slowly.
     """
 
     sizes: NDArray[np.int64]
@@ -73,23 +84,25 @@ class RateDistortion:
 
     @classmethod
     def of(cls, measured: Sequence[Measured], metric: Metric, pixels: int) -> RateDistortion:
-        """Of a picture of so many pixels that was measured at several points of the gain axis."""
-        return cls.through([(one.size, one.distortion(metric, pixels)) for one in measured])
+        """The curve of a picture of so many pixels, measured at several points of the gain axis."""
+        return cls.through([(point.size, point.distortion(metric, pixels)) for point in measured])
 
     @classmethod
     def through(cls, points: Sequence[tuple[int, float]]) -> RateDistortion:
-        """The lower convex hull of the curve through measured (bytes, distortion); points that cost more and are no better do not count.
+        """The lower convex hull of the curve through measured points (bytes, distortion).
 
-        Between the points ln(distortion) is a monotone cubic of ln(bytes): both are close to straight lines of each other.
+        Points that cost more and are no better do not count. Between the others ln(distortion) is a
+        monotone cubic of ln(bytes): each is close to a straight line of the other.
         """
-        floor = DISTORTION_FLOOR * max(distortion for _, distortion in points)
+        floor = DISTORTION_FLOOR_SHARE * max(distortion for _, distortion in points)
         sizes, distortions = _falling([(size, max(distortion, floor)) for size, distortion in points])
         if len(sizes) > 2:
             ln_sizes = np.log(sizes)
             between = Pchip(ln_sizes, np.log(distortions))
             at = np.unique(np.rint(np.exp(np.linspace(ln_sizes[0], ln_sizes[-1], CURVE_PIECES + 1))))
             at = np.union1d(np.clip(at, sizes[0], sizes[-1]), sizes)
-            sizes, distortions = at, np.exp(between(np.log(at)))
+            sizes = at
+            distortions = np.exp(between(np.log(at)))
         corners = _hull(sizes, distortions)
         return cls(sizes[corners].astype(np.int64), distortions[corners])
 
@@ -100,12 +113,12 @@ class RateDistortion:
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """Who gets how much.
+    """Bytes for each picture.
 
     Attributes:
-        budgets: bytes for each picture; their sum is the budget where that lies within the model's range.
-        reach: "within" the range; "below" it, every picture at its smallest and their sum over the budget; or "above" it, every picture
-            at its best and bytes left over.
+        budgets: bytes; their sum is the budget where that lies within the model's range.
+        reach: "within" the range; "below" it, every picture at its smallest and their sum over the
+            budget; or "above" it, every picture at its best and bytes left over.
     """
 
     budgets: tuple[int, ...]
@@ -113,7 +126,7 @@ class Allocation:
 
 
 def allocate(curves: Sequence[RateDistortion], budget: int) -> Allocation:
-    """Share `budget` bytes so that the sum of the curves' distortions is as small as it can be, to the byte.
+    """Share `budget` bytes so that the sum of the curves' distortions is the smallest, to the byte.
 
     Raises:
         ValueError: no curve.
@@ -129,8 +142,10 @@ def allocate(curves: Sequence[RateDistortion], budget: int) -> Allocation:
     costs = np.concatenate([np.diff(curve.sizes) for curve in curves])
     gains = np.concatenate([-np.diff(curve.distortions) for curve in curves])
     owners = np.repeat(np.arange(len(curves)), [len(curve.sizes) - 1 for curve in curves])
-    order = np.argsort(-gains / costs, kind="stable")  # convex: no picture's later piece is steeper than its earlier ones
-    costs, owners = costs[order], owners[order]
+    # Curves are convex: no later piece of one is steeper than an earlier one.
+    order = np.argsort(-gains / costs, kind="stable")
+    costs = costs[order]
+    owners = owners[order]
     bought = np.clip(budget - lowest.sum() - (np.cumsum(costs) - costs), 0, costs)
     budgets = lowest.copy()
     np.add.at(budgets, owners, bought)
@@ -138,10 +153,11 @@ def allocate(curves: Sequence[RateDistortion], budget: int) -> Allocation:
 
 
 def next_budget(allocation: Allocation, made: Sequence[int], budget: int) -> int:
-    """Bytes for the picture after those whose streams have the sizes `made`: its share of what is left.
+    """Bytes for the next picture, after streams of the sizes `made`: its share of what is left.
 
-    What one stream leaves of its budget goes to all that follow, in proportion; a few bytes over are saved by them. At a common price of
-    a byte, moving a few bytes from one picture to another changes the sum of distortions in second order only.
+    Bytes that a stream leaves of its budget go to all that follow, in proportion; a few bytes too
+    many are saved by them. At a common price of a byte, moving a few bytes from one picture to
+    another changes the sum of distortions in second order only.
     """
     planned = allocation.budgets[len(made) :]
     if allocation.reach == "above":
@@ -150,12 +166,16 @@ def next_budget(allocation: Allocation, made: Sequence[int], budget: int) -> int
 
 
 def psnr_of(mse: float) -> float:
-    """dB, for pixels in [0, 1]; infinite for 0."""
+    """PSNR in dB of a mean squared error, for pixels in [0, 1]; infinite for 0."""
     return -10 * math.log10(mse) if mse else math.inf
 
 
 def _falling(points: Sequence[tuple[int, float]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sizes rising and distortions falling, both strictly, the latter by more than their logarithms' rounding."""
+    """The points of rising size at which distortion falls, by more than its logarithm's rounding.
+
+    Returns:
+        Sizes and distortions, (n,) each.
+    """
     kept: list[tuple[int, float]] = []
     for size, distortion in sorted(points):
         if not kept or (distortion < kept[-1][1] * (1 - 1e-12) and size > kept[-1][0]):
@@ -169,7 +189,7 @@ def _hull(x: NDArray[np.float64], y: NDArray[np.float64]) -> list[int]:
     corners: list[int] = []
     for i in range(len(x)):
         while len(corners) > 1:
-            a, b = corners[-2], corners[-1]
+            a, b = corners[-2:]
             if (y[b] - y[a]) * (x[i] - x[b]) < (y[i] - y[b]) * (x[b] - x[a]):
                 break
             corners.pop()

@@ -29,16 +29,16 @@ class Position:
 
     @property
     def quality(self) -> float:
-        """The point as users know it: [0, 100]."""
+        """The point as users know it, [0, 100]."""
         return 100 * self.index / MAX_INDEX
 
     @property
     def share(self) -> float:
-        """The point as a share of the axis: [0, 1]."""
+        """The point as a share of the axis, [0, 1]."""
         return self.index / MAX_INDEX
 
     def anchor(self, anchors: int) -> float:
-        """The point among `anchors` equally spaced gain vectors: [0, anchors - 1]."""
+        """The point among `anchors` equally spaced gain vectors, [0, anchors - 1]."""
         return self.share * (anchors - 1)
 
 

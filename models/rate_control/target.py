@@ -9,22 +9,35 @@ from typing import Literal
 from models.errors import TargetError
 
 Metric = Literal["ms-ssim", "psnr"]
-"""The two scores of CLIC 2018. A set is judged by the mean MS-SSIM of its pictures, or by one MSE over all their pixels."""
+"""The two scores of CLIC 2018.
+
+A set is judged by the mean MS-SSIM of its pictures, or by one MSE over all their pixels.
+"""
 
 TOLERANCE = 0.01  # share of the budget: a stream at most so much smaller has met it
-CLOSE_BYTES = 8  # a stream so little under its budget has met it: 1 % of a very small picture's is finer than its positions
-HIGHEST_BPP = 32.0
+# A stream at most so many bytes under its budget has met it. For very small pictures 1 % of the
+# budget is finer than positions are.
+CLOSE_BYTES = 8
+HIGHEST_BPP = 32.0  # bits per pixel that a target may ask for
+
+# Searches aim this share of the way from the lowest size that meets the budget to the budget, so
+# that small errors of a prediction do no harm.
+AIM_SHARE = 0.6
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What one image may cost: exactly one of three, else TargetError.
+    """The size or the quality of one picture's stream: exactly one of the first three is given.
 
     Attributes:
-        bpp: bits of the whole stream per pixel of the image, (0, 32].
+        bpp: bits of the whole stream per pixel of the picture, (0, 32].
         max_bytes: size of the whole stream in bytes, at least 1.
         quality: [0, 100], the codec's own axis; no size is asked for.
-        tolerance: share of the budget that the search may leave unused, (0, 0.5]; a smaller one takes more probes.
+        tolerance: share of the budget that the search may leave unused, (0, 0.5]; a smaller one
+            takes more probes.
+
+    Raises:
+        TargetError: none or several are given, or one is out of range.
     """
 
     bpp: float | None = None
@@ -35,7 +48,8 @@ class Target:
     def __post_init__(self) -> None:
         given = [name for name in ("bpp", "max_bytes", "quality") if getattr(self, name) is not None]
         if len(given) != 1:
-            raise TargetError(f"exactly one of bpp, max_bytes and quality is needed, not {' and '.join(given) or 'none'}")
+            names = " and ".join(given) or "none"
+            raise TargetError(f"exactly one of bpp, max_bytes and quality is needed, not {names}")
         if self.bpp is not None and not 0 < self.bpp <= HIGHEST_BPP:
             raise TargetError(f"bpp must be in (0, {HIGHEST_BPP:g}], not {self.bpp:g}")
         if self.max_bytes is not None and self.max_bytes < 1:
@@ -46,10 +60,18 @@ class Target:
             raise TargetError(f"tolerance must be in (0, 0.5], not {self.tolerance:g}")
 
     def budget(self, pixels: int) -> int | None:
-        """The largest stream allowed for an image of `pixels`, in bytes; None for a quality."""
+        """The largest stream allowed for a picture of `pixels`, in bytes; None for a quality."""
         return math.floor(self.bpp * pixels / 8) if self.bpp is not None else self.max_bytes
 
 
 def meets(budget: int, size: float, tolerance: float = TOLERANCE, close_bytes: int = CLOSE_BYTES) -> bool:
-    """Whether a stream of `size` bytes is within the budget, and under it by at most `tolerance` of it or `close_bytes`."""
+    """Tell whether a stream of `size` bytes meets its budget.
+
+    It does when it is within, and under it by at most `tolerance` of it or `close_bytes`.
+    """
     return budget - max(budget * tolerance, close_bytes) <= size <= budget
+
+
+def aim(budget: int, tolerance: float) -> float:
+    """The size in bytes that a search should try for; see `AIM_SHARE`."""
+    return budget * (1 - (1 - AIM_SHARE) * tolerance)

@@ -74,6 +74,7 @@ def main() -> None:
         name=arguments.name,
         model_id=model.model_id,
         distortion=FORMULAS[objective.distortion],
+        objective=objective.distortion,
         lambda_low=objective.lambda_low,
         lambda_high=objective.lambda_high,
         steps=arguments.earlier_steps + step,

@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from models import Picture, Stream
-from models.hybrid.codec import SECONDS_PER_MEGAPIXEL, HybridCodec, speed_of
+from models.hybrid.codec import HybridCodec
+from models.hybrid.libaom import SECONDS_PER_MEGAPIXEL, speed_of
 from models.progress import Progress
 from models.rate_control import Metric
 

@@ -1,6 +1,7 @@
-"""What a lossy image file says of its own quality: the codec, and how coarsely it quantised. Read, not guessed from pixels.
+"""Quality of a lossy image file, by its own account: its codec, and how coarsely that quantised.
 
-Encoders spell quality in as many ways as there are encoders; the quantiser in the file is what the artefacts come from, whoever wrote it.
+Encoders spell quality in as many ways as there are encoders. The quantiser in the file is what the
+artefacts come from, whoever wrote it.
 """
 
 from .source import Source, read

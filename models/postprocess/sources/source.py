@@ -1,4 +1,4 @@
-"""Which codec a file is of, and its coarseness."""
+"""Source: the codec that a picture came through, and how coarsely it quantised."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from . import avif, jpeg, webp
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a picture's artefacts come from.
+    """The origin of a picture's artefacts.
 
     Attributes:
-        kind: "avif", "jpeg", "webp", or the model id of a stream of our own: its artefacts are those of these very weights.
-        coarseness: of the quantiser, in [0, 1], 1 the coarsest: AV1's base_q_idx / 255, 1 - (quality of the IJG's encoder) / 100, VP8's
-            mean quantiser index / 127, 1 - (position on the gain axis).
+        kind: "avif", "jpeg", "webp", or the model id of a learned stream, 8 hex digits: its
+            artefacts are those of these very weights.
+        coarseness: of the quantiser, in [0, 1], 1 the coarsest: AV1's base_q_idx / 255,
+            1 - (quality of the IJG's encoder) / 100, VP8's mean quantiser index / 127, or
+            1 - (position on the gain axis).
     """
 
     kind: str
@@ -39,11 +41,11 @@ _READERS: dict[str, tuple[Callable[[bytes], bool], Callable[[bytes], float]]] = 
 
 
 def read(file: bytes) -> Source:
-    """The source of the picture in a file.
+    """The source of the picture in an image file or a stream of the learned codec.
 
     Raises:
-        SourceError: it is of another format, lossless, or its bitstream does not tell.
-        BitstreamError: a damaged stream of our own.
+        SourceError: it is of another format, lossless, or too broken to tell.
+        BitstreamError: a damaged stream; a subclass for each cause.
     """
     if file.startswith(MAGIC) and (header := Bitstream.parse(file)).codec is CodecKind.LEARNED:
         return Source.learned(header.model_id.hex(), header.position)

@@ -1,36 +1,45 @@
-"""WebP: the quantiser index in the header of the VP8 key frame (RFC 6386, sections 7 and 9), over the segments that it splits into."""
+"""WebP: the quantiser index of the VP8 key frame, over the segments that the frame is split into.
+
+It is in the frame header: RFC 6386, sections 7 and 9, whose names the comments use.
+"""
 
 from __future__ import annotations
 
-LARGEST_INDEX = 127
-_CHUNKS = 100  # before the picture; an honest file has three
+MAX_INDEX = 127  # the coarsest
+
+_MAX_CHUNKS = 100  # before the picture; an honest file has three
+_SEGMENTS = 4
 
 
 def is_webp(file: bytes) -> bool:
-    """Whether the file begins like one."""
+    """Tell from the first bytes whether this may be a WebP file."""
     return file[:4] == b"RIFF" and file[8:12] == b"WEBP"
 
 
 def coarseness(file: bytes) -> float:
-    """Mean quantiser index / 127. Raises ValueError for a lossless file or a broken one."""
+    """Mean quantiser index / 127, in [0, 1]. Raises ValueError for a lossless or broken file."""
     header = _BoolDecoder(_first_partition(file))
-    header.literal(2)  # colour space, clamping
-    weights, indices, absolute = _segments(header) if header.literal(1) else ([1.0], [0], False)
-    header.literal(1 + 6 + 3)  # the loop filter's type, level, sharpness
-    if header.literal(1) and header.literal(1):  # its adjustments, and new ones
+    header.literal(2)  # color_space, clamping_type
+    weights, indices, absolute = _segments(header)
+    header.literal(1 + 6 + 3)  # filter_type, loop_filter_level, sharpness_level
+    if header.literal(1) and header.literal(1):  # loop_filter_adj_enable, mode_ref_lf_delta_update
         for _ in range(8):
             header.optional(6)
-    header.literal(2)  # number of further partitions
-    index = header.literal(7)
-    found = [one if absolute else index + one for one in indices]
-    mean = sum(weight * min(max(one, 0), LARGEST_INDEX) for weight, one in zip(weights, found, strict=True))
-    return mean / LARGEST_INDEX
+    header.literal(2)  # log2_nbr_of_dct_partitions
+    frame_index = header.literal(7)
+    mean = 0.0
+    for weight, segment_index in zip(weights, indices, strict=True):
+        index = segment_index if absolute else frame_index + segment_index
+        mean += weight * min(max(index, 0), MAX_INDEX)
+    return mean / MAX_INDEX
 
 
 def _first_partition(file: bytes) -> bytes:
+    """The VP8 frame after its uncompressed header."""
     at = 12
-    for _ in range(_CHUNKS):
-        name, size = file[at : at + 4], int.from_bytes(file[at + 4 : at + 8], "little")
+    for _ in range(_MAX_CHUNKS):
+        name = file[at : at + 4]
+        size = int.from_bytes(file[at + 4 : at + 8], "little")
         if name == b"VP8L":
             raise ValueError("it is lossless")
         if name == b"VP8 ":
@@ -43,22 +52,32 @@ def _first_partition(file: bytes) -> bytes:
 
 
 def _segments(header: _BoolDecoder) -> tuple[list[float], list[int], bool]:
-    """Share of the macroblocks, index and whether that is no difference to the frame's, of the four segments."""
-    new_map, new_values = header.literal(1), header.literal(1)
-    absolute, indices = False, [0, 0, 0, 0]
+    """Share of the macroblocks and quantiser index of each segment.
+
+    The last is False when the indices are differences to the frame's.
+    """
+    if not header.literal(1):  # segmentation_enabled
+        return [1.0], [0], False
+    new_map = header.literal(1)
+    new_values = header.literal(1)
+    absolute = False
+    indices = [0] * _SEGMENTS
     if new_values:
         absolute = bool(header.literal(1))
-        indices = [header.optional(7) for _ in range(4)]
-        for _ in range(4):
+        indices = [header.optional(7) for _ in range(_SEGMENTS)]
+        for _ in range(_SEGMENTS):
             header.optional(6)  # of the loop filter
-    # A macroblock's segment is coded by a tree of two bits; each probability is that of a zero, as the encoder counted it.
-    zero = [(header.literal(8) if header.literal(1) else 255) / 256 for _ in range(3)] if new_map else [1.0, 1.0, 1.0]
-    weights = [zero[0] * zero[1], zero[0] * (1 - zero[1]), (1 - zero[0]) * zero[2], (1 - zero[0]) * (1 - zero[2])]
+    if not new_map:
+        return [1.0, 0.0, 0.0, 0.0], indices, absolute
+    # A macroblock's segment is coded by a tree of two bits. Each probability is that of a zero, as
+    # the encoder counted it.
+    first, low, high = ((header.literal(8) if header.literal(1) else 255) / 256 for _ in range(3))
+    weights = [first * low, first * (1 - low), (1 - first) * high, (1 - first) * (1 - high)]
     return weights, indices, absolute
 
 
 class _BoolDecoder:
-    """RFC 6386, section 7, for bits of probability one half: all that a frame's header has."""
+    """The decoder of RFC 6386, section 7, for bits of probability one half, as all are here."""
 
     def __init__(self, coded: bytes) -> None:
         self._coded = coded
@@ -75,7 +94,7 @@ class _BoolDecoder:
         return value
 
     def optional(self, bits: int) -> int:
-        """A flag, and if it is set a number and its sign; else 0."""
+        """A flag, and if it is set a number and its sign; else 0. Raises as `literal` does."""
         if not self.literal(1):
             return 0
         value = self.literal(bits)

@@ -79,7 +79,7 @@ def main() -> None:
     )
     pictures = [read_picture(path) for path in image_paths(arguments.images)]
     gains = enhancement.gains(PostProcessor(model, card), pictures, arguments.files, report=_say)
-    path = post_model.weights(arguments.name)
+    path = post_model.WEIGHTS / f"{arguments.name}.safetensors"
     path.parent.mkdir(exist_ok=True)
     model.save(path)
     replace(card, evaluated_on=arguments.images.name, gains=gains).save(path.with_suffix(".json"))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from models import Picture, Target
+from models.avif.section import restore
 from models.bitstream import Bitstream, CodecKind
 from models.codec import Codec
 from models.errors import AvifError, BitstreamError, DamagedStreamError, SourceError, StreamTooLargeError, UnknownModelError
@@ -68,7 +69,8 @@ def test_streams_of_any_size_say_truly_whether_they_met_their_budget(bpp: float,
 
 
 def test_a_budget_out_of_reach_gives_the_smallest_or_the_best(picture: Picture) -> None:
-    small, large = HYBRID.encode(picture, Target(max_bytes=20)), HYBRID.encode(picture, Target(bpp=32))
+    small = HYBRID.encode(picture, Target(max_bytes=20))
+    large = HYBRID.encode(picture, Target(bpp=32))
 
     assert not small.target_met
     assert not large.target_met
@@ -195,9 +197,7 @@ def test_a_failing_encoder_is_a_typed_error(picture: Picture, monkeypatch: pytes
 
 
 def test_the_frame_is_what_other_readers_read(stream: bytes) -> None:
-    """What `restore` writes is an AVIF file, which opens as any other."""
-    from models.avif.section import restore
-
+    """An AVIF file that `restore` wrote opens as any other."""
     header = Bitstream.parse(stream)
     with Image.open(io.BytesIO(restore(header.y, width=128, height=96, mono=False))) as image:
         assert (image.format, image.size) == ("AVIF", (128, 96))

@@ -1,4 +1,4 @@
-"""models.learned.model, models.weights.card and models.weights.registry"""
+"""models.learned.model"""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from models.errors import UnknownModelError, WeightsError
+from models.errors import WeightsError
 from models.learned.model import RAW_LOW, RAW_STEP, CodecModel
 from models.weights import registry
-from models.weights.card import ModelCard
 from tests.make_golden import FIXTURES
 
 
@@ -55,27 +54,7 @@ def test_files_that_are_no_models_are_refused(tmp_path: Path, content: bytes | N
 
 
 def test_shipped_models_agree_with_their_cards() -> None:
-    assert registry.available() == ["ms-ssim", "psnr"]
     for name in registry.available():
         card = registry.card(name)
         assert CodecModel.load(registry.weights(name)).model_id == card.model_id
-        assert registry.name_of(card.model_id) == name == card.name
         assert registry.weights(name).stat().st_size <= 16 * 1024 * 1024
-        rates = [point.bpp for point in card.rate_distortion]
-        assert rates == sorted(rates)
-
-
-def test_unknown_models_are_named() -> None:
-    with pytest.raises(WeightsError, match="'nope'"):
-        registry.card("nope")
-    with pytest.raises(UnknownModelError, match="0badc0de"):
-        registry.name_of("0badc0de")
-
-
-def test_a_card_survives_its_file_and_a_broken_one_is_refused(tmp_path: Path) -> None:
-    card = registry.card("psnr")
-    card.save(tmp_path / "card.json")
-    assert ModelCard.load(tmp_path / "card.json") == card
-    (tmp_path / "card.json").write_text('{"name": 3}')
-    with pytest.raises(WeightsError):
-        ModelCard.load(tmp_path / "card.json")

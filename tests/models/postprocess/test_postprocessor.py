@@ -50,7 +50,7 @@ def test_a_batch_of_all_sizes_and_sources_comes_back_in_order(post: PostProcesso
     pictures = [Picture.from_image(photo.resize(size)) for size in sizes]
     sources = [AVIF, JPEG, JPEG, AVIF, AVIF]
     together = post.improve(pictures, sources)
-    assert [(one.width, one.height) for one in together] == sizes
+    assert [(improved.width, improved.height) for improved in together] == sizes
     for picture, source, improved in zip(pictures, sources, together, strict=True):
         assert largest_difference(improved, post.improve([picture], [source])[0]) <= 1  # float noise, rounded
     assert largest_difference(together[0], together[2]) > 1
@@ -98,7 +98,8 @@ def test_it_refuses_what_it_was_not_trained_for(photo: Image.Image) -> None:
 @pytest.mark.parametrize("recommended", [True, False])
 def test_whether_to_post_process(recommended: bool) -> None:
     post = tiny_post_processor(finest=0.3)
-    coarse, fine = Source("avif", 0.5), Source("avif", 0.1)
+    coarse = Source("avif", 0.5)
+    fine = Source("avif", 0.1)
 
     def decided(wanted: Postprocess, source: Source, post_processor: PostProcessor | None = post) -> bool:
         return decide(wanted, recommended=recommended, source=source, post_processor=post_processor)
@@ -126,7 +127,8 @@ def psnr(decoded: Picture, original: Picture) -> float:
 
 @pytest.mark.parametrize(("image_format", "quality", "gain"), [("JPEG", 20, 0.5), ("JPEG", 60, 0.4), ("WEBP", 20, 0.1), ("AVIF", 30, 0.05)])
 def test_what_is_shipped_makes_files_of_others_better(image_format: str, quality: int, gain: float) -> None:
-    original, file = golden_picture(), io.BytesIO()
+    original = golden_picture()
+    file = io.BytesIO()
     original.to_image().save(file, image_format, quality=quality)
     decoded = Picture.from_image(Image.open(file).convert("RGB"))
     improved = PostProcessor.load().improve([decoded], [sources.read(file.getvalue())])[0]
@@ -135,7 +137,8 @@ def test_what_is_shipped_makes_files_of_others_better(image_format: str, quality
 
 @pytest.mark.parametrize("name", [name for name in post_model.available() if name != FILES])
 def test_what_is_shipped_makes_our_own_streams_better(name: str) -> None:
-    codec, original = LearnedCodec.load(name), golden_picture()
+    codec = LearnedCodec.load(name)
+    original = golden_picture()
     stream = Codec(codec).compress(original, quality=40).data
     assert Bitstream.parse(stream).postprocess
     bare, improved = (codec.decode([stream], postprocess=how)[0] for how in ("off", "auto"))

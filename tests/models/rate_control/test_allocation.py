@@ -89,7 +89,7 @@ def test_a_curve_through_anything_is_falling_convex_and_above_no_measurement(mea
 
 
 def test_a_power_law_is_found_again_from_seven_points() -> None:
-    """What rate-distortion curves are like; 10 bytes in 1000 would be felt nowhere."""
+    """Rate-distortion curves are like power laws; 10 bytes in 1000 would be felt nowhere."""
     sizes = np.geomspace(1_000, 40_000, 7).round()
     curve = RateDistortion.through([(int(size), 30 * size**-0.8) for size in sizes])
     for size in (1_400, 5_000, 30_000):
@@ -101,7 +101,8 @@ def test_a_power_law_is_found_again_from_seven_points() -> None:
     st.lists(st.floats(0, MEMBER_TOLERANCE), min_size=30, max_size=30),
 )
 def test_streams_that_come_near_their_budgets_come_nearer_to_the_whole(planned: list[int], unspent: list[float]) -> None:
-    budget, made = sum(planned), list[int]()
+    budget = sum(planned)
+    made: list[int] = []
     allocation = Allocation(tuple(planned), "within")
     for share in unspent[: len(planned)]:
         allowed = next_budget(allocation, made, budget)

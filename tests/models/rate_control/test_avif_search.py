@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.rate_control import meets
-from models.rate_control.avif_search import LAST, LEVELS, MOST_ENCODES, STRENGTHS, AvifSearch, average_sizes
+from models.rate_control.avif_search import LAST_SETTING, LEVELS, MOST_ENCODES, STRENGTHS, AvifSearch, average_sizes
 
 PIXELS = 400_000
 FIXED = 24
@@ -18,10 +18,10 @@ FIXED = 24
 
 def run(search: AvifSearch, size: Callable[[int], int]) -> dict[int, int]:
     seen: dict[int, int] = {}
-    while (position := search.probe) is not None:
-        assert position not in seen, "nothing is encoded twice"
-        seen[position] = size(position)
-        search.observe(position, seen[position])
+    while (setting := search.probe) is not None:
+        assert setting not in seen, "nothing is encoded twice"
+        seen[setting] = size(setting)
+        search.observe(setting, seen[setting])
     return seen
 
 
@@ -29,8 +29,8 @@ def picture(shift: float, bend: float, span: float) -> Callable[[int], int]:
     """Sizes as pictures have them: of their own scale and slope, and with strengths that add nothing or more than a level does."""
     levels = average_sizes(PIXELS)
 
-    def size(position: int) -> int:
-        level, strength = divmod(position, STRENGTHS)
+    def size(setting: int) -> int:
+        level, strength = divmod(setting, STRENGTHS)
         return FIXED + round(float(levels[level]) * math.exp(shift + bend * level / LEVELS + span * strength / STRENGTHS))
 
     return size
@@ -51,23 +51,23 @@ def test_any_picture_is_brought_just_under_its_budget(shift: float, bend: float,
     assert len(seen) <= MOST_ENCODES
     assert seen[search.best] <= budget
     assert seen[search.best] >= 0.93 * budget
-    assert seen[search.best] == max(one for one in seen.values() if one <= budget)
+    assert seen[search.best] == max(size for size in seen.values() if size <= budget)
 
 
 @given(budget=st.integers(1, 5_000_000), sizes=st.lists(st.integers(25, 2_000_000), min_size=64, max_size=64))
 def test_whatever_the_sizes_are_the_search_ends(budget: int, sizes: list[int]) -> None:
     search = AvifSearch(budget, FIXED, average_sizes(PIXELS))
-    seen = run(search, lambda position: sizes[position % 64])
+    seen = run(search, lambda setting: sizes[setting % 64])
 
     assert 1 <= len(seen) <= MOST_ENCODES
-    assert all(0 <= position <= LAST for position in seen)
+    assert all(0 <= setting <= LAST_SETTING for setting in seen)
     within = [size for size in seen.values() if size <= budget]
     assert seen[search.best] == (max(within) if within else min(seen.values()))
 
 
 def test_budgets_out_of_reach_end_at_the_ends() -> None:
     size = picture(0, 0, 0.1)
-    for budget, best in ((10, 0), (50_000_000, LAST)):
+    for budget, best in ((10, 0), (50_000_000, LAST_SETTING)):
         search = AvifSearch(budget, FIXED, average_sizes(PIXELS))
         seen = run(search, size)
         assert search.best == best
@@ -87,5 +87,5 @@ def test_without_strengths_only_levels_are_seen() -> None:
     search = AvifSearch(20_000, FIXED, average_sizes(PIXELS), strengths=False)
     seen = run(search, picture(0.4, -0.2, 0.1))
 
-    assert not any(position % STRENGTHS for position in seen)
+    assert not any(setting % STRENGTHS for setting in seen)
     assert np.all(np.diff(search.expected()) >= 0)

@@ -1,45 +1,18 @@
-"""models.rate_control"""
+"""models.rate_control.gain_search"""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.errors import TargetError
-from models.rate_control import GainSearch, Target, meets
-from models.rate_control.gain_search import MOST_PROBES, SHORTFALL
+from models.rate_control import GainSearch, meets
+from models.rate_control.gain_search import CODING_SHORTFALL_BYTES, MOST_PROBES
 from models.rate_control.position import MAX_INDEX
 
 PREDICTED = np.geomspace(1_000, 60_000, 12)
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {},
-        {"bpp": 0.1, "quality": 3},
-        {"bpp": 0},
-        {"bpp": 33},
-        {"bpp": math.nan},
-        {"max_bytes": 0},
-        {"quality": -1},
-        {"quality": 100.5},
-        {"bpp": 1, "tolerance": 0},
-    ],
-)
-def test_senseless_targets_are_refused(fields: dict[str, float]) -> None:
-    with pytest.raises(TargetError):
-        Target(**fields)  # type: ignore[arg-type]  # max_bytes is an int here
-
-
-def test_a_budget_is_rounded_down() -> None:
-    assert Target(bpp=0.15).budget(1000) == 18
-    assert Target(max_bytes=77).budget(1000) == 77
-    assert Target(quality=5).budget(1000) is None
 
 
 def run(search: GainSearch, size: object) -> None:
@@ -69,7 +42,7 @@ def test_any_smooth_rate_curve_is_met_from_below(shift: float, bend: float, ripp
 def test_what_the_coder_takes_off_does_not_miss_the_budget() -> None:
     search = GainSearch(3_000, PREDICTED)
     run(search, lambda position: 2_000 + position / 16)
-    assert meets(search.budget, 2_000 + search.best / 16 - SHORTFALL)
+    assert meets(search.budget, 2_000 + search.best / 16 - CODING_SHORTFALL_BYTES)
     first = GainSearch(3_000, PREDICTED)
     first.observe(0, 2_971)  # in reach of the tolerance, but for the coder
     assert first.probe is not None

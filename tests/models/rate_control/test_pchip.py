@@ -10,7 +10,8 @@ from models.rate_control.pchip import Pchip
 
 def test_pchip_equals_scipy() -> None:
     """Expected: scipy 1.17.1, PchipInterpolator, with a flat piece and a turning point."""
-    x, y = np.array([0.0, 1.0, 1.5, 3.0, 4.0, 6.0]), np.array([0.0, 2.0, 2.0, 5.0, 4.5, 7.0])
+    x = np.array([0.0, 1.0, 1.5, 3.0, 4.0, 6.0])
+    y = np.array([0.0, 2.0, 2.0, 5.0, 4.5, 7.0])
     curve = Pchip(x, y)
     at = np.array([0.0, 0.3, 1.2, 2.0, 2.9, 3.4, 5.0, 6.0])
     np.testing.assert_allclose(curve(at), [0.0, 0.922, 2.0, 2.777777777778, 4.961777777778, 4.824, 5.145833333333, 7.0], atol=1e-12)

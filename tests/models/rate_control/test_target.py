@@ -1,0 +1,53 @@
+"""models.rate_control.target"""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.errors import TargetError
+from models.rate_control import Target, meets
+from models.rate_control.target import aim
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"bpp": 0.1, "quality": 3},
+        {"bpp": 0},
+        {"bpp": 33},
+        {"bpp": math.nan},
+        {"max_bytes": 0},
+        {"quality": -1},
+        {"quality": 100.5},
+        {"bpp": 1, "tolerance": 0},
+    ],
+)
+def test_senseless_targets_are_refused(fields: dict[str, float]) -> None:
+    with pytest.raises(TargetError):
+        Target(**fields)  # type: ignore[arg-type]  # max_bytes is an int here
+
+
+def test_a_budget_is_rounded_down() -> None:
+    assert Target(bpp=0.15).budget(1000) == 18
+    assert Target(max_bytes=77).budget(1000) == 77
+    assert Target(quality=5).budget(1000) is None
+
+
+def test_a_stream_meets_its_budget_from_below_and_closely() -> None:
+    assert meets(10_000, 10_000)
+    assert meets(10_000, 9_900)
+    assert not meets(10_000, 9_899)
+    assert not meets(10_000, 10_001)
+    assert meets(100, 92), "8 bytes are close for any stream"
+    assert not meets(100, 91)
+    assert meets(10_000, 9_000, tolerance=0.1)
+
+
+@given(budget=st.integers(1, 10**8), tolerance=st.floats(1e-6, 0.5))
+def test_searches_aim_at_a_size_that_meets_the_budget(budget: int, tolerance: float) -> None:
+    assert meets(budget, aim(budget, tolerance), tolerance)
