@@ -7,7 +7,7 @@ an ordinary picture has one: what is kept of the whole is y (5 bytes a pixel) or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor
 from models.grid import CONTEXT_HALO, HALO, HYPER_PIXELS, HYPER_STRIDE, STRIDE, Tile, hyper_size, latent_size, tiles
 from models.learned.model import CodecModel
 from models.learned.symbols import Symbols
+from models.network.autoencoder import ResidualsOf
 from models.network.precision import placed, transform_autocast
 from models.picture import Picture
 from models.rate_control.position import MAX_INDEX, Position
@@ -88,11 +89,11 @@ class Transforms:
             z[..., *tile.inner()] = part[..., *tile.within()]
         return z
 
-    def mean(self, z: Tensor, anchors: Tensor, like: Tensor, residual: Callable[[Tensor], Tensor]) -> Tensor:
+    def mean(self, z: Tensor, anchors: Tensor, like: Tensor, residuals_of: ResidualsOf) -> Tensor:
         """The prediction of scaled y from z and what is decoded before it, in the shape of `like`; see `AutoEncoder.mean_in_context`."""
         with self.autocast():
             mean = self.network.mean(z, *like.shape[-2:])
-            return self.network.mean_in_context(mean, anchors, residual)
+            return self.network.mean_in_context(mean, anchors, residuals_of)
 
     def indices(self, z: Tensor, like: Tensor) -> Tensor:
         """Table indices by the scale decoder, in the shape of `like`."""

@@ -164,7 +164,7 @@ class Rdoq:
         _, _, gradient, _ = self._derivatives(self._state.residuals + PROBE * signs)
         sample = (gradient - self._state.gradient) * signs / PROBE
         *looked_at, last = (pass_mask(number, sample) for number in range(len(PASSES)))
-        alone = torch.arange(sample.shape[1], device=sample.device)[:, None, None] >= self._window.transforms.network.seen
+        alone = torch.arange(sample.shape[1], device=sample.device)[:, None, None] >= self._window.transforms.network.context_in_channels
         by_y_hat = _average(sample, movable * (alone | last)).expand_as(sample)
         curvature = by_y_hat
         for places in looked_at:

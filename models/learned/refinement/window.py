@@ -14,6 +14,7 @@ from torch import Tensor
 from models.entropy.code_lengths import CodeLengths
 from models.learned.objective import Objective
 from models.learned.transforms import Transforms
+from models.network.autoencoder import ResidualsOf
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,10 +54,10 @@ class Window:
         """Code length of all residuals under their tables: a step changes the tables of others, movable or not."""
         return float(self.code_lengths.under(tables, residuals).double().sum())
 
-    def mean(self, residual: Callable[[Tensor], Tensor]) -> Tensor:
-        """Prediction of scaled y (1, M, h, w) from z and what is decoded before it; `residual` as in `AutoEncoder.mean_in_context`."""
+    def mean(self, residuals_of: ResidualsOf) -> Tensor:
+        """Prediction of scaled y (1, M, h, w) from z and what is decoded before it."""
         with self.transforms.autocast():
-            return self.transforms.network.mean_in_context(self.z_mean, self.anchor, residual)
+            return self.transforms.network.mean_in_context(self.z_mean, self.anchor, residuals_of)
 
     def mean_of(self, residuals: Tensor) -> Tensor:
         """The same, of known residuals (1, M, h, w)."""

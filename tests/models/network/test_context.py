@@ -10,7 +10,7 @@ from models.grid import PASSES
 from models.network.autoencoder import AutoEncoder, Topology
 from models.network.context import pass_mask
 
-QUALITY = torch.tensor([1.3, 2.7])
+ANCHOR = torch.tensor([1.3, 2.7])
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def network() -> AutoEncoder:
 
 def encoded(network: AutoEncoder, y: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
     """Residuals and means as the encoder finds them."""
-    final = network.mean_in_context(mean, QUALITY, lambda low: torch.round(y[:, : low.shape[1]] - low))
+    final = network.mean_in_context(mean, ANCHOR, lambda low: torch.round(y[:, : low.shape[1]] - low))
     return torch.round(y - final), final
 
 
@@ -37,10 +37,10 @@ def test_the_passes_part_all_places() -> None:
 def test_the_decoder_finds_the_encoders_means_from_the_residuals_alone(network: AutoEncoder) -> None:
     y, mean = 4 * torch.randn(2, 120, 7, 9), torch.randn(2, 120, 7, 9)
     r_hat, final = encoded(network, y, mean)
-    assert torch.equal(network.mean_in_context(mean, QUALITY, lambda low: r_hat[:, : low.shape[1]]), final)
+    assert torch.equal(network.mean_in_context(mean, ANCHOR, lambda low: r_hat[:, : low.shape[1]]), final)
     told = (final != mean).float().mean((0, 2, 3))
-    assert (told[: network.told] > 0.5).all()
-    assert not told[network.told :].any()
+    assert (told[: network.context_out_channels] > 0.5).all()
+    assert not told[network.context_out_channels :].any()
 
 
 @pytest.mark.parametrize("number", range(len(PASSES)))
@@ -50,7 +50,7 @@ def test_a_pass_looks_only_at_earlier_ones(network: AutoEncoder, number: int) ->
     mask = pass_mask(number, y)
     earlier = torch.stack([mask & False, *(pass_mask(k, y) for k in range(number))]).any(0)
     foreign = torch.where(earlier, r_hat, 99.0)
-    other = network.mean_in_context(mean, QUALITY, lambda low: foreign[:, : low.shape[1]])
+    other = network.mean_in_context(mean, ANCHOR, lambda low: foreign[:, : low.shape[1]])
     assert torch.equal(other[..., mask], final[..., mask])
 
 
