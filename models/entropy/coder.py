@@ -14,7 +14,7 @@ import constriction
 import numpy as np
 from numpy.typing import NDArray
 
-from models.entropy.context_model import HYPER_CONTEXTS, PHASES, ContextModel, before, hyper_contexts
+from models.entropy.context_model import HYPER_CONTEXTS, PHASES, ContextModel, Integers, Known, hyper_contexts, known_before
 from models.entropy.tables import ESCAPE_BITS, LAPLACE_TABLES, LARGEST_RESIDUAL, TOTAL, Counts, Tables
 from models.errors import DamagedStreamError
 from models.grid import Phase
@@ -108,7 +108,7 @@ class SymbolCoder:
 
     def _z_groups(self, z: HyperLatents, phase: Phase) -> Iterator[tuple[Model, NDArray[np.intp]]]:
         """The tables of a phase's elements, and which elements (of the flattened phase) each codes."""
-        contexts = hyper_contexts(z, self._z_centre, phase)
+        contexts: Integers = hyper_contexts(z, self._z_centre, phase)
         keys = (contexts + HYPER_CONTEXTS * np.arange(len(z))[:, None, None]).ravel()
         order = np.argsort(keys, kind="stable")
         for members in np.split(order, np.flatnonzero(np.diff(keys[order])) + 1) if len(order) else ():
@@ -121,7 +121,8 @@ class SymbolCoder:
         """Residuals with |r| <= 32767 and the scale decoder's table indices, (M, h, w); where the index is 0 the residual must be 0."""
         encoder = constriction.stream.queue.RangeEncoder()
         for row, column in PHASES:
-            known, phase = before(indices, residuals, (row, column)), residuals[:, row::2, column::2]
+            known: Known[Integers] = known_before(indices, residuals, (row, column))
+            phase = residuals[:, row::2, column::2]
             for band, channels in self._context_model.bands():
                 self._encode_band(encoder, phase[channels], self._context_model.tables(known, phase, band))
         return _to_bytes(encoder.get_compressed())
@@ -149,7 +150,8 @@ class SymbolCoder:
         decoder = _Decoder(data)
         residuals = np.zeros(indices.shape, np.int16)
         for row, column in PHASES:
-            known, phase = before(indices, residuals, (row, column)), residuals[:, row::2, column::2]
+            known: Known[Integers] = known_before(indices, residuals, (row, column))
+            phase = residuals[:, row::2, column::2]
             for band, channels in self._context_model.bands():
                 phase[channels] = self._decode_band(decoder, self._context_model.tables(known, phase, band))
         decoder.finish()

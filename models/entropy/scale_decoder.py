@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from models.errors import WeightsError
 from models.grid import tiles
 
-EXACT = 1 << 24  # float32 holds every integer up to here
+EXACT_LIMIT = 1 << 24  # float32 holds every integer up to here
 INPUT_LIMIT = 127
 ACTIVATION_LIMIT = 255
 RAW_LIMIT = 1023  # of the last requantisation, before the look-up
-SHIFT = 24
+MULTIPLIER_BITS = 24
 TILE = 16  # hyper-latents on a side: 20 MB of intermediate integers
 
 
@@ -51,8 +51,8 @@ class IntegerLayer:
                 total += padded[dy : dy + h, dx : dx + w].reshape(-1, channels) @ kernel[dy, dx]
         scaled = total.astype(np.int64)
         scaled *= self.multiplier
-        scaled += 1 << (SHIFT - 1)
-        scaled >>= SHIFT
+        scaled += 1 << (MULTIPLIER_BITS - 1)
+        scaled >>= MULTIPLIER_BITS
         return scaled.clip(0, limit, out=scaled).reshape(h, w, -1)
 
 
@@ -72,7 +72,7 @@ class IntegerScaleDecoder:
     def __post_init__(self) -> None:
         limits = (INPUT_LIMIT, ACTIVATION_LIMIT, ACTIVATION_LIMIT)
         for number, (layer, limit) in enumerate(zip(self.layers, limits, strict=True)):
-            if layer.worst_sum(limit) >= EXACT:
+            if layer.worst_sum(limit) >= EXACT_LIMIT:
                 raise WeightsError(f"layer {number} of the scale decoder can exceed 2**24: its sums would not be exact in float32")
 
     def __call__(self, z_hat: NDArray[np.integer[Any]], *, arithmetic: type[np.float32 | np.int64] = np.float32) -> NDArray[np.uint8]:

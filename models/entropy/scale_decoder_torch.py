@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.entropy.scale_decoder import ACTIVATION_LIMIT, INPUT_LIMIT, RAW_LIMIT, SHIFT, IntegerScaleDecoder
+from models.entropy.scale_decoder import ACTIVATION_LIMIT, INPUT_LIMIT, MULTIPLIER_BITS, RAW_LIMIT, IntegerScaleDecoder
 from models.errors import WeightsError
 
 
@@ -42,7 +42,7 @@ class ExactLayer:
             for dx in range(3):
                 window = padded[:, dy : dy + h, dx : dx + w].reshape(-1, channels)
                 total = torch.addmm(total, window, kernel[dy, dx])
-        scaled = (total.long() * self.multiplier.long() + (1 << (SHIFT - 1))) >> SHIFT
+        scaled = (total.long() * self.multiplier.long() + (1 << (MULTIPLIER_BITS - 1))) >> MULTIPLIER_BITS
         return scaled.clamp_(0, limit).float().view(n, h, w, -1)
 
 

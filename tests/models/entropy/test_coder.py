@@ -13,9 +13,9 @@ from models.entropy.coder import CHUNK, SymbolCoder
 from models.entropy.context_model import ContextModel
 from models.entropy.tables import LAPLACE_TABLES, LARGEST_RESIDUAL, laplace_scales
 from models.errors import DamagedStreamError
-from tests.models.entropy.integers import CHANNELS, NEIGHBOURS, TABLES
+from tests.models.entropy.integers import CHANNELS, CONTEXT_MODEL, TABLES
 
-CODER = SymbolCoder(TABLES, NEIGHBOURS)
+CODER = SymbolCoder(TABLES, CONTEXT_MODEL)
 
 residual = st.one_of(st.integers(-3, 3), st.integers(-LARGEST_RESIDUAL, LARGEST_RESIDUAL))
 pair = st.tuples(st.integers(0, LAPLACE_TABLES - 1), residual)
@@ -42,7 +42,7 @@ def test_hyper_latents_come_back(data: st.DataObject, height: int, width: int) -
 
 
 def test_chunks_do_not_show_in_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng, coder = np.random.default_rng(0), SymbolCoder(TABLES, ContextModel.silent())
+    rng, coder = np.random.default_rng(0), SymbolCoder(TABLES, ContextModel.identity())
     for shape, low, high in (((1, 3, 2 * CHUNK + 17), 30, 31), ((3, 5, CHUNK - 5), 0, LAPLACE_TABLES)):
         indices = rng.integers(low, high, shape).astype(np.uint8)
         residuals = (rng.laplace(0, 2 * laplace_scales()[indices]).round() * (indices > 0)).astype(np.int16)  # some escape
@@ -57,7 +57,7 @@ def test_the_stream_is_as_long_as_the_tables_say() -> None:
     rng = np.random.default_rng(0)
     indices = rng.integers(0, LAPLACE_TABLES, (CHANNELS, 100, 100)).astype(np.uint8)
     residuals = rng.laplace(0, laplace_scales()[indices]).round().astype(np.int16) * (indices > 0)
-    corrected = NEIGHBOURS.all_corrected(indices, residuals)
+    corrected = CONTEXT_MODEL.all_corrected(indices, residuals)
     bits = TABLES.laplace_bits()[corrected, np.minimum(np.abs(residuals), 256)].sum()
     assert 8 * len(CODER.encode_residuals(residuals, indices)) == pytest.approx(bits, rel=0.001)
 

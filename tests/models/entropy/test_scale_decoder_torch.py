@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.entropy.scale_decoder import EXACT, INPUT_LIMIT
+from models.entropy.scale_decoder import EXACT_LIMIT, INPUT_LIMIT
 from models.entropy.scale_decoder_torch import ExactScaleDecoder
 from models.errors import WeightsError
 from models.learned.model import CodecModel
@@ -87,9 +87,9 @@ def test_the_self_check_refuses_arithmetic_that_rounds(decoder: ExactScaleDecode
 
 def test_sums_that_could_exceed_float32_are_refused(decoder: ExactScaleDecoder) -> None:
     first, second, third = decoder.layers
-    assert all(layer.worst_sum(255) < EXACT for layer in decoder.integer().layers)
+    assert all(layer.worst_sum(255) < EXACT_LIMIT for layer in decoder.integer().layers)
     with pytest.raises(WeightsError, match="layer 1"):
-        ExactScaleDecoder((first, replace(second, bias=torch.full_like(second.bias, EXACT)), third), decoder.lookup)
+        ExactScaleDecoder((first, replace(second, bias=torch.full_like(second.bias, EXACT_LIMIT)), third), decoder.lookup)
 
 
 def test_hyper_latents_beyond_the_limit_are_clamped(decoder: ExactScaleDecoder) -> None:
