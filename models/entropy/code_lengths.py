@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from models.entropy.context_model import PHASES, ContextModel, hyper_contexts
-from models.entropy.tables import WIDEST, Tables
+from models.entropy.tables import LARGEST_SUPPORT, Tables
 
 BAND = 64  # rows of latents looked up at a time: bounds memory
 
@@ -36,8 +36,8 @@ class CodeLengths:
 
     def under(self, tables: Tensor, residuals: Tensor) -> Tensor:
         """Bits of each residual under its table, any equal shapes."""
-        magnitude = residuals.abs().clamp(max=WIDEST + 1).int()
-        return self._residual_bits[magnitude.add_(tables.int() * (WIDEST + 2))]
+        magnitude = residuals.abs().clamp(max=LARGEST_SUPPORT + 1).int()
+        return self._residual_bits[magnitude.add_(tables.int() * (LARGEST_SUPPORT + 2))]
 
     def of_residuals(self, indices: Tensor, residuals: Tensor) -> Tensor:
         """Bits of residuals (N, M, h, w) whose indices by the scale decoder these are, by image (N,)."""

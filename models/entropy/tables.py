@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 TOTAL = 1 << 24  # constriction's fixed-point precision
 LAPLACE_TABLES = 64
 SMALLEST_SCALE, LARGEST_SCALE = 0.045, 32.0  # Laplace scales b of tables 1 and 63, log-spaced; below, P(nonzero) < 1e-5
-WIDEST = 255  # K of the widest table
+LARGEST_SUPPORT = 255  # K of the widest table
 ESCAPE_BITS = 16  # an escaped residual: sign and distance beyond K, uniform
 LARGEST_RESIDUAL = (1 << (ESCAPE_BITS - 1)) - 1
 Z_LIMIT = 63  # hyper-latents are clamped to the symbols of their table, at most this
@@ -49,7 +49,7 @@ def index_thresholds() -> NDArray[np.float64]:
 
 
 def _laplace_table(scale: float) -> Counts:
-    support = min(WIDEST, max(1, math.ceil(scale * 12)))  # P(escape) <= exp(-12) wherever K is not capped
+    support = min(LARGEST_SUPPORT, max(1, math.ceil(scale * 12)))  # P(escape) <= exp(-12) wherever K is not capped
     k = np.arange(1, support + 1)
     tail = 0.5 * np.exp(-(k - 0.5) / scale) * -np.expm1(-1 / scale)
     centre = -np.expm1(-0.5 / scale)
@@ -100,8 +100,8 @@ class Tables:
         return self.z_low + np.array([len(contexts[0]) - 1 for contexts in self.z], np.int32)
 
     def laplace_bits(self) -> NDArray[np.float32]:
-        """Bits of a residual by table and magnitude: (64, WIDEST + 2), the last column for all larger magnitudes. Row 0 is 0."""
-        bits = np.zeros((LAPLACE_TABLES, WIDEST + 2), np.float32)
+        """Bits of a residual by table and magnitude: (64, LARGEST_SUPPORT + 2), the last column for all larger magnitudes. Row 0 is 0."""
+        bits = np.zeros((LAPLACE_TABLES, LARGEST_SUPPORT + 2), np.float32)
         for i, counts in enumerate(self.laplace[1:], 1):
             cost = np.log2(TOTAL) - np.log2(counts)
             support = (len(counts) - 2) // 2

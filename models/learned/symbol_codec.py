@@ -18,7 +18,7 @@ from models.bitstream.alpha import decode_alpha
 from models.entropy.coder import SymbolCoder
 from models.entropy.context_model import ContextModel
 from models.entropy.scale_decoder import IntegerScaleDecoder
-from models.entropy.tables import WIDEST, Tables
+from models.entropy.tables import LARGEST_SUPPORT, Tables
 from models.errors import UnknownModelError, WeightsError
 from models.grid import hyper_size, latent_size
 from models.learned.symbols import Quantised, Symbols
@@ -128,7 +128,7 @@ class SymbolCodec:
         lighter = residuals.flatten()
         nonzero = np.flatnonzero(lighter)
         table, magnitude = indices.ravel()[nonzero], np.abs(lighter[nonzero].astype(np.int32))
-        before, after = (self._residual_bits[table, np.minimum(size, WIDEST + 1)] for size in (magnitude, magnitude - 1))
+        before, after = (self._residual_bits[table, np.minimum(size, LARGEST_SUPPORT + 1)] for size in (magnitude, magnitude - 1))
         saved = before - after
         order = np.argsort(-saved, kind="stable")
         chosen = nonzero[order[: np.searchsorted(np.cumsum(saved[order]), bits) + 1]]

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.grid import PASSES
-from models.network.blocks import SLOPE
+from models.network.blocks import NEGATIVE_SLOPE
 
 CONTEXT_IN_CHANNELS = 48  # lowest channels of the decoded latents that are looked at
 CONTEXT_OUT_CHANNELS = 96  # lowest channels whose means are corrected
@@ -46,7 +46,7 @@ class MeanContext(nn.Module):
             deviation: y_hat less its prediction from z alone (N, in, h, w); 0 where nothing is
                 decoded yet.
         """
-        correction: Tensor = self.linear(deviation) + self.bend(F.leaky_relu(self.hidden(deviation), SLOPE))
+        correction: Tensor = self.linear(deviation) + self.bend(F.leaky_relu(self.hidden(deviation), NEGATIVE_SLOPE))
         return correction
 
 

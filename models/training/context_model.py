@@ -26,7 +26,7 @@ from models.entropy.context_model import (
     network_inputs,
 )
 from models.entropy.scale_decoder import ACTIVATION_LIMIT
-from models.entropy.tables import LAPLACE_TABLES, WIDEST, Tables
+from models.entropy.tables import LAPLACE_TABLES, LARGEST_SUPPORT, Tables
 from models.grid import PASSES
 from models.network.autoencoder import straight_through
 from models.training.rounding import integers, rounded
@@ -165,6 +165,6 @@ def _bits(bits: Tensor, indices: Tensor, residuals: Tensor, shift: Tensor | floa
     """Bits of residuals under tables that a shift, not rounded, may put between two; equal shapes."""
     tables = (indices + shift).clamp(1, LAPLACE_TABLES - 1)
     low = tables.detach().floor().clamp(max=LAPLACE_TABLES - 2).long()
-    magnitude = residuals.abs().clamp(max=WIDEST + 1).long()
+    magnitude = residuals.abs().clamp(max=LARGEST_SUPPORT + 1).long()
     below, above = (bits.flatten()[(low + up) * bits.shape[1] + magnitude] for up in (0, 1))
     return torch.lerp(below, above, tables - low) * (indices > 0)
