@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.entropy.coder import CHUNK, SymbolCoder
+from models.entropy.coder import CHUNK_SYMBOLS, SymbolCoder
 from models.entropy.context_model import ContextModel
 from models.entropy.tables import LAPLACE_TABLES, LARGEST_RESIDUAL, laplace_scales
 from models.errors import DamagedStreamError
@@ -43,13 +43,13 @@ def test_hyper_latents_come_back(data: st.DataObject, height: int, width: int) -
 
 def test_chunks_do_not_show_in_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     rng, coder = np.random.default_rng(0), SymbolCoder(TABLES, ContextModel.identity())
-    for shape, low, high in (((1, 3, 2 * CHUNK + 17), 30, 31), ((3, 5, CHUNK - 5), 0, LAPLACE_TABLES)):
+    for shape, low, high in (((1, 3, 2 * CHUNK_SYMBOLS + 17), 30, 31), ((3, 5, CHUNK_SYMBOLS - 5), 0, LAPLACE_TABLES)):
         indices = rng.integers(low, high, shape).astype(np.uint8)
         residuals = (rng.laplace(0, 2 * laplace_scales()[indices]).round() * (indices > 0)).astype(np.int16)  # some escape
         data = coder.encode_residuals(residuals, indices)
         assert np.array_equal(coder.decode_residuals(data, indices), residuals)
         with monkeypatch.context() as patch:
-            patch.setattr("models.entropy.coder.CHUNK", 1 << 22)
+            patch.setattr("models.entropy.coder.CHUNK_SYMBOLS", 1 << 22)
             assert coder.encode_residuals(residuals, indices) == data
 
 
