@@ -26,7 +26,8 @@ def random_context_model(channels: int, band_starts: Sequence[int], seed: int) -
     def layer(inputs: int, outputs: int, size: float) -> Layer[Integers]:
         """Outputs of about `size` times its inputs."""
         ratio = rng.uniform(0.5, 1.5, outputs) * size / (70 * inputs**0.5)
-        weight, bias = rng.integers(-127, 128, (outputs, inputs)), rng.integers(-9999, 10_000, outputs)
+        weight = rng.integers(-127, 128, (outputs, inputs))
+        bias = rng.integers(-9999, 10_000, outputs)
         return Layer.of(weight, bias, (ratio * (1 << MULTIPLIER_BITS)).astype(np.int32))
 
     networks = []

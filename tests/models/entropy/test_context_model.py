@@ -68,12 +68,13 @@ def test_sums_around_are_sums_over_the_neighbours_there_are(phase: Phase, size: 
 def test_what_is_not_yet_decoded_does_not_matter(phase: Phase, size: tuple[int, int, int]) -> None:
     indices, residuals = a_picture(size)
     z = np.random.default_rng(1).integers(-63, 64, (len(CENTRE), *size[1:]))
-    later = residuals.copy(), z.copy()
+    later_residuals = residuals.copy()
+    later_z = z.copy()
     for row, column in PHASES[PHASES.index(phase) :]:
-        for values in later:
-            values[:, row::2, column::2] = 33
+        later_residuals[:, row::2, column::2] = 33
+        later_z[:, row::2, column::2] = 33
     known: Known[Integers] = known_before(indices, residuals, phase)
-    known_later: Known[Integers] = known_before(indices, later[0], phase)
+    known_later: Known[Integers] = known_before(indices, later_residuals, phase)
     own = residuals[:, phase[0] :: 2, phase[1] :: 2].copy()
     for band, channels in CONTEXT_MODEL.bands():
         tables = CONTEXT_MODEL.tables(known, own, band)
@@ -81,7 +82,7 @@ def test_what_is_not_yet_decoded_does_not_matter(phase: Phase, size: tuple[int, 
         assert np.array_equal(CONTEXT_MODEL.tables(known_later, own, band), tables)
         own[channels] = residuals[channels, phase[0] :: 2, phase[1] :: 2]
     centre = CENTRE[:, None, None]
-    assert np.array_equal(hyper_contexts(z, centre, phase), hyper_contexts(later[1], centre, phase))
+    assert np.array_equal(hyper_contexts(z, centre, phase), hyper_contexts(later_z, centre, phase))
 
 
 def test_what_is_decoded_does() -> None:
@@ -91,9 +92,9 @@ def test_what_is_decoded_does() -> None:
         own = residuals[:, phase[0] :: 2, phase[1] :: 2]
         for band, channels in CONTEXT_MODEL.bands():
             tables = CONTEXT_MODEL.tables(known_before(indices, residuals, phase), own, band)
-            louder = residuals + 9 * np.sign(residuals)
+            larger = residuals + 9 * np.sign(residuals)
             if NEIGHBOURS[phase]:
-                assert (CONTEXT_MODEL.tables(known_before(indices, louder, phase), own, band) != tables).any()
+                assert (CONTEXT_MODEL.tables(known_before(indices, larger, phase), own, band) != tables).any()
             if channels.start:
                 assert (CONTEXT_MODEL.tables(known_before(indices, residuals, phase), own + 9 * np.sign(own), band) != tables).any()
 
@@ -110,7 +111,7 @@ def test_torch_draws_the_same_conclusions(size: tuple[int, int, int], batch: int
     centre = CENTRE[:, None, None]
     for phase in PHASES:
         contexts = hyper_contexts(torch.from_numpy(z).float(), torch.from_numpy(centre), phase)
-        assert np.array_equal(contexts.numpy(), np.stack([hyper_contexts(one, centre, phase) for one in z]))
+        assert np.array_equal(contexts.numpy(), np.stack([hyper_contexts(picture, centre, phase) for picture in z]))
         assert ((contexts >= 0) & (contexts < HYPER_CONTEXTS)).all()
 
 
@@ -125,9 +126,9 @@ def test_float32_is_exact() -> None:
 
 
 def test_networks_whose_sums_would_not_be_exact_are_refused() -> None:
-    loud = Layer.of(np.full((1, 2200), 127), np.zeros(1), np.ones(1))
+    large = Layer.of(np.full((1, 2200), 127), np.zeros(1), np.ones(1))
     with pytest.raises(WeightsError, match="exact"):
-        replace(ContextModel.identity(), networks=(((loud,),), ((),), ((),)))
+        replace(ContextModel.identity(), networks=(((large,),), ((),), ((),)))
 
 
 def test_strips_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,12 +146,12 @@ def test_surely_zero_stays_so_and_nothing_else_becomes_it() -> None:
     assert (corrected[indices > 0] != indices[indices > 0]).mean() > 0.5
 
 
-def test_silent_networks_move_nothing() -> None:
+def test_empty_networks_move_nothing() -> None:
     indices, residuals = a_picture((CHANNELS, 5, 7))
     assert np.array_equal(ContextModel.identity().all_corrected(indices, residuals), indices)
 
 
-def test_loudness_is_logarithmic_and_ends() -> None:
+def test_magnitude_levels_are_logarithmic_and_end() -> None:
     magnitudes = np.arange(1000).reshape(1, 10, 100)
     expected = np.minimum(16 * np.log2(1 + magnitudes), MAGNITUDE_LEVELS[-1])
     assert np.abs(magnitude_level(magnitudes) - expected).max() <= 1
@@ -161,6 +162,7 @@ def test_arrays_restore_the_integers() -> None:
     arrays = CONTEXT_MODEL.to_arrays()
     restored = ContextModel.from_arrays(arrays).to_arrays()
     assert restored.keys() == arrays.keys()
+    assert all(name.startswith("neighbours.") for name in arrays)  # as model ids hash them
     assert all(np.array_equal(restored[name], arrays[name]) for name in arrays)
 
 

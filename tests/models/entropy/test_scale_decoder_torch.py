@@ -41,13 +41,13 @@ def z_hat(decoder: ExactScaleDecoder, batch: int) -> torch.Tensor:
 def test_it_equals_64_bit_integer_arithmetic(decoder: ExactScaleDecoder) -> None:
     z = z_hat(decoder, 4)
     definition = decoder.integer()
-    assert np.array_equal(decoder(z).numpy(), [definition(one.astype(np.int64), arithmetic=np.int64) for one in z.numpy()])
+    assert np.array_equal(decoder(z).numpy(), [definition(picture.astype(np.int64), arithmetic=np.int64) for picture in z.numpy()])
 
 
 def test_batch_and_memory_layout_do_not_show(decoder: ExactScaleDecoder) -> None:
     z = z_hat(decoder, 8)
     together = decoder(z)
-    assert torch.equal(together, torch.cat([decoder(one[None]) for one in z]))
+    assert torch.equal(together, torch.cat([decoder(picture[None]) for picture in z]))
     assert torch.equal(together, decoder(z.contiguous(memory_format=torch.channels_last)))
 
 
