@@ -96,7 +96,7 @@ class IntegerScaleDecoder:
         limits = (INPUT_LIMIT, ACTIVATION_LIMIT, ACTIVATION_LIMIT)
         for number, (layer, limit) in enumerate(zip(self.layers, limits, strict=True)):
             if layer.worst_sum(limit) >= EXACT_LIMIT:
-                raise WeightsError(f"layer {number} of the scale decoder can exceed 2**24: its sums would not be exact in float32")
+                raise WeightsError(f"layer {number} of the scale decoder can exceed 2**24: its sums would be inexact")
 
     def __call__(self, z_hat: NDArray[np.integer[Any]], *, arithmetic: type[np.float32 | np.int64] = np.float32) -> NDArray[np.uint8]:
         """Compute table indices uint8 (M, 4 h, 4 w) from z_hat (C, h, w)."""

@@ -114,4 +114,5 @@ class ExactScaleDecoder:
         z_hat, expected = self.integer().extremes()
         indices = self(torch.from_numpy(z_hat)[None].to(self.lookup.device))[0].cpu().numpy()
         if not np.array_equal(indices, expected):
-            raise WeightsError(f"float32 matrix products on {self.lookup.device} are not exact over integers; refusing to code with them")
+            device = self.lookup.device
+            raise WeightsError(f"float32 matrix products on {device} are not exact over integers; refusing to code")

@@ -37,5 +37,5 @@ def transform_autocast(device: torch.device, *, bfloat16: bool | None = None) ->
 
 def placed(network: Network, device: torch.device) -> Network:
     """Move the network to the device, channels last in memory: convolutions are faster so."""
-    moved = network.to(device)
-    return moved.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]  # not in torch's stubs
+    moved = network.to(device)  # torch's stubs do not know what follows
+    return moved.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
