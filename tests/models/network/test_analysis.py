@@ -8,7 +8,7 @@ import torch
 from models.network.analysis import Analysis
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def g_a() -> Analysis:
     return Analysis((8, 12, 16), latents=24, depths=(1, 2, 2)).eval()
 
@@ -22,7 +22,7 @@ def test_there_is_one_latent_for_16_pixels_on_a_side(g_a: Analysis) -> None:
 def test_the_linear_base_leads_at_first(g_a: Analysis) -> None:
     x = torch.rand(2, 3, 64, 64)
     base = g_a.linear(x - 0.5)
-    assert (g_a(x) - base).norm() < 0.3 * base.norm()
+    assert (g_a(x) - base).norm() < 0.5 * base.norm()
 
 
 def test_every_branch_of_the_pyramid_is_trained(g_a: Analysis) -> None:
