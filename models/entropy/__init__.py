@@ -1,1 +1,1 @@
-"""Everything the entropy coder needs: integer tables, the exact-integer scale decoder and the range coder's calls."""
+"""The entropy coder, its integer tables, and the integer networks that choose among them."""

@@ -1,4 +1,7 @@
-"""How many bits symbols will take, on a device: what `models.entropy.coder` will spend, give or take how it ends a section."""
+"""Code lengths on a device: the bits that `models.entropy.coder` will spend.
+
+It spends a few bytes more at most, for how it ends a section.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +9,32 @@ import torch
 from torch import Tensor
 
 from models.entropy.context_model import PHASES, ContextModel, hyper_contexts
-from models.entropy.tables import WIDEST, Tables
+from models.entropy.tables import LARGEST_SUPPORT, Tables
 
-BAND = 64  # rows of latents looked up at a time: bounds memory
+STRIP_ROWS = 64  # rows of latents that are looked up at a time: bounds memory
 
 
 class CodeLengths:
-    """The tables of one model, as bits."""
+    """The tables of one model, as bits.
+
+    Args:
+        tables: of z and of the residuals.
+        context_model: chooses among the residuals' tables.
+        device: where the symbols are.
+    """
 
     def __init__(self, tables: Tables, context_model: ContextModel, device: torch.device) -> None:
         self._context_model = context_model.mapped(lambda values: torch.from_numpy(values).to(device))
         self._residual_bits = torch.from_numpy(tables.laplace_bits()).to(device).view(-1)
         self._z_bits = torch.from_numpy(tables.z_bits()).to(device)
-        self._z_low, self._z_centre = (torch.from_numpy(values)[:, None, None].to(device) for values in (tables.z_low, tables.z_centre))
+        self._z_low = torch.from_numpy(tables.z_low)[:, None, None].to(device)
+        self._z_centre = torch.from_numpy(tables.z_centre)[:, None, None].to(device)
 
     def of_hyper_latents(self, z: Tensor) -> Tensor:
-        """Bits of z (N, C, h, w), integers in any type, by image (N,)."""
+        """Sum the bits of z (N, C, h, w), integers in any type, by image: float64 (N,).
+
+        Each channel must lie within its table's range.
+        """
         contexts = torch.zeros(z.shape, dtype=torch.int64, device=z.device)
         for row, column in PHASES:
             contexts[..., row::2, column::2] = hyper_contexts(z, self._z_centre, (row, column))
@@ -29,21 +42,39 @@ class CodeLengths:
         return self._z_bits[channel, contexts, (z - self._z_low).long()].double().sum((1, 2, 3))
 
     def corrected(self, indices: Tensor, residuals: Tensor) -> Tensor:
-        """Table indices (N, M, h, w) in the context of their neighbours, from the scale decoder's and all residuals."""
+        """Choose the tables of residuals by their neighbours and lower bands.
+
+        Args:
+            indices: by the scale decoder, uint8 (N, M, h, w).
+            residuals: all of them (N, M, h, w), integers in any type.
+
+        Returns:
+            Table indices uint8 (N, M, h, w).
+        """
         with torch.no_grad(), torch.autocast(indices.device.type, enabled=False):
             corrected: Tensor = self._context_model.all_corrected(indices, residuals)
         return corrected
 
     def under(self, tables: Tensor, residuals: Tensor) -> Tensor:
-        """Bits of each residual under its table, any equal shapes."""
-        magnitude = residuals.abs().clamp(max=WIDEST + 1).int()
-        return self._residual_bits[magnitude.add_(tables.int() * (WIDEST + 2))]
+        """Look up the bits of each residual under its table: float32, in their common shape.
+
+        Args:
+            tables: indices 0..63, of any integer type; 0 costs nothing.
+            residuals: integers in any type.
+        """
+        magnitude = residuals.abs().clamp(max=LARGEST_SUPPORT + 1).int()
+        return self._residual_bits[magnitude.add_(tables.int() * (LARGEST_SUPPORT + 2))]
 
     def of_residuals(self, indices: Tensor, residuals: Tensor) -> Tensor:
-        """Bits of residuals (N, M, h, w) whose indices by the scale decoder these are, by image (N,)."""
+        """Sum the bits of residuals by image: float64 (N,).
+
+        Args:
+            indices: by the scale decoder, uint8 (N, M, h, w).
+            residuals: (N, M, h, w), integers in any type; 0 where the index is 0.
+        """
         corrected = self.corrected(indices, residuals)
         bits = torch.zeros(len(indices), dtype=torch.float64, device=indices.device)
-        for top in range(0, indices.shape[-2], BAND):
-            rows = slice(top, top + BAND)
+        for top in range(0, indices.shape[-2], STRIP_ROWS):
+            rows = slice(top, top + STRIP_ROWS)
             bits += self.under(corrected[..., rows, :], residuals[..., rows, :]).double().sum((1, 2, 3))
         return bits

@@ -1,11 +1,14 @@
-"""The scale decoder as it is defined [format], in NumPy: z_hat to one Laplace table index per element of y.
+"""The scale decoder as it is defined [format], in NumPy: z_hat to a table index per element of y.
 
-    z_hat (int, clamped to +-127) --conv--> requantise 0..255 --shuffle--> conv --> requantise 0..255 --shuffle--> conv
-        --> requantise 0..1023 --> look-up --> table index 0..63
+    z_hat, clamped to +-127 --conv--> requantise 0..255 --shuffle--> conv --> requantise 0..255
+        --shuffle--> conv --> requantise 0..1023 --> look-up --> index of a Laplace table, 0..63
 
-int8 weights, uint8 activations, int32 biases; requantisation by multiply and shift. Every sum provably stays within 2**24, where float32
-holds all integers: float32 matrix products give what 64-bit integers give, in any order of summation, and `self_check` holds this machine's
-to it. `models.entropy.scale_decoder_torch` is the same for batches on a device.
+Weights are int8, activations uint8, biases int32; requantisation multiplies and shifts.
+
+Every sum provably stays within 2**24, where float32 holds all integers. So float32 matrix products
+give what 64-bit integers give, in any order of summation; `self_check` holds this machine's to it.
+
+`models.entropy.scale_decoder_torch` does the same for batches on a device.
 """
 
 from __future__ import annotations
@@ -20,28 +23,40 @@ from numpy.typing import NDArray
 from models.errors import WeightsError
 from models.grid import tiles
 
-EXACT = 1 << 24  # float32 holds every integer up to here
-INPUT_LIMIT = 127
-ACTIVATION_LIMIT = 255
-RAW_LIMIT = 1023  # of the last requantisation, before the look-up
-SHIFT = 24
+EXACT_LIMIT = 1 << 24  # float32 holds every integer up to here
+INPUT_LIMIT = 127  # largest magnitude of z_hat
+ACTIVATION_LIMIT = 255  # largest output of the first two layers
+RAW_LIMIT = 1023  # largest output of the third, which the look-up takes
+MULTIPLIER_BITS = 24  # after the binary point, in a requantisation's multiplier
 TILE = 16  # hyper-latents on a side: 20 MB of intermediate integers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IntegerLayer:
-    """One 3x3 convolution over integers with its requantisation; the attributes are `models.entropy.scale_decoder_torch.ExactLayer`'s."""
+    """One 3x3 convolution over integers with its requantisation.
+
+    Attributes:
+        weight: int8 (out, in, 3, 3).
+        bias: int32 (out,), in units of the accumulator.
+        multiplier: int32 (out,); output = clamp((sum * multiplier + 2**23) >> 24, 0, limit).
+    """
 
     weight: NDArray[np.int8]
     bias: NDArray[np.int32]
     multiplier: NDArray[np.int32]
 
     def worst_sum(self, input_limit: int) -> int:
-        """A bound on the magnitude of every partial sum."""
+        """Bound the magnitude of every partial sum, for inputs of at most `input_limit`."""
         return int((np.abs(self.weight.astype(np.int64)).sum((1, 2, 3)) * input_limit + np.abs(self.bias.astype(np.int64))).max())
 
     def __call__(self, x: NDArray[np.integer[Any]], limit: int, arithmetic: type[np.float32 | np.int64]) -> NDArray[np.int64]:
-        """x (h, w, in), integers of any type, to (h, w, out) in [0, limit]."""
+        """Compute (h, w, out) in [0, limit] from x (h, w, in), integers of any type.
+
+        Args:
+            x: with 0 beyond the border.
+            limit: largest output.
+            arithmetic: of the sums; float32 is faster, int64 is beyond doubt.
+        """
         h, w, channels = x.shape
         padded = np.pad(x.astype(arithmetic), ((1, 1), (1, 1), (0, 0)))
         kernel = self.weight.astype(arithmetic).transpose(2, 3, 1, 0)
@@ -51,20 +66,28 @@ class IntegerLayer:
                 total += padded[dy : dy + h, dx : dx + w].reshape(-1, channels) @ kernel[dy, dx]
         scaled = total.astype(np.int64)
         scaled *= self.multiplier
-        scaled += 1 << (SHIFT - 1)
-        scaled >>= SHIFT
+        scaled += 1 << (MULTIPLIER_BITS - 1)
+        scaled >>= MULTIPLIER_BITS
         return scaled.clip(0, limit, out=scaled).reshape(h, w, -1)
 
 
 def _shuffle(x: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Depth to space by two, channels last: as torch's PixelShuffle."""
+    """Move depth to space: (h, w, 4 c) to (2 h, 2 w, c), in the order of torch's PixelShuffle."""
     h, w, c = x.shape
     return x.reshape(h, w, c // 4, 2, 2).transpose(0, 3, 1, 4, 2).reshape(2 * h, 2 * w, c // 4)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IntegerScaleDecoder:
-    """Three layers and the look-up (1024,) uint8 from requantised output to table index."""
+    """The integers of one model.
+
+    Attributes:
+        layers: three convolutions; each of the first two is followed by depth to space.
+        lookup: table index of every output of the third, uint8 (1024,).
+
+    Raises:
+        WeightsError: sums that would not be exact.
+    """
 
     layers: tuple[IntegerLayer, IntegerLayer, IntegerLayer]
     lookup: NDArray[np.uint8]
@@ -72,11 +95,11 @@ class IntegerScaleDecoder:
     def __post_init__(self) -> None:
         limits = (INPUT_LIMIT, ACTIVATION_LIMIT, ACTIVATION_LIMIT)
         for number, (layer, limit) in enumerate(zip(self.layers, limits, strict=True)):
-            if layer.worst_sum(limit) >= EXACT:
-                raise WeightsError(f"layer {number} of the scale decoder can exceed 2**24: its sums would not be exact in float32")
+            if layer.worst_sum(limit) >= EXACT_LIMIT:
+                raise WeightsError(f"layer {number} of the scale decoder can exceed 2**24: its sums would be inexact")
 
     def __call__(self, z_hat: NDArray[np.integer[Any]], *, arithmetic: type[np.float32 | np.int64] = np.float32) -> NDArray[np.uint8]:
-        """z_hat (C, h, w) to table indices uint8 (M, 4 h, 4 w)."""
+        """Compute table indices uint8 (M, 4 h, 4 w) from z_hat (C, h, w)."""
         first, second, third = self.layers
         z = z_hat.clip(-INPUT_LIMIT, INPUT_LIMIT).transpose(1, 2, 0)
         indices = np.empty((third.weight.shape[0], 4 * z.shape[0], 4 * z.shape[1]), np.uint8)
@@ -89,7 +112,12 @@ class IntegerScaleDecoder:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> IntegerScaleDecoder:
-        """From the arrays of a weights file (see `ExactScaleDecoder.to_arrays`)."""
+        """Take the arrays of a weights file, which `ExactScaleDecoder.to_arrays` made.
+
+        Raises:
+            KeyError: an array is missing.
+            WeightsError: sums that would not be exact.
+        """
 
         def layer(number: int) -> IntegerLayer:
             return IntegerLayer(*(arrays[f"scale.{number}.{part}"] for part in ("weight", "bias", "multiplier")))
@@ -97,14 +125,17 @@ class IntegerScaleDecoder:
         return cls((layer(0), layer(1), layer(2)), arrays["scale.lookup"])
 
     def extremes(self) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-        """z_hat (C, 3, 4) that drives the sums to their extremes, and its table indices in 64-bit integers."""
+        """Make z_hat (C, 3, 4) that drives the sums to their extremes, and its table indices.
+
+        The indices (M, 12, 16) are computed in 64-bit integers.
+        """
         weight = self.layers[0].weight
         z_hat = np.random.default_rng(0).integers(-INPUT_LIMIT, INPUT_LIMIT + 1, (weight.shape[1], 3, 4))
         z_hat[..., 2:] = np.where(weight[0].sum((1, 2)) > 0, INPUT_LIMIT, -INPUT_LIMIT)[:, None, None]
         return z_hat, self(z_hat, arithmetic=np.int64)
 
     def self_check(self) -> None:
-        """Raises `WeightsError` when this machine's float32 matrix products are not exact over integers."""
+        """Raise `WeightsError` if this machine's float32 matrix products round integers."""
         z_hat, expected = self.extremes()
         if not np.array_equal(self(z_hat), expected):
             raise WeightsError("NumPy's float32 matrix products are not exact over integers; refusing to code with them")

@@ -1,8 +1,11 @@
-"""The scale decoder for batches on a device [format]: `models.entropy.scale_decoder` in torch, the same integers on every device.
+"""The scale decoder for batches on a device [format]: `models.entropy.scale_decoder` in torch.
 
-Every sum provably stays within 2**24, where float32 holds all integers, so that float32 matrix products are exact in any order of
-summation and on any hardware that does not round inputs (TF32, bfloat16). Convolutions are written as nine shifted matrix products: no
-backend can choose Winograd or FFT for those. `self_check` holds the backend to it when a model is loaded.
+It gives the same integers on every device. Every sum provably stays within 2**24, where float32
+holds all integers. So float32 matrix products are exact in any order of summation, on any hardware
+that does not round its inputs (to TF32 or bfloat16).
+
+Convolutions are written as nine shifted matrix products, for which no backend can choose Winograd
+or FFT. `self_check` holds the backend to all this when a model is loaded.
 """
 
 from __future__ import annotations
@@ -14,26 +17,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.entropy.scale_decoder import ACTIVATION_LIMIT, INPUT_LIMIT, RAW_LIMIT, SHIFT, IntegerScaleDecoder
+from models.entropy.scale_decoder import ACTIVATION_LIMIT, INPUT_LIMIT, MULTIPLIER_BITS, RAW_LIMIT, IntegerScaleDecoder
 from models.errors import WeightsError
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExactLayer:
-    """One 3x3 convolution over integers with its requantisation.
-
-    Attributes:
-        weight: int8 (out, in, 3, 3).
-        bias: int32 (out,), in units of the accumulator.
-        multiplier: int32 (out,); output = clamp((sum * multiplier + 2**23) >> 24, 0, limit).
-    """
+    """One 3x3 convolution; its attributes are those of `IntegerLayer`."""
 
     weight: Tensor
     bias: Tensor
     multiplier: Tensor
 
     def __call__(self, x: Tensor, limit: int) -> Tensor:
-        """x (N, h, w, in) float32 holding integers, to (N, h, w, out) float32 holding integers in [0, limit]."""
+        """Compute (N, h, w, out) in [0, limit] from x (N, h, w, in): integers held in float32."""
         n, h, w, channels = x.shape
         padded = F.pad(x, (0, 0, 1, 1, 1, 1))
         kernel = self.weight.float().permute(2, 3, 1, 0)
@@ -42,28 +39,35 @@ class ExactLayer:
             for dx in range(3):
                 window = padded[:, dy : dy + h, dx : dx + w].reshape(-1, channels)
                 total = torch.addmm(total, window, kernel[dy, dx])
-        scaled = (total.long() * self.multiplier.long() + (1 << (SHIFT - 1))) >> SHIFT
+        scaled = (total.long() * self.multiplier.long() + (1 << (MULTIPLIER_BITS - 1))) >> MULTIPLIER_BITS
         return scaled.clamp_(0, limit).float().view(n, h, w, -1)
 
 
 def _shuffle(x: Tensor) -> Tensor:
-    """Depth to space by two, channels last: as torch's PixelShuffle."""
+    """Move depth to space: (N, h, w, 4 c) to (N, 2 h, 2 w, c)."""
     return F.pixel_shuffle(x.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExactScaleDecoder:
-    """Three layers and the look-up (1024,) uint8 from requantised output to table index."""
+    """The integers of one model on one device; its attributes are those of `IntegerScaleDecoder`.
+
+    Raises:
+        WeightsError: sums that would not be exact.
+    """
 
     layers: tuple[ExactLayer, ExactLayer, ExactLayer]
     lookup: Tensor
 
     def __post_init__(self) -> None:
-        self.integer()  # refuses weights whose sums would not be exact
+        self.integer()  # which refuses inexact sums
 
     @torch.no_grad()
     def __call__(self, z_hat: Tensor) -> Tensor:
-        """z_hat (N, C, h, w), integers in any type, to table indices uint8 (N, M, 4 h, 4 w)."""
+        """Compute table indices uint8 (N, M, 4 h, 4 w) from z_hat (N, C, h, w).
+
+        z_hat holds integers in any type.
+        """
         first, second, third = self.layers
         with torch.autocast(z_hat.device.type, enabled=False):
             x = z_hat.float().clamp(-INPUT_LIMIT, INPUT_LIMIT).permute(0, 2, 3, 1)
@@ -73,12 +77,14 @@ class ExactScaleDecoder:
             return self.lookup[x.long()].permute(0, 3, 1, 2)
 
     def to(self, device: torch.device) -> ExactScaleDecoder:
-        """The same decoder with its tensors on `device`."""
-        first, second, third = (ExactLayer(*(part.to(device) for part in (x.weight, x.bias, x.multiplier))) for x in self.layers)
+        """Copy the decoder to `device`."""
+        first, second, third = (
+            ExactLayer(layer.weight.to(device), layer.bias.to(device), layer.multiplier.to(device)) for layer in self.layers
+        )
         return ExactScaleDecoder((first, second, third), self.lookup.to(device))
 
     def to_arrays(self) -> dict[str, Tensor]:
-        """Tensors for the weights file."""
+        """Make the tensors of the weights file."""
         arrays = {"scale.lookup": self.lookup}
         for number, layer in enumerate(self.layers):
             arrays |= {f"scale.{number}.weight": layer.weight, f"scale.{number}.bias": layer.bias}
@@ -87,7 +93,12 @@ class ExactScaleDecoder:
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, Tensor]) -> ExactScaleDecoder:
-        """The inverse of `to_arrays`."""
+        """Undo `to_arrays`.
+
+        Raises:
+            KeyError: a tensor is missing.
+            WeightsError: sums that would not be exact.
+        """
 
         def layer(number: int) -> ExactLayer:
             return ExactLayer(*(arrays[f"scale.{number}.{part}"] for part in ("weight", "bias", "multiplier")))
@@ -95,12 +106,13 @@ class ExactScaleDecoder:
         return cls((layer(0), layer(1), layer(2)), arrays["scale.lookup"])
 
     def integer(self) -> IntegerScaleDecoder:
-        """The definition, in NumPy."""
+        """Convert to the definition, in NumPy."""
         return IntegerScaleDecoder.from_arrays({name: tensor.cpu().numpy() for name, tensor in self.to_arrays().items()})
 
     def self_check(self) -> None:
-        """Raises `WeightsError` when this backend is not exact (TF32, reduced-precision float32, a faulty device)."""
+        """Raise `WeightsError` if this backend rounds integers: TF32, bfloat16, a faulty device."""
         z_hat, expected = self.integer().extremes()
         indices = self(torch.from_numpy(z_hat)[None].to(self.lookup.device))[0].cpu().numpy()
         if not np.array_equal(indices, expected):
-            raise WeightsError(f"float32 matrix products on {self.lookup.device} are not exact over integers; refusing to code with them")
+            device = self.lookup.device
+            raise WeightsError(f"float32 matrix products on {device} are not exact over integers; refusing to code")

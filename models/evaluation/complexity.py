@@ -61,7 +61,7 @@ def our_costs(topology: Topology = Topology()) -> list[Cost]:  # noqa: B008  # f
             _cost("h_a", network.h_a, y),
             _cost("h_scale", network.h_scale, z),
             _cost("h_mean", network.h_mean, z),
-            *(_cost(f"context {number}", one, y[:, : network.seen]) for number, one in enumerate(network.context, 2)),
+            *(_cost(f"context {number}", one, y[:, : network.context_in_channels]) for number, one in enumerate(network.context, 2)),
             _cost("g_s", network.g_s, y),
             post_cost(PostTopology(("any",))),
         ]

@@ -217,9 +217,7 @@ class LearnedCodec:
             return refined if _keeps_to_budget(refined, found) else found
         return self._annealed(picture, found, refined, iterations, progress)
 
-    def _annealed(
-        self, picture: Picture, found: Quantised, refined: Quantised, iterations: int, progress: Progress
-    ) -> Quantised:
+    def _annealed(self, picture: Picture, found: Quantised, refined: Quantised, iterations: int, progress: Progress) -> Quantised:
         """Choose between an annealed picture and the picture without effort.
 
         Annealing starts from less than the budget, because the bits that it adds are worth more than finer quantiser

@@ -139,9 +139,7 @@ class Encoder:
         rows = {name: row for row, name in enumerate(unique)}
         return y[[rows[id(picture)] for picture in pictures]]
 
-    def _search(
-        self, budget: int | None, target: Target, y: Tensor, alpha: bytes | None, target_fraction: float
-    ) -> GainSearch | None:
+    def _search(self, budget: int | None, target: Target, y: Tensor, alpha: bytes | None, target_fraction: float) -> GainSearch | None:
         """The search for a budget in bytes, with the sizes to expect at the anchors; None for a quality."""
         if budget is None:
             return None

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from models.entropy.context_model import ContextModel
-from models.entropy.scale_decoder import SHIFT
+from models.entropy.scale_decoder import MULTIPLIER_BITS
 from models.entropy.scale_decoder_torch import ExactScaleDecoder
 from models.entropy.tables import Tables
 from models.network.autoencoder import AutoEncoder, Topology
@@ -108,7 +108,7 @@ def _float_equivalent(exact: ExactScaleDecoder) -> dict[str, Tensor]:
     state: dict[str, Tensor] = {}
     names = ("h_scale.0.0", "h_scale.2.0", "h_scale.4")
     for name, layer in zip(names, exact.layers, strict=True):
-        ratio = layer.multiplier.double() / (1 << SHIFT) * (RAW_STEP if name == names[-1] else 1.0)
+        ratio = layer.multiplier.double() / (1 << MULTIPLIER_BITS) * (RAW_STEP if name == names[-1] else 1.0)
         state[f"{name}.weight"] = (layer.weight.double() * ratio.view(-1, 1, 1, 1)).float()
         state[f"{name}.bias"] = (layer.bias.double() * ratio + (RAW_LOW if name == names[-1] else 0.0)).float()
     return state

@@ -21,7 +21,7 @@ from models.bitstream.alpha import decode_alpha
 from models.entropy.coder import SymbolCoder
 from models.entropy.context_model import ContextModel
 from models.entropy.scale_decoder import IntegerScaleDecoder
-from models.entropy.tables import WIDEST, Tables
+from models.entropy.tables import LARGEST_SUPPORT, Tables
 from models.errors import UnknownModelError, WeightsError
 from models.grid import hyper_size, latent_size
 from models.learned.symbols import Quantised, Symbols
@@ -148,8 +148,8 @@ class SymbolCodec:
         nonzero = np.flatnonzero(shrunk)
         table = indices.ravel()[nonzero]
         magnitude = np.abs(shrunk[nonzero].astype(np.int32))
-        before = self._residual_bits[table, np.minimum(magnitude, WIDEST + 1)]
-        after = self._residual_bits[table, np.minimum(magnitude - 1, WIDEST + 1)]
+        before = self._residual_bits[table, np.minimum(magnitude, LARGEST_SUPPORT + 1)]
+        after = self._residual_bits[table, np.minimum(magnitude - 1, LARGEST_SUPPORT + 1)]
         saved = before - after
         order = np.argsort(-saved, kind="stable")
         chosen = nonzero[order[: np.searchsorted(np.cumsum(saved[order]), bits) + 1]]

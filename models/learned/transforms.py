@@ -8,7 +8,7 @@ residuals, table indices and pixels (1 to 3 bytes a pixel).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor
 from models.grid import CONTEXT_HALO, HALO, HYPER_PIXELS, HYPER_STRIDE, STRIDE, Tile, hyper_size, latent_size, tiles
 from models.learned.model import CodecModel
 from models.learned.symbols import Symbols
+from models.network.autoencoder import ResidualsOf
 from models.network.precision import placed, transform_autocast
 from models.picture import Picture
 from models.rate_control.position import MAX_INDEX, Position
@@ -88,14 +89,14 @@ class Transforms:
             z[..., *tile.inner()] = part[..., *tile.within()]
         return z
 
-    def mean(self, z: Tensor, anchors: Tensor, like: Tensor, residual: Callable[[Tensor], Tensor]) -> Tensor:
+    def mean(self, z: Tensor, anchors: Tensor, like: Tensor, residuals_of: ResidualsOf) -> Tensor:
         """Predict scaled y from z and what is decoded before it, in the shape of `like` (N, M, h, w).
 
         See `AutoEncoder.mean_in_context`.
         """
         with self.autocast():
             mean = self.network.mean(z, *like.shape[-2:])
-            return self.network.mean_in_context(mean, anchors, residual)
+            return self.network.mean_in_context(mean, anchors, residuals_of)
 
     def indices(self, z: Tensor, like: Tensor) -> Tensor:
         """Table indices by the scale decoder, uint8, in the shape of `like` (N, M, h, w)."""

@@ -1,1 +1,1 @@
-"""Torch modules only: the transforms, the hyperprior and the published network they descend from."""
+"""Torch modules alone: our transforms and hyperprior, and the published network behind them."""

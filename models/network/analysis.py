@@ -1,11 +1,14 @@
 """g_a: the pyramid analysis transform.
 
-    x (3, 1/1) --unshuffle 4, conv3x3, res--> f4 (1/4) --down, 2 res--> f8 (1/8) --down, 2 res--> f16 (1/16)
-        |                                      | side: unshuffle 4, 1x1   | side: unshuffle 2, 1x1     |
-        |                                      +--------------------------+------- concat, 1x1 --------+--(+)--> y (M, 1/16)
-        +--- linear 16x16 blocks, initialised to the DCT --------------------------------------------------+
+    x --unshuffle 4, conv3x3, res--> f4 (1/4) --down, 2 res--> f8 (1/8) --down, 2 res--> f16 (1/16)
+    |                                 |                         |                         |
+    |                   side: unshuffle 4, 1x1    side: unshuffle 2, 1x1                  |
+    |                                 +-------------------------+---- concat, 1x1 --------+
+    |                                                                                     |
+    +-- linear 16x16 blocks, initialised to the DCT ------------------------------------(+)--> y
 
-The side branches bring the finer steps of the pyramid to the latents' resolution, as in Zhou et al. 2018, Fig. 1.
+The side branches bring the finer steps of the pyramid to the latents' resolution, as in Zhou et al.
+2018, Fig. 1.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from torch import Tensor, nn
 from models.network.blocks import down, residual_blocks
 from models.network.dct import LinearAnalysis
 
-SIDE = 64  # channels that each side branch brings to 1/16
+SIDE_CHANNELS = 64  # that each side branch brings to 1/16
 
 
 class Analysis(nn.Module):
@@ -34,14 +37,14 @@ class Analysis(nn.Module):
         self.stage4 = nn.Sequential(nn.PixelUnshuffle(4), nn.Conv2d(48, a, 3, 1, 1), *residual_blocks(a, depths[0]))
         self.stage8 = nn.Sequential(down(a, b), *residual_blocks(b, depths[1]))
         self.stage16 = nn.Sequential(down(b, c), *residual_blocks(c, depths[2]))
-        self.side4 = nn.Sequential(nn.PixelUnshuffle(4), nn.Conv2d(16 * a, SIDE, 1))
-        self.side8 = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(4 * b, SIDE, 1))
-        self.fuse = nn.Conv2d(c + 2 * SIDE, latents, 1)
+        self.side4 = nn.Sequential(nn.PixelUnshuffle(4), nn.Conv2d(16 * a, SIDE_CHANNELS, 1))
+        self.side8 = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(4 * b, SIDE_CHANNELS, 1))
+        self.fuse = nn.Conv2d(c + 2 * SIDE_CHANNELS, latents, 1)
         self.fuse.weight.data.mul_(0.1)  # the linear base leads at first
         self.linear = LinearAnalysis(latents)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, H, W) in [0, 1], H and W multiples of 16, to y (N, M, H/16, W/16)."""
+        """Transform x (N, 3, H, W) in [0, 1], H and W multiples of 16, to y (N, M, H/16, W/16)."""
         x = x - 0.5
         f4 = self.stage4(x)
         f8 = self.stage8(f4)

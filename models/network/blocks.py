@@ -5,16 +5,17 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SLOPE = 0.1  # of every LeakyReLU; the paper states none
+NEGATIVE_SLOPE = 0.1  # of every LeakyReLU; the paper states none
 
 
 class ResidualBlock(nn.Module):
-    """LeakyReLU, conv3x3, LeakyReLU, conv3x3, plus the input (Zhou et al. 2018, Fig. 3a).
+    """x + conv3x3(LeakyReLU(conv3x3(LeakyReLU(x)))), Zhou et al. 2018, Fig. 3a.
+
+    The second convolution starts small. So a fresh block is nearly the identity, and deep stacks
+    train at once.
 
     Args:
-        channels: of input and output, (N, channels, H, W).
-
-    The second convolution starts small, so that a fresh block is nearly the identity and deep stacks train at once.
+        channels: of input and output (N, channels, H, W).
     """
 
     def __init__(self, channels: int) -> None:
@@ -25,20 +26,26 @@ class ResidualBlock(nn.Module):
         self.b.weight.data.mul_(0.3)
 
     def forward(self, x: Tensor) -> Tensor:
-        residual = self.b(F.leaky_relu(self.a(F.leaky_relu(x, SLOPE)), SLOPE))
-        return x + residual  # type: ignore[no-any-return]  # modules are untyped when called
+        residual: Tensor = self.b(F.leaky_relu(self.a(F.leaky_relu(x, NEGATIVE_SLOPE)), NEGATIVE_SLOPE))
+        return x + residual
 
 
 def residual_blocks(channels: int, number: int) -> list[ResidualBlock]:
-    """So many, one after the other."""
+    """Make `number` blocks of (N, channels, H, W)."""
     return [ResidualBlock(channels) for _ in range(number)]
 
 
 def down(channels_in: int, channels_out: int) -> nn.Sequential:
-    """Halve the resolution: space to depth, then a 1x1 convolution (no pixel is computed only to be dropped)."""
+    """Make a layer from (N, channels_in, H, W) to (N, channels_out, H/2, W/2).
+
+    It is space to depth, then a 1x1 convolution: nothing is computed only to be dropped.
+    """
     return nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(4 * channels_in, channels_out, 1))
 
 
 def up(channels_in: int, channels_out: int, kernel: int = 1) -> nn.Sequential:
-    """Double the resolution: a convolution at the low resolution, then depth to space."""
+    """Make a layer from (N, channels_in, H, W) to (N, channels_out, 2H, 2W).
+
+    It is a convolution at the low resolution, then depth to space.
+    """
     return nn.Sequential(nn.Conv2d(channels_in, 4 * channels_out, kernel, 1, kernel // 2), nn.PixelShuffle(2))

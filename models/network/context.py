@@ -1,42 +1,57 @@
-"""The mean's context: what latents decoded so far say about those that follow, in the passes of `models.grid`.
+"""The mean's context: decoded latents correct the means of those that follow.
 
-All residuals are entropy-decoded before any mean is needed, so the context may be float: a rounding difference between two devices stays
-one and never reaches the entropy coder. It works in units of the image (after the inverse gain), so that one set of weights serves all
-rates; only low channels are seen and told, as nearly all that neighbours share lies there.
+It goes through the passes of `models.grid`.
+
+All residuals are entropy-decoded before any mean is needed. So the context may be float: devices
+that round differently get slightly different pixels, and the entropy coder notices nothing.
+
+It works in units of the image (after the inverse gain), so that one set of weights serves all
+rates. It sees and corrects only the lowest channels, where nearly all that neighbours share lies.
 """
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.grid import PASSES
-from models.network.blocks import SLOPE
+from models.network.blocks import NEGATIVE_SLOPE
 
-SEEN = 48  # channels of the neighbours that are looked at, the lowest
-TOLD = 96  # channels that are predicted, the lowest
-HIDDEN = 64
+CONTEXT_IN_CHANNELS = 48  # lowest channels of the decoded latents that are looked at
+CONTEXT_OUT_CHANNELS = 96  # lowest channels whose means are corrected
+HIDDEN_CHANNELS = 64
 
 
 class MeanContext(nn.Module):
-    """One pass's correction of the mean: a linear part, and a non-linear one that starts at nothing."""
+    """One pass's correction of the means: a linear part and a non-linear one, both zero when fresh.
 
-    def __init__(self, seen: int, told: int) -> None:
+    Args:
+        in_channels: that are looked at.
+        out_channels: that are corrected.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.linear = nn.Conv2d(seen, told, 3, 1, 1, bias=False)
-        self.hidden = nn.Conv2d(seen, HIDDEN, 3, 1, 1)
-        self.bend = nn.Conv2d(HIDDEN, told, 1, bias=False)
+        self.linear = nn.Conv2d(in_channels, out_channels, 3, 1, 1, bias=False)
+        self.hidden = nn.Conv2d(in_channels, HIDDEN_CHANNELS, 3, 1, 1)
+        self.bend = nn.Conv2d(HIDDEN_CHANNELS, out_channels, 1, bias=False)
         nn.init.zeros_(self.linear.weight)  # `models.training.mean_context` solves for it
         nn.init.zeros_(self.bend.weight)
 
     def forward(self, deviation: Tensor) -> Tensor:
-        """Deviations of the decoded latents from what z alone predicts, 0 where nothing is decoded (N, seen, h, w), to (N, told, h, w)."""
-        correction: Tensor = self.linear(deviation) + self.bend(nn.functional.leaky_relu(self.hidden(deviation), SLOPE))
+        """Predict deviations (N, out, h, w) from z's predictions by those of the decoded latents.
+
+        Args:
+            deviation: y_hat less its prediction from z alone (N, in, h, w); 0 where nothing is
+                decoded yet.
+        """
+        correction: Tensor = self.linear(deviation) + self.bend(F.leaky_relu(self.hidden(deviation), NEGATIVE_SLOPE))
         return correction
 
 
 def pass_mask(number: int, y: Tensor) -> Tensor:
-    """Where in y (..., h, w) the latents of that pass are: bool (h, w)."""
+    """Mark the places of y (..., h, w) that pass `number` decodes: bool (h, w), on y's device."""
     mask = torch.zeros(y.shape[-2:], dtype=torch.bool, device=y.device)
     for row, column in PASSES[number]:
         mask[row::2, column::2] = True

@@ -1,10 +1,12 @@
-"""The hyperprior: side information z, the scales it gives the entropy coder and the mean it gives the reconstruction.
+"""The hyperprior: side information z gives scales to the entropy coder and means to the pixels.
 
-    y * gain --h_a--> z --round--> z_hat --h_scale--> table index of the Laplacian of each element of y   (entropy-critical: integers)
-                                     +-----h_mean---> mean of each element of y                           (float, never entropy-critical)
+    y * gain --h_a--> z --round--> z_hat --h_scale--> scale of each element of y, as a table's index
+                                     |                (entropy-critical: integers)
+                                     +-----h_mean---> mean of each element of y
+                                                      (float, never entropy-critical)
 
-What is coded is the residual round(y - mean), with a zero-mean Laplacian (Zhou et al. 2018, eq. 2). The mean only shifts the
-reconstruction, so float differences between devices cannot desynchronise the coder.
+The residual round(y - mean) is coded with a zero-mean Laplacian (Zhou et al. 2018, eq. 2). The mean
+only shifts the reconstruction. So float differences between devices cannot desynchronise the coder.
 """
 
 from __future__ import annotations
@@ -13,14 +15,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.network.blocks import SLOPE, down, up
+from models.network.blocks import NEGATIVE_SLOPE, down, up
 
-SCALE_FLOOR = 0.02  # the smallest Laplace scale b that training uses: "surely zero"
-PROBABILITY_FLOOR = 1e-9
+SCALE_FLOOR = 0.02  # the smallest Laplace scale b in training, in quantiser steps: "surely zero"
+PROBABILITY_FLOOR = 1e-9  # of any value: none costs more than 30 bits in training
 
 
 def laplace_bits(value: Tensor, scale: Tensor) -> Tensor:
-    """Bits of `value` under a zero-mean Laplacian of scale b integrated over [value - 1/2, value + 1/2] (ibid., eq. 1)."""
+    """Estimate the bits of values under zero-mean Laplacians of scale b (Zhou et al. 2018, eq. 1).
+
+    The density is integrated over [value - 1/2, value + 1/2]. Shapes broadcast.
+    """
 
     def cdf(t: Tensor) -> Tensor:
         return torch.where(t < 0, 0.5 * torch.exp(t.clamp(max=0) / scale), 1 - 0.5 * torch.exp(-t.clamp(min=0) / scale))
@@ -30,7 +35,13 @@ def laplace_bits(value: Tensor, scale: Tensor) -> Tensor:
 
 
 class FactorizedPrior(nn.Module):
-    """The prior of z: per channel, a mixture of two Laplacians with a common mean. Exported as one integer table per channel."""
+    """The prior of z: per channel, a mixture of two Laplacians with a common mean.
+
+    An exported model has integer tables in its place (`models.training.tables.hyper_tables`).
+
+    Args:
+        channels: of z.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -40,26 +51,39 @@ class FactorizedPrior(nn.Module):
         self.scale2 = nn.Parameter(torch.ones(1, channels, 1, 1))
 
     def forward(self, z: Tensor) -> Tensor:
-        """Bits of every element of z (N, C, h, w)."""
-        centred, mix = z - self.mean, torch.sigmoid(self.mix)
+        """Estimate the bits of every element of z (N, C, h, w), in its shape."""
+        centred = z - self.mean
+        mix = torch.sigmoid(self.mix)
         p1 = 2 ** -laplace_bits(centred, F.softplus(self.scale1) + SCALE_FLOOR)
         p2 = 2 ** -laplace_bits(centred, F.softplus(self.scale2) + SCALE_FLOOR)
         return -torch.log2((mix * p1 + (1 - mix) * p2).clamp_min(PROBABILITY_FLOOR))
 
 
 def hyper_analysis(latents: int, hyper: int) -> nn.Sequential:
-    """h_a: y (N, M, h, w), h and w multiples of 4, to z (N, hyper, h/4, w/4)."""
-    act = nn.LeakyReLU(SLOPE)
+    """Make h_a: y (N, latents, h, w), h and w multiples of 4, to z (N, hyper, h/4, w/4)."""
+    act = nn.LeakyReLU(NEGATIVE_SLOPE)
     return nn.Sequential(
-        nn.Conv2d(latents, hyper, 3, 1, 1), act, down(hyper, hyper), act, nn.Conv2d(hyper, hyper, 3, 1, 1), act, down(hyper, hyper)
+        nn.Conv2d(latents, hyper, 3, 1, 1),
+        act,
+        down(hyper, hyper),
+        act,
+        nn.Conv2d(hyper, hyper, 3, 1, 1),
+        act,
+        down(hyper, hyper),
     )
 
 
 def hyper_synthesis(hyper: int, latents: int) -> nn.Sequential:
-    """h_scale and h_mean: z_hat (N, hyper, h/4, w/4) to (N, M, h, w)."""
-    return nn.Sequential(up(hyper, hyper, 3), nn.ReLU(), up(hyper, hyper, 3), nn.ReLU(), nn.Conv2d(hyper, latents, 3, 1, 1))
+    """Make h_scale or h_mean: z_hat (N, hyper, h/4, w/4) to (N, latents, h, w)."""
+    return nn.Sequential(
+        up(hyper, hyper, 3),
+        nn.ReLU(),
+        up(hyper, hyper, 3),
+        nn.ReLU(),
+        nn.Conv2d(hyper, latents, 3, 1, 1),
+    )
 
 
 def scale_of(raw: Tensor) -> Tensor:
-    """The Laplace scale b that the scale decoder's raw output stands for."""
+    """Convert the raw output of h_scale, any shape, to Laplace scales b in quantiser steps."""
     return F.softplus(raw) + SCALE_FLOOR

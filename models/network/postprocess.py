@@ -1,31 +1,38 @@
 """The post-processor: takes the artefacts of a codec out of a decoded picture.
 
-The published shape (Zhou et al. 2018, section 2.5; `tng2018.PostProcessor`: a convolution, six residual blocks, a convolution, a skip
-around them all) on 4x4 pixels folded into channels: 18,000 multiplications a pixel instead of 446,000, and it sees four times as far.
-One set of weights serves every kind of source and every rate: what the source was scales and shifts the features of each block (Perez et
-al., "FiLM: Visual Reasoning with a General Conditioning Layer", 2018).
+It has the published shape (Zhou et al. 2018, section 2.5; `tng2018.PostProcessor`): a convolution,
+six residual blocks, a convolution, and a skip around them all. But it works on 4x4 pixels folded
+into channels: 18,000 multiplications a pixel instead of 446,000, and it sees four times as far.
 
-    x_hat --4x4 DCT--> conv3x3 --(scale, shift, residual block) x 6--> scale, shift, conv3x3 --inverse DCT--> + x_hat
-                                        ^
-              kind, coarseness --two linear layers
+One set of weights serves every kind of source and every rate: the kind and coarseness of the source
+scale and shift the features of each block (Perez et al., "FiLM: Visual Reasoning with a General
+Conditioning Layer", 2018).
 
-Folding is by a DCT of luma and chroma, its AC coefficients amplified, as artefacts are a hundredth of what the mean of 4x4 pixels ranges
-over: with pixels folded as they are, the same training gained a third (of JPEG's artefacts) to three quarters (AVIF's).
+    x_hat --4x4 DCT--> conv3x3 --(scale, shift, residual block) x 6--> scale, shift, conv3x3 --+
+      |                                     ^                                                  |
+      |       kind, coarseness --two linear layers                                     inverse DCT
+      |                                                                                        |
+      +---------------------------------------------------------------------------------------(+)-->
+
+Pixels are folded by a DCT of luma and chroma with amplified AC coefficients, because artefacts are
+a hundredth of the range of 4x4 means. With pixels folded as they are, the same training gained only
+a third (of JPEG's artefacts) to three quarters (AVIF's) as much.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.network.blocks import SLOPE, ResidualBlock
+from models.network.blocks import NEGATIVE_SLOPE, ResidualBlock
+from models.network.dct import RGB_TO_YCBCR, dct_basis
 
-AMPLIFIED = 20.0  # AC coefficients on their way in
-RESIDUAL = 0.05  # of the last convolution's unit on the way out
+AC_FACTOR = 20.0  # AC coefficients are multiplied by it on their way in
+DC_FACTORS = (1.0, 2.0, 2.0)  # so are the means, of luma and both axes of chroma
+RESIDUAL_FACTOR = 0.05  # the last convolution's output is multiplied by it on its way out
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +40,10 @@ class PostTopology:
     """Sizes of a `PostNetwork`.
 
     Attributes:
-        kinds: of sources, in the order of the condition.
-        fold: pixels on a side that become channels of one.
+        kinds: names of the sources' kinds, in the order of the condition.
+        fold: pixels on a side that become channels of one place.
         channels: of the residual blocks.
-        blocks: how many.
+        blocks: number of residual blocks.
         hidden: width of the layer between the condition and the features' scales.
     """
 
@@ -48,62 +55,80 @@ class PostTopology:
 
     @property
     def reach(self) -> int:
-        """How far a pixel of the result sees, in pixels."""
+        """Largest distance, in pixels, at which one pixel affects another in the result."""
         return self.fold * (2 * self.blocks + 2) + self.fold - 1
 
 
 class PostNetwork(nn.Module):
-    """x_hat (N, 3, H, W) in [0, 1], H and W multiples of `fold`, and a condition (N, 2 * kinds) to a better picture of the same size.
+    """A decoded picture and a condition to a better picture of the same size.
 
     Untrained it is the identity.
     """
 
     basis: Tensor
-    amplified: Tensor
+    amplification: Tensor
 
     def __init__(self, topology: PostTopology) -> None:
         super().__init__()
         self.topology = topology
-        folded, channels = 3 * topology.fold**2, topology.channels
+        folded = 3 * topology.fold**2
+        channels = topology.channels
         self.first = nn.Conv2d(folded, channels, 3, 1, 1)
         self.blocks = nn.ModuleList(ResidualBlock(channels) for _ in range(topology.blocks))
         self.last = nn.Conv2d(channels, folded, 3, 1, 1)
         modulation = nn.Linear(topology.hidden, 2 * (topology.blocks + 1) * channels)
-        self.modulation = nn.Sequential(nn.Linear(2 * len(topology.kinds), topology.hidden), nn.LeakyReLU(SLOPE), modulation)
+        self.modulation = nn.Sequential(nn.Linear(2 * len(topology.kinds), topology.hidden), nn.LeakyReLU(NEGATIVE_SLOPE), modulation)
         for parameter in (*self.last.parameters(), *modulation.parameters()):
             nn.init.zeros_(parameter)
-        self.register_buffer("basis", _cosines(topology.fold), persistent=False)
-        amplified = torch.full((3, topology.fold**2), AMPLIFIED)
-        amplified[:, 0] = torch.tensor([1.0, 2.0, 2.0])  # means of 4x4 pixels
-        self.register_buffer("amplified", amplified.view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("basis", _folding(topology.fold), persistent=False)
+        amplification = torch.full((3, topology.fold**2), AC_FACTOR)
+        amplification[:, 0] = torch.tensor(DC_FACTORS)
+        self.register_buffer("amplification", amplification.view(1, -1, 1, 1), persistent=False)
 
     def condition(self, kind: int, coarseness: float) -> Tensor:
-        """(2 * kinds,): which one, and its coarseness from -1 to 1 in that one's place."""
+        """Encode what the source was: (2 * kinds,), zero but at the places of its kind.
+
+        Args:
+            kind: index in the topology's kinds.
+            coarseness: of its quantisation, [0, 1].
+        """
         condition = torch.zeros(2, len(self.topology.kinds))
-        condition[0, kind], condition[1, kind] = 1.0, 2 * coarseness - 1
+        condition[0, kind] = 1.0
+        condition[1, kind] = 2 * coarseness - 1
         return condition.flatten()
 
     def forward(self, x_hat: Tensor, condition: Tensor) -> Tensor:
+        """Improve pictures.
+
+        Args:
+            x_hat: (N, 3, H, W) in [0, 1], H and W multiples of `fold`.
+            condition: of each picture (N, 2 * kinds).
+
+        Returns:
+            (N, 3, H, W), in [0, 1] but for overshoot.
+        """
         modulation = self.modulation(condition).view(len(x_hat), self.topology.blocks + 1, 2, -1, 1, 1)
-        x = self.first(F.conv2d(x_hat - 0.5, self.basis, stride=self.topology.fold) * self.amplified)
+        x = self.first(F.conv2d(x_hat - 0.5, self.basis, stride=self.topology.fold) * self.amplification)
         for number, block in enumerate(self.blocks):
             x = block(_modulated(x, modulation[:, number]))
         residual = self.last(_modulated(x, modulation[:, -1]))
-        return x_hat + F.conv_transpose2d(residual * RESIDUAL, self.basis, stride=self.topology.fold)
+        return x_hat + F.conv_transpose2d(residual * RESIDUAL_FACTOR, self.basis, stride=self.topology.fold)
 
 
 def _modulated(x: Tensor, modulation: Tensor) -> Tensor:
+    """Compute x (1 + scale) + shift for x (N, C, h, w) and both of them in (N, 2, C, 1, 1)."""
     return torch.addcmul(x + modulation[:, 1], x, modulation[:, 0])
 
 
-def _cosines(size: int) -> Tensor:
-    """Orthonormal: (3 * size**2, 3, size, size), the DCT-II of size x size pixels in luma, then in two axes of chroma."""
-    frequency, place = torch.arange(size).view(-1, 1), torch.arange(size).view(1, -1)
-    cosine = torch.cos(math.pi * (place + 0.5) * frequency / size) * math.sqrt(2 / size)
-    cosine[0] /= math.sqrt(2)
-    luma, blue = torch.tensor([0.299, 0.587, 0.114]), torch.tensor([-0.169, -0.331, 0.5])
+def _folding(size: int) -> Tensor:
+    """Make the DCT-II of size x size pixels in luma and two axes of chroma.
+
+    The filters (3 * size**2, 3, size, size) are orthonormal: their transpose is the inverse.
+    """
+    luma, blue, _ = torch.tensor(RGB_TO_YCBCR)
     luma = luma / luma.norm()
     blue = blue - (blue @ luma) * luma
     blue = blue / blue.norm()
     colour = torch.stack([luma, blue, torch.linalg.cross(luma, blue)])
-    return torch.einsum("ca,uy,vx->cuvayx", colour, cosine, cosine).reshape(3 * size**2, 3, size, size)
+    basis = dct_basis(size)
+    return torch.einsum("ca,uy,vx->cuvayx", colour, basis, basis).reshape(3 * size**2, 3, size, size)

@@ -1,7 +1,8 @@
 """g_s: the synthesis transform, without a pyramid ("unbalanced", Zhou et al. 2018, Fig. 1).
 
-y_hat (M, 1/16) --1x1, 2 res, up--> (1/8) --2 res, up--> (1/4) --res, conv3x3, shuffle 4--(+)--> x_hat (3, 1/1)
-    +------------------- linear 16x16 blocks, initialised to the inverse DCT ---------------+
+y_hat (1/16) --1x1, 2 res, up--> (1/8) --2 res, up--> (1/4) --res, conv3x3, shuffle 4--(+)--> x_hat
+     |                                                                                  |
+     +-- linear 16x16 blocks, initialised to the inverse DCT ---------------------------+
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from models.network.dct import LinearSynthesis
 
 
 class Synthesis(nn.Module):
-    """Latents to image; arguments as of `Analysis`."""
+    """Latents to image; its arguments are those of `Analysis`."""
 
     def __init__(self, widths: tuple[int, int, int], latents: int, depths: tuple[int, int, int]) -> None:
         super().__init__()
@@ -26,6 +27,6 @@ class Synthesis(nn.Module):
         self.linear = LinearSynthesis(latents)
 
     def forward(self, y_hat: Tensor) -> Tensor:
-        """(N, M, h, w) to (N, 3, 16 h, 16 w); in [0, 1] but for overshoot."""
+        """Transform y_hat (N, M, h, w) to x_hat (N, 3, 16h, 16w), in [0, 1] but for overshoot."""
         x_hat: Tensor = self.stage4(self.stage8(self.stage16(y_hat))) + self.linear(y_hat) + 0.5
         return x_hat

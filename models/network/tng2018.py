@@ -1,19 +1,25 @@
-"""The published network, TucodecTNGcnn of 2018, built exactly: the yardstick for complexity and speed.
+"""The published network, TucodecTNGcnn of 2018, built exactly.
 
-L. Zhou, C. Cai, Y. Gao, S. Su, J. Wu, "Variational Autoencoder for Low Bit-rate Image Compression", CLIC at CVPR 2018.
+It is the yardstick for complexity and speed.
+
+L. Zhou, C. Cai, Y. Gao, S. Su, J. Wu, "Variational Autoencoder for Low Bit-rate Image Compression",
+CLIC at CVPR 2018.
 
     x (3, 1/1) --f_e--> y (192, 1/16) --round--> y_hat --f_d--> x_hat --post--> x_post
                         |              ^ Laplacian(0, sigma^2)
                         h_e--> z (128, 1/64) --round--> z_hat --h_d--> sigma (192, 1/16)
 
-No weights of it were ever published, so it is untrained. Where a figure contradicts itself or the text, it is read so that the network
-works and the parameters add up to the size of the decoder that the authors submitted:
+No weights of it were ever published, so it is untrained. Where a figure contradicts itself or the
+text, it is read so that the network works and the parameters add up to the size of the decoder that
+the authors submitted:
 
 - Fig. 1 draws GDN in the decoder, the text says "GDN/IGDN": inverse GDN.
 - Fig. 1 gives the decoder's last convolution 192 filters, though it feeds the image: 3.
-- Fig. 2 gives the hyper-decoder's last convolution 128 filters, though it feeds one sigma per element of y: 192.
-- Up-sampling, padding and the slope of LeakyReLU are not stated: transposed convolution, zeros, 0.2.
-- LeakyReLU lets sigma be negative, and no bound is stated: `SIGMA_FLOOR`, that of Balle et al. 2018.
+- Fig. 2 gives the hyper-decoder's last convolution 128 filters, though it feeds one sigma per
+  element of y: 192.
+- Up-sampling, padding and the slope of LeakyReLU are not stated: transposed convolution, zeros,
+  0.2.
+- LeakyReLU lets sigma be negative, and no bound is stated: `SIGMA_FLOOR`, as in Balle et al. 2018.
 """
 
 from __future__ import annotations
@@ -26,17 +32,22 @@ from torch import Tensor, nn
 
 FILTERS = 192  # of the transforms, and channels of y
 HYPER_FILTERS = 128  # of the hyper-transforms, and channels of z
-POST_FILTERS = 64
-POST_BLOCKS = 6
-SLOPE = 0.2
-SIGMA_FLOOR = 0.11
+POST_FILTERS = 64  # of the post-processor
+POST_BLOCKS = 6  # residual blocks of the post-processor
+NEGATIVE_SLOPE = 0.2  # of every LeakyReLU
+SIGMA_FLOOR = 0.11  # quantiser steps
 
 
 class GDN(nn.Module):
-    """Generalised divisive normalisation, x_i / sqrt(beta_i + sum_j gamma_ij x_j^2), or its inverse, which multiplies.
+    """Generalised divisive normalisation, x_i / sqrt(beta_i + sum_j gamma_ij x_j^2).
 
-    Balle, Laparra, Simoncelli, "Density modeling of images using a generalized normalization transformation", 2016. beta and gamma are
-    stored as square roots, which keeps them from going negative.
+    Balle, Laparra, Simoncelli, "Density modeling of images using a generalized normalization
+    transformation", 2016. beta and gamma are stored as square roots, which keeps them from going
+    negative.
+
+    Args:
+        channels: of input and output (N, channels, H, W).
+        inverse: multiply by the root instead.
     """
 
     def __init__(self, channels: int, *, inverse: bool = False) -> None:
@@ -56,10 +67,11 @@ class Encoder(nn.Module):
 
     x --stage--> 1/2 --stage--> 1/4 --stage--> 1/8 --conv, conv/2--> 1/16 --+
                   |              |              +------ 3x3 /2 -------------+
-                  |              +--------------------- 5x5 /4 -------------+-- concat (768) --1x1--> y
+                  |              +--------------------- 5x5 /4 -------------+-- concat --1x1--> y
                   +------------------------------------ 9x9 /8 -------------+
 
-    A stage is conv3x3, conv3x3/2, GDN: two 3x3 convolutions for each 5x5 of Balle et al., with nothing between them.
+    A stage is conv3x3, conv3x3/2, GDN: two 3x3 convolutions, with nothing between them, for each
+    5x5 of Balle et al.
     """
 
     def __init__(self) -> None:
@@ -94,13 +106,16 @@ class Decoder(nn.Sequential):
 
 
 class HyperEncoder(nn.Module):
-    """h_e: |y| (N, 192, h, w), h and w multiples of 4, to z (N, 128, h/4, w/4). Takes the absolute values itself."""
+    """h_e: y (N, 192, h, w), h and w multiples of 4, to z (N, 128, h/4, w/4).
+
+    It takes the absolute values of y itself.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            *(_conv(FILTERS, HYPER_FILTERS), nn.LeakyReLU(SLOPE)),
-            *(_conv(HYPER_FILTERS, HYPER_FILTERS), _conv(HYPER_FILTERS, HYPER_FILTERS, stride=2), nn.LeakyReLU(SLOPE)),
+            *(_conv(FILTERS, HYPER_FILTERS), nn.LeakyReLU(NEGATIVE_SLOPE)),
+            *(_conv(HYPER_FILTERS, HYPER_FILTERS), _conv(HYPER_FILTERS, HYPER_FILTERS, stride=2), nn.LeakyReLU(NEGATIVE_SLOPE)),
             *(_conv(HYPER_FILTERS, HYPER_FILTERS), _conv(HYPER_FILTERS, HYPER_FILTERS, stride=2)),
         )
 
@@ -115,9 +130,9 @@ class HyperDecoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            *(_conv(HYPER_FILTERS, HYPER_FILTERS), _up(HYPER_FILTERS), nn.LeakyReLU(SLOPE)),
-            *(_conv(HYPER_FILTERS, HYPER_FILTERS), _up(HYPER_FILTERS), nn.LeakyReLU(SLOPE)),
-            *(_conv(HYPER_FILTERS, FILTERS), nn.LeakyReLU(SLOPE)),
+            *(_conv(HYPER_FILTERS, HYPER_FILTERS), _up(HYPER_FILTERS), nn.LeakyReLU(NEGATIVE_SLOPE)),
+            *(_conv(HYPER_FILTERS, HYPER_FILTERS), _up(HYPER_FILTERS), nn.LeakyReLU(NEGATIVE_SLOPE)),
+            *(_conv(HYPER_FILTERS, FILTERS), nn.LeakyReLU(NEGATIVE_SLOPE)),
         )
 
     def forward(self, z_hat: Tensor) -> Tensor:
@@ -131,8 +146,8 @@ class PostBlock(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.residual = nn.Sequential(
-            *(nn.LeakyReLU(SLOPE), _conv(POST_FILTERS, POST_FILTERS)),
-            *(nn.LeakyReLU(SLOPE), _conv(POST_FILTERS, POST_FILTERS)),
+            *(nn.LeakyReLU(NEGATIVE_SLOPE), _conv(POST_FILTERS, POST_FILTERS)),
+            *(nn.LeakyReLU(NEGATIVE_SLOPE), _conv(POST_FILTERS, POST_FILTERS)),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -141,7 +156,7 @@ class PostBlock(nn.Module):
 
 
 class PostProcessor(nn.Module):
-    """Any decoded image (N, 3, H, W) to a better one, at full resolution throughout, Fig. 3b."""
+    """Decoded image (N, 3, H, W) to a better one, at full resolution throughout, Fig. 3b."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -154,13 +169,13 @@ class PostProcessor(nn.Module):
 
 
 class Coded(NamedTuple):
-    """One pass through the network.
+    """Everything that one pass through the network computes.
 
     Attributes:
-        x_hat: the reconstruction, before post-processing; (N, 3, H, W).
-        y_hat: rounded latents; (N, 192, H/16, W/16).
-        sigma: standard deviation of the Laplacian of each, eq. 2.
-        z_hat: rounded side information; (N, 128, H/64, W/64).
+        x_hat: reconstruction (N, 3, H, W), before post-processing.
+        y_hat: rounded latents (N, 192, H/16, W/16).
+        sigma: standard deviations of their Laplacians, in their shape, eq. 2.
+        z_hat: rounded side information (N, 128, H/64, W/64).
     """
 
     x_hat: Tensor
@@ -170,12 +185,17 @@ class Coded(NamedTuple):
 
 
 class TNG2018(nn.Module):
-    """The four transforms together; `PostProcessor` is apart, as only some of the submissions used it."""
+    """The four transforms together.
+
+    `PostProcessor` is apart, as only some of the submissions used it.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.f_e, self.f_d = Encoder(), Decoder()
-        self.h_e, self.h_d = HyperEncoder(), HyperDecoder()
+        self.f_e = Encoder()
+        self.f_d = Decoder()
+        self.h_e = HyperEncoder()
+        self.h_d = HyperDecoder()
 
     def forward(self, x: Tensor) -> Coded:
         """Encode and decode x (N, 3, H, W), H and W multiples of 64."""

@@ -14,9 +14,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.entropy.context_model import INPUT_LIMIT, MOST_SHIFT, ContextModel, Known, Layer, before
+from models.entropy.context_model import (
+    INPUT_LIMIT,
+    MAX_INDEX_SHIFT,
+    ContextModel,
+    Integers,
+    Known,
+    Layer,
+    Network,
+    known_before,
+    network_inputs,
+)
 from models.entropy.scale_decoder import ACTIVATION_LIMIT
-from models.entropy.tables import LAPLACE_TABLES, WIDEST, Tables
+from models.entropy.tables import LAPLACE_TABLES, LARGEST_SUPPORT, Tables
 from models.grid import PASSES
 from models.network.autoencoder import straight_through
 from models.training.rounding import integers, rounded
@@ -58,10 +68,10 @@ class RoundedNetwork(nn.Module):
             x = F.linear(x, weight, bias) * ratio
             if number < len(self._dense) - 1:
                 x = straight_through(x).clamp(0, ACTIVATION_LIMIT)
-        return x.clamp(-MOST_SHIFT, MOST_SHIFT)
+        return x.clamp(-MAX_INDEX_SHIFT, MAX_INDEX_SHIFT)
 
     @torch.no_grad()
-    def exact(self) -> tuple[Layer, ...]:
+    def exact(self) -> Network[Integers]:
         """The integers."""
         layers = (integers(*self._layer(number)) for number in range(len(self._dense)))
         return tuple(Layer.of(*(part.numpy() for part in layer)) for layer in layers)
@@ -77,7 +87,7 @@ class _Places:
         weight: of their bits (n,): loud pictures have many, and must not drown the quiet ones.
     """
 
-    known: Known
+    known: Known[Tensor]
     residuals: Tensor
     weight: Tensor
 
@@ -89,7 +99,7 @@ class _Places:
             cost = _bits(bits, indices, residuals).sum((1, 2, 3)) / (indices.shape[-2] * indices.shape[-1])
             weight = (1 + cost).rsqrt()[:, None, None, None]
             for row, column in PASSES[number]:
-                known = before(indices, residuals, (row, column))
+                known = known_before(indices, residuals, (row, column))
                 own = residuals[..., row::2, column::2]
                 parts.append([known.indices, *known.around, own, weight.expand(-1, 1, *own.shape[-2:])])
         indices, *around, residuals, weight = (
@@ -148,13 +158,13 @@ def trained_context_model(
 
 def _seen(context_model: ContextModel, places: _Places, band: int) -> Tensor:
     """Inputs (n, channels) of a band's network."""
-    return torch.cat([part[..., 0] for part in context_model.inputs(places.known, places.residuals, band)], 1).float()
+    return torch.cat([part[..., 0] for part in network_inputs(places.known, places.residuals, context_model.band(band))], 1).float()
 
 
 def _bits(bits: Tensor, indices: Tensor, residuals: Tensor, shift: Tensor | float = 0.0) -> Tensor:
     """Bits of residuals under tables that a shift, not rounded, may put between two; equal shapes."""
     tables = (indices + shift).clamp(1, LAPLACE_TABLES - 1)
     low = tables.detach().floor().clamp(max=LAPLACE_TABLES - 2).long()
-    magnitude = residuals.abs().clamp(max=WIDEST + 1).long()
+    magnitude = residuals.abs().clamp(max=LARGEST_SUPPORT + 1).long()
     below, above = (bits.flatten()[(low + up) * bits.shape[1] + magnitude] for up in (0, 1))
     return torch.lerp(below, above, tables - low) * (indices > 0)

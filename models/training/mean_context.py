@@ -31,15 +31,17 @@ def solve_context(network: AutoEncoder, sampler: CropSampler, *, crops: int = 16
     for number, (context, taps) in enumerate(zip(network.context, NEIGHBOURS, strict=True), 1):
         assert isinstance(context.linear, torch.nn.Conv2d)
         weight = context.linear.weight
-        inputs = network.seen * len(taps)
+        inputs = network.context_in_channels * len(taps)
         energy = torch.zeros(inputs, inputs, dtype=torch.float64)
-        correlation = torch.zeros(inputs, network.told, dtype=torch.float64)
+        correlation = torch.zeros(inputs, network.context_out_channels, dtype=torch.float64)
         for y, quality in batches:
             seen, told = _samples(network, y.float(), quality, number, taps)
             energy += seen.T @ seen
             correlation += seen.T @ told
         energy.diagonal().add_(RIDGE * energy.diagonal().mean())
-        solution = torch.linalg.solve(energy, correlation).float().view(network.seen, len(taps), network.told)
+        solution = (
+            torch.linalg.solve(energy, correlation).float().view(network.context_in_channels, len(taps), network.context_out_channels)
+        )
         weight.flatten(2)[:, :, list(taps)] = solution.permute(2, 0, 1)
 
 
@@ -53,14 +55,14 @@ def _samples(network: AutoEncoder, y: Tensor, quality: Tensor, number: int, taps
     """What pass `number` sees (n, seen * taps) and should tell (n, told), in units of the quantiser so that all rates weigh alike."""
     y = network.scaled(y, quality)
     mean = network.mean(network.side_information(y).round(), *y.shape[-2:])
-    deviations = (y - mean)[:, : network.told]
-    decided = network.mean_in_context(mean, quality, lambda low: torch.round(y[:, : low.shape[1]] - low))[:, : network.seen]
-    decoded = (y[:, : network.seen] - decided).round() + decided - mean[:, : network.seen]
+    deviations = (y - mean)[:, : network.context_out_channels]
+    decided = network.mean_in_context(mean, quality, lambda low: torch.round(y[:, : low.shape[1]] - low))[:, : network.context_in_channels]
+    decoded = (y[:, : network.context_in_channels] - decided).round() + decided - mean[:, : network.context_in_channels]
     earlier = torch.stack([pass_mask(k, y) for k in range(number)]).any(0)
-    unit = network.gain_at(network.inverse_gain, quality)[:, : network.told]
+    unit = network.gain_at(network.inverse_gain, quality)[:, : network.context_out_channels]
     step = unit.mean(1, keepdim=True)
-    windows = F.unfold(decoded * earlier * unit[:, : network.seen] / step, 3, padding=1)
-    windows = windows.view(len(y), network.seen, 9, -1)[:, :, list(taps)]
+    windows = F.unfold(decoded * earlier * unit[:, : network.context_in_channels] / step, 3, padding=1)
+    windows = windows.view(len(y), network.context_in_channels, 9, -1)[:, :, list(taps)]
     mask = pass_mask(number, y)
     seen = windows.flatten(1, 2).transpose(1, 2)[:, mask.flatten()]
     told = (deviations * unit / step).flatten(2).transpose(1, 2)[:, mask.flatten()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.entropy.scale_decoder import EXACT, SHIFT
+from models.entropy.scale_decoder import EXACT_LIMIT, MULTIPLIER_BITS
 from models.network.autoencoder import straight_through
 
 WEIGHT_LIMIT = 127
@@ -23,7 +23,11 @@ def rounded(weight: Tensor, bias: Tensor, limit: int, unit: Tensor | float) -> t
     """
     magnitude = weight.detach().abs().flatten(1)
     finest = torch.stack(
-        [magnitude.amax(1) / WEIGHT_LIMIT, magnitude.sum(1) * limit / (0.9 * EXACT), bias.detach().abs() / (0.09 * EXACT * unit)]
+        [
+            magnitude.amax(1) / WEIGHT_LIMIT,
+            magnitude.sum(1) * limit / (0.9 * EXACT_LIMIT),
+            bias.detach().abs() / (0.09 * EXACT_LIMIT * unit),
+        ]
     )
     step = finest.amax(0).clamp_min(1e-8)
     return straight_through(weight / step.view(-1, *[1] * (weight.dim() - 1))), straight_through(bias / (step * unit)), step
@@ -31,5 +35,5 @@ def rounded(weight: Tensor, bias: Tensor, limit: int, unit: Tensor | float) -> t
 
 def integers(weight: Tensor, bias: Tensor, ratio: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Weight, bias and multiplier of a layer as they are exported, int32, from integers in floats and the requantisation ratio (out,)."""
-    multiplier = (ratio * (1 << SHIFT)).clamp_min(1)
+    multiplier = (ratio * (1 << MULTIPLIER_BITS)).clamp_min(1)
     return weight.round().int(), bias.round().int(), multiplier.round().int()

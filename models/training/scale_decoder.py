@@ -141,7 +141,7 @@ def finish(
     batches = -(-context_crops // batch)
     tables = hyper_tables(network.prior_z, torch.cat([draw(larger, batch)[0] for _ in range(batches)]))
     significant = bits_per_significant(network, sampler.batch(TYPICAL_CROPS))
-    draft = export(network, rounded.exact(), tables, ContextModel.silent(), significant)
+    draft = export(network, rounded.exact(), tables, ContextModel.identity(), significant)
     sample = [symbols(draft, larger, sample_positions(batch, emphasised_to)) for _ in range(batches)]
     return with_context(draft, sample, steps=context_steps, report=report)
 
@@ -157,7 +157,7 @@ def symbols(model: CodecModel, sampler: CropSampler, positions: Tensor) -> tuple
 
 def with_context(model: CodecModel, sample: Sample, *, steps: int, report: Callable[[str], None] = print) -> CodecModel:
     """The same model with context networks trained, and residuals' tables counted, on a sample of its symbols."""
-    seen = counted(model.tables, ContextModel.silent(), sample)
+    seen = counted(model.tables, ContextModel.identity(), sample)
     context_model = trained_context_model(seen, sample, steps=steps, report=report)
     return export(
         model.network, model.scale_decoder, counted(model.tables, context_model, sample), context_model, model.bits_per_significant

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.entropy.context_model import HYPER_CONTEXTS, PHASES, ContextModel, hyper_contexts
-from models.entropy.tables import LAPLACE_TABLES, TOTAL, WIDEST, Z_LIMIT, Counts, Tables, integer_counts
+from models.entropy.tables import LAPLACE_TABLES, LARGEST_SUPPORT, TOTAL, Z_LIMIT, Counts, Tables, integer_counts
 from models.network.hyperprior import FactorizedPrior
 
 PRIOR_COUNTS = 50.0  # weight of the trained prior of z against a channel's counts
@@ -48,7 +48,7 @@ def hyper_tables(prior: FactorizedPrior, z: Tensor) -> Tables:
 def counted(tables: Tables, context_model: ContextModel, sample: Sample) -> Tables:
     """The same tables, those of the residuals with the frequencies of this sample: both signs alike, and larger never likelier."""
     on_device = context_model.mapped(torch.from_numpy)
-    width = WIDEST + 2
+    width = LARGEST_SUPPORT + 2
     seen = torch.zeros(LAPLACE_TABLES * width, dtype=torch.float64)
     for indices, residuals in sample:
         corrected = on_device.all_corrected(indices, residuals)

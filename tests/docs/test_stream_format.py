@@ -13,9 +13,7 @@ from PIL import Image
 
 from models import Picture, Target
 from models.avif.section import restore
-from models.entropy import context_model as neighbours
-from models.entropy import scale_decoder as integer
-from models.entropy import tables
+from models.entropy import context_model, scale_decoder, tables
 from models.entropy.coder import SymbolCoder
 from models.errors import DamagedStreamError, UnknownModelError
 from models.hybrid.codec import HybridCodec
@@ -67,7 +65,7 @@ def test_pictures_of_any_size_decode_alike(tiny: LearnedCodec, size: tuple[int, 
 def test_any_symbols_decode_alike_escapes_included(rows: int, columns: int, seed: int, spread: float) -> None:
     rng = np.random.default_rng(seed)
     read = tables.Tables.from_arrays(TINY_ARRAYS)
-    coder = SymbolCoder(read, neighbours.ContextModel.from_arrays(TINY_ARRAYS))
+    coder = SymbolCoder(read, context_model.ContextModel.from_arrays(TINY_ARRAYS))
     z_size = (-(-rows // 4), -(-columns // 4))
     limits = (read.z_low[:, None, None], read.z_high[:, None, None])
     z = rng.normal(0, 4, (len(read.z), *z_size)).round().clip(*limits).astype(np.int8)
@@ -75,7 +73,7 @@ def test_any_symbols_decode_alike_escapes_included(rows: int, columns: int, seed
     assert np.array_equal(found, z)
 
     indices = SPEC.scale_indices(found, TINY_ARRAYS, rows, columns)
-    expected = integer.IntegerScaleDecoder.from_arrays(TINY_ARRAYS)(z)[:, :rows, :columns]
+    expected = scale_decoder.IntegerScaleDecoder.from_arrays(TINY_ARRAYS)(z)[:, :rows, :columns]
     assert np.array_equal(indices, expected)
     indices = np.where(rng.random(indices.shape) < 0.2, 0, indices)
     largest = tables.LARGEST_RESIDUAL
@@ -103,7 +101,7 @@ def test_model_ids_are_what_the_page_computes(name: str) -> None:
 
 def test_hyper_latents_beyond_the_limit_are_clipped() -> None:
     z = np.random.default_rng(0).integers(-999, 999, (len(TINY_ARRAYS["tables.z_low"]), 3, 2))
-    expected = integer.IntegerScaleDecoder.from_arrays(TINY_ARRAYS)(z)
+    expected = scale_decoder.IntegerScaleDecoder.from_arrays(TINY_ARRAYS)(z)
     assert np.array_equal(SPEC.scale_indices(z, TINY_ARRAYS, 12, 8), expected)
 
 

@@ -17,8 +17,7 @@ from PIL import Image
 from models import Picture
 from models.bitstream import Bitstream
 from models.bitstream.alpha import encode_alpha
-from models.entropy import context_model as neighbours
-from models.entropy import tables
+from models.entropy import context_model, tables
 from models.entropy.coder import SymbolCoder
 from models.errors import BitstreamError, DamagedStreamError
 from models.grid import MAX_SIDE
@@ -126,7 +125,7 @@ def test_messages_end_where_constriction_says(words: list[int], symbols: int) ->
 
 def test_an_escape_beyond_the_largest_residual_is_damage() -> None:
     shape = (len(TINY_ARRAYS["scale.2.bias"]), 2, 3)
-    context = neighbours.ContextModel.from_arrays(TINY_ARRAYS)
+    context = context_model.ContextModel.from_arrays(TINY_ARRAYS)
     coder = SymbolCoder(tables.Tables.from_arrays(TINY_ARRAYS), context)
     indices = np.full(shape, 20, np.uint8)
     residuals = np.zeros(shape, np.int16)

@@ -9,13 +9,11 @@ import pytest
 
 from models.bitstream import Bitstream, CodecKind
 from models.bitstream import container as bitstream
-from models.entropy import context_model as neighbours
-from models.entropy import scale_decoder as integer
-from models.entropy import tables
+from models.entropy import context_model, scale_decoder, tables
 from models.grid import MAX_SIDE, PASSES, STRIDE
 from models.hybrid import codec as hybrid
 from models.learned.model import ENCODER_ONLY
-from models.network.context import SEEN, TOLD
+from models.network.context import CONTEXT_IN_CHANNELS, CONTEXT_OUT_CHANNELS
 from models.rate_control.position import MAX_INDEX
 from tests.docs.agreement import SPEC
 from tests.docs.spec_decoder import PAGE
@@ -46,25 +44,25 @@ def test_constants_are_the_codecs() -> None:
     assert list(CodecKind) == [SPEC.LEARNED, SPEC.HYBRID]
     assert SPEC.MAX_SIDE == MAX_SIDE
     assert SPEC.MAX_QUALITY == MAX_INDEX
-    assert SPEC.VARINT_BYTES == bitstream._VARINT_BYTES
-    assert SPEC.TOTAL == tables.TOTAL == integer.EXACT == 1 << integer.SHIFT
+    assert SPEC.VARINT_BYTES == bitstream._MAX_LENGTH_BYTES
+    assert SPEC.TOTAL == tables.TOTAL == scale_decoder.EXACT_LIMIT == 1 << scale_decoder.MULTIPLIER_BITS
     assert SPEC.TABLES == tables.LAPLACE_TABLES
     assert SPEC.LARGEST_RESIDUAL == tables.LARGEST_RESIDUAL
     assert (SPEC.Z_INPUT, SPEC.ACTIVATION, SPEC.RAW) == (
-        integer.INPUT_LIMIT,
-        integer.ACTIVATION_LIMIT,
-        integer.RAW_LIMIT,
+        scale_decoder.INPUT_LIMIT,
+        scale_decoder.ACTIVATION_LIMIT,
+        scale_decoder.RAW_LIMIT,
     )
-    assert SPEC.MOST_SHIFT == neighbours.MOST_SHIFT
-    assert SPEC.LOUDNESS == neighbours.LOUDNESS
-    assert SPEC.HYPER_REACH == neighbours.HYPER_REACH
-    assert (SPEC.SEEN, SPEC.TOLD) == (SEEN, TOLD)
+    assert SPEC.MOST_SHIFT == context_model.MAX_INDEX_SHIFT
+    assert SPEC.LOUDNESS == context_model.MAGNITUDE_LEVELS
+    assert SPEC.HYPER_REACH == context_model.HYPER_MEAN_LIMIT
+    assert (SPEC.SEEN, SPEC.TOLD) == (CONTEXT_IN_CHANNELS, CONTEXT_OUT_CHANNELS)
     assert SPEC.ENCODER_ONLY == ENCODER_ONLY
     assert hybrid.MODEL_ID == SPEC.HYBRID_ID
     passes = {phase: number for number, phases in enumerate(PASSES) for phase in phases}
     assert {phase: number for phase, (number, _) in SPEC.PHASES.items()} == passes
-    assert list(SPEC.PHASES) == list(neighbours.PHASES)
-    assert {phase: taps for phase, (_, taps) in SPEC.PHASES.items()} == neighbours.TAPS
+    assert list(SPEC.PHASES) == list(context_model.PHASES)
+    assert {phase: taps for phase, (_, taps) in SPEC.PHASES.items()} == context_model.NEIGHBOURS
 
 
 @pytest.mark.parametrize(
@@ -73,22 +71,22 @@ def test_constants_are_the_codecs() -> None:
         f"width in pixels, 1 to {MAX_SIDE}",
         f"height in pixels, 1 to {MAX_SIDE}",
         f"quality q, 0 to {MAX_INDEX}",
-        f"It has at most {bitstream._VARINT_BYTES} bytes",
+        f"It has at most {bitstream._MAX_LENGTH_BYTES} bytes",
         f"`ceil(height / {STRIDE})` rows and `ceil(width / {STRIDE})` columns",
         f"counts of the {tables.LAPLACE_TABLES} residual tables",
-        f"its {neighbours.HYPER_CONTEXTS} contexts",
-        f"`scale.lookup` | U8 ({integer.RAW_LIMIT + 1})",
-        f"{neighbours.INPUT_LIMIT // 4} for each neighbour inside y",
-        f"All inputs are 0 to {neighbours.INPUT_LIMIT}",
-        f"limited to 0 .. {integer.ACTIVATION_LIMIT}",
-        f"the last to -{neighbours.MOST_SHIFT} .. {neighbours.MOST_SHIFT}",
+        f"its {context_model.HYPER_CONTEXTS} contexts",
+        f"`scale.lookup` | U8 ({scale_decoder.RAW_LIMIT + 1})",
+        f"{context_model.INPUT_LIMIT // 4} for each neighbour inside y",
+        f"All inputs are 0 to {context_model.INPUT_LIMIT}",
+        f"limited to 0 .. {scale_decoder.ACTIVATION_LIMIT}",
+        f"the last to -{context_model.MAX_INDEX_SHIFT} .. {context_model.MAX_INDEX_SHIFT}",
         f"limited to 1 .. {tables.LAPLACE_TABLES - 1}",
-        f"`LOUDNESS[min(|r|, {len(neighbours.LOUDNESS) - 1})]`",
+        f"`LOUDNESS[min(|r|, {len(context_model.MAGNITUDE_LEVELS) - 1})]`",
         f"0 .. {(1 << tables.ESCAPE_BITS) - 1}, of a uniform table",
         f"`left[e] = {tables.TOTAL >> tables.ESCAPE_BITS} e`",
         f"at most {tables.LARGEST_RESIDUAL}",
-        f"in the {TOLD} lowest channels",
-        f"of the {SEEN} lowest channels",
+        f"in the {CONTEXT_OUT_CHANNELS} lowest channels",
+        f"of the {CONTEXT_IN_CHANNELS} lowest channels",
         f"coarseness `1 - q / {MAX_INDEX}`",
     ],
 )

@@ -215,7 +215,7 @@ class Rdoq:
         sample = (gradient - self._state.gradient) * signs / CURVATURE_PROBE
         *looked_at, last = (pass_mask(number, sample) for number in range(len(PASSES)))
         channels = torch.arange(sample.shape[1], device=sample.device)[:, None, None]
-        alone = channels >= self._window.transforms.network.seen
+        alone = channels >= self._window.transforms.network.context_in_channels
         by_y_hat = _channel_means(sample, movable * (alone | last)).expand_as(sample)
         curvature = by_y_hat
         for places in looked_at:

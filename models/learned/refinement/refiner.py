@@ -91,9 +91,7 @@ def _refined(window: Window, bits: float, iterations: int, budget: float | None,
 class Refiner:
     """Refines what the encoder found, with one model and its post-processor."""
 
-    def __init__(
-        self, model: CodecModel, objective: Objective, transforms: Transforms, post_processor: PostProcessor | None
-    ) -> None:
+    def __init__(self, model: CodecModel, objective: Objective, transforms: Transforms, post_processor: PostProcessor | None) -> None:
         self._model_id = model.model_id
         self._objective = objective
         self._post_processor = post_processor

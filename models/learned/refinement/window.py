@@ -14,6 +14,7 @@ from torch import Tensor
 from models.entropy.code_lengths import CodeLengths
 from models.learned.objective import Objective
 from models.learned.transforms import Transforms
+from models.network.autoencoder import ResidualsOf
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,10 +56,10 @@ class Window:
         """Code length of all residuals, movable or not: a step changes the tables of others."""
         return float(self.code_lengths.under(tables, residuals).double().sum())
 
-    def mean(self, residual: Callable[[Tensor], Tensor]) -> Tensor:
+    def mean(self, residuals_of: ResidualsOf) -> Tensor:
         """Predict scaled y (1, M, h, w) from z and what is decoded before it; see `AutoEncoder.mean_in_context`."""
         with self.transforms.autocast():
-            return self.transforms.network.mean_in_context(self.z_mean, self.anchor, residual)
+            return self.transforms.network.mean_in_context(self.z_mean, self.anchor, residuals_of)
 
     def mean_of(self, residuals: Tensor) -> Tensor:
         """Predict scaled y (1, M, h, w) where all residuals (1, M, h, w) are known."""

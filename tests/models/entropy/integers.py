@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from models.entropy.context_model import HYPER_CONTEXTS, TAPS, ContextModel, Layer
-from models.entropy.scale_decoder import SHIFT
+from models.entropy.context_model import HYPER_CONTEXTS, NEIGHBOURS, ContextModel, Integers, Layer
+from models.entropy.scale_decoder import MULTIPLIER_BITS
 from models.entropy.tables import Z_LIMIT, Tables
 from models.grid import PASSES
 
@@ -23,20 +23,21 @@ def random_context_model(channels: int, band_starts: Sequence[int], seed: int) -
     """Context networks that move indices up and down by several."""
     rng = np.random.default_rng(seed)
 
-    def layer(inputs: int, outputs: int, size: float) -> Layer:
+    def layer(inputs: int, outputs: int, size: float) -> Layer[Integers]:
         """Outputs of about `size` times its inputs."""
         ratio = rng.uniform(0.5, 1.5, outputs) * size / (70 * inputs**0.5)
-        weight, bias = rng.integers(-127, 128, (outputs, inputs)), rng.integers(-9999, 10_000, outputs)
-        return Layer.of(weight, bias, (ratio * (1 << SHIFT)).astype(np.int32))
+        weight = rng.integers(-127, 128, (outputs, inputs))
+        bias = rng.integers(-9999, 10_000, outputs)
+        return Layer.of(weight, bias, (ratio * (1 << MULTIPLIER_BITS)).astype(np.int32))
 
     networks = []
     for passes in PASSES:
         of_pass = []
         for start, stop in zip(band_starts, [*band_starts[1:], channels], strict=True):
-            inputs = stop + start + (2 * stop + 1 if TAPS[passes[0]] else 0)
+            inputs = stop + start + (2 * stop + 1 if NEIGHBOURS[passes[0]] else 0)
             of_pass.append((layer(inputs, 16, 3), layer(16, 16, 2), layer(16, stop - start, 0.06)))
         networks.append(tuple(of_pass))
     return ContextModel(tuple(band_starts), tuple(networks))
 
 
-NEIGHBOURS = random_context_model(CHANNELS, (0, 1, 3), seed=5)
+CONTEXT_MODEL = random_context_model(CHANNELS, (0, 1, 3), seed=5)

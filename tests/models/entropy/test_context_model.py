@@ -14,20 +14,22 @@ from numpy.typing import NDArray
 from models.entropy import context_model
 from models.entropy.context_model import (
     HYPER_CONTEXTS,
-    LOUDNESS,
+    MAGNITUDE_LEVELS,
+    NEIGHBOURS,
     PHASES,
-    TAPS,
     ContextModel,
+    Integers,
+    Known,
     Layer,
-    around,
-    before,
     hyper_contexts,
-    loudness,
+    known_before,
+    magnitude_level,
+    neighbour_sum,
 )
 from models.entropy.tables import LAPLACE_TABLES, laplace_scales
 from models.errors import WeightsError
 from models.grid import Phase
-from tests.models.entropy.integers import CENTRE, CHANNELS, NEIGHBOURS
+from tests.models.entropy.integers import CENTRE, CHANNELS, CONTEXT_MODEL
 
 sizes = st.tuples(st.just(CHANNELS), st.integers(1, 9), st.integers(1, 9))
 every_phase = pytest.mark.parametrize("phase", PHASES)
@@ -44,7 +46,7 @@ def test_the_phases_cover_every_place_once_and_look_only_at_earlier_ones() -> No
     order = {phase: number for number, phase in enumerate(PHASES)}
     assert sorted(order) == [(0, 0), (0, 1), (1, 0), (1, 1)]
     for row, column in PHASES:
-        for down, right in TAPS[row, column]:
+        for down, right in NEIGHBOURS[row, column]:
             assert order[(row + down) % 2, (column + right) % 2] < order[row, column]
 
 
@@ -52,10 +54,10 @@ def test_the_phases_cover_every_place_once_and_look_only_at_earlier_ones() -> No
 @given(size=sizes)
 def test_sums_around_are_sums_over_the_neighbours_there_are(phase: Phase, size: tuple[int, int, int]) -> None:
     values = np.random.default_rng(0).integers(-99, 100, size)
-    sums = around(values, phase)
+    sums = neighbour_sum(values, phase)
     for row in range(phase[0], size[1], 2):
         for column in range(phase[1], size[2], 2):
-            places = [(row + down, column + right) for down, right in TAPS[phase]]
+            places = [(row + down, column + right) for down, right in NEIGHBOURS[phase]]
             inside = [(i, j) for i, j in places if 0 <= i < size[1] and 0 <= j < size[2]]
             expected = sum((values[:, i, j] for i, j in inside), np.zeros(size[0], int))
             assert np.array_equal(sums[:, row // 2, column // 2], expected)
@@ -66,19 +68,21 @@ def test_sums_around_are_sums_over_the_neighbours_there_are(phase: Phase, size: 
 def test_what_is_not_yet_decoded_does_not_matter(phase: Phase, size: tuple[int, int, int]) -> None:
     indices, residuals = a_picture(size)
     z = np.random.default_rng(1).integers(-63, 64, (len(CENTRE), *size[1:]))
-    later = residuals.copy(), z.copy()
+    later_residuals = residuals.copy()
+    later_z = z.copy()
     for row, column in PHASES[PHASES.index(phase) :]:
-        for values in later:
-            values[:, row::2, column::2] = 33
-    known, known_later = (before(indices, values, phase) for values in (residuals, later[0]))
+        later_residuals[:, row::2, column::2] = 33
+        later_z[:, row::2, column::2] = 33
+    known: Known[Integers] = known_before(indices, residuals, phase)
+    known_later: Known[Integers] = known_before(indices, later_residuals, phase)
     own = residuals[:, phase[0] :: 2, phase[1] :: 2].copy()
-    for band, channels in NEIGHBOURS.bands():
-        tables = NEIGHBOURS.tables(known, own, band)
+    for band, channels in CONTEXT_MODEL.bands():
+        tables = CONTEXT_MODEL.tables(known, own, band)
         own[channels.start :] = 33
-        assert np.array_equal(NEIGHBOURS.tables(known_later, own, band), tables)
+        assert np.array_equal(CONTEXT_MODEL.tables(known_later, own, band), tables)
         own[channels] = residuals[channels, phase[0] :: 2, phase[1] :: 2]
     centre = CENTRE[:, None, None]
-    assert np.array_equal(hyper_contexts(z, centre, phase), hyper_contexts(later[1], centre, phase))
+    assert np.array_equal(hyper_contexts(z, centre, phase), hyper_contexts(later_z, centre, phase))
 
 
 def test_what_is_decoded_does() -> None:
@@ -86,81 +90,82 @@ def test_what_is_decoded_does() -> None:
     indices, residuals = a_picture((CHANNELS, 8, 8))
     for phase in PHASES:
         own = residuals[:, phase[0] :: 2, phase[1] :: 2]
-        for band, channels in NEIGHBOURS.bands():
-            tables = NEIGHBOURS.tables(before(indices, residuals, phase), own, band)
-            louder = residuals + 9 * np.sign(residuals)
-            if TAPS[phase]:
-                assert (NEIGHBOURS.tables(before(indices, louder, phase), own, band) != tables).any()
+        for band, channels in CONTEXT_MODEL.bands():
+            tables = CONTEXT_MODEL.tables(known_before(indices, residuals, phase), own, band)
+            larger = residuals + 9 * np.sign(residuals)
+            if NEIGHBOURS[phase]:
+                assert (CONTEXT_MODEL.tables(known_before(indices, larger, phase), own, band) != tables).any()
             if channels.start:
-                assert (NEIGHBOURS.tables(before(indices, residuals, phase), own + 9 * np.sign(own), band) != tables).any()
+                assert (CONTEXT_MODEL.tables(known_before(indices, residuals, phase), own + 9 * np.sign(own), band) != tables).any()
 
 
 @given(size=sizes, batch=st.integers(1, 3))
 def test_torch_draws_the_same_conclusions(size: tuple[int, int, int], batch: int) -> None:
     pictures = [a_picture((CHANNELS, size[1], size[2])) for _ in range(batch)]
-    on_device = NEIGHBOURS.mapped(torch.from_numpy)
+    on_device = CONTEXT_MODEL.mapped(torch.from_numpy)
     indices, residuals = (torch.from_numpy(np.stack(part)) for part in zip(*pictures, strict=True))
-    expected = np.stack([NEIGHBOURS.all_corrected(*picture) for picture in pictures])
+    expected = np.stack([CONTEXT_MODEL.all_corrected(*picture) for picture in pictures])
     for values in (residuals, residuals.float()):
         assert np.array_equal(on_device.all_corrected(indices, values).numpy(), expected)
     z = np.random.default_rng(2).integers(-63, 64, (batch, len(CENTRE), *size[1:]))
     centre = CENTRE[:, None, None]
     for phase in PHASES:
         contexts = hyper_contexts(torch.from_numpy(z).float(), torch.from_numpy(centre), phase)
-        assert np.array_equal(contexts.numpy(), np.stack([hyper_contexts(one, centre, phase) for one in z]))
+        assert np.array_equal(contexts.numpy(), np.stack([hyper_contexts(picture, centre, phase) for picture in z]))
         assert ((contexts >= 0) & (contexts < HYPER_CONTEXTS)).all()
 
 
 def test_float32_is_exact() -> None:
     """64-bit integers give the same tables."""
     indices, residuals = a_picture((CHANNELS, 24, 24))
-    exact = NEIGHBOURS.mapped(lambda values: values.astype(np.int64))
+    exact = CONTEXT_MODEL.mapped(lambda values: values.astype(np.int64))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(context_model, "_float", lambda values: values.astype(np.int64))
+        patch.setattr(context_model, "_float32", lambda values: values.astype(np.int64))
         expected = exact.all_corrected(indices, residuals)
-    assert np.array_equal(NEIGHBOURS.all_corrected(indices, residuals), expected)
+    assert np.array_equal(CONTEXT_MODEL.all_corrected(indices, residuals), expected)
 
 
 def test_networks_whose_sums_would_not_be_exact_are_refused() -> None:
-    loud = Layer.of(np.full((1, 2200), 127), np.zeros(1), np.ones(1))
+    large = Layer.of(np.full((1, 2200), 127), np.zeros(1), np.ones(1))
     with pytest.raises(WeightsError, match="exact"):
-        replace(ContextModel.silent(), networks=(((loud,),), ((),), ((),)))
+        replace(ContextModel.identity(), networks=(((large,),), ((),), ((),)))
 
 
 def test_strips_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     indices, residuals = a_picture((CHANNELS, 23, 11))
-    whole = NEIGHBOURS.all_corrected(indices, residuals)
+    whole = CONTEXT_MODEL.all_corrected(indices, residuals)
     for strip in (1, 100, 300):
-        monkeypatch.setattr(context_model, "STRIP", strip)
-        assert np.array_equal(NEIGHBOURS.all_corrected(indices, residuals), whole)
+        monkeypatch.setattr(context_model, "STRIP_ELEMENTS", strip)
+        assert np.array_equal(CONTEXT_MODEL.all_corrected(indices, residuals), whole)
 
 
 def test_surely_zero_stays_so_and_nothing_else_becomes_it() -> None:
     indices, residuals = a_picture((CHANNELS, 12, 12))
-    corrected = NEIGHBOURS.all_corrected(indices, residuals)
+    corrected = CONTEXT_MODEL.all_corrected(indices, residuals)
     assert np.array_equal(corrected == 0, indices == 0)
     assert (corrected[indices > 0] != indices[indices > 0]).mean() > 0.5
 
 
-def test_silent_networks_move_nothing() -> None:
+def test_empty_networks_move_nothing() -> None:
     indices, residuals = a_picture((CHANNELS, 5, 7))
-    assert np.array_equal(ContextModel.silent().all_corrected(indices, residuals), indices)
+    assert np.array_equal(ContextModel.identity().all_corrected(indices, residuals), indices)
 
 
-def test_loudness_is_logarithmic_and_ends() -> None:
+def test_magnitude_levels_are_logarithmic_and_end() -> None:
     magnitudes = np.arange(1000).reshape(1, 10, 100)
-    expected = np.minimum(16 * np.log2(1 + magnitudes), LOUDNESS[-1])
-    assert np.abs(loudness(magnitudes) - expected).max() <= 1
-    assert np.array_equal(loudness(-magnitudes), loudness(magnitudes))
+    expected = np.minimum(16 * np.log2(1 + magnitudes), MAGNITUDE_LEVELS[-1])
+    assert np.abs(magnitude_level(magnitudes) - expected).max() <= 1
+    assert np.array_equal(magnitude_level(-magnitudes), magnitude_level(magnitudes))
 
 
 def test_arrays_restore_the_integers() -> None:
-    arrays = NEIGHBOURS.to_arrays()
+    arrays = CONTEXT_MODEL.to_arrays()
     restored = ContextModel.from_arrays(arrays).to_arrays()
     assert restored.keys() == arrays.keys()
+    assert all(name.startswith("neighbours.") for name in arrays)  # as model ids hash them
     assert all(np.array_equal(restored[name], arrays[name]) for name in arrays)
 
 
 def test_weights_of_another_version_are_refused() -> None:
     with pytest.raises(WeightsError, match="shifts"):
-        ContextModel.from_arrays(NEIGHBOURS.to_arrays() | {"neighbours.shifts": np.zeros(1)})
+        ContextModel.from_arrays(CONTEXT_MODEL.to_arrays() | {"neighbours.shifts": np.zeros(1)})

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.entropy.scale_decoder import ACTIVATION_LIMIT, EXACT, INPUT_LIMIT, IntegerLayer, IntegerScaleDecoder
+from models.entropy.scale_decoder import ACTIVATION_LIMIT, EXACT_LIMIT, INPUT_LIMIT, IntegerLayer, IntegerScaleDecoder
 from models.errors import WeightsError
 from models.learned.model import CodecModel
 from models.weights.registry import available, weights
@@ -42,7 +42,7 @@ def test_hyper_latents_beyond_the_limit_are_clamped(decoder: IntegerScaleDecoder
 def test_sums_that_could_exceed_float32_are_refused(decoder: IntegerScaleDecoder) -> None:
     first, second, third = decoder.layers
     with pytest.raises(WeightsError, match="layer 1"):
-        IntegerScaleDecoder((first, replace(second, bias=np.full_like(second.bias, EXACT)), third), decoder.lookup)
+        IntegerScaleDecoder((first, replace(second, bias=np.full_like(second.bias, EXACT_LIMIT)), third), decoder.lookup)
 
 
 def test_the_self_check_refuses_arithmetic_that_rounds(decoder: IntegerScaleDecoder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.entropy.scale_decoder import EXACT, INPUT_LIMIT
+from models.entropy.scale_decoder import EXACT_LIMIT, INPUT_LIMIT
 from models.entropy.scale_decoder_torch import ExactScaleDecoder
 from models.errors import WeightsError
 from models.learned.model import CodecModel
@@ -41,13 +41,13 @@ def z_hat(decoder: ExactScaleDecoder, batch: int) -> torch.Tensor:
 def test_it_equals_64_bit_integer_arithmetic(decoder: ExactScaleDecoder) -> None:
     z = z_hat(decoder, 4)
     definition = decoder.integer()
-    assert np.array_equal(decoder(z).numpy(), [definition(one.astype(np.int64), arithmetic=np.int64) for one in z.numpy()])
+    assert np.array_equal(decoder(z).numpy(), [definition(picture.astype(np.int64), arithmetic=np.int64) for picture in z.numpy()])
 
 
 def test_batch_and_memory_layout_do_not_show(decoder: ExactScaleDecoder) -> None:
     z = z_hat(decoder, 8)
     together = decoder(z)
-    assert torch.equal(together, torch.cat([decoder(one[None]) for one in z]))
+    assert torch.equal(together, torch.cat([decoder(picture[None]) for picture in z]))
     assert torch.equal(together, decoder(z.contiguous(memory_format=torch.channels_last)))
 
 
@@ -87,9 +87,9 @@ def test_the_self_check_refuses_arithmetic_that_rounds(decoder: ExactScaleDecode
 
 def test_sums_that_could_exceed_float32_are_refused(decoder: ExactScaleDecoder) -> None:
     first, second, third = decoder.layers
-    assert all(layer.worst_sum(255) < EXACT for layer in decoder.integer().layers)
+    assert all(layer.worst_sum(255) < EXACT_LIMIT for layer in decoder.integer().layers)
     with pytest.raises(WeightsError, match="layer 1"):
-        ExactScaleDecoder((first, replace(second, bias=torch.full_like(second.bias, EXACT)), third), decoder.lookup)
+        ExactScaleDecoder((first, replace(second, bias=torch.full_like(second.bias, EXACT_LIMIT)), third), decoder.lookup)
 
 
 def test_hyper_latents_beyond_the_limit_are_clamped(decoder: ExactScaleDecoder) -> None:

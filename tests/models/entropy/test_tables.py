@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.entropy.tables import LAPLACE_TABLES, TOTAL, WIDEST, Z_LIMIT, Tables, index_thresholds, integer_counts, laplace_scales
+from models.entropy.tables import LAPLACE_TABLES, LARGEST_SUPPORT, TOTAL, Z_LIMIT, Tables, index_thresholds, integer_counts, laplace_scales
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def test_a_laplace_table_has_the_entropy_of_its_distribution(tables: Tables) -> 
 
 def test_code_lengths_grow_with_the_magnitude_and_table_0_costs_nothing(tables: Tables) -> None:
     bits = tables.laplace_bits()
-    assert bits.shape == (LAPLACE_TABLES, WIDEST + 2)
+    assert bits.shape == (LAPLACE_TABLES, LARGEST_SUPPORT + 2)
     assert not bits[0].any()
     assert (np.diff(bits[1:], axis=1) >= 0).all()
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from models.evaluation.complexity import context_cost, kmac_per_pixel, our_costs, parameters, published_costs
-from tests.models.entropy.integers import NEIGHBOURS
+from tests.models.entropy.integers import CONTEXT_MODEL
 
 
 def test_convolutions_and_products() -> None:
@@ -35,7 +35,7 @@ def test_context_costs() -> None:
     """Bands of 1, 2 and 3 of 6 channels: inputs 1, 4 and 9 in the first pass, 4, 11 and 22 in the others; hidden layers of 16."""
     first = 16 * (1 + 4 + 9) + 3 * 16 * 16 + 16 * 6
     other = 16 * (4 + 11 + 22) + 3 * 16 * 16 + 16 * 6
-    cost = context_cost(NEIGHBOURS)
+    cost = context_cost(CONTEXT_MODEL)
     assert cost.parameters == first + 2 * other
     assert cost.kmac == pytest.approx((first + 3 * other) / 4 / 256 / 1000)
 

@@ -1,31 +1,11 @@
-"""models.network.context, and how `AutoEncoder` goes through its passes"""
+"""models.network.context; `test_autoencoder` goes through its passes."""
 
 from __future__ import annotations
 
-import pytest
 import torch
-from torch import Tensor
 
 from models.grid import PASSES
-from models.network.autoencoder import AutoEncoder, Topology
-from models.network.context import pass_mask
-
-QUALITY = torch.tensor([1.3, 2.7])
-
-
-@pytest.fixture
-def network() -> AutoEncoder:
-    """Its context says something."""
-    made = AutoEncoder(Topology(widths=(8, 8, 8), latents=120, hyper=8, anchors=4)).requires_grad_(False)
-    for parameter in made.context.parameters():
-        torch.nn.init.normal_(parameter, std=0.05)
-    return made
-
-
-def encoded(network: AutoEncoder, y: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
-    """Residuals and means as the encoder finds them."""
-    final = network.mean_in_context(mean, QUALITY, lambda low: torch.round(y[:, : low.shape[1]] - low))
-    return torch.round(y - final), final
+from models.network.context import MeanContext, pass_mask
 
 
 def test_the_passes_part_all_places() -> None:
@@ -34,27 +14,25 @@ def test_the_passes_part_all_places() -> None:
     assert [int(mask.sum()) for mask in masks] == [12, 6, 17]
 
 
-def test_the_decoder_finds_the_encoders_means_from_the_residuals_alone(network: AutoEncoder) -> None:
-    y, mean = 4 * torch.randn(2, 120, 7, 9), torch.randn(2, 120, 7, 9)
-    r_hat, final = encoded(network, y, mean)
-    assert torch.equal(network.mean_in_context(mean, QUALITY, lambda low: r_hat[:, : low.shape[1]]), final)
-    told = (final != mean).float().mean((0, 2, 3))
-    assert (told[: network.told] > 0.5).all()
-    assert not told[network.told :].any()
+def test_a_fresh_context_corrects_nothing_but_can_learn_to() -> None:
+    context = MeanContext(5, 9)
+    correction = context(torch.randn(2, 5, 6, 7))
+    assert correction.shape == (2, 9, 6, 7)
+    assert not correction.any()
+    (correction - 1).square().sum().backward()
+    for layer in (context.linear, context.bend):
+        assert layer.weight.grad is not None
+        assert layer.weight.grad.any()
 
 
-@pytest.mark.parametrize("number", range(len(PASSES)))
-def test_a_pass_looks_only_at_earlier_ones(network: AutoEncoder, number: int) -> None:
-    y, mean = 4 * torch.randn(2, 120, 8, 8), torch.randn(2, 120, 8, 8)
-    r_hat, final = encoded(network, y, mean)
-    mask = pass_mask(number, y)
-    earlier = torch.stack([mask & False, *(pass_mask(k, y) for k in range(number))]).any(0)
-    foreign = torch.where(earlier, r_hat, 99.0)
-    other = network.mean_in_context(mean, QUALITY, lambda low: foreign[:, : low.shape[1]])
-    assert torch.equal(other[..., mask], final[..., mask])
-
-
-def test_a_fresh_context_says_nothing() -> None:
-    fresh = AutoEncoder(Topology(widths=(8, 8, 8), latents=24, hyper=8, anchors=4))  # fewer channels than are looked at
-    y, mean = torch.randn(2, 24, 4, 4), torch.randn(2, 24, 4, 4)
-    assert torch.equal(encoded(fresh, y, mean)[1], mean)
+@torch.inference_mode()
+def test_a_place_is_corrected_by_its_eight_neighbours_at_most() -> None:
+    context = MeanContext(3, 4)
+    for parameter in context.parameters():
+        torch.nn.init.normal_(parameter)
+    deviation = torch.zeros(1, 3, 9, 9)
+    spike = deviation.clone()
+    spike[..., 4, 4] = 5.0
+    changed = (context(spike) != context(deviation))[0].any(0)
+    rows, columns = torch.nonzero(changed).T
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (3, 5, 3, 5)

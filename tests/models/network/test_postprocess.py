@@ -25,7 +25,8 @@ def test_untrained_it_is_the_identity() -> None:
 
 @torch.inference_mode()
 def test_kind_and_coarseness_decide_what_it_does() -> None:
-    network, x = randomised(), torch.rand(1, 3, 16, 24)
+    network = randomised()
+    x = torch.rand(1, 3, 16, 24)
     results = [network(x, network.condition(kind, coarseness)[None]) for kind, coarseness in ((0, 0.2), (0, 0.8), (1, 0.2))]
     for first, second in ((0, 1), (0, 2), (1, 2)):
         assert not torch.allclose(results[first], results[second], atol=1e-3)
@@ -33,7 +34,8 @@ def test_kind_and_coarseness_decide_what_it_does() -> None:
 
 @torch.inference_mode()
 def test_each_picture_of_a_batch_has_its_own_condition() -> None:
-    network, x = randomised(), torch.rand(2, 3, 16, 24)
+    network = randomised()
+    x = torch.rand(2, 3, 16, 24)
     conditions = torch.stack([network.condition(0, 0.1), network.condition(1, 0.9)])
     together = network(x, conditions)
     for i in range(2):
@@ -41,7 +43,8 @@ def test_each_picture_of_a_batch_has_its_own_condition() -> None:
 
 
 def test_it_reaches_no_further_than_it_says() -> None:
-    network, side = randomised(), 96
+    network = randomised()
+    side = 96
     x = torch.rand(1, 3, side, side, requires_grad=True)
     middle = side // 2
     network(x, network.condition(0, 0.5)[None])[0, :, middle, middle].sum().backward()

@@ -1,4 +1,4 @@
-"""The published network has the published shape: its parameters and its resolutions. (Its cost: test_complexity.)"""
+"""models.network.tng2018: the published parameters and resolutions (cost: `test_complexity`)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ def test_parameters(part: type[nn.Module], count: int) -> None:
 
 
 def test_decoder_is_as_large_as_the_one_submitted() -> None:
-    """The single-model decoder on the 2018 server had 14.76 MB; ours, f_d and h_d in float32, must fit and not by far."""
+    """The single-model decoder on the 2018 server had 14.76 MB.
+
+    Ours, f_d and h_d in float32, must fit and not by far.
+    """
     with torch.device("meta"):
         megabytes = 4 * (parameters(Decoder()) + parameters(HyperDecoder())) / 1e6
     assert 12 < megabytes < 14.76
@@ -42,7 +45,8 @@ def test_shapes() -> None:
 def test_inverse_gdn_multiplies_by_what_gdn_divides_by() -> None:
     torch.manual_seed(0)
     x = torch.randn(1, 8, 5, 5)
-    forward, inverse = GDN(8), GDN(8, inverse=True)
+    forward = GDN(8)
+    inverse = GDN(8, inverse=True)
     torch.testing.assert_close(forward(x) * inverse(x), x * x)
     expected = x / (1 + 1e-6 + 0.1 * x * x).sqrt()  # gamma starts as a tenth of the identity
     torch.testing.assert_close(forward(x), expected)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from models.entropy.code_lengths import CodeLengths
-from models.entropy.context_model import INPUT_LIMIT, MOST_SHIFT, ContextModel
+from models.entropy.context_model import INPUT_LIMIT, MAX_INDEX_SHIFT, ContextModel
 from models.entropy.scale_decoder import ACTIVATION_LIMIT
 from models.entropy.tables import laplace_tables
 from models.training.context_model import RoundedNetwork, trained_context_model
@@ -21,7 +21,7 @@ def test_training_computes_in_the_integers_it_exports() -> None:
         parameter.data += 0.1 * torch.randn_like(parameter)
     first, second, last = network.exact()
     hidden = second([first([x.T.numpy()], 0, ACTIVATION_LIMIT)], 0, ACTIVATION_LIMIT)
-    shifts = torch.from_numpy(last([hidden], -MOST_SHIFT, MOST_SHIFT).T)
+    shifts = torch.from_numpy(last([hidden], -MAX_INDEX_SHIFT, MAX_INDEX_SHIFT).T)
     apart = (network(x).round() - shifts).abs()
     assert len(set(shifts.flatten().tolist())) > 5
     assert apart.max() <= 1
@@ -38,7 +38,7 @@ def test_what_is_decoded_tells_scales_that_the_indices_do_not() -> None:
         return float(CodeLengths(TABLES, context_model, torch.device("cpu")).of_residuals(indices, residuals).sum())
 
     one, two = (trained_context_model(TABLES, [(indices, residuals)], steps=100, band_starts=starts) for starts in ([0], [0, 3]))
-    assert bits(one) < 0.95 * bits(ContextModel.silent())
+    assert bits(one) < 0.95 * bits(ContextModel.identity())
     assert bits(two) < 0.98 * bits(one)
     frequencies = CodeLengths(counted(TABLES, two, [(indices, residuals)]), two, torch.device("cpu"))
     assert frequencies.of_residuals(indices, residuals).sum() < 0.995 * bits(two)

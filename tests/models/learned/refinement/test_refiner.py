@@ -15,7 +15,7 @@ from models.learned.model import CodecModel
 from models.learned.objective import Objective
 from models.learned.refinement.refiner import ITERATIONS, Refiner
 from models.learned.symbols import Quantised
-from models.network.context import SEEN, pass_mask
+from models.network.context import CONTEXT_IN_CHANNELS, pass_mask
 from models.postprocess.postprocessor import Postprocess
 from models.progress import Progress
 from models.weights import registry
@@ -152,7 +152,7 @@ def test_windows_together_lower_what_training_minimised(shipped: LearnedCodec, w
 def test_symbols_of_every_pass_move(shipped: LearnedCodec, photo: Image.Image) -> None:
     picture, target = Picture.from_image(photo), Target(quality=90)
     plain, refined = (shipped.quantise([picture], [target], effort=effort)[0].symbols.residuals for effort in (0, 4))
-    moved = torch.from_numpy((plain != refined)[:SEEN].any(0))
+    moved = torch.from_numpy((plain != refined)[:CONTEXT_IN_CHANNELS].any(0))
     assert all(moved[pass_mask(number, moved)].any() for number in range(len(PASSES)))
 
 
