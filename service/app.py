@@ -11,13 +11,16 @@ from fastapi.routing import APIRoute
 from starlette.middleware.cors import CORSMiddleware
 
 from . import __version__
+from .drain import Drain
 from .engine.engine import Engine
 from .http import openapi, problems
 from .http.auth import ApiKeys
-from .logs import RequestLogMiddleware
-from .metrics import Metrics, MetricsMiddleware
+from .metrics import Metrics
 from .middleware.connection import DisconnectMiddleware, LingerMiddleware
-from .middleware.drain import Drain, DrainMiddleware
+from .middleware.drain import DrainMiddleware
+from .middleware.errors import FaultMiddleware
+from .middleware.metrics import MetricsMiddleware
+from .middleware.request_log import RequestLogMiddleware
 from .routes import ROUTERS, compress, enhance, health
 from .routes import metrics as metrics_route
 from .runtime import Runtime
@@ -72,6 +75,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.include_router(router, dependencies=[] if is_open else keys)
     problems.install(app, metrics)
     # Pure ASGI, all of them: behind Starlette's BaseHTTPMiddleware nobody learns that a client has hung up. From the inside out:
+    app.add_middleware(FaultMiddleware)
     app.add_middleware(DisconnectMiddleware)
     if settings.cors_origins:
         app.add_middleware(

@@ -7,7 +7,6 @@ Prometheus asks (`watch_...`), so that no gauge can leak or go stale. One proces
 
 from __future__ import annotations
 
-import asyncio
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -20,7 +19,6 @@ import torch
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from models import Stream
 from models.bitstream import CodecKind
@@ -278,35 +276,3 @@ def _device_memory(device: torch.device) -> Iterator[Metric]:
     elif (statm := Path("/proc/self/statm")).exists():  # on Linux
         family.add_metric(["resident"], int(statm.read_text().split()[1]) * getpagesize())
     yield family
-
-
-class MetricsMiddleware:
-    """Counts requests when they end, by the template of the route that took them; unknown paths share one label."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self._app = app
-        self._metrics = metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        status = 500  # what the server answers when the app raises
-
-        async def watch(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        begun = time.monotonic()
-        with self._metrics.in_flight():
-            try:
-                await self._app(scope, receive, watch)
-            except asyncio.CancelledError:
-                status = 499  # nobody is there to be answered: nginx's code for a client that hung up
-                raise
-            finally:
-                route = getattr(scope.get("route"), "path", "unknown")
-                self._metrics.answered(route, scope["method"], status, time.monotonic() - begun)

@@ -7,10 +7,10 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from .drain import Drain, Phase
 from .engine.engine import Engine
 from .engine.errors import UnavailableError
 from .metrics import Metrics
-from .middleware.drain import Drain, Phase
 from .settings import Settings
 from .store import StreamStore
 

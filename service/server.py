@@ -16,8 +16,8 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from .drain import Drain, Phase
 from .http.problems import MEDIA_TYPE, Problem
-from .middleware.drain import Drain, Phase
 from .settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ _CLOSING_SECONDS = 5  # for connections that are open when nothing is in flight 
 
 
 class Server(uvicorn.Server):
-    """uvicorn stops listening on the first signal; this one drains first, see `service.middleware.drain`. A second signal ends the process at once."""
+    """uvicorn stops listening on the first signal; this one drains first, see `service.drain`. A second signal ends the process at once."""
 
     def __init__(self, app: FastAPI, settings: Settings, on_ready: Callable[[], None]) -> None:
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its informative lines repeat ours

@@ -18,7 +18,6 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from models import errors as codec
 
@@ -140,7 +139,7 @@ def reasons() -> list[str]:
 
 
 def install(app: FastAPI, metrics: Metrics) -> None:
-    """Answer every error of the app as a problem, and count the typed ones. To be called before other middleware is added."""
+    """Answer every error of the app as a problem, and count the typed ones."""
 
     async def counted(_: Request, error: Exception) -> JSONResponse:
         kind = next(_KINDS[cls] for cls in type(error).__mro__ if cls in _KINDS)
@@ -152,37 +151,12 @@ def install(app: FastAPI, metrics: Metrics) -> None:
     for cls in _KINDS:
         app.add_exception_handler(cls, counted)
     app.add_exception_handler(HTTPException, _http)
-    app.add_middleware(FaultMiddleware)
 
 
-class FaultMiddleware:
-    """Turns a fault of ours into a 500: the log gets the traceback, the client learns nothing of it.
-
-    Starlette's own handler sits outside all other middleware, where the answer misses its headers and the log line its request id.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
-        begun = False
-
-        async def watch(message: Message) -> None:
-            nonlocal begun
-            begun = True
-            await send(message)
-
-        try:
-            await self._app(scope, receive, watch)
-        except Exception:
-            if begun or scope["type"] != "http":
-                raise  # the server logs it and cuts the answer off
-            _log.exception("the service failed")
-            problem = Problem(
-                type="about:blank", title="Internal Server Error", status=500, detail="the server failed; the fault is logged"
-            )
-            await _response(problem, {})(scope, receive, send)
+def fault() -> JSONResponse:
+    """The answer to a fault of the service itself, which says nothing of the fault."""
+    detail = "the server failed; the fault is logged"
+    return _response(Problem(type="about:blank", title="Internal Server Error", status=500, detail=detail), {})
 
 
 def _typed(kind: _Kind, error: Exception) -> JSONResponse:
