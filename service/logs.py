@@ -1,6 +1,7 @@
-"""Logs: every line, ours and the libraries', as JSON or for a terminal, with the id of the request that it belongs to.
+"""Logs of the whole process, libraries included, as JSON or for a terminal.
 
-All modules log through the standard library; structlog renders. `bind_contextvars(bpp=...)` anywhere in a request adds to its later lines.
+All modules log through the standard library; structlog renders. Every line carries the id of its
+request. `bind_contextvars(bpp=...)` anywhere in a request adds to its later lines.
 """
 
 from __future__ import annotations
@@ -18,7 +19,13 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 def configure(log_format: LogFormat | None, level: LogLevel, stream: TextIO | None = None) -> None:
-    """Send every logger of the process to one stream, stderr unless given; without a format, a terminal decides for `console`."""
+    """Send every logger of the process to one stream.
+
+    Args:
+        log_format: None is `console` for a terminal and `json` for anything else.
+        level: lines below it are dropped.
+        stream: stderr unless given.
+    """
     stream = stream or sys.stderr
     if log_format is None:
         log_format = "console" if stream.isatty() else "json"
@@ -50,11 +57,14 @@ def configure(log_format: LogFormat | None, level: LogLevel, stream: TextIO | No
 
 
 def request_id() -> str | None:
-    """The id of the request at hand, as its answer and its log lines carry it; None outside of one."""
+    """Return the id of the current request, as its answer and its log lines carry it.
+
+    None outside of a request.
+    """
     found = get_contextvars().get("request_id")
     return found if isinstance(found, str) else None
 
 
 def _drop_uvicorns_colours(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    event.pop("color_message", None)  # its message once more, with ANSI codes
+    event.pop("color_message", None)  # uvicorn's message once more, with ANSI codes
     return event

@@ -13,7 +13,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from models import Picture
 from service.images import (
-    READS,
+    MAX_READS,
     AnimatedImageError,
     DamagedImageError,
     ImageError,
@@ -218,7 +218,7 @@ def test_a_gif_frame_far_beyond_its_screen_is_refused_before_it_is_allocated() -
 )
 def test_a_header_without_end_is_damaged(beginning: bytes, part: bytes) -> None:
     with pytest.raises(DamagedImageError, match="too many parts"):
-        open_image(beginning + READS * part, max_pixels=LIMIT)
+        open_image(beginning + MAX_READS * part, max_pixels=LIMIT)
 
 
 def test_pages_are_counted_up_to_a_limit(photo: Image.Image) -> None:
