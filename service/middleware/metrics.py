@@ -38,7 +38,7 @@ class MetricsMiddleware:
             try:
                 await self._app(scope, receive, watch)
             except asyncio.CancelledError:
-                status = 499  # nobody is there to be answered: nginx's code for a client that hung up
+                status = 499  # the client hung up; the code is nginx's
                 raise
             finally:
                 route = getattr(scope.get("route"), "path", "unknown")
