@@ -121,7 +121,7 @@ async def _open_store(settings: Settings, metrics: Metrics) -> AsyncIterator[Str
 
 
 def _add_routes(app: FastAPI, settings: Settings) -> None:
-    """Add all endpoints; with API keys, probes need none, and `/metrics` only if the settings say so."""
+    """Add all endpoints; with API keys, probes stay open, and `/metrics` by a setting."""
     keys = [Depends(ApiKeys(settings.api_keys))] if settings.api_keys else []
     for router in ROUTERS:
         is_open = router is health.router or (router is metrics_route.router and settings.open_metrics)
@@ -151,7 +151,7 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
 
 
 def _answers() -> Iterator[tuple[str, str, int]]:
-    """Yield the (route, method, status) of every answer that an endpoint declares, and of faults."""
+    """Yield (route, method, status) of every answer that an endpoint declares, and of faults."""
     for router in ROUTERS:
         for route in router.routes:
             if isinstance(route, APIRoute):

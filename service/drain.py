@@ -1,7 +1,12 @@
-"""The phases in which a process leaves: it says so, refuses new work, and finishes what it accepted.
+"""The phases in which a process leaves: it says so, refuses new work, finishes what it accepted.
 
-    serving ── signal ──► draining ── ZIGGURAT_DRAIN_SECONDS ──► refusing ── nothing in flight ──► gone
-               /readyz 503, work is still accepted             503 + Retry-After for new work
+    serving
+       │  signal
+    draining     /readyz answers 503; work is still accepted
+       │  after ZIGGURAT_DRAIN_SECONDS
+    refusing     new work gets 503 with Retry-After
+       │  nothing in flight
+      gone
 
 `service.server` changes the phase; the app only reads it. Under another server than ours the phase
 stays `SERVING`, and the end of the app's lifespan finishes what was accepted.

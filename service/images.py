@@ -25,7 +25,7 @@ from models.grid import MAX_SIDE
 from models.postprocess import sources
 from models.postprocess.sources import Source
 
-# Pillow's decoders for these are in daily use everywhere; its vulnerabilities live in the exotic ones.
+# Pillow's decoders for these are in daily use everywhere; vulnerabilities live in the exotic ones.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM")
 
 # Pillow walks chunks, markers and pages in Python, a few bytes at a time. A body of nothing else
@@ -174,9 +174,9 @@ def decode(image: Image.Image) -> Picture:
 
 
 def decode_as_coded(image: Image.Image) -> Picture:
-    """Decode what `open_image` opened as it lies in the file: not turned, in its own colours, 8 bits.
+    """Decode what `open_image` opened as it lies in the file: not turned, in its own colours.
 
-    The image stays open, for `finished`.
+    Samples are of 8 bits. The image stays open, for `finished`.
 
     Raises:
         DamagedImageError: the file is truncated or corrupt behind its header.
@@ -186,7 +186,7 @@ def decode_as_coded(image: Image.Image) -> Picture:
 
 
 def finished(picture: Picture, coded: Image.Image) -> Picture:
-    """Turn a picture made from `decode_as_coded(coded)` upright, convert it to sRGB, and close `coded`."""
+    """Turn a picture made from `decode_as_coded(coded)` upright, in sRGB, and close `coded`."""
     image = picture.to_image()
     image.info |= {name: coded.info[name] for name in ("exif", "icc_profile") if name in coded.info}
     coded.close()

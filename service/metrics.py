@@ -35,7 +35,7 @@ Stages do not overlap: rate control's probes and the entropy coder do not count 
 """
 
 Refined = Literal["complete", "cut", "skipped"]
-"""The end of a picture's effort: all was done, the deadline cut it, or there was no time for any."""
+"""The end of a picture's effort: all of it done, cut by the deadline, or no time to begin."""
 
 Direction = Literal["compress", "decompress"]
 Transit = Literal[Direction, "enhance"]

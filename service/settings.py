@@ -1,4 +1,4 @@
-"""Settings of the service, from the environment (`ZIGGURAT_...`) and the flags of `ziggurat serve`."""
+"""Settings of the service: the environment (`ZIGGURAT_...`) and the flags of `ziggurat serve`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .logs import LogFormat, LogLevel
 
 
 class Settings(BaseSettings):
-    """The operator's choices. Each field is read from `ZIGGURAT_<NAME>`; its description names the unit."""
+    """The operator's choices, each read from `ZIGGURAT_<NAME>`; descriptions name the unit."""
 
     # Inputs stay out of error messages, as a wrong one may be a key.
     model_config = SettingsConfigDict(env_prefix="ZIGGURAT_", frozen=True, hide_input_in_errors=True)

@@ -74,7 +74,7 @@ async def read_body(request: Request, *, accepts: str, max_bytes: int, seconds: 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file from a multipart body: its content, and the name that the client gave it, unchecked."""
+    """A file from a multipart body: its content, and the client's name for it, unchecked."""
 
     name: str
     content: bytes

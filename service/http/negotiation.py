@@ -1,4 +1,7 @@
-"""Headers about content: Accept, ETag, If-None-Match, Range (RFC 9110), Content-Digest (RFC 9530)."""
+"""Headers about content: Accept, ETag, If-None-Match, Range (RFC 9110); Content-Digest (RFC 9530).
+
+They are parsed and written here; endpoints decide what to answer.
+"""
 
 from __future__ import annotations
 
@@ -91,7 +94,7 @@ def _media_range(part: str) -> tuple[str, float]:
 
 
 def _weight(offer: str, ranges: Sequence[tuple[str, float]]) -> float:
-    """Return the weight (q, 0 to 1) of the most specific range that covers the offer; 0 if none does."""
+    """Return the weight (q, 0 to 1) of the most specific range that covers the offer, or 0."""
     for pattern in (offer, offer.partition("/")[0] + "/*", "*/*"):
         for media_range, weight in ranges:
             if media_range == pattern:

@@ -188,7 +188,7 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     phrase = HTTPStatus(error.status_code).phrase
     problem = Problem(type="about:blank", title=phrase, status=error.status_code, detail=str(error.detail))
     headers = dict(error.headers or {})
-    # GET, HEAD and DELETE of one path are separate routes, and Starlette names the first one's alone.
+    # GET, HEAD and DELETE of one path are separate routes; Starlette names the first one's alone.
     path = getattr(request.scope.get("route"), "path", None)
     if error.status_code == 405 and (operations := request.app.openapi()["paths"].get(path)):
         methods = {method.upper() for method in operations}

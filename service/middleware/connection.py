@@ -1,4 +1,4 @@
-"""Clients that hang up too early, and clients that are answered before they have sent everything."""
+"""Clients that hang up too early, and clients that are answered while they still send."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class DisconnectMiddleware:
 
 
 class LingerMiddleware:
-    """Closes the connection of a request that was answered before its body was read, but not at once.
+    """Closes the connection of a request that was answered before its body was read, with a delay.
 
     Closing with unread bytes resets the connection, and a reset can overtake the answer: the client
     would see an error and no 413. So the rest of the body is read for a while, and discarded.

@@ -84,7 +84,7 @@ class Disk:
             os.utime(self._root / name)
 
     def sweep(self) -> Usage:
-        """Remove leftovers, streams over age, and the least recently stored over the quota; count the rest."""
+        """Remove leftovers and streams over age, then the oldest over the quota; count the rest."""
         now = time.time()
         stored_at, sizes = self._remove_expired(now)
         total = sum(sizes)
@@ -113,7 +113,7 @@ class Disk:
         return stored_at, sizes
 
     def _enforce_quota(self, stored_at: NDArray[np.float64], sizes: NDArray[np.int64], goal: float, now: float) -> Usage:
-        """Evict the least recently stored streams that are old enough, until at most `goal` bytes are left."""
+        """Evict the least recently stored streams, if old enough, until `goal` bytes are left."""
         left = len(sizes)
         total = int(sizes.sum())
         order = np.argsort(stored_at)  # numpy sorts a million numbers without the interpreter's lock
@@ -144,7 +144,7 @@ class Disk:
         return True
 
     def _files(self) -> Iterator[tuple[str, os.stat_result, bool]]:
-        """Yield the store's own files: path, status, and whether it is a leftover of a killed process.
+        """Yield path and status of the store's own files, and True for a killed process's leftover.
 
         Other files in the directory are left alone.
         """

@@ -3,7 +3,7 @@
 StoreError
 ├── NotStoredError            no stream has this id
 ├── StoreUnavailableError     the disk or the bucket failed, or did not answer in time
-├── StoreFullError            the disk is full, or all streams are too young to be evicted for the quota
+├── StoreFullError            the disk is full, or the quota with streams too young to be evicted
 └── StoreDamagedError         the bytes under the id are not those that were stored
 """
 
@@ -22,7 +22,7 @@ class NotStoredError(StoreError):
 
 
 class StoreUnavailableError(StoreError):
-    """The disk or the bucket failed. Its own error is the `__cause__`, for the log and not for users."""
+    """The disk or the bucket failed. Its own error, the `__cause__`, is for the log alone."""
 
     def __init__(self) -> None:
         super().__init__("the stream store does not answer")

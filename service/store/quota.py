@@ -48,7 +48,7 @@ class Quota:
         self._sweeping: asyncio.Task[None] | None = None
         self._pending = 0  # bytes reserved and not settled
         self._unswept = 0  # bytes that the sweep under way may not see
-        self._room_at = 0.0  # before this moment, in seconds since the epoch, a sweep would find nothing to evict
+        self._room_at = 0.0  # seconds since the epoch; before, a sweep would find nothing to evict
 
     @property
     def max_bytes(self) -> float:
@@ -106,7 +106,7 @@ class Quota:
             raise StoreFullError(retry_after=max(1.0, self._room_at - time.time()))
 
     async def _sweep(self) -> None:
-        """Wait for the sweep under way, or begin one. It goes on when a waiting task is cancelled."""
+        """Wait for the sweep under way, or begin one. Cancelling a waiting task does not end it."""
         if self._sweeping is None or self._sweeping.done():
             self._sweeping = asyncio.create_task(self._sweep_once())
         await asyncio.shield(self._sweeping)

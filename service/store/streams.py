@@ -73,7 +73,7 @@ class StreamStore:
     ) -> None:
         self._store: ObjectStore
         if "://" in location:
-            # No client_options: they would replace the environment's (AWS_ALLOW_HTTP, AWS_PROXY_URL, ...).
+            # No client_options: they would replace the environment's (AWS_ALLOW_HTTP, ...).
             retry_timeout = timedelta(seconds=timeout_seconds)
             self._store = from_url(location, retry_config={"max_retries": _MAX_RETRIES, "retry_timeout": retry_timeout})
         else:
@@ -194,7 +194,7 @@ class StreamStore:
 
     @asynccontextmanager
     async def _faults(self, operation: Operation, stream_id: str) -> AsyncIterator[None]:
-        """Limit the time of the `with` body, and turn errors of the disk or the bucket into the store's."""
+        """Limit the time of the `with` body, and turn errors from below into the store's."""
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 yield

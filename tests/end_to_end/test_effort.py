@@ -1,4 +1,4 @@
-"""Effort on a real server with one device thread: it delays no other request, and keeps its deadline."""
+"""Effort on a real server with one device thread: it delays nobody else, and keeps its deadline."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def picture(side: int) -> bytes:
 
 
 def post(server: Server, query: str, body: bytes) -> tuple[Message, bytes]:
-    """Compress a picture; raises HTTPError for anything but success, a missed deadline (503) included."""
+    """Compress a picture; raises HTTPError for anything but success, such as a missed deadline."""
     headers = {"Content-Type": "image/png", "Accept": "application/json"}
     request = urllib.request.Request(f"http://{server.address}/compress?{query}", body, headers)
     with urllib.request.urlopen(request, timeout=120) as answer:
@@ -60,9 +60,13 @@ def test_effort_is_bounded_and_in_nobodys_way(tmp_path: Path, codec: LearnedCode
         "ZIGGURAT_REQUEST_TIMEOUT_SECONDS": str(TIMEOUT_SECONDS),
     }
     with Server(tmp_path, **settings) as server:
-        post(server, "bpp=1", picture(32))  # a thumbnail, mostly overhead, must not stand for what a pixel takes
+        # The service learns from this what a pixel takes. That a thumbnail is mostly overhead must
+        # not mislead it.
+        post(server, "bpp=1", picture(32))
+        # The picture grows until it is too large for this machine: the first one is small enough to
+        # be complete, and tells how long effort 9 takes.
         side = 192
-        while True:  # until the picture is too large for this machine: the first one says what all of effort 9 takes
+        while True:
             begun = time.monotonic()
             headers, body = refine_among_others(server, side)
             facts = json.loads(body)

@@ -1,4 +1,4 @@
-"""What the service's tests share: an image file, and one app with the real codec for all of them."""
+"""Fixtures of the service's tests: an image file, and one app with the real codec for all."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def jpeg(photo: Image.Image) -> bytes:
 
 @pytest.fixture(scope="session", autouse=True)
 def _post_processor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Small random post-processors in the place of those that are shipped: real, but for what they were trained on."""
+    """Small random post-processors in place of the shipped ones: real, but not trained."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(post_model, "WEIGHTS", tmp_path_factory.mktemp("postprocess"))
         install(finest=0.2)

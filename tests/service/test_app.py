@@ -86,7 +86,8 @@ def test_405_names_every_method_of_the_path(client: TestClient, path: str, allow
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/models", "/metrics", "/openapi.json", "/docs"])
 def test_whatever_can_be_had_can_be_asked_about(client: TestClient, path: str) -> None:
-    head, get = client.head(path), client.get(path)
+    head = client.head(path)
+    get = client.get(path)
     assert (head.status_code, head.headers["content-type"]) == (200, get.headers["content-type"])
 
 

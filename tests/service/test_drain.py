@@ -1,4 +1,7 @@
-"""What clients see of each phase. How a process goes through them, under load, is in `tests/end_to_end/test_server.py`."""
+"""Answers to clients in each phase.
+
+`tests/end_to_end/test_server.py` takes a process through the phases under load.
+"""
 
 from __future__ import annotations
 

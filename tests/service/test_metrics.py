@@ -11,7 +11,8 @@ from service.metrics import Metrics
 
 
 def test_two_apps_do_not_share_metrics() -> None:
-    first, second = Metrics(), Metrics()
+    first = Metrics()
+    second = Metrics()
     first.refused("overloaded")
 
     assert second.registry.get_sample_value("ziggurat_rejected_total", {"reason": "overloaded"}) is None
@@ -56,7 +57,8 @@ def test_padding_is_the_share_of_a_batch_that_is_no_picture() -> None:
 
 
 def test_states_are_read_at_the_scrape() -> None:
-    metrics, ages = Metrics(), [0.0, math.inf]
+    metrics = Metrics()
+    ages = [0.0, math.inf]
     value = metrics.registry.get_sample_value
     metrics.watch_queue(images=lambda: 3, pixels=lambda: 300, oldest_age=lambda: 1.5, max_pixels=1000)
     metrics.watch_device("cpu", up=lambda: ages[0] < 10, heartbeat_age=lambda: ages[0])

@@ -1,4 +1,4 @@
-"""What `ziggurat serve` adds to uvicorn. Draining is in `tests/end_to_end/test_server.py`."""
+"""Limits and addresses of `ziggurat serve`. Draining is in `tests/end_to_end/test_server.py`."""
 
 from __future__ import annotations
 

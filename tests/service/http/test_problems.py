@@ -16,7 +16,7 @@ from service.metrics import Metrics
 
 
 def answer(error: Exception) -> tuple[int, dict[str, object], dict[str, str]]:
-    """What a client sees when an endpoint raises."""
+    """Return what a client sees when an endpoint raises: status, problem and headers."""
     app = FastAPI()
     problems.install(app, Metrics())
 
@@ -60,7 +60,7 @@ def test_a_failing_store_asks_to_come_back() -> None:
 
 
 def test_every_typed_error_has_an_answer_of_its_own() -> None:
-    """All leaves of the four trees, apart from weights, which fail at the start and not in a request."""
+    """All leaves of the four trees, apart from weights, which fail at the start of the service."""
     raised = {
         error
         for module in (codec_errors, images, store, engine_errors)

@@ -1,4 +1,4 @@
-"""Clients that hang up, and clients that are answered before they have sent everything: over real sockets, where these things happen."""
+"""Clients that hang up, and clients that are answered while they still send, on real sockets."""
 
 from __future__ import annotations
 
@@ -30,11 +30,17 @@ def server(live: Callable[[Settings], Live]) -> Iterator[Live]:
 
 def post(server: Live, path: str, body: bytes, *, length: int | None = None, key: str = "a-key-of-ours") -> socket.socket:
     """A request on its way; the answer has not been read."""
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: x\r\nX-API-Key: {key}\r\nContent-Type: image/jpeg\r\nContent-Length: {length or len(body)}\r\n\r\n"
+    lines = (
+        f"POST {path} HTTP/1.1",
+        "Host: x",
+        f"X-API-Key: {key}",
+        "Content-Type: image/jpeg",
+        f"Content-Length: {length or len(body)}",
+        "",
+        "",
     )
     client = socket.create_connection(server.address)
-    client.sendall(head.encode() + body)
+    client.sendall("\r\n".join(lines).encode() + body)
     return client
 
 
@@ -58,7 +64,8 @@ def _hold_the_device(server: Live) -> threading.Thread:
 
 
 def test_the_work_of_clients_that_hang_up_is_never_done(server: Live, jpeg: bytes) -> None:
-    pixels, holder = 2048 * 1536, _hold_the_device(server)
+    pixels = 2048 * 1536
+    holder = _hold_the_device(server)
 
     with ExitStack() as clients:
         for _ in range(200):
@@ -92,7 +99,10 @@ def test_a_body_that_does_not_come_is_not_waited_for(server: Live, jpeg: bytes) 
 
 @pytest.mark.parametrize(("key", "status"), [("a-key-of-ours", b"413"), ("another", b"401")])
 def test_an_early_answer_arrives_although_the_body_was_not_read(server: Live, key: str, status: bytes) -> None:
-    """Megabytes more than any buffer between the two holds: were the server to close at once, a reset would overtake the answer."""
+    """Were the server to close at once, a reset would overtake the answer.
+
+    The body is megabytes more than the buffers between the two hold.
+    """
     reply = answer(post(server, "/compress?bpp=1", bytes(12_000_000), key=key))
 
     assert reply.startswith(b"HTTP/1.1 " + status)
