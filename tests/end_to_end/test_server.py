@@ -1,6 +1,6 @@
 """The first minutes of a user with curl, against a real server process.
 
-Those of a user of the command line are in `tests/service/cli/test_commands.py`.
+Those of a user of the command line are in `tests/service/cli`.
 """
 
 from __future__ import annotations
