@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Builds the image and serves from it without a Docker engine: buildah, as root. Other arguments go to `buildah bud`, for instance
+# Builds the image and serves from it without a Docker engine, with buildah, as root. Other arguments
+# go to `buildah bud`, for instance
 #
 #   docker/check.sh --volume /srv/wheels:/wheels:ro --volume "$PWD/pip.conf:/etc/pip.conf:ro" --build-arg TORCH_INDEX=
 #
-# The server runs as in docker-compose.yml: as the image's own user, on a root that nobody can write. A picture goes to a stream and back.
+# The server runs as in docker-compose.yml: as the image's own user, on a root that nobody can write.
+# A picture goes to a stream and back.
 #   BASE   image to build on; unset, a Debian made with debootstrap
 #   WORK   folder for images and logs, a few GB; unset, a temporary one that is removed at the end
 set -euo pipefail
@@ -73,7 +75,8 @@ until curl -sf "localhost:$port/readyz" >/dev/null; do
 done
 echo "ready after $((SECONDS - begun)) s; ziggurat health: $(run ziggurat health)"
 
-curl -sf --data-binary @tests/fixtures/photo.jpg -H 'Content-Type: image/jpeg' "localhost:$port/compress?bpp=0.5" -D "$work/headers" -o "$work/photo.zgt"
+curl -sf --data-binary @tests/fixtures/photo.jpg -H 'Content-Type: image/jpeg' \
+    "localhost:$port/compress?bpp=0.5" -D "$work/headers" -o "$work/photo.zgt"
 location=$(tr -d '\r' <"$work/headers" | sed -n 's/^location: //Ip')
 stored=$(cd "$work/data" && ls -- */"${location##*/}.zgt")
 cmp "$work/photo.zgt" "$work/data/$stored"

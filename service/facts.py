@@ -1,4 +1,4 @@
-"""What a stream says about itself, for the service and the command line alike. Needs no model."""
+"""Facts in a stream's header, for the service and the command line alike. Reads no model."""
 
 from __future__ import annotations
 
@@ -37,12 +37,13 @@ class StreamFacts(BaseModel):
 
     @classmethod
     def of(cls, stream: builtins.bytes) -> StreamFacts:
-        """Read a stream's header. Raises `BitstreamError`s."""
+        """Read a stream's header.
+
+        Raises:
+            BitstreamError: the bytes are no sound stream.
+        """
         header = Bitstream.parse(stream)
-        try:
-            profile = HybridCodec.name if header.model_id.hex() == HybridCodec.model_id else registry.name_of(header.model_id.hex())
-        except UnknownModelError:
-            profile = None
+        model_id = header.model_id.hex()
         return cls(
             id=id_of(stream),
             bytes=len(stream),
@@ -51,8 +52,8 @@ class StreamFacts(BaseModel):
             height=header.height,
             format_version=VERSION,
             codec=header.codec.name.lower(),
-            model_id=header.model_id.hex(),
-            profile=profile,
+            model_id=model_id,
+            profile=_profile(model_id),
             quality=round(header.position.quality, 3),
             greyscale=header.greyscale,
             postprocess=header.postprocess,
@@ -60,3 +61,13 @@ class StreamFacts(BaseModel):
             y_bytes=len(header.y),
             alpha_bytes=None if header.alpha is None else len(header.alpha),
         )
+
+
+def _profile(model_id: str) -> str | None:
+    """Name the codec with this model id; None when it did not come with this version."""
+    if model_id == HybridCodec.model_id:
+        return HybridCodec.name
+    try:
+        return registry.name_of(model_id)
+    except UnknownModelError:
+        return None

@@ -1,7 +1,8 @@
 """Image files in and out: hostile bytes to a `Picture`, a `Picture` to PNG, WebP, AVIF or JPEG.
 
-Reading happens in two steps, so that admission can be decided between them: `open_image` looks at the header alone and refuses what is not
-to be decoded at all; `decode` decodes, turns the picture upright and converts it to sRGB.
+Reading takes two steps, so that admission can be decided between them. `open_image` reads the
+header alone and refuses what must not be decoded at all. `decode` decodes, turns the picture
+upright and converts it to sRGB.
 
     ImageError
     ├── UnsupportedImageError    not a format on the list
@@ -24,21 +25,22 @@ from models.grid import MAX_SIDE
 from models.postprocess import sources
 from models.postprocess.sources import Source
 
-# Pillow's decoders for these are in daily use by everybody; the exotic ones are where its vulnerabilities live.
+# Pillow's decoders for these are in daily use everywhere; vulnerabilities live in the exotic ones.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM")
 
-# Pillow walks chunks, markers and pages in Python, a few bytes at a time; a body of nothing else would keep it for a minute. The largest
-# honest file (a GIF of 64 MiB: two reads for each 255 bytes) stays below READS, about a second; to count pages, quadratic in TIFF, it
-# gets less.
-READS = 600_000
-READS_TO_COUNT = 20_000
+# Pillow walks chunks, markers and pages in Python, a few bytes at a time. A body of nothing else
+# would keep it busy for a minute; so many reads take about a second. The largest honest file, a GIF
+# of 64 MiB with two reads for each 255 bytes, needs fewer.
+MAX_READS = 600_000
+# Counting pages is quadratic in TIFF.
+_MAX_READS_TO_COUNT_FRAMES = 20_000
 
-
-_PLAIN = ("L", "LA", "RGB", "RGBA")
+_PLAIN_MODES = ("L", "LA", "RGB", "RGBA")
+_SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
 
 class ImageError(Exception):
-    """Base of what is wrong with an image sent to us. Its text is fit for users."""
+    """Base of the faults of an image file. Its text is fit for users."""
 
 
 class UnsupportedImageError(ImageError):
@@ -53,7 +55,8 @@ class AnimatedImageError(ImageError):
     """The file holds several frames or pages; `frames` is None when there are too many to count."""
 
     def __init__(self, frames: int | None) -> None:
-        super().__init__(f"the image has {frames or 'too many'} frames; only still images can be compressed")
+        count = frames or "too many"
+        super().__init__(f"the image has {count} frames; only still images can be compressed")
         self.frames = frames
 
 
@@ -62,7 +65,10 @@ class DamagedImageError(ImageError):
 
 
 class ImageFormat(Enum):
-    """What a picture can be written as; the value is the media type, and the order is the preference among equals."""
+    """A format that pictures are written in. The value is its media type.
+
+    The order is the preference among formats that a client likes equally.
+    """
 
     PNG = "image/png"
     WEBP = "image/webp"
@@ -71,45 +77,61 @@ class ImageFormat(Enum):
 
 
 def open_image(file: bytes, *, max_pixels: int) -> Image.Image:
-    """A Pillow image of which only the header was read. Raises `ImageError`s."""
-    # GIF's plugin allocates a frame as it reads the header, and refuses what is over twice this; one service has one limit.
+    """Open an image by its header alone.
+
+    Args:
+        file: all bytes of the file.
+        max_pixels: the largest width times height.
+
+    Raises:
+        ImageError: one subclass for each fault.
+    """
+    # GIF's plugin allocates a frame while it reads the header, and refuses one over twice this
+    # limit. The limit is global, and so is the service's.
     Image.MAX_IMAGE_PIXELS = min(max_pixels, MAX_SIDE * MAX_SIDE)
     reader = _Reader(file)
     try:
         image = Image.open(reader, formats=FORMATS)
         animated = getattr(image, "is_animated", False)
     except UnidentifiedImageError as error:
-        if begins_like := [name for name in FORMATS if (accept := Image.OPEN[name][1]) and accept(file[:16])]:
-            raise DamagedImageError(f"the {begins_like[0]} image is truncated or corrupt in its header") from error
+        if name := _format_by_beginning(file):
+            raise DamagedImageError(f"the {name} image is truncated or corrupt in its header") from error
         raise UnsupportedImageError(f"not an image in a format we read: {', '.join(FORMATS)}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageTooLargeError(f"the image claims more than the limit of {max_pixels} pixels") from error
     except MemoryError:
         raise
-    except Exception as error:  # a decoder may raise anything on hostile bytes: OSError, SyntaxError, struct.error, ...
+    except Exception as error:  # on hostile bytes decoders raise anything: SyntaxError, struct.error, ...
         raise DamagedImageError(f"the image's header cannot be read: {error}") from error
+    size = f"{image.width}x{image.height}"
     if image.width * image.height > max_pixels:
-        raise ImageTooLargeError(f"the image has {image.width}x{image.height} pixels; the limit is {max_pixels} pixels")
+        raise ImageTooLargeError(f"the image has {size} pixels; the limit is {max_pixels} pixels")
     if max(image.size) > MAX_SIDE:
-        raise ImageTooLargeError(f"the image has {image.width}x{image.height} pixels; the limit is {MAX_SIDE} on a side")
-    if animated and image.format != "MPO":  # a phone's photograph with a depth map or a second exposure behind it
-        raise AnimatedImageError(_frames(image, reader))
+        raise ImageTooLargeError(f"the image has {size} pixels; the limit is {MAX_SIDE} on a side")
+    # MPO is a phone's photograph with a depth map or a second exposure behind it.
+    if animated and image.format != "MPO":
+        raise AnimatedImageError(_count_frames(image, reader))
     return image
 
 
 def open_lossy(file: bytes, *, max_pixels: int) -> tuple[Image.Image, Source]:
-    """Like `open_image`, and what the file says of its quantiser. Raises `SourceError` too."""
+    """Open an image for post-processing; gives also its quantiser as the file states it.
+
+    Raises:
+        ImageError: as `open_image` does.
+        SourceError: post-processing is not for such a file.
+    """
     image = open_image(file, max_pixels=max_pixels)
     source = sources.read(file)
-    if image.mode not in _PLAIN:
+    if image.mode not in _PLAIN_MODES:
         raise SourceError(f"the file's pixels are {image.mode}, and post-processing is for colours on screens and for grey")
     return image, source
 
 
 class _Reader(io.BytesIO):
-    """A file in memory that may be read from so many times."""
+    """A file in memory with a limit on the number of reads."""
 
-    reads_left = READS
+    reads_left = MAX_READS
 
     def read(self, size: int | None = -1, /) -> bytes:
         self.reads_left -= 1
@@ -118,8 +140,18 @@ class _Reader(io.BytesIO):
         return super().read(size)
 
 
-def _frames(image: Image.Image, reader: _Reader) -> int | None:
-    reader.reads_left = READS_TO_COUNT
+def _format_by_beginning(file: bytes) -> str | None:
+    """Name the first format whose files begin as this one does."""
+    for name in FORMATS:
+        accept = Image.OPEN[name][1]
+        if accept and accept(file[:16]):
+            return name
+    return None
+
+
+def _count_frames(image: Image.Image, reader: _Reader) -> int | None:
+    """Count the frames or pages of an image; None when that takes too many reads."""
+    reader.reads_left = _MAX_READS_TO_COUNT_FRAMES
     try:
         return getattr(image, "n_frames", None)
     except MemoryError:
@@ -129,25 +161,32 @@ def _frames(image: Image.Image, reader: _Reader) -> int | None:
 
 
 def decode(image: Image.Image) -> Picture:
-    """Decode what `open_image` opened, and close it: upright, in sRGB, 8 bits. Raises `DamagedImageError`."""
+    """Decode what `open_image` opened, upright, in sRGB and 8 bits, and close it.
+
+    Raises:
+        DamagedImageError: the file is truncated or corrupt behind its header.
+    """
     _load(image)
     _turn_upright(image)
     picture = Picture.from_image(_to_srgb(image))
-    image.close()  # who keeps it for its size need not keep its pixels
+    image.close()  # a caller that keeps it for its size need not keep its pixels
     return picture
 
 
 def decode_as_coded(image: Image.Image) -> Picture:
-    """The samples of what `open_image` opened as its codec gives them: as they lie in the file, in its own colours; 8 bits.
+    """Decode what `open_image` opened as it lies in the file: not turned, in its own colours.
 
-    The image stays open, for `finished`. Raises `DamagedImageError`.
+    Samples are of 8 bits. The image stays open, for `finished`.
+
+    Raises:
+        DamagedImageError: the file is truncated or corrupt behind its header.
     """
     _load(image)
     return Picture.from_image(image)
 
 
 def finished(picture: Picture, coded: Image.Image) -> Picture:
-    """What was made of `decode_as_coded(coded)`, upright and in sRGB as `coded` says. Closes `coded`."""
+    """Turn a picture made from `decode_as_coded(coded)` upright, in sRGB, and close `coded`."""
     image = picture.to_image()
     image.info |= {name: coded.info[name] for name in ("exif", "icc_profile") if name in coded.info}
     coded.close()
@@ -156,8 +195,13 @@ def finished(picture: Picture, coded: Image.Image) -> Picture:
 
 
 def encode(picture: Picture, image_format: ImageFormat) -> bytes:
-    """An image file. PNG is exact; the others are near-transparent; JPEG, which knows no alpha, gets a white background."""
-    image, file = picture.to_image(), io.BytesIO()
+    """Encode a picture as an image file.
+
+    PNG is exact; the others are visually near-lossless. JPEG has no alpha, and gets a white
+    background.
+    """
+    image = picture.to_image()
+    file = io.BytesIO()
     match image_format:
         case ImageFormat.PNG:
             image.save(file, "PNG")
@@ -168,7 +212,8 @@ def encode(picture: Picture, image_format: ImageFormat) -> bytes:
         case ImageFormat.JPEG:
             if picture.alpha is not None:
                 white = Image.new("RGBA", image.size, "white")
-                image = Image.alpha_composite(white, image.convert("RGBA")).convert("L" if picture.greyscale else "RGB")
+                flat = Image.alpha_composite(white, image.convert("RGBA"))
+                image = flat.convert("L" if picture.greyscale else "RGB")
             image.save(file, "JPEG", quality=92, subsampling=0)
     return file.getvalue()
 
@@ -189,7 +234,10 @@ def _turn_upright(image: Image.Image) -> None:
 
 
 def _to_srgb(image: Image.Image) -> Image.Image:
-    """Apply the embedded colour profile; a broken one, or one of another colour space than the pixels, counts as absent."""
+    """Apply the embedded colour profile.
+
+    A broken profile, or one of another colour space than the pixels, counts as absent.
+    """
     embedded = image.info.get("icc_profile")
     if not embedded:
         return image
@@ -197,10 +245,12 @@ def _to_srgb(image: Image.Image) -> Image.Image:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(embedded))
         if image.mode == "CMYK":
             return _convert(image, profile, "RGB")
-        plain = image if image.mode in _PLAIN and "transparency" not in image.info else Picture.from_image(image).to_image()
+        is_plain = image.mode in _PLAIN_MODES and "transparency" not in image.info
+        plain = image if is_plain else Picture.from_image(image).to_image()
         alpha = plain.getchannel("A") if plain.mode.endswith("A") else None
         grey = plain.mode.startswith("L")
-        # A grey picture may carry an RGB profile; what a profile expects is what it gets, and grey stays grey.
+        # A grey picture may carry an RGB profile: it is converted to what the profile expects, and
+        # back to grey.
         space = "L" if profile.profile.xcolor_space.strip() == "GRAY" else "RGB"
         converted = _convert(plain if plain.mode == space else plain.convert(space), profile, "RGB")
         converted = converted.convert("L") if grey else converted
@@ -212,9 +262,7 @@ def _to_srgb(image: Image.Image) -> Image.Image:
 
 
 def _convert(image: Image.Image, profile: ImageCms.ImageCmsProfile, mode: str) -> Image.Image:
-    converted = ImageCms.profileToProfile(image, profile, _SRGB, ImageCms.Intent.RELATIVE_COLORIMETRIC, mode)
+    intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
+    converted = ImageCms.profileToProfile(image, profile, _SRGB, intent, mode)
     assert converted is not None  # None is for in-place conversion only
     return converted
-
-
-_SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))

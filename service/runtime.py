@@ -1,4 +1,4 @@
-"""What one running app holds, and how its endpoints get at it."""
+"""The parts of one running app, and the dependencies through which endpoints reach them."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from .drain import Drain, Phase
 from .engine.engine import Engine
 from .engine.errors import UnavailableError
 from .metrics import Metrics
-from .middleware.drain import Drain, Phase
 from .settings import Settings
 from .store import StreamStore
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """The parts that live from start to stop."""
+    """The parts of an app that live from its start to its stop."""
 
     settings: Settings
     metrics: Metrics
@@ -32,7 +32,11 @@ async def _runtime(request: Request) -> Runtime:
 
 
 async def refuse_when_leaving(request: Request) -> None:
-    """A dependency of endpoints that begin work. Raises `UnavailableError` once the process only finishes what it has."""
+    """Guard an endpoint that begins work.
+
+    Raises:
+        UnavailableError: the process only finishes what it has accepted.
+    """
     if request.app.state.drain.phase >= Phase.REFUSING:
         raise UnavailableError("the service is shutting down", retry_after=10)
 

@@ -1,4 +1,4 @@
-"""The process: uvicorn, with a listener that closes last, limits on what comes before a request, and one formatter for all logs."""
+"""The server process: uvicorn with a drain, and with limits on a request's headers."""
 
 from __future__ import annotations
 
@@ -16,22 +16,32 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from .drain import Drain, Phase
 from .http.problems import MEDIA_TYPE, Problem
-from .middleware.drain import Drain, Phase
 from .settings import Settings
 
 _log = logging.getLogger(__name__)
-_KEEP_ALIVE_SECONDS = 75  # longer than the 60 s of common load balancers: whoever closes first must not be the one who is sent requests
-_HEADER_SECONDS = 20.0
-_HEADER_BYTES = 64 * 1024
-_CLOSING_SECONDS = 5  # for connections that are open when nothing is in flight any more
+# Longer than the 60 s of common load balancers: were the server to close an idle connection first,
+# a request could already be on its way there.
+_KEEP_ALIVE_SECONDS = 75
+_MAX_HEADER_SECONDS = 20.0  # counted from the connection, or from a later request's first bytes
+_MAX_HEADER_BYTES = 64 * 1024
+_CLOSING_SECONDS = 5  # for connections that are still open when no request is in flight
 
 
 class Server(uvicorn.Server):
-    """uvicorn stops listening on the first signal; this one drains first, see `service.middleware.drain`. A second signal ends the process at once."""
+    """uvicorn's server, which drains on the first signal and ends at once on the second.
+
+    uvicorn by itself stops listening on the first signal. The phases are those of `service.drain`.
+
+    Args:
+        app: made by `create_app`.
+        settings: those of the app.
+        on_ready: called when the models are loaded and the server listens.
+    """
 
     def __init__(self, app: FastAPI, settings: Settings, on_ready: Callable[[], None]) -> None:
-        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its informative lines repeat ours
+        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its "info" repeats our lines
         config = uvicorn.Config(
             app,
             http=HeaderLimits,
@@ -45,8 +55,8 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._drain: Drain = app.state.drain
         self._drain_seconds = settings.drain_seconds
-        self._patience = math.ceil(settings.request_timeout_seconds)  # what was accepted may take no longer
-        self._leaving_since = 0.0
+        self._finishing_seconds = math.ceil(settings.request_timeout_seconds)  # no request takes longer
+        self._draining_since = 0.0
         self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -56,48 +66,59 @@ class Server(uvicorn.Server):
             self._on_ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The signal handler. uvicorn's would have the process end by the signal, not with status 0."""
+        """Begin to drain, or end the process when it drains already.
+
+        After uvicorn's own handler the process would end by the signal, not with status 0.
+        """
         if self.should_exit:
             os._exit(128 + sig)
         self.should_exit = True
         self._drain.phase = Phase.DRAINING
-        self._leaving_since = time.monotonic()
+        self._draining_since = time.monotonic()
 
     async def on_tick(self, counter: int) -> bool:
-        """Ten times a second: whether to close the listener and leave."""
+        """Move the drain along, ten times a second.
+
+        Returns:
+            True once the listener should close and the process end.
+        """
         if not await super().on_tick(counter):
             return False
-        waited = time.monotonic() - self._leaving_since
+        waited = time.monotonic() - self._draining_since
         if waited < self._drain_seconds:
             return False
         if self._drain.phase < Phase.REFUSING:
             _log.info("finishing what was accepted", extra={"in_flight": self._drain.in_flight})
             self._drain.phase = Phase.REFUSING
-        return self._drain.in_flight == 0 or waited > self._drain_seconds + self._patience
+        return self._drain.in_flight == 0 or waited > self._drain_seconds + self._finishing_seconds
 
 
 class HeaderLimits(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1, for which a client may take its time over headers, or send them without end. This one closes the connection."""
+    """uvicorn's HTTP/1.1 with a limit on the time and the bytes that headers may take.
 
-    _deadline: asyncio.TimerHandle | None = None
-    _bytes = 0
+    uvicorn by itself waits for headers forever, and reads them without end. This protocol closes
+    the connection.
+    """
+
+    _deadline: asyncio.TimerHandle | None = None  # set while headers are awaited
+    _bytes = 0  # received since then
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio.Protocol."""
-        super().connection_made(transport)  # type: ignore[arg-type]  # what uvicorn declares is narrower than asyncio's
+        super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn wants asyncio.Transport
         self._await_headers()
 
     def data_received(self, data: bytes) -> None:
         """asyncio.Protocol."""
         if self._deadline is None and self.timeout_keep_alive_task is not None:
-            self._await_headers()  # the first bytes of the next request on a connection that was kept alive
+            self._await_headers()  # these are the first bytes of a kept-alive connection's next request
         super().data_received(data)
         self._bytes += len(data)
-        if self._deadline is not None and self._bytes > _HEADER_BYTES:
-            self._refuse(431, f"the headers have more than {_HEADER_BYTES} bytes")
+        if self._deadline is not None and self._bytes > _MAX_HEADER_BYTES:
+            self._refuse(431, f"the headers have more than {_MAX_HEADER_BYTES} bytes")
 
     def on_headers_complete(self) -> None:
-        """httptools."""
+        """httptools' callback."""
         self._got_headers()
         super().on_headers_complete()
 
@@ -107,19 +128,27 @@ class HeaderLimits(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
-        """What cannot be parsed is a problem too, and not uvicorn's plain text."""
+        """Answer bytes that are no HTTP with a problem, where uvicorn would send plain text."""
         self._refuse(400, msg)
 
     def _refuse(self, status: int, detail: str) -> None:
         phrase = HTTPStatus(status).phrase
-        body = Problem(type="about:blank", title=phrase, status=status, detail=detail).model_dump_json(exclude_none=True)
-        head = f"HTTP/1.1 {status} {phrase}\r\nContent-Type: {MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        self.transport.write((head + body).encode())
+        problem = Problem(type="about:blank", title=phrase, status=status, detail=detail)
+        body = problem.model_dump_json(exclude_none=True).encode()
+        lines = (
+            f"HTTP/1.1 {status} {phrase}",
+            f"Content-Type: {MEDIA_TYPE}",
+            f"Content-Length: {len(body)}",
+            "Connection: close",
+            "",
+            "",
+        )
+        self.transport.write("\r\n".join(lines).encode() + body)
         self.transport.close()
 
     def _await_headers(self) -> None:
         self._bytes = 0
-        self._deadline = self.loop.call_later(_HEADER_SECONDS, self.transport.close)
+        self._deadline = self.loop.call_later(_MAX_HEADER_SECONDS, self.transport.close)
 
     def _got_headers(self) -> None:
         if self._deadline is not None:
@@ -128,8 +157,16 @@ class HeaderLimits(HttpToolsProtocol):
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A socket that is bound but does not listen: a taken port is told before the models load, and nobody waits in its queue meanwhile."""
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    """Return a socket that is bound and does not listen yet.
+
+    So a taken port shows before the models load, and no client waits in the socket's queue while
+    they do.
+
+    Raises:
+        OSError: the address is not this machine's, or its port is taken.
+    """
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, kind, protocol, _, address = found[0]
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,4 @@
-"""Settings of the service: the environment (`ZIGGURAT_...`) and the flags of `ziggurat serve`, in one class."""
+"""Settings of the service: the environment (`ZIGGURAT_...`) and the flags of `ziggurat serve`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from .logs import LogFormat, LogLevel
 
 
 class Settings(BaseSettings):
-    """What an operator can choose. Each field is read from `ZIGGURAT_<NAME>`; its description names the unit."""
+    """The operator's choices, each read from `ZIGGURAT_<NAME>`; descriptions name the unit."""
 
-    model_config = SettingsConfigDict(env_prefix="ZIGGURAT_", frozen=True, hide_input_in_errors=True)  # what is wrong may be a key
+    # Inputs stay out of error messages, as a wrong one may be a key.
+    model_config = SettingsConfigDict(env_prefix="ZIGGURAT_", frozen=True, hide_input_in_errors=True)
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="TCP port to listen on; 0 takes any free one.")
@@ -88,7 +89,9 @@ class Settings(BaseSettings):
     @field_validator("models", "api_keys", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return tuple(filter(None, (name.strip() for name in value.split(",")))) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        return tuple(name.strip() for name in value.split(",") if name.strip())
 
     @field_validator("api_keys")
     @classmethod
@@ -106,5 +109,6 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _profile_is_loaded(self) -> Settings:
         if self.profile not in self.models:
-            raise ValueError(f"profile {self.profile!r} is not among the models to load: {', '.join(self.models)}")
+            loaded = ", ".join(self.models)
+            raise ValueError(f"profile {self.profile!r} is not among the models to load: {loaded}")
         return self

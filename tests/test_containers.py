@@ -1,4 +1,7 @@
-"""Dockerfile and docker-compose.yml agree with the repository and the settings. `docker/check.sh` builds and runs the image."""
+"""Dockerfile and docker-compose.yml agree with the repository and the settings.
+
+`docker/check.sh` builds the image and runs it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`make dashboard`: the panels of `dashboard.yaml` as the JSON that Grafana provisions. A test holds that it is fresh."""
+"""`make dashboard`: the panels of `dashboard.yaml` as the JSON that Grafana provisions.
+
+A test compares the JSON in the repository with what this makes.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,12 @@ FOLDER = Path(__file__).parent
 OUTPUT = FOLDER / "provisioning" / "dashboards" / "ziggurat.json"
 DATASOURCE = {"type": "prometheus", "uid": "prometheus"}
 COLUMNS = 24  # of Grafana's grid
+MAX_PANELS_IN_ONE_ROW = 5  # rows with more are wrapped
+PANELS_IN_A_WRAPPED_ROW = 3
 
 
 def dashboard() -> dict[str, Any]:
-    """The dashboard in Grafana's JSON model."""
+    """Build the dashboard in Grafana's JSON model."""
     firing = {
         "name": "Alerts",
         "datasource": DATASOURCE,
@@ -44,17 +49,21 @@ def dashboard() -> dict[str, Any]:
 
 
 def _panels(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Every panel with an id and a place: below the title of its row, up to five side by side, else three."""
-    ids, y = count(1), 0
+    """Yield every panel with an id and a place below the title of its row."""
+    ids = count(1)
+    y = 0
     for row in rows:
         place = {"h": 1, "w": COLUMNS, "x": 0, "y": y}
         yield {"id": next(ids), "type": "row", "title": row["row"], "collapsed": False, "gridPos": place, "panels": []}
         y += 1
-        height, panels = row.get("height", 8), row["panels"]
-        across = len(panels) if len(panels) <= 5 else 3
+        height = row.get("height", 8)
+        panels = row["panels"]
+        across = len(panels) if len(panels) <= MAX_PANELS_IN_ONE_ROW else PANELS_IN_A_WRAPPED_ROW
         for i, panel in enumerate(panels):
-            left, right = (COLUMNS * x // across for x in (i % across, i % across + 1))
-            place = {"h": height, "w": right - left, "x": left, "y": y + height * (i // across)}
+            down, column = divmod(i, across)
+            left = COLUMNS * column // across
+            right = COLUMNS * (column + 1) // across
+            place = {"h": height, "w": right - left, "x": left, "y": y + height * down}
             yield {"id": next(ids), "gridPos": place} | _panel(**panel)
         y += height * -(-len(panels) // across)
 
@@ -69,8 +78,10 @@ def _panel(
     limits: list[float] | dict[str, list[float]] | None = None,
     stack: bool = False,
 ) -> dict[str, Any]:
+    """Build one panel; `limits` are the thresholds of all queries, or of each by its legend."""
     by_query = limits if isinstance(limits, dict) else {}
-    defaults: dict[str, Any] = {"unit": unit, "min": 0, "thresholds": _thresholds(limits if isinstance(limits, list) else [])}
+    for_all = limits if isinstance(limits, list) else []
+    defaults: dict[str, Any] = {"unit": unit, "min": 0, "thresholds": _thresholds(for_all)}
     overrides = [
         {"matcher": {"id": "byName", "options": name}, "properties": [{"id": "thresholds", "value": _thresholds(its)}]}
         for name, its in by_query.items()
@@ -79,7 +90,13 @@ def _panel(
         {"refId": chr(ord("A") + i), "datasource": DATASOURCE, "expr": expr, "legendFormat": legend}
         for i, (legend, expr) in enumerate(queries.items())
     ]
-    panel: dict[str, Any] = {"type": kind, "title": title, "description": about, "datasource": DATASOURCE, "targets": targets}
+    panel: dict[str, Any] = {
+        "type": kind,
+        "title": title,
+        "description": about,
+        "datasource": DATASOURCE,
+        "targets": targets,
+    }
     match kind:
         case "timeseries":
             legend = {"showLegend": True, "displayMode": "list", "placement": "bottom", "calcs": []}
@@ -99,13 +116,16 @@ def _panel(
                 {"id": "organize", "options": {"excludeByName": dict.fromkeys(hidden, True)}},
             ]
         case _:  # stat, bargauge
-            panel["options"] = {"reduceOptions": {"calcs": ["lastNotNull"]}, "orientation": "horizontal" if kind == "bargauge" else "auto"}
+            orientation = "horizontal" if kind == "bargauge" else "auto"
+            panel["options"] = {"reduceOptions": {"calcs": ["lastNotNull"]}, "orientation": orientation}
     return panel | {"fieldConfig": {"defaults": defaults, "overrides": overrides}}
 
 
 def _thresholds(limits: list[float]) -> dict[str, Any]:
+    """Build the coloured ranges of a panel: green up to the first limit, red from the last."""
     colours = ("green", "red") if len(limits) < 2 else ("green", "yellow", "red")
-    steps = [{"color": colour, "value": value} for colour, value in zip(colours, (None, *limits), strict=False)]
+    values = (None, *limits)
+    steps = [{"color": colour, "value": value} for colour, value in zip(colours, values, strict=False)]
     return {"mode": "absolute", "steps": steps}
 
 

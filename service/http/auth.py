@@ -1,4 +1,7 @@
-"""API keys: `Authorization: Bearer …` or `X-API-Key: …`; several may be valid at once, so that they can be rotated."""
+"""API keys, as `Authorization: Bearer …` or `X-API-Key: …`.
+
+Several may be valid at once, so that they can be rotated.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +23,20 @@ class UnauthorizedError(Exception):
 
 
 class ApiKeys:
-    """A dependency of endpoints that want a key. Runs before parameters are judged and before the body is read."""
+    """A dependency of endpoints that require a key.
+
+    It runs before parameters are validated and before the body is read.
+    """
 
     def __init__(self, keys: Iterable[SecretStr]) -> None:
         self._digests = [_digest(key.get_secret_value()) for key in keys]
 
     async def __call__(self, bearer: _Bearer, header: _Header) -> None:
-        """Raises `UnauthorizedError`."""
+        """Check the keys of a request.
+
+        Raises:
+            UnauthorizedError: it carries none, or none that is valid.
+        """
         presented = [key for key in (bearer.credentials if bearer else None, header) if key]
         if not presented:
             raise UnauthorizedError("this needs an API key, as Authorization: Bearer or as X-API-Key")
@@ -34,7 +44,8 @@ class ApiKeys:
             raise UnauthorizedError("the API key is not valid")
 
     def _knows(self, key: str) -> bool:
-        # Digests have one length, and a sum has no early exit: the time taken tells neither which key is near nor how long it is.
+        # Digests have one length, and a sum has no early exit: the time that this takes reveals
+        # neither a key's length nor which key is nearly right.
         digest = _digest(key)
         return sum(hmac.compare_digest(digest, known) for known in self._digests) > 0
 

@@ -1,6 +1,7 @@
-"""Request bodies: raw, or multipart with `file`; never more bytes than allowed, nor slower, nor other than their digest says.
+"""Request bodies: raw, or multipart with `file`; limited in bytes and time, checked by digest.
 
-Starlette's own RequestBodyLimitMiddleware counts in the same way, but answers in plain text whenever Content-Length is over the limit.
+Starlette's own RequestBodyLimitMiddleware counts bytes in the same way, but answers in plain text
+whenever Content-Length is over the limit.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from .negotiation import STREAM_TYPE
 _MULTIPART = "multipart/form-data"
 _UNDECLARED = ("", "application/octet-stream")
 _DIGEST = re.compile(r"(sha-256|sha-512)=:([A-Za-z0-9+/]*={0,2}):")
-_SLOWEST = 10_000  # bytes per second; a sender that keeps this up is given all the time it needs
+_MIN_BYTES_PER_SECOND = 10_000  # a sender that keeps this up is given all the time it needs
+_MAX_FORM_FIELDS = 16  # beside the files
 
 
 class UnsupportedBodyError(Exception):
@@ -38,7 +40,7 @@ class BodyTimeoutError(Exception):
 
 
 class DigestMismatchError(Exception):
-    """The body is not the one that the request's Content-Digest (RFC 9530) tells of."""
+    """The body does not have the digest in the request's Content-Digest (RFC 9530)."""
 
 
 class MalformedBodyError(Exception):
@@ -46,11 +48,21 @@ class MalformedBodyError(Exception):
 
 
 async def read_body(request: Request, *, accepts: str, max_bytes: int, seconds: float) -> bytes:
-    """The file in a request, raw or as multipart field `file`.
+    """Read the file in a request, raw or as multipart field `file`.
 
-    `accepts` is a media type or `image/*`; what a raw body declares must fit it, or declare nothing in particular. The body must arrive
-    within `seconds`, and a second more for every 10,000 bytes. Raises `UnsupportedBodyError`, `BodyTooLargeError`, `BodyTimeoutError`,
-    `DigestMismatchError`, `MalformedBodyError`.
+    Args:
+        request: its body has not been read.
+        accepts: a media type or `image/*`. The Content-Type of a raw body must match it, or be
+            absent or `application/octet-stream`.
+        max_bytes: the most that is read, framing of a multipart body included.
+        seconds: the time for the body to arrive, beside one second for every 10,000 bytes.
+
+    Raises:
+        UnsupportedBodyError: the Content-Type does not match.
+        BodyTooLargeError: the body has more than `max_bytes`.
+        BodyTimeoutError: the body did not arrive in time.
+        DigestMismatchError: the body is not what Content-Digest promises.
+        MalformedBodyError: the multipart body is broken or has no `file`.
     """
     declared = _declared(request)
     if declared == _MULTIPART:
@@ -62,19 +74,22 @@ async def read_body(request: Request, *, accepts: str, max_bytes: int, seconds: 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file out of a form: its content, and the name that the client gave it, whatever that is."""
+    """A file from a multipart body: its content, and the client's name for it, unchecked."""
 
     name: str
     content: bytes
 
 
 def is_form(request: Request) -> bool:
-    """Whether the request's body is multipart."""
+    """Say whether the request's body is multipart."""
     return _declared(request) == _MULTIPART
 
 
 async def read_files(request: Request, *, max_files: int, max_bytes: int, seconds: float) -> list[Upload]:
-    """All files of a multipart body's fields `file`, at least one and at most `max_files`; limits and errors as of `read_body`."""
+    """Read the files in a multipart body's fields `file`, at least one and at most `max_files`.
+
+    `max_bytes`, `seconds` and the errors are those of `read_body`.
+    """
     form = await _form(request, _checked(request, max_bytes, seconds), max_files=max_files)
     try:
         files = [file for file in form.getlist("file") if isinstance(file, UploadFile)]
@@ -86,10 +101,14 @@ async def read_files(request: Request, *, max_files: int, max_bytes: int, second
 
 
 def describe_body(media_type: str) -> dict[str, object]:
-    """OpenAPI's `requestBody` of an endpoint that reads its body with `read_body`."""
+    """Return OpenAPI's `requestBody` for an endpoint that reads its body with `read_body`."""
     binary = {"type": "string", "format": "binary"}
     form = {"type": "object", "properties": {"file": binary}, "required": ["file"]}
-    content = {media_type: {"schema": binary}, "application/octet-stream": {"schema": binary}, _MULTIPART: {"schema": form}}
+    content = {
+        media_type: {"schema": binary},
+        "application/octet-stream": {"schema": binary},
+        _MULTIPART: {"schema": form},
+    }
     return {"requestBody": {"required": True, "content": content}}
 
 
@@ -105,18 +124,23 @@ def _fits(declared: str, accepts: str) -> bool:
 
 
 async def _checked(request: Request, max_bytes: int, seconds: float) -> AsyncGenerator[bytes, None]:
+    """Yield a body's chunks while it keeps to its limits; at its end, compare its digests."""
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > max_bytes:
         raise BodyTooLargeError(f"the body has {length} bytes; the limit is {max_bytes}")
     promised = dict(_DIGEST.findall(request.headers.get("content-digest", "")))
     hashes = {name: hashlib.new(name.replace("-", "")) for name in promised}
-    received, stream, deadline = 0, request.stream(), asyncio.get_running_loop().time() + seconds
+    stream = request.stream()
+    deadline = asyncio.get_running_loop().time() + seconds
+    received = 0
     while True:
+        extra_seconds = received / _MIN_BYTES_PER_SECOND
         try:
-            async with asyncio.timeout_at(deadline + received / _SLOWEST):
+            async with asyncio.timeout_at(deadline + extra_seconds):
                 chunk = await anext(stream, None)
         except TimeoutError as error:
-            raise BodyTimeoutError(f"{received} bytes came in {seconds + received / _SLOWEST:.0f} seconds, and then no more") from error
+            waited = f"{seconds + extra_seconds:.0f} seconds"
+            raise BodyTimeoutError(f"{received} bytes came in {waited}, and then no more") from error
         if chunk is None:
             break
         received += len(chunk)
@@ -146,6 +170,7 @@ async def _form(request: Request, stream: AsyncGenerator[bytes, None], *, max_fi
     if b"boundary" not in options:
         raise MalformedBodyError("the Content-Type of a multipart body must name its boundary")
     try:
-        return await MultiPartParser(request.headers, stream, max_files=max_files, max_fields=16).parse()
+        parser = MultiPartParser(request.headers, stream, max_files=max_files, max_fields=_MAX_FORM_FIELDS)
+        return await parser.parse()
     except MultiPartException as error:
         raise MalformedBodyError(error.message) from error

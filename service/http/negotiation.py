@@ -1,4 +1,7 @@
-"""Content negotiation, validators and ranges (RFC 9110): Accept, ETag, If-None-Match, Range; Content-Digest (RFC 9530)."""
+"""Headers about content: Accept, ETag, If-None-Match, Range (RFC 9110); Content-Digest (RFC 9530).
+
+They are parsed and written here; endpoints decide what to answer.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ class NotAcceptableError(Exception):
 
 
 class RangeNotSatisfiableError(Exception):
-    """The range that was asked for lies outside of the content; `size` is the content's, in bytes."""
+    """The range asked for lies outside of the content, which has `size` bytes."""
 
     def __init__(self, size: int) -> None:
         super().__init__(f"the range lies outside of the {size} bytes there are")
@@ -24,7 +27,11 @@ class RangeNotSatisfiableError(Exception):
 
 
 def negotiate(accept: str, offers: Sequence[str]) -> str:
-    """The offered media type that Accept prefers; among equals the first offered. Raises `NotAcceptableError`."""
+    """Return the offered media type that Accept prefers; among equals the first offered.
+
+    Raises:
+        NotAcceptableError: it rules out all of them.
+    """
     ranges = [_media_range(part) for part in accept.split(",") if part.strip()]
     if not ranges:
         return offers[0]
@@ -35,7 +42,7 @@ def negotiate(accept: str, offers: Sequence[str]) -> str:
 
 
 def matches_etag(if_none_match: str | None, etag: str) -> bool:
-    """Whether If-None-Match names this ETag, compared weakly."""
+    """Say whether If-None-Match names this ETag, compared weakly."""
     if if_none_match is None:
         return False
     named = {part.strip().removeprefix("W/") for part in if_none_match.split(",")}
@@ -43,9 +50,13 @@ def matches_etag(if_none_match: str | None, etag: str) -> bool:
 
 
 def byte_range(header: str | None, size: int) -> range | None:
-    """The single range of bytes that a Range header asks for, cut to the content's `size`; None for all of it.
+    """Return the range of bytes that a Range header asks for, cut to the content's `size` in bytes.
 
-    Several ranges, other units and what cannot be parsed are ignored, as the RFC allows. Raises `RangeNotSatisfiableError`.
+    None is for all of it: several ranges, other units and what cannot be parsed are ignored, as
+    RFC 9110 allows.
+
+    Raises:
+        RangeNotSatisfiableError: the range is empty once cut.
     """
     found = _RANGE.fullmatch(header or "")
     if found is None or not any(found.groups()):
@@ -63,28 +74,29 @@ def byte_range(header: str | None, size: int) -> range | None:
 
 
 def immutable(etag: str) -> dict[str, str]:
-    """Headers of what never changes under its address."""
+    """Return the headers of content that never changes under its address."""
     return {"ETag": etag, "Cache-Control": "public, max-age=31536000, immutable"}
 
 
 def content_digest(sha256: bytes) -> str:
-    """The value of Content-Digest for a body with this SHA-256."""
+    """Return the value of Content-Digest for a body with this SHA-256, 32 bytes."""
     return f"sha-256=:{base64.b64encode(sha256).decode()}:"
 
 
 def _media_range(part: str) -> tuple[str, float]:
+    """Parse one part of Accept to its media range and its weight (q, 0 to 1)."""
     media_range, *parameters = (piece.strip().lower() for piece in part.split(";"))
-    quality = next((value[2:] for value in parameters if value.startswith("q=")), "1")
+    weight = next((value[2:] for value in parameters if value.startswith("q=")), "1")
     try:
-        return media_range, min(1.0, max(0.0, float(quality)))
+        return media_range, min(1.0, max(0.0, float(weight)))
     except ValueError:
         return media_range, 0.0
 
 
 def _weight(offer: str, ranges: Sequence[tuple[str, float]]) -> float:
-    """The quality of the most specific range that covers the offer; 0 when none does."""
+    """Return the weight (q, 0 to 1) of the most specific range that covers the offer, or 0."""
     for pattern in (offer, offer.partition("/")[0] + "/*", "*/*"):
-        for media_range, quality in ranges:
+        for media_range, weight in ranges:
             if media_range == pattern:
-                return quality
+                return weight
     return 0.0

@@ -1,4 +1,7 @@
-"""What FastAPI's OpenAPI document leaves out or gets wrong: problems that any operation can answer, parameters that are never null."""
+"""Corrections to FastAPI's OpenAPI document.
+
+It leaves out the problems that any operation can answer, and calls optional parameters nullable.
+"""
 
 from __future__ import annotations
 
@@ -11,24 +14,34 @@ from . import problems
 
 
 def complete(document: dict[str, Any], *, profiles: Sequence[str]) -> None:
-    """Finish a document in place; `profiles` are the values that the parameter of this name takes."""
-    _, schemas = models_json_schema([(problems.Problem, "serialization")], ref_template="#/components/schemas/{model}")
+    """Correct a document in place.
+
+    Args:
+        document: FastAPI's.
+        profiles: the values that parameters named `profile` take.
+    """
+    reference = "#/components/schemas/{model}"
+    _, schemas = models_json_schema([(problems.Problem, "serialization")], ref_template=reference)
     components = document["components"]["schemas"]
     components.update(schemas["$defs"])
     for name in ("HTTPValidationError", "ValidationError"):
         components.pop(name, None)
-    for operation in (operation for path in document["paths"].values() for operation in path.values()):
-        _complete_responses(operation)
-        for parameter in operation.get("parameters", ()):
-            _complete_parameter(parameter, profiles)
+    for path in document["paths"].values():
+        for operation in path.values():
+            _complete_responses(operation)
+            for parameter in operation.get("parameters", ()):
+                _complete_parameter(parameter, profiles)
 
 
 def _complete_responses(operation: dict[str, Any]) -> None:
     responses = operation["responses"]
     if "application/json" in responses.get("422", {}).get("content", {}):
-        del responses["422"]  # FastAPI's own idea of one
-    # 405 is of the path rather than the operation, but has no other place.
-    possible = [405, 500, *([401] if "security" in operation else []), *([408] if "requestBody" in operation else [])]
+        del responses["422"]  # FastAPI's own kind of answer, which the service does not give
+    possible = [405, 500]  # 405 belongs to the path rather than the operation, but has no other place
+    if "security" in operation:
+        possible.append(401)
+    if "requestBody" in operation:
+        possible.append(408)
     for status, response in problems.describe(*possible).items():
         responses.setdefault(str(status), response)
     operation["responses"] = dict(sorted(responses.items()))
@@ -36,7 +49,7 @@ def _complete_responses(operation: dict[str, Any]) -> None:
 
 def _complete_parameter(parameter: dict[str, Any], profiles: Sequence[str]) -> None:
     schema = parameter["schema"]
-    if "anyOf" in schema:  # left out is not null: a query has no null
-        schema |= next(one for one in schema.pop("anyOf") if one.get("type") != "null")
+    if "anyOf" in schema:  # a parameter may be left out, but a query has no null
+        schema |= next(kind for kind in schema.pop("anyOf") if kind.get("type") != "null")
     if parameter["name"] == "profile":
         schema["enum"] = list(profiles)

@@ -1,6 +1,6 @@
-"""Errors as HTTP: every typed error becomes one RFC 9457 problem (`application/problem+json`) here, and nowhere else.
+"""Errors as HTTP: here alone every typed error becomes an RFC 9457 problem.
 
-`type` is stable: clients may compare it. `detail` is for people and may change.
+A problem's `type` is stable: clients may compare it. Its `detail` is for people and may change.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from models import errors as codec
 
@@ -28,6 +27,7 @@ from ..metrics import Metrics
 from . import auth, body, negotiation
 
 MEDIA_TYPE = "application/problem+json"
+_RETRY_AFTER_SECONDS = "5"  # of a 503 whose error does not say when to come back
 _log = logging.getLogger(__name__)
 _TYPE = "urn:problem-type:ziggurat:"
 
@@ -39,7 +39,7 @@ class _Kind:
     title: str
 
 
-# Looked up along the class hierarchy of what was raised.
+# An error has the kind of the nearest of its base classes in this table.
 _KINDS: dict[type[Exception], _Kind] = {
     codec.NotAStreamError: _Kind(422, "not-a-stream", "Not a Ziggurat stream"),
     codec.NewerVersionError: _Kind(422, "newer-stream", "Stream of a newer version"),
@@ -79,7 +79,7 @@ _KINDS: dict[type[Exception], _Kind] = {
 }
 
 
-# What answers of a status always carry besides the problem.
+# Headers that every answer of a status carries: name, description, type in OpenAPI.
 _HEADERS = {
     401: ("WWW-Authenticate", "Bearer.", "string"),
     405: ("Allow", "The methods that there are.", "string"),
@@ -123,24 +123,25 @@ class Problem(BaseModel):
 
 
 def describe(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI's `responses` for the problems that an endpoint can answer."""
-    schema = {"$ref": "#/components/schemas/Problem"}
-    described: dict[int | str, dict[str, Any]] = {
-        status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": schema}}} for status in statuses
-    }
-    for status in _HEADERS.keys() & set(statuses):
-        name, text, kind = _HEADERS[status]
-        described[status]["headers"] = {name: {"description": text, "required": True, "schema": {"type": kind}}}
+    """Return OpenAPI's `responses` for the problems with which an endpoint can answer."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    described: dict[int | str, dict[str, Any]] = {}
+    for status in statuses:
+        described[status] = {"description": HTTPStatus(status).phrase, "content": content}
+        if status in _HEADERS:
+            name, text, kind = _HEADERS[status]
+            header = {"description": text, "required": True, "schema": {"type": kind}}
+            described[status]["headers"] = {name: header}
     return described
 
 
 def reasons() -> list[str]:
-    """The last part of every `type` there is."""
+    """Return the last part of every `type` there is."""
     return [kind.slug for kind in _KINDS.values()]
 
 
 def install(app: FastAPI, metrics: Metrics) -> None:
-    """Answer every error of the app as a problem, and count the typed ones. To be called before other middleware is added."""
+    """Answer every error of the app as a problem, and count the typed ones."""
 
     async def counted(_: Request, error: Exception) -> JSONResponse:
         kind = next(_KINDS[cls] for cls in type(error).__mro__ if cls in _KINDS)
@@ -152,51 +153,28 @@ def install(app: FastAPI, metrics: Metrics) -> None:
     for cls in _KINDS:
         app.add_exception_handler(cls, counted)
     app.add_exception_handler(HTTPException, _http)
-    app.add_middleware(FaultMiddleware)
 
 
-class FaultMiddleware:
-    """Turns a fault of ours into a 500: the log gets the traceback, the client learns nothing of it.
-
-    Starlette's own handler sits outside all other middleware, where the answer misses its headers and the log line its request id.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
-        begun = False
-
-        async def watch(message: Message) -> None:
-            nonlocal begun
-            begun = True
-            await send(message)
-
-        try:
-            await self._app(scope, receive, watch)
-        except Exception:
-            if begun or scope["type"] != "http":
-                raise  # the server logs it and cuts the answer off
-            _log.exception("the service failed")
-            problem = Problem(
-                type="about:blank", title="Internal Server Error", status=500, detail="the server failed; the fault is logged"
-            )
-            await _response(problem, {})(scope, receive, send)
+def fault() -> JSONResponse:
+    """Build the answer to a fault of the service itself, which says nothing of the fault."""
+    detail = "the server failed; the fault is logged"
+    problem = Problem(type="about:blank", title="Internal Server Error", status=500, detail=detail)
+    return _response(problem, {})
 
 
 def _typed(kind: _Kind, error: Exception) -> JSONResponse:
+    """Build the answer to a typed error."""
     problem = Problem(type=_TYPE + kind.slug, title=kind.title, status=kind.status, detail=str(error))
     headers: dict[str, str] = {}
     if isinstance(error, RequestValidationError):
-        problem.errors = [_invalid(one) for one in error.errors()]
-        problem.detail = "; ".join(f"{one.parameter}: {one.detail}" for one in problem.errors)
+        problem.errors = [_invalid(fault) for fault in error.errors()]
+        problem.detail = "; ".join(f"{fault.parameter}: {fault.detail}" for fault in problem.errors)
     if isinstance(error, codec.UnknownModelError):
         problem.model_id = error.model_id
     if isinstance(error, engine.EngineError | store.StoreFullError):
         headers["Retry-After"] = str(math.ceil(error.retry_after))
     elif kind.status == 503:
-        headers["Retry-After"] = "5"
+        headers["Retry-After"] = _RETRY_AFTER_SECONDS
     if isinstance(error, auth.UnauthorizedError):
         headers["WWW-Authenticate"] = 'Bearer realm="ziggurat"'
     if isinstance(error, negotiation.RangeNotSatisfiableError):
@@ -205,12 +183,12 @@ def _typed(kind: _Kind, error: Exception) -> JSONResponse:
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
-    """What the framework itself refuses: 404, 405, a multipart body it cannot parse."""
+    """Answer an error of the framework's own: 404, 405, a multipart body that it cannot parse."""
     assert isinstance(error, HTTPException)
     phrase = HTTPStatus(error.status_code).phrase
     problem = Problem(type="about:blank", title=phrase, status=error.status_code, detail=str(error.detail))
     headers = dict(error.headers or {})
-    # GET, HEAD and DELETE of one path are routes of their own, and Starlette names the methods of the first alone.
+    # GET, HEAD and DELETE of one path are separate routes; Starlette names the first one's alone.
     path = getattr(request.scope.get("route"), "path", None)
     if error.status_code == 405 and (operations := request.app.openapi()["paths"].get(path)):
         methods = {method.upper() for method in operations}

@@ -1,4 +1,4 @@
-"""The two ways in which a client and its connection go wrong: it hangs up too early, or it is answered before it has sent everything."""
+"""Clients that hang up too early, and clients that are answered while they still send."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from contextlib import suppress
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_LINGER_SECONDS = 2.0
-_LINGER_BYTES = 16 * 2**20
+# Unread body is discarded up to these limits before an answered connection closes.
+_MAX_LINGER_SECONDS = 2.0
+_MAX_LINGER_BYTES = 16 * 2**20
 
 
 class DisconnectMiddleware:
-    """Cancels the work on a request whose client has hung up, and answers 499 to nobody, for the log and the metrics.
+    """Cancels the work on a request whose client has hung up.
 
-    A server reports that a client is gone only to those who ask, and an endpoint that waits for the device does not ask.
+    It then answers 499, which reaches nobody but the log and the metrics. A server reports that a
+    client is gone only to an app that asks, and an endpoint that waits for the device does not ask.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -28,7 +30,8 @@ class DisconnectMiddleware:
             return
         body_read = asyncio.Event()
         held: list[Message] = []
-        begun = ended = False
+        begun = False
+        ended = False
 
         async def read() -> Message:
             message = held.pop() if held else await receive()
@@ -46,11 +49,11 @@ class DisconnectMiddleware:
             await body_read.wait()
             while (await receive())["type"] != "http.disconnect":
                 pass
-            if not ended:  # after the last byte, "disconnect" only means that there is no more to come
+            if not ended:  # after the answer's last byte "disconnect" is how every request ends
                 limit.reschedule(0)
 
         if not _announces_body(scope):
-            # The endpoint will not ask for an empty body, yet what follows it is what we listen for.
+            # The endpoint will not ask for an empty body, but only behind it comes "disconnect".
             held.append(await receive())
             body_read.set()
         try:
@@ -69,9 +72,10 @@ class DisconnectMiddleware:
 
 
 class LingerMiddleware:
-    """Closes the connection of a request that was answered before its body was read, but only after a last look at what still comes.
+    """Closes the connection of a request that was answered before its body was read, with a delay.
 
-    Closing with unread bytes resets the connection, and a reset can overtake the answer: the client would see an error and no 413.
+    Closing with unread bytes resets the connection, and a reset can overtake the answer: the client
+    would see an error and no 413. So the rest of the body is read for a while, and discarded.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -92,16 +96,17 @@ class LingerMiddleware:
 
         async def discard() -> None:
             length = 0
-            while not read_all and length < _LINGER_BYTES:
+            while not read_all and length < _MAX_LINGER_BYTES:
                 length += len((await read()).get("body", b""))
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start" and not read_all:
                 MutableHeaders(scope=message)["Connection"] = "close"
-            if message["type"] == "http.response.body" and not message.get("more_body", False) and not read_all:
-                await send({**message, "more_body": True})  # all of the answer goes out before we wait
+            ends = message["type"] == "http.response.body" and not message.get("more_body", False)
+            if ends and not read_all:
+                await send({**message, "more_body": True})  # the whole answer goes out before the wait
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(_LINGER_SECONDS):
+                    async with asyncio.timeout(_MAX_LINGER_SECONDS):
                         await discard()
                 message = {"type": "http.response.body"}
             await send(message)

@@ -1,37 +1,19 @@
-"""Leaving without dropping anyone: say so first, then refuse, then finish what was accepted.
-
-    serving ── signal ──► draining ── ZIGGURAT_DRAIN_SECONDS ──► refusing ── nothing in flight ──► gone
-               /readyz 503, work is still accepted             503 + Retry-After for new work
-
-`service.server` moves it along; the app only asks. Under another server than ours it stays `serving`, and the lifespan's end does the rest.
-"""
+"""Requests in flight, and the end of connections once the process drains."""
 
 from __future__ import annotations
-
-from enum import IntEnum
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-
-class Phase(IntEnum):
-    """How far leaving has got."""
-
-    SERVING = 0
-    DRAINING = 1
-    REFUSING = 2
-
-
-class Drain:
-    """The phase that one app is in, and its requests in flight. For one event loop."""
-
-    def __init__(self) -> None:
-        self.phase = Phase.SERVING
-        self.in_flight = 0
+from ..drain import Drain, Phase
 
 
 class DrainMiddleware:
-    """Counts requests in flight; once draining, every answer ends its connection, so that the client's next one goes elsewhere."""
+    """Counts requests in flight.
+
+    Once draining, every answer closes its connection, so that the client's next request goes to
+    another process.
+    """
 
     def __init__(self, app: ASGIApp, drain: Drain) -> None:
         self._app = app

@@ -7,9 +7,9 @@ from typing import Literal
 from fastapi import APIRouter
 from pydantic import BaseModel
 
+from ..drain import Phase
 from ..engine.errors import UnavailableError
 from ..http import problems
-from ..middleware.drain import Phase
 from ..runtime import RuntimeDependency
 
 router = APIRouter(tags=["health"])

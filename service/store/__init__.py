@@ -1,4 +1,4 @@
-"""The stream store: content-addressed, written once, on a local disk or in a bucket."""
+"""The stream store: streams under their SHA-256, written once, on a local disk or in a bucket."""
 
 from .disk import Limits
 from .errors import NotStoredError, StoreDamagedError, StoreError, StoreFullError, StoreUnavailableError

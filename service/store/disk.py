@@ -1,14 +1,16 @@
-"""What a local store needs beyond reading and writing: durability, an age limit, a quota, and clearing up after a crash.
+"""Durability, age limit, quota and clearing up after a crash, for a store in a directory.
 
-obstore creates `<id>.zgt` by writing `<id>.zgt#<n>` beside it and linking that to the name, which fails when the name is taken. So no
-reader ever sees half a stream, and a process that is killed leaves at most a `#` file, which the sweep removes. obstore does not flush to
-the disk; `settle` does. A stream's age counts from its last POST, kept as the file's modification time.
+obstore reads and writes. It creates `<id>.zgt` by writing `<id>.zgt#<n>` beside it and linking that
+to the name, which fails when the name is taken. So no reader ever sees half a stream, and a process
+that is killed leaves at most a `#` file, which the sweep removes. obstore does not flush to the
+disk; `settle` does. A stream's age counts from its last POST, kept as the file's modification time.
 
 Everything here blocks, and belongs on a thread of its own. Several processes may share a directory.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import threading
@@ -21,25 +23,33 @@ from fcntl import LOCK_EX, flock
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 _SHARD = re.compile(r"[0-9a-f]{2}")
 _STREAM = re.compile(r"[0-9a-f]{64}\.zgt(?P<leftover>#\d+)?")
-_LEFTOVER_SECONDS = 3600  # no write takes so long: whoever began this one is gone
-_SWEPT_SHARE = 0.9  # of the quota; the rest is room until the next sweep
+_LEFTOVER_AGE_SECONDS = 3600  # no write takes so long: the process that began this one is gone
+_SWEPT_QUOTA_FRACTION = 0.9  # how full a sweep leaves the quota; the rest is room until the next one
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much a local store keeps, and for how long; None is without limit."""
+    """Limits on the bytes and ages of the streams in a local store; None is without limit.
+
+    Streams younger than `min_age_seconds` are not evicted for the quota: a client that was told
+    "stored" has time to come back.
+    """
 
     max_bytes: int | None = None
     max_age_seconds: float | None = None
-    min_age_seconds: float = 60.0  # younger streams are not evicted for the quota: whoever was told "stored" has time to come back
+    min_age_seconds: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a sweep left on the disk, and when the next one can make room for the quota, in seconds since the epoch."""
+    """The bytes and streams that a sweep left on the disk.
+
+    `room_at`, in seconds since the epoch, is when the next sweep can make room for the quota.
+    """
 
     bytes: int
     streams: int
@@ -55,7 +65,7 @@ class Disk:
         self._stopped = threading.Event()
 
     def settle(self, name: str) -> None:
-        """Return when the file and its directory entries would survive a power failure."""
+        """Flush a file and its directory entries, so that they survive a power failure."""
         path = self._root / name
         for place in (path, path.parent, self._root):
             descriptor = os.open(place, os.O_RDONLY)
@@ -65,43 +75,64 @@ class Disk:
                 os.close(descriptor)
 
     def refresh(self, name: str) -> None:
-        """Let a stream's age begin anew. Raises FileNotFoundError when it has just been evicted."""
+        """Let a stream's age begin anew.
+
+        Raises:
+            FileNotFoundError: it is not there, or has just been evicted.
+        """
         with self._lock():
             os.utime(self._root / name)
 
     def sweep(self) -> Usage:
-        """Remove what a killed process left, what is over age and, least recently stored first, what is over the quota; count the rest."""
-        now, limits = time.time(), self.limits
-        expiry = -np.inf if limits.max_age_seconds is None else now - limits.max_age_seconds
-        stored, sizes = array("d"), array("q")
+        """Remove leftovers and streams over age, then the oldest over the quota; count the rest."""
+        now = time.time()
+        stored_at, sizes = self._remove_expired(now)
+        total = sum(sizes)
+        quota = self.limits.max_bytes
+        if quota is None or total <= _SWEPT_QUOTA_FRACTION * quota:
+            return Usage(total, len(sizes), now)
+        return self._enforce_quota(np.asarray(stored_at), np.asarray(sizes), _SWEPT_QUOTA_FRACTION * quota, now)
+
+    def _remove_expired(self, now: float) -> tuple[array[float], array[int]]:
+        """Remove leftovers and streams over age.
+
+        Returns:
+            When each stream that is left was stored, in seconds since the epoch, and its bytes.
+        """
+        max_age = self.limits.max_age_seconds
+        expiry = -math.inf if max_age is None else now - max_age
+        stored_at = array("d")
+        sizes = array("q")
         for path, stat, leftover in self._files():
             if leftover:
-                if stat.st_mtime < now - _LEFTOVER_SECONDS:
+                if stat.st_mtime < now - _LEFTOVER_AGE_SECONDS:
                     Path(path).unlink(missing_ok=True)
             elif not (stat.st_mtime < expiry and self._evict(path, expiry)):
-                stored.append(stat.st_mtime)
+                stored_at.append(stat.st_mtime)
                 sizes.append(stat.st_size)
+        return stored_at, sizes
 
-        left, total = len(sizes), sum(sizes)
-        goal = np.inf if limits.max_bytes is None else _SWEPT_SHARE * limits.max_bytes
-        if total > goal:
-            order = np.argsort(stored)  # numpy sorts a million numbers without the interpreter's lock
-            freed = np.cumsum(np.asarray(sizes)[order])
-            last = np.asarray(stored)[order[min(int(np.searchsorted(freed, total - goal)), left - 1)]]
-            youngest = min(float(last), now - limits.min_age_seconds)
-            for path, stat, leftover in self._files():
-                if total <= goal:
-                    break
-                if not leftover and stat.st_mtime <= youngest and self._evict(path, youngest):
-                    total -= stat.st_size
-                    left -= 1
-            if total > goal:
-                oldest = min((when for when in stored if when > youngest), default=now)
-                return Usage(total, left, oldest + limits.min_age_seconds)
-        return Usage(total, left, now)
+    def _enforce_quota(self, stored_at: NDArray[np.float64], sizes: NDArray[np.int64], goal: float, now: float) -> Usage:
+        """Evict the least recently stored streams, if old enough, until `goal` bytes are left."""
+        left = len(sizes)
+        total = int(sizes.sum())
+        order = np.argsort(stored_at)  # numpy sorts a million numbers without the interpreter's lock
+        freed = np.cumsum(sizes[order])
+        last = order[min(int(np.searchsorted(freed, total - goal)), left - 1)]
+        youngest = min(float(stored_at[last]), now - self.limits.min_age_seconds)
+        for path, stat, leftover in self._files():
+            if total <= goal:
+                break
+            if not leftover and stat.st_mtime <= youngest and self._evict(path, youngest):
+                total -= stat.st_size
+                left -= 1
+        if total <= goal:
+            return Usage(total, left, now)
+        oldest = min((when for when in stored_at.tolist() if when > youngest), default=now)
+        return Usage(total, left, oldest + self.limits.min_age_seconds)
 
     def stop(self) -> None:
-        """End a sweep that is under way, soon."""
+        """Let a sweep that is under way end soon."""
         self._stopped.set()
 
     def _evict(self, path: str, youngest: float) -> bool:
@@ -113,7 +144,10 @@ class Disk:
         return True
 
     def _files(self) -> Iterator[tuple[str, os.stat_result, bool]]:
-        """Our own files, and whether each is a leftover; what else lies in the directory is none of our business."""
+        """Yield path and status of the store's own files, and True for a killed process's leftover.
+
+        Other files in the directory are left alone.
+        """
         with os.scandir(self._root) as shards:
             names = [shard.path for shard in shards if _SHARD.fullmatch(shard.name) and shard.is_dir()]
         for name in names:
@@ -127,7 +161,10 @@ class Disk:
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        """Between "this is old" and its removal nobody may refresh it, in no process."""
+        """Hold the directory's lock against all processes.
+
+        Without it, a stream could be refreshed between the check of its age and its removal.
+        """
         descriptor = os.open(self._root, os.O_RDONLY)
         try:
             flock(descriptor, LOCK_EX)

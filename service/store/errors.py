@@ -1,10 +1,10 @@
-"""What the store refuses, and why.
+"""Errors of the store.
 
 StoreError
 ├── NotStoredError            no stream has this id
 ├── StoreUnavailableError     the disk or the bucket failed, or did not answer in time
-├── StoreFullError            no room: the disk is full, or all that the quota holds is too young to be evicted
-└── StoreDamagedError         what lies under the id is not what was stored
+├── StoreFullError            the disk is full, or the quota with streams too young to be evicted
+└── StoreDamagedError         the bytes under the id are not those that were stored
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class NotStoredError(StoreError):
 
 
 class StoreUnavailableError(StoreError):
-    """The disk or the bucket failed; what it said is in `__cause__`, for the log and not for users."""
+    """The disk or the bucket failed. Its own error, the `__cause__`, is for the log alone."""
 
     def __init__(self) -> None:
         super().__init__("the stream store does not answer")
@@ -37,7 +37,7 @@ class StoreFullError(StoreError):
 
 
 class StoreDamagedError(StoreError):
-    """The bytes under an id do not hash to it any more. Storing the stream again heals it."""
+    """The bytes under an id do not hash to it any more. Storing the stream again replaces them."""
 
     def __init__(self, stream_id: str) -> None:
         super().__init__(f"what is stored under {stream_id} is damaged; compressing the image again restores it")

@@ -1,4 +1,8 @@
-"""How full a local store is: counted in the background at the start, kept up to date with every write, enforced before one."""
+"""The fill level of a local store and its quota.
+
+The level is counted in the background at the start, updated with every write, and checked before
+each.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +18,9 @@ from .disk import Disk
 from .errors import StoreFullError
 
 _log = logging.getLogger(__name__)
-_INTERVAL_SECONDS = 60.0  # between two sweeps
-_REST = 50  # times as long as the last sweep took: a store of millions does not sweep all day
+_MIN_SWEEP_INTERVAL_SECONDS = 60.0
+# Sweeping takes at most a fiftieth of the time: a store of millions does not sweep all day.
+_MIN_SWEEP_INTERVALS_PER_SWEEP = 50
 
 
 @dataclass(slots=True)
@@ -26,10 +31,11 @@ class Reservation:
 
 
 class Quota:
-    """The bytes and streams in a local store, as far as this process knows; other writers show at the next sweep.
+    """The bytes and streams in a local store, as far as this process knows.
 
-    Until the first count is done (about ten seconds for a million streams) nobody waits for it, and only what this process wrote counts.
-    Later the count errs on the side of too much: a stream written while a sweep counts may be counted twice until the next one.
+    Other processes' writes show at the next sweep. The first count takes about ten seconds for a
+    million streams; until then only what this process wrote counts. Later the count errs on the
+    side of too much: a stream written while a sweep counts may be counted twice until the next one.
     """
 
     def __init__(self, disk: Disk) -> None:
@@ -42,15 +48,15 @@ class Quota:
         self._sweeping: asyncio.Task[None] | None = None
         self._pending = 0  # bytes reserved and not settled
         self._unswept = 0  # bytes that the sweep under way may not see
-        self._room_at = 0.0  # before this moment, in seconds since the epoch, a sweep would find nothing to evict
+        self._room_at = 0.0  # seconds since the epoch; before, a sweep would find nothing to evict
 
     @property
     def max_bytes(self) -> float:
-        """The quota; infinite when there is none."""
+        """The quota in bytes; infinite when there is none."""
         return float("inf") if self._max_bytes is None else self._max_bytes
 
     def start(self) -> None:
-        """Count, and sweep from now on."""
+        """Begin to count and to sweep, in the background."""
         self._upkeep = asyncio.create_task(self._keep_up())
 
     async def stop(self) -> None:
@@ -65,7 +71,11 @@ class Quota:
 
     @asynccontextmanager
     async def room(self, size: int) -> AsyncIterator[Reservation]:
-        """Reserve bytes for one write. Raises `StoreFullError` when nothing that is old enough to evict makes room."""
+        """Reserve bytes for one write.
+
+        Raises:
+            StoreFullError: evicting all that is old enough does not make room.
+        """
         await self._make_room(size)
         reservation = Reservation()
         self.bytes += size
@@ -82,7 +92,7 @@ class Quota:
                 self._unswept -= size
 
     def freed(self, size: int) -> None:
-        """A stream was deleted."""
+        """Take note that a stream of so many bytes was deleted."""
         self.bytes = max(0, self.bytes - size)
         self.streams = max(0, self.streams - 1)
         self._room_at = 0.0
@@ -96,7 +106,7 @@ class Quota:
             raise StoreFullError(retry_after=max(1.0, self._room_at - time.time()))
 
     async def _sweep(self) -> None:
-        """One sweep at a time, for all who wait for it; one of them giving up does not end it."""
+        """Wait for the sweep under way, or begin one. Cancelling a waiting task does not end it."""
         if self._sweeping is None or self._sweeping.done():
             self._sweeping = asyncio.create_task(self._sweep_once())
         await asyncio.shield(self._sweeping)
@@ -104,7 +114,9 @@ class Quota:
     async def _sweep_once(self) -> None:
         self._unswept = self._pending
         usage = await asyncio.get_running_loop().run_in_executor(self._thread, self._disk.sweep)
-        self.bytes, self.streams, self._room_at = usage.bytes + self._unswept, usage.streams, usage.room_at
+        self.bytes = usage.bytes + self._unswept
+        self.streams = usage.streams
+        self._room_at = usage.room_at
 
     async def _keep_up(self) -> None:
         while True:
@@ -113,4 +125,5 @@ class Quota:
                 await self._sweep()
             except OSError:
                 _log.exception("the store could not be swept")
-            await asyncio.sleep(max(_INTERVAL_SECONDS, _REST * (time.monotonic() - begun)))
+            took = time.monotonic() - begun
+            await asyncio.sleep(max(_MIN_SWEEP_INTERVAL_SECONDS, _MIN_SWEEP_INTERVALS_PER_SWEEP * took))

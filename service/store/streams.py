@@ -1,4 +1,7 @@
-"""Streams by id. The id is the SHA-256 of the bytes: storing twice is storing once, what an id means never changes, and damage shows."""
+"""Streams by id, the SHA-256 of their bytes.
+
+So storing a stream twice stores it once, an id never changes its meaning, and damage shows.
+"""
 
 from __future__ import annotations
 
@@ -27,21 +30,37 @@ Ts = TypeVarTuple("Ts")
 
 _log = logging.getLogger(__name__)
 _ID = re.compile(r"[0-9a-f]{64}")
+_THREADS = 4  # for hashing, and for what obstore does not do on a disk
+_MAX_RETRIES = 10  # of one operation on a bucket, within its time
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_NO_ROOM_TEXT = re.compile(rf"\(os error ({'|'.join(map(str, _NO_ROOM))})\)")  # obstore tells the number in words only
-_NO_BUCKET = re.compile("NoSuchBucket|ContainerNotFound|bucket does not exist")  # to obstore, just as little there as a missing object
+# obstore gives the number in its text alone.
+_NO_ROOM_TEXT = re.compile(rf"\(os error ({'|'.join(map(str, _NO_ROOM))})\)")
+# obstore raises the same error for a missing bucket as for a missing object.
+_NO_BUCKET = re.compile("NoSuchBucket|ContainerNotFound|bucket does not exist")
 
 
 def id_of(stream: bytes) -> str:
-    """SHA-256 of a stream, 64 hex digits."""
+    """Return the id of a stream: its SHA-256, 64 hex digits."""
     return hashlib.sha256(stream).hexdigest()
 
 
 class StreamStore:
     """Streams in a directory or a bucket.
 
-    A stream whose id `put` has returned is there, whole, for every reader; in a directory it survives a power failure. Every method raises
-    `StoreUnavailableError` when the place behind it fails or does not answer within `timeout_seconds`, retries included.
+    A stream whose id `put` has returned is there, whole, for every reader; in a directory it
+    survives a power failure. Every method raises `StoreUnavailableError` when the disk or the
+    bucket fails or does not answer in time.
+
+    Args:
+        location: a directory, made when missing, or a URL: `memory://`, `s3://bucket/prefix`,
+            `gs://…`, `az://…`. Credentials, endpoints and HTTP options of buckets come from the
+            environment, under the names that obstore documents.
+        limits: of a directory; a bucket has rules of its own.
+        timeout_seconds: the time for one operation, retries included.
+        on_failure: called with every operation that the disk or the bucket failed.
+
+    Attributes:
+        quota: the fill level of a directory; None for a bucket.
     """
 
     def __init__(
@@ -52,19 +71,15 @@ class StreamStore:
         timeout_seconds: float = 10.0,
         on_failure: Callable[[Operation], None] = lambda operation: None,
     ) -> None:
-        """`location` is a directory, made when missing, or a URL: `memory://`, `s3://bucket/prefix`, `gs://…`, `az://…`.
-
-        Credentials, endpoints and HTTP options of buckets come from the environment, under the names that obstore documents. `limits` bind
-        a directory only. `on_failure` hears of every operation that the place behind the store failed.
-        """
         self._store: ObjectStore
         if "://" in location:
-            # No client_options: they would replace what the environment says of them (AWS_ALLOW_HTTP, AWS_PROXY_URL, ...).
-            self._store = from_url(location, retry_config={"max_retries": 10, "retry_timeout": timedelta(seconds=timeout_seconds)})
+            # No client_options: they would replace the environment's (AWS_ALLOW_HTTP, ...).
+            retry_timeout = timedelta(seconds=timeout_seconds)
+            self._store = from_url(location, retry_config={"max_retries": _MAX_RETRIES, "retry_timeout": retry_timeout})
         else:
             self._store = LocalStore(Path(location), mkdir=True)
         root = self._store.prefix if isinstance(self._store, LocalStore) else None
-        self._threads = ThreadPoolExecutor(4, thread_name_prefix="store")
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="store")
         self._disk = None if root is None else Disk(root, limits or Limits())
         self.quota = None if self._disk is None else Quota(self._disk)
         self._timeout_seconds = timeout_seconds
@@ -82,14 +97,23 @@ class StreamStore:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def put(self, stream: bytes) -> str:
-        """Keep a stream and return its id; storing it again only lets its age begin anew. Raises `StoreFullError`."""
+        """Store a stream and return its id; storing it again only lets its age begin anew.
+
+        Raises:
+            StoreFullError: there is no room for it.
+        """
         stream_id = await self._on_thread(id_of, stream)
         async with self._faults("put", stream_id):
             await self._keep(_name(stream_id), stream)
         return stream_id
 
     async def get(self, stream_id: str) -> bytes:
-        """The stream's bytes. Raises `NotStoredError`, `StoreDamagedError`."""
+        """Return a stream's bytes.
+
+        Raises:
+            NotStoredError: no stream has this id.
+            StoreDamagedError: the bytes do not hash to it.
+        """
         async with self._faults("get", stream_id):
             stream = await self._read(_name(stream_id))
         if await self._on_thread(id_of, stream) != stream_id:
@@ -98,18 +122,31 @@ class StreamStore:
         return stream
 
     async def get_range(self, stream_id: str, wanted: range) -> bytes:
-        """A part of the stream's bytes, unchecked: only the whole can be held against its id. Raises `NotStoredError`."""
+        """Return a part of a stream's bytes, unchecked: only the whole has a known hash.
+
+        Raises:
+            NotStoredError: no stream has this id.
+        """
         async with self._faults("get", stream_id):
-            return bytes(await self._store.get_range_async(_name(stream_id), start=wanted.start, end=wanted.stop))
+            name = _name(stream_id)
+            return bytes(await self._store.get_range_async(name, start=wanted.start, end=wanted.stop))
 
     async def size(self, stream_id: str) -> int:
-        """The stream's length in bytes, without reading it. Raises `NotStoredError`."""
+        """Return a stream's length in bytes, without reading it.
+
+        Raises:
+            NotStoredError: no stream has this id.
+        """
         async with self._faults("head", stream_id):
             return (await self._store.head_async(_name(stream_id)))["size"]
 
     async def delete(self, stream_id: str) -> None:
-        """Forget a stream. Raises `NotStoredError`."""
-        size = await self.size(stream_id)  # buckets delete what is not there without a word
+        """Delete a stream.
+
+        Raises:
+            NotStoredError: no stream has this id.
+        """
+        size = await self.size(stream_id)  # raises; buckets delete a missing object without an error
         async with self._faults("delete", stream_id):
             await self._store.delete_async(_name(stream_id))
         if self.quota is not None:
@@ -117,10 +154,10 @@ class StreamStore:
 
     async def _keep(self, name: str, stream: bytes) -> None:
         if self._disk is None or self.quota is None:
-            while not (await self._create(name, stream) or await self._held(name, stream)):
+            while not (await self._create(name, stream) or await self._is_held(name, stream)):
                 pass  # deleted between the two
             return
-        while not await self._held(name, stream):  # goes first: what is there already needs no room
+        while not await self._is_held(name, stream):  # first, as a stream that is there needs no room
             async with self.quota.room(len(stream)) as reservation:
                 reservation.used = await self._create(name, stream)
             if reservation.used:
@@ -129,14 +166,14 @@ class StreamStore:
             await self._on_thread(self._disk.settle, name)
 
     async def _create(self, name: str, stream: bytes) -> bool:
-        """Write a stream unless the name is taken."""
+        """Write a stream unless its name is taken; say whether it was written."""
         with suppress(AlreadyExistsError):
             await self._store.put_async(name, stream, mode="create")
             return True
         return False
 
-    async def _held(self, name: str, stream: bytes) -> bool:
-        """Whether the stream is there already. Its age begins anew; what is damaged is replaced."""
+    async def _is_held(self, name: str, stream: bytes) -> bool:
+        """Say whether a stream is there already. Its age begins anew, and damage is repaired."""
         try:
             if self._disk is not None:
                 await self._on_thread(self._disk.refresh, name)
@@ -157,7 +194,7 @@ class StreamStore:
 
     @asynccontextmanager
     async def _faults(self, operation: Operation, stream_id: str) -> AsyncIterator[None]:
-        """Bound the time of the body, and turn what the place behind the store says into the store's errors."""
+        """Limit the time of the `with` body, and turn errors from below into the store's."""
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 yield
@@ -166,14 +203,18 @@ class StreamStore:
                 raise NotStoredError(stream_id) from error
             self._on_failure(operation)
             raise StoreUnavailableError from error
-        except (BaseError, OSError) as error:  # of which TimeoutError is one
+        except (BaseError, OSError) as error:  # TimeoutError is an OSError
             self._on_failure(operation)
             full = _NO_ROOM_TEXT.search(str(error)) if isinstance(error, BaseError) else error.errno in _NO_ROOM
             raise (StoreFullError if full else StoreUnavailableError)() from error
 
 
 def _name(stream_id: str) -> str:
-    """Where a stream lies. Raises FileNotFoundError for what cannot be an id."""
+    """Return the name of a stream in its directory or bucket.
+
+    Raises:
+        FileNotFoundError: this cannot be an id.
+    """
     if not _ID.fullmatch(stream_id):
         raise FileNotFoundError(stream_id)
     return f"{stream_id[:2]}/{stream_id}.zgt"

@@ -1,4 +1,4 @@
-"""What Grafana is given is what it can show: it refuses nothing aloud, and leaves a panel empty instead."""
+"""Grafana can show what it is given: of what it cannot, it leaves a panel empty without a word."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def test_the_dashboard_is_found_where_its_provider_looks() -> None:
 def test_every_query_goes_to_the_data_source_provisioned() -> None:
     (source,) = yaml.safe_load((PROVISIONING / "datasources" / "prometheus.yaml").read_text())["datasources"]
     asking = [*SHOWN, *DASHBOARD["annotations"]["list"], *(target for panel in SHOWN for target in panel["targets"])]
-    assert {(one["datasource"]["type"], one["datasource"]["uid"]) for one in asking} == {(source["type"], source["uid"])}
+    asked = {(asker["datasource"]["type"], asker["datasource"]["uid"]) for asker in asking}
+    assert asked == {(source["type"], source["uid"])}
 
 
 def test_rates_look_back_as_far_as_scrapes_are_apart() -> None:
@@ -52,12 +53,12 @@ def test_panels_have_places_of_their_own() -> None:
         place = panel["gridPos"]
         assert place["h"] > 0 < place["w"], panel["title"]
         assert 0 <= place["x"] <= 24 - place["w"], panel["title"]
-    for one, other in combinations(PANELS, 2):
-        assert not _overlap(one["gridPos"], other["gridPos"]), f"{one['title']} and {other['title']}"
+    for first, second in combinations(PANELS, 2):
+        assert not _overlap(first["gridPos"], second["gridPos"]), f"{first['title']} and {second['title']}"
 
 
-def _overlap(one: dict[str, int], other: dict[str, int]) -> bool:
-    return all(one[at] < other[at] + other[size] and other[at] < one[at] + one[size] for at, size in (("x", "w"), ("y", "h")))
+def _overlap(first: dict[str, int], second: dict[str, int]) -> bool:
+    return all(first[at] < second[at] + second[size] and second[at] < first[at] + first[size] for at, size in (("x", "w"), ("y", "h")))
 
 
 @pytest.mark.parametrize("panel", [pytest.param(panel, id=panel["title"]) for panel in SHOWN])
@@ -71,6 +72,6 @@ def test_a_panel_says_what_it_shows(panel: dict[str, Any]) -> None:
     for override in panel["fieldConfig"]["overrides"]:
         assert override["matcher"]["options"] in names
         thresholds += [part["value"] for part in override["properties"]]
-    for limits in ([step["value"] for step in one["steps"]] for one in thresholds):
+    for limits in ([step["value"] for step in ranges["steps"]] for ranges in thresholds):
         assert limits[0] is None, "the colour of everything below the first limit"
         assert limits[1:] == sorted(limits[1:])

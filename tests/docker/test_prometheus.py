@@ -1,4 +1,4 @@
-"""The rules ask for metrics that exist, say what to do, and fire when they should; the tables and panels are complete."""
+"""Rules ask for metrics that exist, say what to do, and fire in time; panels are complete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real server processes for the tests of this folder: `ziggurat serve`, and others that are ready when a path of theirs answers."""
+"""Real server processes for the tests of this folder: `ziggurat serve` and others."""
 
 from __future__ import annotations
 
@@ -24,16 +24,20 @@ def free_address() -> str:
 
 
 class Process:
-    """A process that listens on `address`; as a context manager, from when it is ready until it is killed."""
+    """A process that listens on `address`, and is ready when the path `ready` answers.
+
+    As a context manager it is ready at the beginning and killed at the end.
+    """
 
     def __init__(self, command: Sequence[str], address: str, *, ready: str, log: Path, **environment: str) -> None:
         self.address = address
-        self._ready, self._log = ready, log
+        self._ready = ready
+        self._log = log
         with log.open("wb") as output:
             self.process = subprocess.Popen(command, env=os.environ | environment, stdout=output, stderr=subprocess.STDOUT)
 
     def stop(self) -> int:
-        """SIGTERM; the exit code."""
+        """End it with SIGTERM; gives its exit code."""
         self.process.terminate()
         return self.process.wait(60)
 
@@ -54,7 +58,10 @@ class Process:
 
 
 class Server(Process):
-    """`ziggurat serve` on a free port, with a store of its own; `settings` are environment variables, `prelude` Python to run first."""
+    """`ziggurat serve` on a free port, with a store of its own.
+
+    `settings` are environment variables, `prelude` is Python to run first.
+    """
 
     def __init__(self, folder: Path, *, prelude: str = "", **settings: str) -> None:
         address = free_address()

@@ -1,4 +1,4 @@
-"""What orchestrators and clients see of a device thread that dies, sticks, or never comes up."""
+"""Answers to orchestrators and clients while the device thread dies, sticks, or never comes up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A real Prometheus with the shipped configuration watches a real server: all that dashboard and alerts ask is answered."""
+"""A real Prometheus, configured as shipped, watches a real server.
+
+All that the dashboard and the alerts ask is answered.
+"""
 
 from __future__ import annotations
 
@@ -56,13 +59,13 @@ class Prometheus(Process):
         super().__exit__()
 
     def api(self, path: str, **parameters: str) -> Any:
-        """`data` of what the HTTP API answers."""
+        """Ask the HTTP API; gives the `data` of its answer."""
         answer = self._client.get(path, params=parameters).json()
         assert answer["status"] == "success", answer
         return answer["data"]
 
     def values(self, query: str) -> list[float]:
-        """What a query finds now, numbers only: NaN is the mean of nothing."""
+        """The values that a query finds now, without NaN, which is the mean of nothing."""
         values = [float(series["value"][1]) for series in self.api("query", query=query)["result"]]
         return [value for value in values if not math.isnan(value)]
 
@@ -78,21 +81,24 @@ class Prometheus(Process):
 def watched(
     installed: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory, photo: Image.Image
 ) -> Iterator[tuple[Server, Prometheus]]:
-    """A server that has been asked for all kinds of things, and a Prometheus that has seen it before, meanwhile and afterwards."""
-    program, folder = installed("prometheus"), tmp_path_factory.mktemp("prometheus")
+    """A server after requests of all kinds, and a Prometheus that has watched it from the start."""
+    program = installed("prometheus")
+    folder = tmp_path_factory.mktemp("prometheus")
     limits = {"ZIGGURAT_MAX_PIXELS": "100000", "ZIGGURAT_MAX_BODY_BYTES": "200000", "ZIGGURAT_STORE_MAX_BYTES": "1000000"}
     server = Server(folder, ZIGGURAT_MODELS="psnr", ZIGGURAT_PROFILE="psnr", **limits)
     with server, Prometheus(program, folder, server.address) as prometheus:
         prometheus.wait_for('up{job="ziggurat"} == 1')
         _use(server, photo)
         prometheus.wait_for("ziggurat_rate_missed_total > 0")
-        prometheus.wait_for('sum(ziggurat_requests_total{route!="/metrics"}) == sum(ziggurat_requests_total{route!="/metrics"} offset 1s)')
+        requests = 'ziggurat_requests_total{route!="/metrics"}'
+        prometheus.wait_for(f"sum({requests}) == sum({requests} offset 1s)")  # all have been scraped
         yield server, prometheus
 
 
 def _use(server: Server, image: Image.Image) -> None:
-    """Requests that go well, that miss their target, that come in batches, and that are wrong in several ways."""
-    photo, large = _png(image), _png(image.resize((400, 300)))
+    """Send requests that go well, miss their target, come in batches, or are wrong."""
+    photo = _png(image)
+    large = _png(image.resize((400, 300)))
     with httpx2.Client(base_url=f"http://{server.address}", timeout=60) as client:
 
         def compress(budget: str, body: bytes = photo) -> httpx2.Response:
@@ -105,7 +111,8 @@ def _use(server: Server, image: Image.Image) -> None:
         assert compress("max_bytes=40").headers["Ziggurat-Target-Met"] == "false"
         with ThreadPoolExecutor(6) as users:
             assert {answer.status_code for answer in users.map(compress, ["bpp=0.5"] * 6)} == {201}
-        picture, stream = made.headers["Location"], f"/bitstreams/{made.headers['ETag'].strip(chr(34))}"
+        picture = made.headers["Location"]
+        stream = f"/bitstreams/{made.headers['ETag'].strip(chr(34))}"
         assert client.get(picture).status_code == 200
         assert client.post("/decompress", content=made.content).status_code == 200
         assert client.get(f"{stream}/info").status_code == 200

@@ -1,4 +1,7 @@
-"""The first minutes of a user with curl, against a real server process. The command line's are in `tests/service/cli/`."""
+"""The first minutes of a user with curl, against a real server process.
+
+Those of a user of the command line are in `tests/service/cli`.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,7 @@ def server(folder: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def curl(server: Server, folder: Path) -> Curl:
-    """curl as a user would type it, in the folder of photo.jpg; `localhost:8000` stands for the server."""
+    """curl as a user types it, in the folder of photo.jpg; `localhost:8000` is the server."""
 
     def run(*arguments: str) -> str:
         words = [word.replace("localhost:8000", server.address) for word in arguments]
@@ -53,9 +56,8 @@ def curl(server: Server, folder: Path) -> Curl:
 
 
 def test_the_first_minutes(curl: Curl, folder: Path) -> None:
-    headers = curl(
-        "--data-binary", "@photo.jpg", "-H", "Content-Type: image/jpeg", "localhost:8000/compress?bpp=0.5", "-D-", "-o", "photo.zgt"
-    )  # fmt: skip
+    photo = ["--data-binary", "@photo.jpg", "-H", "Content-Type: image/jpeg"]
+    headers = curl(*photo, "localhost:8000/compress?bpp=0.5", "-D-", "-o", "photo.zgt")
     assert headers.startswith("HTTP/1.1 201")
     assert "ziggurat-target-met: " in headers
     assert 8 * (folder / "photo.zgt").stat().st_size <= 0.5 * 128 * 96
@@ -63,7 +65,8 @@ def test_the_first_minutes(curl: Curl, folder: Path) -> None:
     curl("-F", "file=@photo.jpg", "localhost:8000/compress?max_bytes=800&profile=psnr", "-o", "photo.zgt")
     assert (folder / "photo.zgt").stat().st_size <= 800
 
-    facts = json.loads(curl("-F", "file=@photo.jpg", "-H", "Accept: application/json", "localhost:8000/compress?bpp=2&report=psnr,ms-ssim"))
+    query = "localhost:8000/compress?bpp=2&report=psnr,ms-ssim"
+    facts = json.loads(curl("-F", "file=@photo.jpg", "-H", "Accept: application/json", query))
     assert facts["psnr"] > 15
     assert facts["ms_ssim"] > 0.5
 

@@ -1,12 +1,15 @@
-"""What the service's tests share: an image file, and one app with the real codec for all of them."""
+"""Fixtures of the service's tests: an image file, and one app with the real codec for all."""
 
 from __future__ import annotations
 
 import io
+import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -15,7 +18,7 @@ from PIL import Image
 from models.learned.codec import LearnedCodec
 from models.postprocess import model as post_model
 from models.weights import registry
-from service import cli
+from service import cli, logs
 from service.app import create_app
 from service.server import Server, bind
 from service.settings import Settings
@@ -31,7 +34,7 @@ def jpeg(photo: Image.Image) -> bytes:
 
 @pytest.fixture(scope="session", autouse=True)
 def _post_processor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Small random post-processors in the place of those that are shipped: real, but for what they were trained on."""
+    """Small random post-processors in place of the shipped ones: real, but not trained."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(post_model, "WEIGHTS", tmp_path_factory.mktemp("postprocess"))
         install(finest=0.2)
@@ -99,6 +102,31 @@ class Live:
 @pytest.fixture(scope="session")
 def live() -> Callable[[Settings], Live]:
     return Live
+
+
+class Log:
+    """JSON lines of all loggers and levels, as the service writes them."""
+
+    def __init__(self) -> None:
+        self.stream = io.StringIO()
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Every line so far but those of the client and its event loop."""
+        parsed = map(json.loads, self.stream.getvalue().splitlines())
+        return [line for line in parsed if line["logger"] not in ("asyncio", "httpx2")]
+
+
+@pytest.fixture
+def log() -> Iterator[Log]:
+    """The log of this test alone; afterwards the loggers are as they were."""
+    root = logging.getLogger()
+    handlers = root.handlers[:]
+    level = root.level
+    log = Log()
+    logs.configure("json", "debug", log.stream)
+    yield log
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 class Terminal:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from fastapi.testclient import TestClient
 
@@ -84,5 +86,51 @@ def test_405_names_every_method_of_the_path(client: TestClient, path: str, allow
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/models", "/metrics", "/openapi.json", "/docs"])
 def test_whatever_can_be_had_can_be_asked_about(client: TestClient, path: str) -> None:
-    head, get = client.head(path), client.get(path)
+    head = client.head(path)
+    get = client.get(path)
     assert (head.status_code, head.headers["content-type"]) == (200, get.headers["content-type"])
+
+
+def test_a_fault_is_answered_counted_and_readable_by_welcome_pages() -> None:
+    """The order of the middleware: a fault becomes an answer before anything else looks at it."""
+    app = create_app(Settings(store="memory://", cors_origins=("https://a.example",)))
+
+    @app.get("/faulty")
+    async def faulty() -> None:
+        raise RuntimeError("nobody foresaw this")
+
+    answer = TestClient(app).get("/faulty", headers={"Origin": "https://a.example", "X-Request-ID": "mine"})
+
+    assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+    assert answer.headers["access-control-allow-origin"] == "https://a.example"
+    assert (answer.headers["x-request-id"], answer.json()["request_id"]) == ("mine", "mine")
+    labels = {"route": "/faulty", "method": "GET", "status": "500"}
+    assert app.state.metrics.registry.get_sample_value("ziggurat_requests_total", labels) == 1
+    assert app.state.drain.in_flight == 0
+
+
+def test_every_answer_that_an_endpoint_declares_is_a_series_from_the_start() -> None:
+    app = create_app(Settings(store="memory://"))
+    documented = {
+        (path, method.upper(), status)
+        for path, operations in app.openapi()["paths"].items()
+        for method, operation in operations.items()
+        for status in operation["responses"]
+        if status not in ("405", "408")  # what any endpoint may answer is added to the document alone
+    }
+
+    def value(route: str, method: str, status: str) -> float | None:
+        labels = {"route": route, "method": method, "status": status}
+        found: float | None = app.state.metrics.registry.get_sample_value("ziggurat_requests_total", labels)
+        return found
+
+    assert {answer for answer in documented if value(*answer) != 0} == set()
+
+
+def test_a_store_in_a_directory_is_watched_and_one_in_memory_is_not(tmp_path: Path) -> None:
+    watched = {}
+    for store in (str(tmp_path), "memory://"):
+        with TestClient(create_app(Settings(store=store, models=("psnr",), profile="psnr", threads=1))) as client:
+            watched[store] = "ziggurat_store_max_bytes +Inf" in client.get("/metrics").text
+
+    assert watched == {str(tmp_path): True, "memory://": False}

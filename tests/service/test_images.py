@@ -13,7 +13,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from models import Picture
 from service.images import (
-    READS,
+    MAX_READS,
     AnimatedImageError,
     DamagedImageError,
     ImageError,
@@ -197,7 +197,8 @@ def test_no_limit_allows_what_no_stream_can_hold(size: tuple[int, int]) -> None:
 
 def test_a_gif_frame_far_beyond_its_screen_is_refused_before_it_is_allocated() -> None:
     screen = b"GIF89a" + struct.pack("<HHBBB", 13, 9, 0, 0, 0)
-    disposed = b"!\xf9\x04\x08\0\0\0\0"  # Pillow would fill such a frame with the background while it opens the file
+    # Pillow would fill such a frame with the background while it opens the file.
+    disposed = b"!\xf9\x04\x08\0\0\0\0"
     frame = b"," + struct.pack("<HHHHB", 0, 0, 23821, 18689, 0) + b"\x02\0;"
 
     with pytest.raises(ImageTooLargeError) as caught:
@@ -218,7 +219,7 @@ def test_a_gif_frame_far_beyond_its_screen_is_refused_before_it_is_allocated() -
 )
 def test_a_header_without_end_is_damaged(beginning: bytes, part: bytes) -> None:
     with pytest.raises(DamagedImageError, match="too many parts"):
-        open_image(beginning + READS * part, max_pixels=LIMIT)
+        open_image(beginning + MAX_READS * part, max_pixels=LIMIT)
 
 
 def test_pages_are_counted_up_to_a_limit(photo: Image.Image) -> None:
@@ -301,7 +302,7 @@ def _png_header(width: int, height: int) -> bytes:
 
 
 def _matrix_profile(gamma: float) -> bytes:
-    """A minimal version 2 profile: sRGB's primaries (adapted to D50) and a power for a tone curve."""
+    """A minimal version 2 profile: sRGB's primaries (adapted to D50), a power as tone curve."""
 
     def xyz(*values: float) -> bytes:
         return b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(value * 65536) for value in values))
@@ -316,7 +317,8 @@ def _matrix_profile(gamma: float) -> bytes:
         b"gTRC": curve,
         b"bTRC": curve,
     }
-    table, body = struct.pack(">I", len(tags)), b""
+    table = struct.pack(">I", len(tags))
+    body = b""
     for name, content in tags.items():
         table += name + struct.pack(">II", 128 + 4 + 12 * len(tags) + len(body), len(content))
         body += content

@@ -61,7 +61,8 @@ def test_refusals_are_counted_by_the_template_of_their_route(guarded: TestClient
 
 
 def test_openapi_tells_who_needs_a_key(guarded: TestClient, client: TestClient) -> None:
-    document, plain = guarded.get("/openapi.json").json(), client.get("/openapi.json").json()
+    document = guarded.get("/openapi.json").json()
+    plain = client.get("/openapi.json").json()
 
     assert set(document["components"]["securitySchemes"]) == {"bearer", "api-key"}
     assert document["paths"]["/compress"]["post"]["security"] == [{"bearer": []}, {"api-key": []}]

@@ -1,4 +1,4 @@
-"""The OpenAPI document, held against a live server by schemathesis: every answer must be one that the document tells of."""
+"""The OpenAPI document and a live server, compared by schemathesis: every answer is documented."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from models.learned.codec import LearnedCodec
 from service.app import create_app
 from service.settings import Settings
 from service.store import id_of
+
+from ..conftest import Live
 
 KEY = "a-key-of-ours"
 STORED: list[str] = []
@@ -74,11 +76,12 @@ SETTINGS = Settings.model_validate(
         "open_metrics": False,
     }
 )
-# A schema cannot say which bytes are a sound image or stream within the limits, which ids there are, nor that of several budgets one is
-# wanted.
+# A schema cannot say which bytes are a sound image or stream within the limits, which ids there
+# are, nor that of several budgets one is wanted.
 REFUSABLE = {"positive_data_acceptance": {"expected-statuses": ["2xx", 404, 413, 415, 422]}}
 CONFIG = {
-    "generation": {"with-security-parameters": False},  # every request carries the key; the check of ignored keys takes it away
+    # Every request carries the key; the check of ignored keys takes it away.
+    "generation": {"with-security-parameters": False},
     "operations": [{"include-name": f"POST {path}", "checks": REFUSABLE} for path in ("/allocate", "/compress", "/decompress", "/enhance")],
 }
 schema = schemathesis.openapi.from_dict(create_app(SETTINGS).openapi(), config=schemathesis.Config.from_dict(CONFIG))
@@ -86,7 +89,7 @@ schema = schemathesis.openapi.from_dict(create_app(SETTINGS).openapi(), config=s
 
 @schema.hook
 def map_query(context: schemathesis.HookContext, query: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Of several budgets only the first that was drawn, so that more than the odd request gets as far as the codec."""
+    """Keep the first budget that was drawn, so that many requests get as far as the codec."""
     budgets = [name for name in ("bpp", "max_bytes", "quality", "budget_bpp", "budget_bytes") if name in (query or {})]
     return {name: value for name, value in query.items() if name not in budgets[1:]} if query else query
 
@@ -109,7 +112,7 @@ def map_path_parameters(context: schemathesis.HookContext, path_parameters: dict
 
 
 @pytest.fixture(scope="module")
-def server(live: Callable[[Settings], Any]) -> Iterator[Any]:
+def server(live: Callable[[Settings], Live]) -> Iterator[Live]:
     with live(SETTINGS) as server:
         for size in (40, 41):
             request = Request(f"{server.url}/compress?quality=50", _image(size, "PNG"), {"Content-Type": "image/png", "X-API-Key": KEY})
@@ -120,11 +123,11 @@ def server(live: Callable[[Settings], Any]) -> Iterator[Any]:
 
 @schema.parametrize()
 @hypothesis.settings(max_examples=30, derandomize=True, database=None)
-def test_the_server_answers_as_documented(case: schemathesis.Case[Any], server: Any) -> None:
+def test_the_server_answers_as_documented(case: schemathesis.Case[Any], server: Live) -> None:
     case.call_and_validate(base_url=server.url, headers={"X-API-Key": KEY})
 
 
-def test_that_reached_every_part_of_the_service(server: Any) -> None:
+def test_that_reached_every_part_of_the_service(server: Live) -> None:
     """Answers that need luck in drawing; without them the test above would say little."""
     metrics = server.app.state.runtime.metrics.registry
     met = {
@@ -143,4 +146,4 @@ def test_that_reached_every_part_of_the_service(server: Any) -> None:
         *(("/bitstreams/{stream_id}", "DELETE", status) for status in (204, 401, 404)),
         ("/bitstreams/{stream_id}/info", "GET", 200),
     }
-    assert not [one for one in met if one[2] >= 500]
+    assert not [answer for answer in met if answer[2] >= 500]

@@ -1,42 +1,39 @@
-"""What clients see of each phase. How a process goes through them, under load, is in `tests/end_to_end/test_server.py`."""
-
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from fastapi import FastAPI
-from fastapi.testclient import TestClient
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
 
-from service.app import create_app
-from service.middleware.drain import Phase
-from service.settings import Settings
-
-
-@pytest.fixture(scope="module")
-def app() -> FastAPI:
-    return create_app(Settings(store="memory://", models=("psnr",), profile="psnr"))
+from service.drain import Drain, Phase
+from service.middleware.drain import DrainMiddleware
 
 
-@pytest.fixture(scope="module")
-def client(app: FastAPI) -> Iterator[TestClient]:
-    with TestClient(app) as client:
-        yield client
+@pytest.mark.parametrize(("phase", "connection"), [(Phase.SERVING, None), (Phase.DRAINING, "close"), (Phase.REFUSING, "close")])
+def test_once_draining_every_answer_closes_its_connection(phase: Phase, connection: str | None) -> None:
+    drain = Drain()
+    drain.phase = phase
+    app = Starlette()
+    app.add_middleware(DrainMiddleware, drain=drain)
+
+    assert TestClient(app).get("/nowhere").headers.get("connection") == connection
 
 
-@pytest.mark.parametrize(
-    ("phase", "ready", "work", "connection"),
-    [(Phase.SERVING, 200, 201, None), (Phase.DRAINING, 503, 201, "close"), (Phase.REFUSING, 503, 503, "close")],
-)
-def test_readiness_goes_first_and_then_new_work(
-    app: FastAPI, client: TestClient, jpeg: bytes, phase: Phase, ready: int, work: int, connection: str | None
-) -> None:
-    app.state.drain.phase = phase
-    answers = [client.get("/readyz"), client.post("/compress?bpp=1", content=jpeg, headers={"Content-Type": "image/jpeg"})]
-    live = client.get("/livez")
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_request_is_in_flight_until_it_ends_well_or_not(fails: bool) -> None:
+    drain = Drain()
+    seen: list[int] = []
 
-    assert [answer.status_code for answer in answers] == [ready, work]
-    assert {answer.headers.get("connection") for answer in (*answers, live)} == {connection}
-    assert all(int(answer.headers["retry-after"]) > 0 for answer in answers if answer.status_code == 503)
-    assert live.status_code == 200, "a process that is leaving is not to be killed"
-    assert app.state.drain.in_flight == 0
+    def endpoint(_: Request) -> PlainTextResponse:
+        seen.append(drain.in_flight)
+        if fails:
+            raise RuntimeError
+        return PlainTextResponse("done")
+
+    app = Starlette(routes=[Route("/", endpoint)])
+    app.add_middleware(DrainMiddleware, drain=drain)
+    TestClient(app, raise_server_exceptions=False).get("/")
+
+    assert (seen, drain.in_flight) == ([1], 0)

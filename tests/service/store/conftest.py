@@ -1,4 +1,4 @@
-"""A real S3 server (moto) in a process of its own, and a TCP proxy before it that can be slow, silent or broken."""
+"""A real S3 server (moto) in a process of its own, behind a TCP proxy with faults on demand."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _numbers = count()
 
 
 class Proxy(ThreadingTCPServer):
-    """Passes connections on to `upstream`, each answer `delay` seconds late; or does what `fault` says."""
+    """Passes connections on to `upstream`, answers `delay` seconds late, or has a `fault`."""
 
     daemon_threads = True
     allow_reuse_address = True

@@ -35,7 +35,8 @@ def test_without_limits_a_sweep_only_counts(tmp_path: Path) -> None:
 
 
 def test_what_is_over_age_goes(tmp_path: Path) -> None:
-    old, young = store(tmp_path, 1, age=3700), store(tmp_path, 2, age=3500)
+    old = store(tmp_path, 1, age=3700)
+    young = store(tmp_path, 2, age=3500)
 
     usage = Disk(tmp_path, Limits(max_age_seconds=3600)).sweep()
 
@@ -63,7 +64,8 @@ def test_the_quota_takes_nothing_that_is_too_young_and_tells_when_it_can(tmp_pat
 
 def test_a_stream_stored_again_is_young_again(tmp_path: Path) -> None:
     disk = Disk(tmp_path, Limits(max_age_seconds=3600))
-    again, once = store(tmp_path, 1, age=4000), store(tmp_path, 2, age=4000)
+    again = store(tmp_path, 1, age=4000)
+    once = store(tmp_path, 2, age=4000)
 
     disk.refresh(f"{again.parent.name}/{again.name}")
     disk.sweep()
@@ -72,7 +74,7 @@ def test_a_stream_stored_again_is_young_again(tmp_path: Path) -> None:
 
 
 def test_a_stream_refreshed_during_the_sweep_is_spared(tmp_path: Path) -> None:
-    """Thousands are old; while the sweep removes them, each that `refresh` says is still there has to stay there."""
+    """Thousands are old. While the sweep removes them, all that `refresh` still finds must stay."""
     paths = [store(tmp_path, number, size=1, age=4000) for number in range(3000)]
     disk = Disk(tmp_path, Limits(max_age_seconds=3600))
     sweep = threading.Thread(target=disk.sweep)
@@ -93,7 +95,8 @@ def test_a_stream_refreshed_during_the_sweep_is_spared(tmp_path: Path) -> None:
 
 def test_what_a_killed_writer_left_goes_and_what_is_being_written_stays(tmp_path: Path) -> None:
     whole = store(tmp_path, 1)
-    left, current = whole.with_name(f"{whole.name}#1"), whole.with_name(f"{whole.name}#2")
+    left = whole.with_name(f"{whole.name}#1")
+    current = whole.with_name(f"{whole.name}#2")
     for path in (left, current):
         path.write_bytes(b"half a str")
     made(left, age=7200)

@@ -1,4 +1,4 @@
-"""What clients see of a store that fails, against the running app."""
+"""Answers of the running app while its store fails."""
 
 from __future__ import annotations
 

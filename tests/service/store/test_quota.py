@@ -118,7 +118,8 @@ def test_storing_again_is_possible_when_the_store_is_full(tmp_path: Path) -> Non
 def test_over_age_streams_are_gone_after_a_start(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with StreamStore(str(tmp_path)) as store:
-            old, young = await store.put(stream(1)), await store.put(stream(2))
+            old = await store.put(stream(1))
+            young = await store.put(stream(2))
         age(tmp_path, old, 4000)
         async with StreamStore(str(tmp_path), limits=Limits(max_age_seconds=3600)) as store:
             await counted(store, 1)

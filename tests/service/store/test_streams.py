@@ -166,7 +166,8 @@ def test_two_writers_of_one_stream_through_two_processes_of_the_service(bucket: 
     """Create-only writes: the second is told that the name is taken, and replaces nothing."""
 
     async def scenario() -> None:
-        first, second = StreamStore(bucket), StreamStore(bucket)
+        first = StreamStore(bucket)
+        second = StreamStore(bucket)
         ids = await asyncio.gather(*(store.put(b"a stream" * 10_000) for store in (first, second) * 4))
         written = await obstore.head_async(first._store, f"{ids[0][:2]}/{ids[0]}.zgt")
         await second.put(b"a stream" * 10_000)
@@ -219,7 +220,7 @@ def test_the_tests_for_buckets_wrote_into_the_prefix(bucket: str) -> None:
     async def scenario() -> None:
         stream_id = await StreamStore(bucket).put(b"a stream")
         root = bucket.rsplit("/", 2)[0]
-        listed = [one["path"] for batch in obstore.list(StreamStore(root)._store) for one in batch]
+        listed = [entry["path"] for batch in obstore.list(StreamStore(root)._store) for entry in batch]
         assert listed == [f"kept/here/{stream_id[:2]}/{stream_id}.zgt"]
 
     asyncio.run(scenario())
