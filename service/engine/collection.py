@@ -18,7 +18,8 @@ from models.collection import QUALITIES
 from models.rate_control import MEMBER_TOLERANCE, Allocation, Measured, Metric, RateDistortion, SetScores, allocate, next_budget
 
 from .engine import Engine
-from .work import Compressed, Measure, Timings
+from .results import Compressed, Measure
+from .stages import Stages
 
 JOBS_AT_ONCE = 4  # in the queue for one collection; on a GPU they make one batch
 
@@ -43,12 +44,7 @@ class Collected:
     @property
     def size(self) -> int:
         """Bytes of all streams."""
-        return sum(len(one.stream.data) for one in self.made)
-
-    @property
-    def timings(self) -> Timings:
-        """Of the streams that were made; measuring is not counted."""
-        return sum((one.timings for one in self.made), Timings())
+        return sum(len(made.stream.data) for made in self.made)
 
 
 async def compress_collection(
@@ -61,8 +57,12 @@ async def compress_collection(
     profile: str,
     effort: int = 0,
     deadline: float,
+    stages: Stages,
 ) -> Collected:
-    """Pictures of so many pixels each to streams of `budget` bytes in all. Raises what their sources and `Engine.compress` raise."""
+    """Compress pictures of so many pixels each to streams of `budget` bytes in all.
+
+    `stages` count the streams that are kept, and not the measuring. Raises what the sources and `Engine.compress` raise.
+    """
     curves = []
     for source, count in zip(sources, pixels, strict=True):
         measured = await _sweep(engine, await source(deadline), profile, deadline)
@@ -70,7 +70,7 @@ async def compress_collection(
     allocation = allocate(curves, budget)
     made: list[Compressed] = []
     for number, source in enumerate(sources):
-        left = next_budget(allocation, [len(one.stream.data) for one in made], budget)
+        left = next_budget(allocation, [len(compressed.stream.data) for compressed in made], budget)
         compressed = await engine.compress(
             await source(deadline),
             Target(max_bytes=left, tolerance=MEMBER_TOLERANCE),
@@ -79,9 +79,10 @@ async def compress_collection(
             effort=effort,
             effort_share=pixels[number] / sum(pixels[number:]),
             deadline=deadline,
+            stages=stages,
         )
         made.append(compressed)
-    scores = SetScores.of([_measured(len(one.stream.data), one.report) for one in made], pixels)
+    scores = SetScores.of([_measured(len(compressed.stream.data), compressed.report) for compressed in made], pixels)
     return Collected(tuple(made), allocation, scores)
 
 
@@ -100,5 +101,5 @@ async def _sweep(engine: Engine, picture: Picture, profile: str, deadline: float
     return [task.result() for task in tasks]
 
 
-def _measured(size: int, looks: Mapping[Measure, float]) -> Measured:
-    return Measured(size, 10 ** (-looks[Measure.PSNR] / 10), looks[Measure.MS_SSIM])  # without an error, minus infinity makes it 0
+def _measured(size: int, scores: Mapping[Measure, float]) -> Measured:
+    return Measured(size, 10 ** (-scores[Measure.PSNR] / 10), scores[Measure.MS_SSIM])  # without an error, minus infinity makes it 0

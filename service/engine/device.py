@@ -24,7 +24,7 @@ from models.errors import CodecError
 
 from ..metrics import Metrics
 from .errors import EngineError, OutOfMemoryError, UnavailableError
-from .queue import Job, JobQueue
+from .queue import AnyJob, JobQueue
 
 _IDLE_BEAT_SECONDS = 0.5
 OVERHEAD_PIXELS = 1 << 15  # what a batch costs however small it is, in pixels (measured: 26,000, quantising on a core with AVX-512)
@@ -114,7 +114,7 @@ class DeviceThread:
         if batch := self._queue.take_between():
             self._run_taken(batch)
 
-    def _run_taken(self, batch: Sequence[Job]) -> None:
+    def _run_taken(self, batch: Sequence[AnyJob]) -> None:
         now = time.monotonic()
         for job in batch:
             job.queue_seconds = now - job.queued_at
@@ -135,7 +135,7 @@ class DeviceThread:
             with self._counting:
                 self._busy -= 1
 
-    def _run_batch(self, batch: Sequence[Job]) -> None:
+    def _run_batch(self, batch: Sequence[AnyJob]) -> None:
         begun = self._beat()
         failure: Exception | None = None
         results: Sequence[object] = ()
@@ -160,7 +160,7 @@ class DeviceThread:
             with suppress(InvalidStateError):  # another thread died, and answered for all
                 job.future.set_result(result)
 
-    def _recover(self, batch: Sequence[Job], failure: Exception) -> None:
+    def _recover(self, batch: Sequence[AnyJob], failure: Exception) -> None:
         """Run each half by itself, or fail the job that is left; raises what the device does not recover from."""
         traceback.clear_frames(failure.__traceback__)  # they hold the batch's tensors
         if isinstance(failure, torch.AcceleratorError):
@@ -191,7 +191,7 @@ def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
 
 
-def _fail(jobs: Iterable[Job], error: Exception) -> None:
+def _fail(jobs: Iterable[AnyJob], error: Exception) -> None:
     for job in jobs:
         with suppress(InvalidStateError):  # answered or cancelled already
             job.future.set_exception(error)

@@ -1,27 +1,42 @@
 """Effort: refining one picture's stream on the device for long, without anybody else waiting for it.
 
-EffortDeadline runs in iterations of at most a window's forward and backward pass. Between two of them its `EffortDeadline` is asked whether to go
-on. That is when the device beats its pulse and runs one batch of what else waits: what came without effort is late by one iteration.
-It ends early, with a valid stream, when what is left would pass the deadline, and when nobody waits for the result any more.
+Refinement runs in iterations of at most a window's forward and backward pass. Between two of them its `EffortDeadline`
+is asked whether to go on. Then the device beats its pulse and runs one batch of what else waits: what came without
+effort is late by one iteration. Refinement ends early, with a valid stream, when what is left would pass the deadline,
+and when nobody waits for the result any more.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from models.learned.refinement.refiner import ITERATIONS
 from models.progress import Progress
 
-# Forward and backward through the synthesis and the post-processor, in plain quantisations of the same picture (measured: 2.2 with the
-# distortion of `psnr`, 3.6 with that of `ms-ssim`; a megapixel, one thread).
-PASS = 3.0
-SHARE_OF_TIMEOUT = 0.1  # left for what comes after: the entropy coder, measuring, the store
+# Cost of a pass forward and backward through the synthesis and the post-processor, in plain quantisations of the same
+# picture (measured: 2.2 with the distortion of `psnr`, 3.6 with that of `ms-ssim`; a megapixel, one thread).
+QUANTISATIONS_PER_PASS = 3.0
+RESERVED_TIMEOUT_FRACTION = 0.1  # for what comes after: the entropy coder, measuring, the store
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLimits:
+    """Moments on `time.monotonic`'s clock.
+
+    Attributes:
+        effort: when effort should have ended.
+        answer: when the result is of no more use.
+    """
+
+    effort: float
+    answer: float
 
 
 def cost(effort: int) -> float:
-    """What effort adds to quantising a picture, in plain quantisations: two passes for a start, and the iterations."""
-    return PASS * (1 + ITERATIONS[effort]) if effort else 0.0
+    """Cost that effort adds to quantising a picture, in plain quantisations: two passes to begin, and the iterations."""
+    return QUANTISATIONS_PER_PASS * (1 + ITERATIONS[effort]) if effort else 0.0
 
 
 class EffortDeadline(Progress):
@@ -31,7 +46,7 @@ class EffortDeadline(Progress):
         effort: asked for, 1 to 9.
         until: when it should have ended, on `time.monotonic`'s clock.
         between: called between two iterations, for others.
-        wanted: whether anybody waits for more than the quickest result.
+        wanted: says whether anybody waits for more than the quickest result.
     """
 
     def __init__(self, effort: int, *, until: float, between: Callable[[], None], wanted: Callable[[], bool]) -> None:
@@ -47,7 +62,7 @@ class EffortDeadline(Progress):
         self._step = 0.0  # seconds of the slowest iteration
 
     def affordable(self, seconds: float) -> bool:
-        """Whether even the least refinement would end in time, where quantising takes about `seconds`."""
+        """Say whether even the least refinement would end in time, where quantising takes about `seconds`."""
         return not self._unwanted and time.monotonic() + (1 + cost(1)) * seconds < self._until
 
     def advance(self, done: int, of: int) -> bool:

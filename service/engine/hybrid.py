@@ -20,7 +20,7 @@ from models.rate_control import Metric
 from ..metrics import Metrics
 from .work import QuantiseTask
 
-ENCODES = 4  # that a search takes, in the mean
+MEAN_ENCODES = 4  # that a search takes
 _T = TypeVar("_T")
 
 
@@ -41,7 +41,10 @@ class HybridStage:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def compress(self, codec: HybridCodec, task: QuantiseTask, metric: Metric, *, effort: int, until: float) -> tuple[Stream, int]:
-        """A picture to its budget, and the effort that there was time for before `until`, on `time.monotonic`'s clock."""
+        """Compress a picture to its budget; gives also the effort that there was time for.
+
+        `until` is on `time.monotonic`'s clock.
+        """
         search = _Search(codec, task, metric, effort, until)
         try:
             stream = await asyncio.get_running_loop().run_in_executor(self._threads, search.run, self._metrics)
@@ -52,7 +55,7 @@ class HybridStage:
 
 
 class _Search(Progress):
-    """One picture's search: with less effort than asked for where the time is short, and to its end only while somebody waits."""
+    """One picture's search: with less effort where the time is short, to its end only while somebody waits."""
 
     def __init__(self, codec: HybridCodec, task: QuantiseTask, metric: Metric, effort: int, until: float) -> None:
         self.effort = effort
@@ -66,7 +69,7 @@ class _Search(Progress):
         picture = self._task.picture
         with metrics.stage_timer("encode"):
             # An encode cannot be stopped: what is begun should end in time.
-            while self.effort and time.monotonic() + ENCODES * _seconds(picture, self.effort) > self._until:
+            while self.effort and time.monotonic() + MEAN_ENCODES * _seconds(picture, self.effort) > self._until:
                 self.effort -= 1
             return self._codec.encode(
                 picture, self._task.target, metric=self._metric, alpha=self._task.alpha, effort=self.effort, progress=self
@@ -82,11 +85,11 @@ def _seconds(picture: Picture, effort: int) -> float:
 
 
 async def both(first: Awaitable[_T], second: Awaitable[_T]) -> tuple[_T, _T]:
-    """Two results, worked for at the same time; when one fails the other is given up."""
-    tasks = [asyncio.ensure_future(one) for one in (first, second)]
+    """Work for two results at the same time; when one fails the other is given up."""
+    tasks = [asyncio.ensure_future(work) for work in (first, second)]
     try:
-        one, other = await asyncio.gather(*tasks)
-        return one, other
+        first_result, second_result = await asyncio.gather(*tasks)
+        return first_result, second_result
     finally:
         for task in tasks:
             task.cancel()

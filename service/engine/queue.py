@@ -21,37 +21,40 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from .errors import DeadlineExceededError, UnavailableError
 
 OVERTAKING = 4  # budgets of pixels; with eight sizes in equal shares, batches are still 90 % full
 
-Work = Callable[[Sequence[Any]], Sequence[Any]]
-"""A batch of tasks in, the result of each out, in order."""
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 
 @dataclass(slots=True, eq=False)
-class Job:
+class Job(Generic[Task, Result]):
     """One task for the device. Times are of `time.monotonic`, durations in seconds.
 
     Attributes:
-        work: jobs with an equal `work` and an equal `size` may share a batch.
+        work: maps a batch of tasks to the result of each, in order. Jobs with an equal `work` and an equal `size` may
+            share a batch.
+        task: what this job adds to a batch.
         size: padded height and width, in pixels.
         pixels: of the picture, without padding.
         deadline: when its result is of no more use.
         long: runs alone and lets others run in between; see `effort`.
         overtaken: padded pixels of younger jobs that went before it.
-        queue_seconds, device_seconds: how long it waited and ran; set when the future is.
+        queue_seconds: how long it waited; set when the future is.
+        device_seconds: how long it ran; set when the future is.
     """
 
-    work: Work
-    task: Any
+    work: Callable[[Sequence[Task]], Sequence[Result]]
+    task: Task
     size: tuple[int, int]
     pixels: int
     deadline: float = math.inf
     long: bool = False
-    future: Future[Any] = field(default_factory=Future)
+    future: Future[Result] = field(default_factory=Future)
     queued_at: float = field(default_factory=time.monotonic)
     overtaken: int = 0
     queue_seconds: float = 0.0
@@ -59,8 +62,11 @@ class Job:
 
     @property
     def padded_pixels(self) -> int:
-        """What it costs the device."""
+        """Cost on the device, in pixels."""
         return self.size[0] * self.size[1]
+
+
+AnyJob = Job[Any, Any]
 
 
 class JobQueue:
@@ -72,10 +78,10 @@ class JobQueue:
 
     def __init__(self, max_batch_pixels: int) -> None:
         self._max_batch_pixels = max_batch_pixels
-        self._jobs: dict[Job, None] = {}  # in order of arrival; a dict, so that taking one out of the middle is cheap
+        self._jobs: dict[AnyJob, None] = {}  # in order of arrival; a dict, so that taking one out of the middle is cheap
         self._changed = threading.Condition()
         self._closed = False
-        self._handed_out: dict[int, list[list[Job]]] = {}  # last, and what runs in between, by the thread that took it
+        self._handed_out: dict[int, list[list[AnyJob]]] = {}  # last, and what runs in between, by the thread that took it
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -87,7 +93,7 @@ class JobQueue:
             oldest = next(iter(self._jobs), None)
         return time.monotonic() - oldest.queued_at if oldest else 0.0
 
-    def put(self, job: Job) -> None:
+    def put(self, job: AnyJob) -> None:
         """Append a job. Raises `UnavailableError` once closed."""
         with self._changed:
             if self._closed:
@@ -95,7 +101,7 @@ class JobQueue:
             self._jobs[job] = None
             self._changed.notify()
 
-    def discard(self, job: Job) -> None:
+    def discard(self, job: AnyJob) -> None:
         """Take a job out that nobody waits for any more, if it is still here: its memory should not wait for its turn."""
         with self._changed:
             self._jobs.pop(job, None)
@@ -106,7 +112,7 @@ class JobQueue:
             self._closed = True
             self._changed.notify()
 
-    def abandon(self) -> list[Job]:
+    def abandon(self) -> list[AnyJob]:
         """Close, and give back all that was handed out last, to any thread, or still waits: for a device that will not come back."""
         with self._changed:
             self._closed = True
@@ -114,7 +120,7 @@ class JobQueue:
             self._jobs.clear()
             return left
 
-    def take(self, patience: float) -> list[Job] | None:
+    def take(self, patience: float) -> list[AnyJob] | None:
         """The next batch; an empty one after `patience` seconds without work; None when closed and empty.
 
         Cancelled jobs are dropped here and late ones answered with `DeadlineExceededError`; both cost the device nothing.
@@ -127,16 +133,16 @@ class JobQueue:
                 return None if self._closed else []
             return self._next_batch(list(self._jobs))
 
-    def take_between(self) -> list[Job]:
+    def take_between(self) -> list[AnyJob]:
         """The next batch to run in the middle of a long job, of jobs that are not long themselves; perhaps empty."""
         with self._changed:
             del self._handed_out[threading.get_ident()][1:]
             return self._next_batch([job for job in self._jobs if not job.long])
 
-    def _next_batch(self, jobs: Sequence[Job]) -> list[Job]:
-        batch: list[Job] = []
+    def _next_batch(self, jobs: Sequence[AnyJob]) -> list[AnyJob]:
+        batch: list[AnyJob] = []
         self._handed_out[threading.get_ident()].append(batch)  # at once and not when it is full: no job may ever be in neither place
-        overtaken: list[tuple[Job, int]] = []  # older jobs of other sizes, and the pixels in the batch before them
+        overtaken: list[tuple[AnyJob, int]] = []  # older jobs of other sizes, and the pixels in the batch before them
         pixels, most = 0, self._max_batch_pixels
         for job in jobs:
             if batch and (batch[0].long or job.work != batch[0].work or job.size != batch[0].size):

@@ -16,21 +16,21 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from structlog.contextvars import bind_contextvars
 
 from models import Picture, Target
-from models.bitstream import Bitstream
 from models.errors import CodecError, TargetError
 from models.rate_control import SET_TOLERANCE, Metric, meets
 
 from .. import images
 from ..engine.collection import Collected, compress_collection
 from ..engine.errors import TargetMissedError
-from ..engine.work import Measure
+from ..engine.results import Measure
+from ..engine.stages import Stages
 from ..http import problems
-from ..http.body import Upload, is_form, read_body, read_files
+from ..http.body import Upload, is_form
 from ..http.negotiation import content_digest, negotiate
-from ..http.server_timing import ServerTiming
+from ..http.server_timing import server_timing
 from ..images import ImageError, ImageTooLargeError
 from ..runtime import Runtime, RuntimeDependency, refuse_when_leaving
-from . import archive
+from . import archive, inputs
 
 router = APIRouter(tags=["compression"], dependencies=[Depends(refuse_when_leaving)])
 
@@ -138,38 +138,44 @@ async def allocate(request: Request, runtime: RuntimeDependency, query: Annotate
     Each image gets the share at which no byte would do more for another. It is decoded seven times to find out, and once more for the
     facts. A stored stream is transcoded: the picture compressed, and compared with, is the one that it decodes to.
     """
-    settings, engine = runtime.settings, runtime.engine
+    settings = runtime.settings
+    engine = runtime.engine
     media_type = negotiate(request.headers.get("accept", ""), (archive.MEDIA_TYPE, _JSON))
     target = _target(query)
     profile = settings.profile if query.profile is None else query.profile
-    model_id = engine.models.model(profile).codec.model_id
-    metric: Metric = query.metric or ("psnr" if profile == "psnr" else "ms-ssim")
+    model = engine.models.model(profile)
+    metric = query.metric or model.codec.metric
 
-    engine.check_room()
-    wanted = await _images(request, runtime)
+    stages = engine.stages()
+    wanted = await _images(request, runtime, stages)
     pixels = [image.pixels for image in wanted]
     if sum(pixels) > settings.max_pixels:
         raise ImageTooLargeError(f"the images have {sum(pixels)} pixels together; the limit is {settings.max_pixels}")
     bind_contextvars(pixels=sum(pixels), images=len(wanted))
     budget = max(1, target.budget(sum(pixels)) or 0)
-    timing = ServerTiming()
     async with engine.admit(sum(pixels), effort=query.effort) as deadline:
-        sources = [image.picture for image in wanted]
         found = await compress_collection(
-            engine, sources, pixels, budget, metric=metric, profile=profile, effort=query.effort, deadline=deadline
+            engine,
+            [image.picture for image in wanted],
+            pixels,
+            budget,
+            metric=metric,
+            profile=profile,
+            effort=query.effort,
+            deadline=deadline,
+            stages=stages,
         )
         if query.strict and found.size > budget:
             raise TargetMissedError(f"the smallest streams that {profile} makes of these images have {found.size} bytes, not {budget}")
-        timing.engine(found.timings)
-        with timing.stage("store"), runtime.metrics.stage_timer("store"):
-            ids = [await runtime.store.put(one.stream.data) for one in found.made]
+        with stages.store():
+            ids = [await runtime.store.put(made.stream.data) for made in found.made]
     runtime.metrics.allocated(len(wanted))
 
     names = archive.safe_names([image.name for image in wanted], ".zgt")
     urls = [str(request.app.url_path_for("decompress_stored", stream_id=stream_id)) for stream_id in ids]
     facts = Allocated(
         profile=profile,
-        model_id=model_id,
+        model_id=model.codec.model_id,
         metric=metric,
         effort=query.effort,
         budget_bytes=budget,
@@ -182,14 +188,23 @@ async def allocate(request: Request, runtime: RuntimeDependency, query: Annotate
     )
     body = facts.model_dump_json().encode()
     if media_type == archive.MEDIA_TYPE:
-        files = {name: one.stream.data for name, one in zip(names, found.made, strict=True)}
+        files = {name: made.stream.data for name, made in zip(names, found.made, strict=True)}
         files |= {"allocation.json": body, "allocation.csv": _table(facts.streams)}
-        body = await engine.on_image_thread("encode", archive.zipped, files)
-    headers = {"Vary": "Accept", "Content-Digest": content_digest(sha256(body).digest()), "Ziggurat-Bpp": f"{facts.bpp:.6f}"}
-    headers |= {"Ziggurat-Target-Met": str(facts.target_met).lower(), "Ziggurat-Model": f"{profile}/{model_id}"}
+        body = await stages.untold("encode", archive.zipped, files)
+    headers = _headers(facts, body)
     if settings.server_timing:
-        headers["Server-Timing"] = timing.header()
+        headers["Server-Timing"] = server_timing(stages.seconds)
     return Response(body, headers=headers, media_type=media_type)
+
+
+def _headers(facts: Allocated, body: bytes) -> dict[str, str]:
+    return {
+        "Vary": "Accept",
+        "Content-Digest": content_digest(sha256(body).digest()),
+        "Ziggurat-Bpp": f"{facts.bpp:.6f}",
+        "Ziggurat-Target-Met": str(facts.target_met).lower(),
+        "Ziggurat-Model": f"{facts.profile}/{facts.model_id}",
+    }
 
 
 def _target(query: AllocateQuery) -> Target:
@@ -201,45 +216,45 @@ def _target(query: AllocateQuery) -> Target:
         raise TargetError(f"the budget's {error}") from None
 
 
-async def _images(request: Request, runtime: Runtime) -> list[_Image]:
-    """The images of the request; their headers are read, and their pixels not yet."""
-    settings = runtime.settings
-    most = settings.max_allocation_images
+async def _images(request: Request, runtime: Runtime, stages: Stages) -> list[_Image]:
+    """Read the images of the request: their headers, and their pixels not yet."""
+    most = runtime.settings.max_allocation_images
     if is_form(request):
-        uploads = await read_files(request, max_files=most, max_bytes=settings.max_body_bytes, seconds=settings.body_timeout_seconds)
-        return [await _uploaded(runtime, upload) for upload in uploads]
-    body = await read_body(request, accepts=_JSON, max_bytes=settings.max_body_bytes, seconds=settings.body_timeout_seconds)
+        uploads = await inputs.receive_uploads(request, runtime, max_files=most)
+        return [await _uploaded(runtime, stages, upload) for upload in uploads]
+    body = await inputs.receive(request, runtime, accepts=_JSON)
     try:
         ids = StoredStreams.model_validate_json(body).ids
     except ValidationError as error:
-        raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in error.errors()]) from None
+        raise RequestValidationError([{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors()]) from None
     if len(ids) > most:
-        raise RequestValidationError([{"loc": ("body", "ids"), "msg": f"{len(ids)} images for one budget; the limit is {most}"}])
-    return [await _stored(runtime, stream_id) for stream_id in ids]
+        detail = f"{len(ids)} images for one budget; the limit is {most}"
+        raise RequestValidationError([{"loc": ("body", "ids"), "msg": detail}])
+    return [await _stored(runtime, stages, stream_id) for stream_id in ids]
 
 
-async def _uploaded(runtime: Runtime, upload: Upload) -> _Image:
-    engine, max_pixels = runtime.engine, runtime.settings.max_pixels
+async def _uploaded(runtime: Runtime, stages: Stages, upload: Upload) -> _Image:
     with _naming(upload.name):
-        image = await engine.on_image_thread("header", images.open_image, upload.content, max_pixels=max_pixels)
+        image = await inputs.open_image(upload.content, runtime, stages)
+
+    def decoded() -> Picture:
+        return images.decode(images.open_image(upload.content, max_pixels=runtime.settings.max_pixels))
 
     async def picture(_: float) -> Picture:
         with _naming(upload.name):
-            return await engine.on_image_thread("decode", lambda: images.decode(images.open_image(upload.content, max_pixels=max_pixels)))
+            return await stages.untold("decode", decoded)
 
     return _Image(upload.name, image.width * image.height, picture)
 
 
-async def _stored(runtime: Runtime, stream_id: str) -> _Image:
-    engine = runtime.engine
+async def _stored(runtime: Runtime, stages: Stages, stream_id: str) -> _Image:
     data = await runtime.store.get(stream_id)
     with _naming(stream_id):
-        stream = await engine.on_image_thread("header", Bitstream.parse, data, max_pixels=runtime.settings.max_pixels)
-        engine.models.profile_of(stream.model_id.hex())
+        stream = await inputs.parse_stream(data, runtime, stages)
 
     async def picture(deadline: float) -> Picture:
         with _naming(stream_id):
-            made = await engine.decompress(stream, deadline=deadline)
+            made = await runtime.engine.decompress(stream, deadline=deadline)
         return made.picture
 
     return _Image(stream_id, stream.pixels, picture)
@@ -247,7 +262,7 @@ async def _stored(runtime: Runtime, stream_id: str) -> _Image:
 
 @contextmanager
 def _naming(name: str) -> Iterator[None]:
-    """Of several images, say which one is bad."""
+    """Say which one of several images is bad."""
     try:
         yield
     except (CodecError, ImageError) as error:
@@ -261,16 +276,16 @@ def _shares(found: Collected, names: Sequence[str], ids: Sequence[str], urls: Se
             file=name,
             id=stream_id,
             url=url,
-            width=one.stream.width,
-            height=one.stream.height,
-            bytes=len(one.stream.data),
-            bpp=one.stream.bpp,
-            quality=one.stream.quality,
-            effort_reached=one.effort,
-            psnr=one.report[Measure.PSNR],
-            ms_ssim=one.report[Measure.MS_SSIM],
+            width=made.stream.width,
+            height=made.stream.height,
+            bytes=len(made.stream.data),
+            bpp=made.stream.bpp,
+            quality=made.stream.quality,
+            effort_reached=made.effort,
+            psnr=made.report[Measure.PSNR],
+            ms_ssim=made.report[Measure.MS_SSIM],
         )
-        for one, name, stream_id, url in zip(found.made, names, ids, urls, strict=True)
+        for made, name, stream_id, url in zip(found.made, names, ids, urls, strict=True)
     ]
 
 

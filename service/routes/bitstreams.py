@@ -40,10 +40,10 @@ async def stream(request: Request, runtime: RuntimeDependency, stream_id: str, r
     if range is not None and if_range in (None, etag):
         size = await runtime.store.size(stream_id)
         if (wanted := byte_range(range, size)) is not None:
-            with runtime.metrics.stage_timer("store"):
+            with runtime.engine.stages().store():
                 part = await runtime.store.get_range(stream_id, wanted)
             return Response(part, 206, _part_headers(stream_id, part, wanted, size), STREAM_TYPE)
-    with runtime.metrics.stage_timer("store"):
+    with runtime.engine.stages().store():
         found = await runtime.store.get(stream_id)
     return Response(found, headers=_headers(stream_id), media_type=STREAM_TYPE)
 
@@ -68,7 +68,7 @@ async def delete_stream(runtime: RuntimeDependency, stream_id: str) -> None:
 async def stream_facts(runtime: RuntimeDependency, stream_id: str) -> StreamFacts:
     """The facts in the stream's header. Needs no model."""
     found = await runtime.store.get(stream_id)
-    return await runtime.engine.on_image_thread("header", StreamFacts.of, found)
+    return await runtime.engine.stages().untold("header", StreamFacts.of, found)
 
 
 def _etag(stream_id: str) -> str:

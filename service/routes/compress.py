@@ -17,12 +17,13 @@ from models.rate_control import Metric
 
 from .. import images
 from ..engine.errors import TargetMissedError
-from ..engine.work import Compressed, Measure
+from ..engine.results import Compressed, Measure
 from ..http import problems
-from ..http.body import describe_body, read_body
+from ..http.body import describe_body
 from ..http.negotiation import STREAM_TYPE, content_digest, negotiate
-from ..http.server_timing import ServerTiming
+from ..http.server_timing import server_timing
 from ..runtime import RuntimeDependency, refuse_when_leaving
+from . import inputs
 
 router = APIRouter(tags=["compression"], dependencies=[Depends(refuse_when_leaving)])
 
@@ -128,7 +129,8 @@ HEADERS = {
 )
 async def compress(request: Request, runtime: RuntimeDependency, query: Annotated[CompressQuery, Query()]) -> Response:
     """Compress an image, sent raw or as multipart field `file`, to a budget. The same image, budget and effort done give the same id."""
-    settings, engine = runtime.settings, runtime.engine
+    settings = runtime.settings
+    engine = runtime.engine
     media_type = negotiate(request.headers.get("accept", ""), (STREAM_TYPE, "application/json"))
     target = Target(bpp=query.bpp, max_bytes=query.max_bytes, quality=query.quality)
     if query.codec == "auto":
@@ -136,31 +138,25 @@ async def compress(request: Request, runtime: RuntimeDependency, query: Annotate
     profile = settings.profile if query.profile is None else query.profile
     engine.models.model(profile)  # a wrong name is refused before the body is read
 
-    engine.check_room()
-    file = await read_body(request, accepts="image/*", max_bytes=settings.max_body_bytes, seconds=settings.body_timeout_seconds)
-    image = await engine.on_image_thread("header", images.open_image, file, max_pixels=settings.max_pixels)
-    timing = ServerTiming()
-    bind_contextvars(pixels=image.width * image.height)
-    async with engine.admit(image.width * image.height, effort=query.effort) as deadline:
-        with timing.stage("decode"):
-            picture = await engine.on_image_thread("decode", images.decode, image)
+    stages = engine.stages()
+    image = await inputs.open_image(await inputs.receive(request, runtime, accepts="image/*"), runtime, stages)
+    pixels = image.width * image.height
+    bind_contextvars(pixels=pixels)
+    async with engine.admit(pixels, effort=query.effort) as deadline:
         made = await engine.compress(
-            picture,
+            await stages.on_image_thread("decode", images.decode, image),
             target,
             profile=profile,
             codec=query.codec,
             report=frozenset(query.report),
             effort=query.effort,
             deadline=deadline,
+            stages=stages,
         )
-        budget = target.budget(picture.pixels)
-        if query.strict and budget is not None and len(made.stream.data) > budget:
-            raise TargetMissedError(
-                f"the smallest stream that {made.stream.model} makes of this image has {len(made.stream.data)} bytes, not {budget}"
-            )
-        timing.engine(made.timings)
+        if query.strict:
+            _check_budget(made, target.budget(pixels))
         bind_contextvars(bpp=round(made.stream.bpp, 6))
-        with timing.stage("store"), runtime.metrics.stage_timer("store"):
+        with stages.store():
             stream_id = await runtime.store.put(made.stream.data)
 
     url = str(request.app.url_path_for("decompress_stored", stream_id=stream_id))
@@ -168,8 +164,15 @@ async def compress(request: Request, runtime: RuntimeDependency, query: Annotate
     body = made.stream.data if media_type == STREAM_TYPE else facts.model_dump_json().encode()
     headers = _headers(facts, body)
     if settings.server_timing:
-        headers["Server-Timing"] = timing.header()
+        headers["Server-Timing"] = server_timing(stages.seconds)
     return Response(body, 201, headers, media_type)
+
+
+def _check_budget(made: Compressed, budget: int | None) -> None:
+    """Raises `TargetMissedError` for a stream over its budget in bytes."""
+    size = len(made.stream.data)
+    if budget is not None and size > budget:
+        raise TargetMissedError(f"the smallest stream that {made.stream.model} makes of this image has {size} bytes, not {budget}")
 
 
 def _facts(made: Compressed, stream_id: str, url: str, profile: str, model_id: str, effort: int) -> Compression:

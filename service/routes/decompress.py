@@ -6,17 +6,16 @@ from hashlib import sha256
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from structlog.contextvars import bind_contextvars
 
-from models.bitstream import Bitstream
 from models.postprocess.postprocessor import Postprocess
 
+from ..engine.stages import Stages
 from ..http import problems
-from ..http.body import describe_body, read_body
+from ..http.body import describe_body
 from ..http.negotiation import STREAM_TYPE, immutable, matches_etag
-from ..http.server_timing import ServerTiming
 from ..images import ImageFormat
 from ..runtime import Runtime, RuntimeDependency, refuse_when_leaving
+from . import inputs
 from .pictures import PICTURE, Format, described, encoded, wanted
 
 router = APIRouter(tags=["compression"], dependencies=[Depends(refuse_when_leaving)])
@@ -44,10 +43,10 @@ async def decompress_stored(
     if matches_etag(request.headers.get("if-none-match"), headers["ETag"]):
         await runtime.store.size(stream_id)  # 404 goes before 304
         return Response(status_code=304, headers=headers)
-    timing = ServerTiming()
-    with timing.stage("store"), runtime.metrics.stage_timer("store"):
-        stream = await runtime.store.get(stream_id)
-    answer = await _decompress(runtime, stream, image_format, postprocess, timing)
+    stages = runtime.engine.stages()
+    with stages.store():
+        data = await runtime.store.get(stream_id)
+    answer = await _decompress(runtime, data, image_format, postprocess, stages)
     answer.headers.update(headers)
     return answer
 
@@ -77,28 +76,23 @@ async def decompress_sent(
 ) -> Response:
     """The picture in a stream, sent raw or as multipart field `file`. Nothing is stored."""
     image_format = wanted(request, format)
-    settings = runtime.settings
-    runtime.engine.check_room()
-    stream = await read_body(request, accepts=STREAM_TYPE, max_bytes=settings.max_body_bytes, seconds=settings.body_timeout_seconds)
-    return await _decompress(runtime, stream, image_format, postprocess, ServerTiming())
+    data = await inputs.receive(request, runtime, accepts=STREAM_TYPE)
+    return await _decompress(runtime, data, image_format, postprocess, runtime.engine.stages())
 
 
 def _headers(runtime: Runtime, stream_id: str, image_format: ImageFormat, postprocess: Postprocess) -> dict[str, str]:
     # Weak: another device or library version gives the same picture to float noise, not the same bytes. Other post-processors do not.
-    ids = "" if postprocess == "off" else ",".join(one.model_id for one in runtime.engine.models.post_processors)
+    ids = "" if postprocess == "off" else ",".join(post_processor.model_id for post_processor in runtime.engine.models.post_processors)
     seen = sha256(f"{postprocess} {ids}".encode()).hexdigest()[:8]
     return immutable(f'W/"{stream_id}.{image_format.name.lower()}.{seen}"') | {"Vary": "Accept"}
 
 
-async def _decompress(runtime: Runtime, data: bytes, image_format: ImageFormat, postprocess: Postprocess, timing: ServerTiming) -> Response:
-    engine = runtime.engine
-    stream = await engine.on_image_thread("header", Bitstream.parse, data, max_pixels=runtime.settings.max_pixels)
-    engine.models.profile_of(stream.model_id.hex())  # an unknown model is refused before admission
-    bind_contextvars(pixels=stream.pixels, bpp=round(8 * len(data) / stream.pixels, 6))
-    async with engine.admit(stream.pixels) as deadline:
-        made = await engine.decompress(stream, postprocess=postprocess, deadline=deadline)
-        timing.engine(made.timings)
-        answer = await encoded(runtime, made.picture, image_format, timing)
+async def _decompress(runtime: Runtime, data: bytes, image_format: ImageFormat, postprocess: Postprocess, stages: Stages) -> Response:
+    stream = await inputs.parse_stream(data, runtime, stages)
+    inputs.bind_size(stream.pixels, len(data))
+    async with runtime.engine.admit(stream.pixels) as deadline:
+        made = await runtime.engine.decompress(stream, postprocess=postprocess, deadline=deadline, stages=stages)
+        answer = await encoded(runtime, made.picture, image_format, stages)
     post_processor = made.post_processor
     name = "off" if post_processor is None else f"{post_processor.name}/{post_processor.model_id}"
     answer.headers["Ziggurat-Postprocess"] = name

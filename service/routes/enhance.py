@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Depends, Request, Response
 from PIL import Image
-from structlog.contextvars import bind_contextvars
 
 from models.postprocess.postprocessor import PostProcessor
 from models.postprocess.sources import Source
 
 from .. import images
 from ..http import problems
-from ..http.body import describe_body, read_body
-from ..http.server_timing import ServerTiming
+from ..http.body import describe_body
 from ..runtime import RuntimeDependency, refuse_when_leaving
+from . import inputs
 from .pictures import PICTURE, Format, described, encoded, wanted
 
 router = APIRouter(tags=["compression"], dependencies=[Depends(refuse_when_leaving)])
@@ -38,21 +37,18 @@ async def enhance(request: Request, runtime: RuntimeDependency, format: Format =
     files, and those of so high a quality that there is nothing to gain.
     """
     image_format = wanted(request, format)
-    settings, engine = runtime.settings, runtime.engine
+    engine = runtime.engine
     post_processor = engine.models.post_processor().post_processor
-    engine.check_room()
-    file = await read_body(request, accepts="image/*", max_bytes=settings.max_body_bytes, seconds=settings.body_timeout_seconds)
-    image, source = await engine.on_image_thread("header", _open, file, settings.max_pixels, post_processor)
-    pixels, timing = image.width * image.height, ServerTiming()
-    bind_contextvars(pixels=pixels, bpp=round(8 * len(file) / pixels, 6))
+    stages = engine.stages()
+    file = await inputs.receive(request, runtime, accepts="image/*")
+    image, source = await stages.untold("header", _open, file, runtime.settings.max_pixels, post_processor)
+    pixels = image.width * image.height
+    inputs.bind_size(pixels, len(file))
     async with engine.admit(pixels) as deadline:
-        with timing.stage("decode"):
-            picture = await engine.on_image_thread("decode", images.decode_as_coded, image)
-        made = await engine.enhance(picture, source, file_bytes=len(file), deadline=deadline)
-        timing.engine(made.timings)
-        with timing.stage("finish"):
-            picture = await engine.on_image_thread("decode", images.finished, made.picture, image)
-        answer = await encoded(runtime, picture, image_format, timing)
+        coded = await stages.on_image_thread("decode", images.decode_as_coded, image)
+        improved = await engine.enhance(coded, source, file_bytes=len(file), deadline=deadline, stages=stages)
+        picture = await stages.on_image_thread_as("finish", "decode", images.finished, improved, image)
+        answer = await encoded(runtime, picture, image_format, stages)
     answer.headers["Ziggurat-Model"] = f"{post_processor.name}/{post_processor.model_id}"
     answer.headers["Ziggurat-Source"] = f"{source.kind}; coarseness={source.coarseness:.3f}"
     return answer

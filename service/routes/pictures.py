@@ -1,4 +1,4 @@
-"""What endpoints that answer with a picture have in common: its format, by `?format=` or Accept, and the answer."""
+"""Pictures as answers: their format, by `?format=` or Accept, and the response, for all endpoints that give one."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from fastapi import Query, Request, Response
 from models import Picture
 
 from .. import images
+from ..engine.stages import Stages
 from ..http.negotiation import content_digest, negotiate
-from ..http.server_timing import ServerTiming
+from ..http.server_timing import server_timing
 from ..images import ImageFormat
 from ..runtime import Runtime
 
@@ -42,13 +43,12 @@ def wanted(request: Request, format: str | None) -> ImageFormat:
     return ImageFormat(negotiate(request.headers.get("accept", ""), _MEDIA_TYPES))
 
 
-async def encoded(runtime: Runtime, picture: Picture, image_format: ImageFormat, timing: ServerTiming) -> Response:
+async def encoded(runtime: Runtime, picture: Picture, image_format: ImageFormat, stages: Stages) -> Response:
     """The picture as an answer, with its digest and where the time went."""
-    with timing.stage("encode"):
-        file, digest = await runtime.engine.on_image_thread("encode", _encode, picture, image_format)
+    file, digest = await stages.on_image_thread("encode", _encode, picture, image_format)
     headers = {"Content-Digest": content_digest(digest), "Vary": "Accept"}
     if runtime.settings.server_timing:
-        headers["Server-Timing"] = timing.header()
+        headers["Server-Timing"] = server_timing(stages.seconds)
     return Response(file, headers=headers, media_type=image_format.value)
 
 

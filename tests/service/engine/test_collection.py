@@ -11,7 +11,7 @@ from models.errors import DamagedStreamError
 from service.engine.collection import JOBS_AT_ONCE, compress_collection
 from service.engine.engine import Engine
 from service.engine.errors import DeadlineExceededError
-from service.engine.work import Compressed
+from service.engine.results import Compressed
 from service.metrics import Metrics
 from tests.service.engine.test_engine import scenario
 
@@ -42,7 +42,14 @@ def test_pictures_share_a_budget_and_only_their_streams_are_counted(photo: Image
 
     async def steps(engine: Engine) -> None:
         found = await compress_collection(
-            engine, pictures.sources, pictures.pixels, 1500, metric="ms-ssim", profile="ms-ssim", deadline=float("inf")
+            engine,
+            pictures.sources,
+            pictures.pixels,
+            1500,
+            metric="ms-ssim",
+            profile="ms-ssim",
+            deadline=float("inf"),
+            stages=engine.stages(),
         )
         assert 0.995 * 1500 - 8 <= found.size <= 1500
         assert found.allocation.reach == "within"
@@ -67,7 +74,15 @@ def test_the_time_for_effort_is_shared_out_by_pixels(photo: Image.Image, monkeyp
 
     async def steps(engine: Engine) -> None:
         found = await compress_collection(
-            engine, pictures.sources, pictures.pixels, 1500, metric="ms-ssim", profile="ms-ssim", effort=1, deadline=float("inf")
+            engine,
+            pictures.sources,
+            pictures.pixels,
+            1500,
+            metric="ms-ssim",
+            profile="ms-ssim",
+            effort=1,
+            deadline=float("inf"),
+            stages=engine.stages(),
         )
         assert [one.effort for one in found.made] == [1, 1, 1]
 
@@ -81,7 +96,16 @@ def test_whoever_comes_in_the_meantime_does_not_wait_for_the_collection(photo: I
 
     async def steps(engine: Engine) -> None:
         collecting = asyncio.create_task(
-            compress_collection(engine, pictures.sources, pictures.pixels, 6000, metric="psnr", profile="ms-ssim", deadline=float("inf"))
+            compress_collection(
+                engine,
+                pictures.sources,
+                pictures.pixels,
+                6000,
+                metric="psnr",
+                profile="ms-ssim",
+                deadline=float("inf"),
+                stages=engine.stages(),
+            )
         )
         longest = 0.0
         while pictures.taken < 4:
@@ -105,10 +129,19 @@ def test_an_error_is_the_callers_and_leaves_nothing_behind(photo: Image.Image) -
     async def steps(engine: Engine) -> None:
         with pytest.raises(DamagedStreamError, match="it rotted"):
             await compress_collection(
-                engine, [pictures.sources[0], bad], pictures.pixels[:2], 900, metric="psnr", profile="ms-ssim", deadline=float("inf")
+                engine,
+                [pictures.sources[0], bad],
+                pictures.pixels[:2],
+                900,
+                metric="psnr",
+                profile="ms-ssim",
+                deadline=float("inf"),
+                stages=engine.stages(),
             )
         with pytest.raises(DeadlineExceededError):
-            await compress_collection(engine, pictures.sources, pictures.pixels, 900, metric="psnr", profile="ms-ssim", deadline=0)
+            await compress_collection(
+                engine, pictures.sources, pictures.pixels, 900, metric="psnr", profile="ms-ssim", deadline=0, stages=engine.stages()
+            )
 
     metrics = scenario(steps)
 

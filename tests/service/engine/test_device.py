@@ -12,7 +12,7 @@ import torch
 from models.errors import DamagedStreamError
 from service.engine.device import OVERHEAD_PIXELS, DeviceError, DeviceThread
 from service.engine.errors import OutOfMemoryError, UnavailableError
-from service.engine.queue import Job, JobQueue
+from service.engine.queue import AnyJob, Job, JobQueue
 from service.metrics import Metrics
 
 
@@ -35,7 +35,7 @@ class Bench:
                 raise task
         return [f"done {task}" for task in tasks]
 
-    def put(self, task: Any, work: Callable[[Sequence[Any]], Sequence[Any]] | None = None) -> Job:
+    def put(self, task: Any, work: Callable[[Sequence[Any]], Sequence[Any]] | None = None) -> AnyJob:
         job = Job(work or self.work, task, (1, 1), 1)
         self.queue.put(job)
         return job
@@ -53,7 +53,7 @@ def bench() -> Iterator[Bench]:
     assert bench.device.silence == float("inf")
 
 
-def pile_up(bench: Bench, tasks: Sequence[Any], work: Callable[[Sequence[Any]], Sequence[Any]] | None = None) -> list[Job]:
+def pile_up(bench: Bench, tasks: Sequence[Any], work: Callable[[Sequence[Any]], Sequence[Any]] | None = None) -> list[AnyJob]:
     """Jobs that the device finds together when it is free again."""
     bench.put("gate")
     while not bench.batches:
@@ -268,7 +268,7 @@ def test_a_long_job_lets_others_run_in_between_and_beats(bench: Bench) -> None:
             bench.batches.append(["the long one goes on"])
         return ["done long"]
 
-    others: list[Job] = []
+    others: list[AnyJob] = []
     job = Job(long, "long", (1, 1), 1, long=True)
     bench.queue.put(job)
     while len(bench.queue):

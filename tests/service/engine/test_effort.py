@@ -17,7 +17,7 @@ from models.learned.refinement.refiner import ITERATIONS
 from service.engine.effort import EffortDeadline, cost
 from service.engine.engine import Engine
 from service.engine.errors import OverloadedError
-from service.engine.work import Compressed
+from service.engine.results import Compressed
 from service.metrics import Metrics
 from tests.service.engine.test_engine import scenario
 

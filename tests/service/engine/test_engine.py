@@ -16,7 +16,7 @@ from models.bitstream import Bitstream
 from models.errors import DamagedStreamError, UnknownModelError, WeightsError
 from service.engine.engine import Engine
 from service.engine.errors import DeadlineExceededError, OverloadedError, UnavailableError, UnknownProfileError
-from service.engine.work import Compressed, Measure
+from service.engine.results import Compressed, Measure
 from service.metrics import Metrics
 from service.settings import Settings
 
@@ -59,10 +59,12 @@ def test_what_worker_processes_code_is_measured_and_exact(photo: Image.Image) ->
     picture = Picture.from_image(photo)
 
     async def steps(engine: Engine) -> None:
-        made = await engine.compress(picture, Target(bpp=1), profile="ms-ssim", report=frozenset(Measure))
-        back = await engine.decompress(Bitstream.parse(made.stream.data))
-        assert made.timings.entropy > 0
-        assert back.timings.entropy > 0
+        writing = engine.stages()
+        reading = engine.stages()
+        made = await engine.compress(picture, Target(bpp=1), profile="ms-ssim", report=frozenset(Measure), stages=writing)
+        back = await engine.decompress(Bitstream.parse(made.stream.data), stages=reading)
+        assert writing.seconds["entropy"] > 0
+        assert reading.seconds["entropy"] > 0
         error = back.picture.rgb.astype(float) - picture.rgb
         assert 10 * np.log10(255**2 / np.square(error).mean()) == pytest.approx(made.report[Measure.PSNR], abs=1e-3)
 
@@ -162,14 +164,18 @@ def test_reports_measure_the_decoded_picture(photo: Image.Image) -> None:
     scenario(steps)
 
 
-def test_every_result_says_where_its_time_went(photo: Image.Image) -> None:
+def test_every_request_says_where_its_time_went(photo: Image.Image) -> None:
     async def steps(engine: Engine) -> None:
         picture = Picture.from_image(photo)
         begun = time.monotonic()
-        first, second = await asyncio.gather(*(engine.compress(picture, Target(quality=50), profile=name) for name in ("ms-ssim", "psnr")))
+        first, second = engine.stages(), engine.stages()
+        await asyncio.gather(
+            engine.compress(picture, Target(quality=50), profile="ms-ssim", stages=first),
+            engine.compress(picture, Target(quality=50), profile="psnr", stages=second),
+        )
         elapsed = time.monotonic() - begun
-        assert 0 < first.timings.device < elapsed
-        assert first.timings.device < second.timings.queue < elapsed, "the second waited while the first was on the device"
+        assert 0 < first.seconds["device"] < elapsed
+        assert first.seconds["device"] < second.seconds["queue"] < elapsed, "it waited while the first was on the device"
 
     scenario(steps, models="ms-ssim,psnr")
 
@@ -269,7 +275,7 @@ def test_closing_finishes_what_was_accepted_and_refuses_the_rest(photo: Image.Im
 def test_closing_waits_for_requests_that_are_not_yet_at_the_device(photo: Image.Image) -> None:
     async def request(engine: Engine) -> int:
         async with engine.admit(photo.width * photo.height):
-            picture = await engine.on_image_thread("decode", Picture.from_image, photo)
+            picture = await engine.stages().on_image_thread("decode", Picture.from_image, photo)
             return (await engine.compress(picture, Target(quality=50), profile="ms-ssim")).stream.width
 
     async def steps(engine: Engine) -> None:
@@ -298,7 +304,7 @@ def test_avif_keeps_neither_the_event_loop_nor_headers_waiting() -> None:
         busy = [asyncio.create_task(engine.compress(picture, Target(bpp=0.5), profile="ms-ssim", codec="hybrid")) for _ in range(3)]
         turns = 0
         while not any(one.done() for one in busy):
-            assert await engine.on_image_thread("header", lambda: 1) == 1
+            assert await engine.stages().untold("header", lambda: 1) == 1
             turns += 1
             await asyncio.sleep(0.005)
         assert turns > 10

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.engine.errors import DeadlineExceededError, UnavailableError
-from service.engine.queue import OVERTAKING, Job, JobQueue
+from service.engine.queue import OVERTAKING, AnyJob, Job, JobQueue
 
 
 def red(tasks: Sequence[Any]) -> Sequence[Any]:
@@ -22,11 +22,11 @@ def blue(tasks: Sequence[Any]) -> Sequence[Any]:
     return tasks
 
 
-def job(work: Any, task: Any, pixels: int = 10, seconds: float = 60) -> Job:
+def job(work: Any, task: Any, pixels: int = 10, seconds: float = 60) -> AnyJob:
     return Job(work, task, (1, pixels), pixels, deadline=time.monotonic() + seconds)
 
 
-def tasks_of(batch: list[Job] | None) -> list[Any]:
+def tasks_of(batch: list[AnyJob] | None) -> list[Any]:
     assert batch is not None
     return [one.task for one in batch]
 
@@ -74,10 +74,10 @@ def test_whatever_comes_in_whatever_order(steps: list[tuple[Any, ...]]) -> None:
     """Every job is taken once; the oldest heads its batch; within the budget; equals in order; nobody is overtaken beyond the cap."""
     budget = 100
     queue = JobQueue(max_batch_pixels=budget)
-    jobs: list[Job] = []
-    waiting: list[Job] = []
-    taken: list[Job] = []
-    overtaken: Counter[Job] = Counter()
+    jobs: list[AnyJob] = []
+    waiting: list[AnyJob] = []
+    taken: list[AnyJob] = []
+    overtaken: Counter[AnyJob] = Counter()
 
     def take() -> None:
         batch = queue.take(0)
