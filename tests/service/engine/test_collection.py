@@ -13,7 +13,7 @@ from service.engine.engine import Engine
 from service.engine.errors import DeadlineExceededError
 from service.engine.results import Compressed
 from service.metrics import Metrics
-from tests.service.engine.test_engine import scenario
+from tests.service.engine.scenario import scenario
 
 
 class Shelf:

@@ -19,7 +19,7 @@ from service.engine.engine import Engine
 from service.engine.errors import OverloadedError
 from service.engine.results import Compressed
 from service.metrics import Metrics
-from tests.service.engine.test_engine import scenario
+from tests.service.engine.scenario import scenario
 
 
 def refinement(effort: int, *, until: float = math.inf, wanted: bool = True) -> EffortDeadline:
