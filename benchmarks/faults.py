@@ -1,26 +1,28 @@
-"""What happens to requests and streams when something breaks under load.
+"""Faults under load: what becomes of requests and streams when something breaks.
 
     python -m benchmarks.faults [--only worker device-dies ...] [--output faults.json]
 
-One real server for each fault, compressions by an open model, /livez and /readyz asked all the while; in the middle of it the fault. Then:
-was every request answered (a connection may fail only where the process is gone), is every stream that was acknowledged with 201 still
-there, byte for byte, and does it decode; did /livez and /readyz tell the truth; did the service recover where it should. Prints a
-table, writes JSON, exits with 1 when a promise was broken. A full disk is a small tmpfs, which takes the right to mount one.
+Each fault has a real server of its own. Compressions come by an open model, /livez and /readyz are
+asked all the while; in the middle of it is the fault. Then: was every request answered (a
+connection may fail only where the process is gone); is every stream that was acknowledged with 201
+still there, byte for byte, and does it decode; did /livez and /readyz tell the truth; did the
+service recover where it should. Prints a table, writes JSON, exits with 1 when a promise was
+broken. A full disk is a small tmpfs, which takes the right to mount one.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -29,12 +31,13 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.program import parser, write
 from benchmarks.server import Server, value
 from benchmarks.trial import Load, Trial, check_answers, check_streams
 
-STALL = 12.0  # seconds without a beat until /livez is red, in these runs
-TIMEOUT = 40.0  # seconds that a request may take, in these runs
-FAULTY = [sys.executable, "-m", "benchmarks.faulty", "serve"]
+STALL_SECONDS = 12.0  # without a beat until /livez is red, in these runs
+TIMEOUT_SECONDS = 40.0  # that a request may take, in these runs
+FAULTY_COMMAND = [sys.executable, "-m", "benchmarks.faulty", "serve"]
 
 
 async def kill_worker(trial: Trial, folder: Path, rate: float, seconds: float) -> None:
@@ -50,7 +53,8 @@ async def kill_worker(trial: Trial, folder: Path, rate: float, seconds: float) -
         await Load(server, trial, rate, seconds).run(fault)
         restarts = value(await server.metrics(), "ziggurat_entropy_worker_restarts_total")
         trial.promise(len(trial.notes) == 2, "there were two workers to kill")
-        # The one last used is the first to be used again; a spare that died is replaced when its turn comes.
+        # The one last used is the first to be used again; a spare that died is replaced when its
+        # turn comes.
         trial.promise(1 <= restarts <= 2, f"workers were replaced {restarts:g} times and not once or twice")
         trial.promise({status for _, _, status in trial.health} == {200}, "/livez and /readyz stayed green")
         trial.promise({answer.status for _, answer in trial.answers} <= {201, 429}, "nobody noticed")
@@ -64,12 +68,23 @@ async def device_dies(trial: Trial, folder: Path, rate: float, seconds: float) -
 
 async def device_sticks(trial: Trial, folder: Path, rate: float, seconds: float) -> None:
     """The device thread hangs inside the network."""
-    await _break_device(trial, folder, rate, max(seconds, 4 * STALL), signal.SIGUSR2, red_after=STALL + 4)
+    await _break_device(trial, folder, rate, max(seconds, 4 * STALL_SECONDS), signal.SIGUSR2, red_after=STALL_SECONDS + 4)
 
 
-async def _break_device(trial: Trial, folder: Path, rate: float, seconds: float, number: signal.Signals, red_after: float) -> None:
-    settings = {"store": folder / "store", "stall_seconds": STALL, "request_timeout_seconds": TIMEOUT}
-    async with Server(folder / "log", command=FAULTY, **settings) as server:
+async def _break_device(
+    trial: Trial,
+    folder: Path,
+    rate: float,
+    seconds: float,
+    number: signal.Signals,
+    red_after: float,
+) -> None:
+    settings = {
+        "store": folder / "store",
+        "stall_seconds": STALL_SECONDS,
+        "request_timeout_seconds": TIMEOUT_SECONDS,
+    }
+    async with Server(folder / "log", command=FAULTY_COMMAND, **settings) as server:
 
         async def fault() -> None:
             server.process.send_signal(number)
@@ -138,8 +153,8 @@ async def sigkill(trial: Trial, folder: Path, rate: float, seconds: float) -> No
     async with Server(folder / "log", store=folder / "store") as server:
 
         async def fault() -> None:
-            # Requests in flight go down with the process: those of the last moments may have no answer.
-            trial.gone = (time.monotonic() - TIMEOUT, float("inf"))
+            # Requests in flight go down with the process, and may have no answer.
+            trial.gone = (time.monotonic() - TIMEOUT_SECONDS, float("inf"))
             server.process.kill()
             server.restart()
             await server.ready()
@@ -153,9 +168,14 @@ async def sigkill(trial: Trial, folder: Path, rate: float, seconds: float) -> No
 
 @contextmanager
 def tmpfs(folder: Path, *, kilobytes: int) -> Iterator[None]:
-    """A small file system at `folder`. Raises PermissionError where mounting is not allowed."""
+    """Mount a small file system at `folder`, which is created.
+
+    Raises:
+        PermissionError: mounting is not allowed.
+    """
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)], capture_output=True, text=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)]
+    mounted = subprocess.run(command, capture_output=True, text=True)
     if mounted.returncode:
         raise PermissionError(mounted.stderr.strip())
     try:
@@ -174,8 +194,53 @@ FAULTS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Figures of one trial.
+
+    Attributes:
+        fault: its name.
+        answers: number by status, or by the error where there was no answer.
+        acknowledged: number of streams.
+        livez: number of answers by status.
+        readyz: number of answers by status.
+        broken: promises, in words.
+    """
+
+    fault: str
+    answers: dict[str, int]
+    acknowledged: int
+    livez: dict[str, int]
+    readyz: dict[str, int]
+    broken: list[str]
+
+    @classmethod
+    def from_trial(cls, trial: Trial) -> Outcome:
+        """Count a trial's answers."""
+        livez, readyz = (Counter(str(status) for _, asked, status in trial.health if asked == path) for path in ("/livez", "/readyz"))
+        answers = Counter(str(answer.status or answer.error) for _, answer in trial.answers)
+        acknowledged = len(trial.acknowledged)
+        return cls(trial.name, dict(answers), acknowledged, dict(livez), dict(readyz), trial.broken)
+
+
+def table(outcomes: Sequence[Outcome]) -> Table:
+    """Lay out the trials for the terminal."""
+    headings = ("fault", "answers", "acknowledged", "/livez", "/readyz", "promises")
+    shown = Table(*headings, box=box.SIMPLE)
+    for outcome in outcomes:
+        shown.add_row(
+            outcome.fault,
+            _counts(outcome.answers),
+            str(outcome.acknowledged),
+            _counts(outcome.livez),
+            _counts(outcome.readyz),
+            "; ".join(outcome.broken) or "kept",
+        )
+    return shown
+
+
 async def measure(arguments: argparse.Namespace) -> list[Trial]:
-    """All trials, one after another."""
+    """Run the trials, one after another."""
     trials = []
     for name in arguments.only:
         trial = Trial(name)
@@ -195,30 +260,31 @@ async def measure(arguments: argparse.Namespace) -> list[Trial]:
 
 def main() -> None:
     """Run, print, write; exit code 1 when a promise was broken."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=FAULTS, default=list(FAULTS))
-    parser.add_argument("--rate", type=float, default=2.0, help="compressions a second")
-    parser.add_argument("--seconds", type=float, default=30.0, help="of load for each fault; it happens after a third")
-    parser.add_argument("--log", type=Path, default=Path("faults"), help="where the servers' logs go")
-    parser.add_argument("--output", type=Path, default=Path("faults.json"), help="where the JSON goes")
-    arguments = parser.parse_args()
+    options = parser(__doc__, "faults.json")
+    options.add_argument("--only", nargs="+", choices=FAULTS, default=list(FAULTS))
+    options.add_argument("--rate", type=float, default=2.0, help="compressions a second")
+    options.add_argument(
+        "--seconds",
+        type=float,
+        default=30.0,
+        help="of load for each fault; it happens after a third",
+    )
+    options.add_argument("--log", type=Path, default=Path("faults"), help="where the servers' logs go")
+    arguments = options.parse_args()
     trials = asyncio.run(measure(arguments))
 
-    table = Table("fault", "answers", "acknowledged", "/livez", "/readyz", "promises", box=box.SIMPLE)
-    rows: list[dict[str, object]] = []
-    for trial in trials:
-        statuses = Counter(str(answer.status or answer.error) for _, answer in trial.answers)
-        livez, readyz = (Counter(str(status) for _, asked, status in trial.health if asked == path) for path in ("/livez", "/readyz"))
-        kept = "kept" if not trial.broken else "; ".join(trial.broken)
-        table.add_row(trial.name, _counts(statuses), str(len(trial.acknowledged)), _counts(livez), _counts(readyz), kept)
-        facts = {"answers": statuses, "acknowledged": len(trial.acknowledged), "livez": livez, "readyz": readyz, "broken": trial.broken}
-        rows.append({"fault": trial.name} | facts)
-    Console(width=160).print(table)
-    arguments.output.write_text(json.dumps({"rate": arguments.rate, "seconds": arguments.seconds, "faults": rows}, indent=2) + "\n")
+    outcomes = [Outcome.from_trial(trial) for trial in trials]
+    Console(width=160).print(table(outcomes))
+    facts = {
+        "rate": arguments.rate,
+        "seconds": arguments.seconds,
+        "faults": [asdict(outcome) for outcome in outcomes],
+    }
+    write(arguments.output, facts)
     sys.exit(any(trial.broken for trial in trials))
 
 
-def _counts(counted: Counter[str]) -> str:
+def _counts(counted: Mapping[str, int]) -> str:
     return " ".join(f"{name}: {count}" for name, count in sorted(counted.items()))
 
 

@@ -1,6 +1,8 @@
-"""`ziggurat serve` with a device that breaks on command: SIGUSR1 ends its thread, SIGUSR2 has it stand still inside the network.
+"""`ziggurat serve` with a device that breaks on command.
 
     python -m benchmarks.faulty [flags of ziggurat serve]
+
+SIGUSR1 ends the device's thread, SIGUSR2 has it stand still inside the network.
 
 The service is what it is; only PyTorch's own hook before every layer is used.
 """
@@ -13,11 +15,11 @@ from types import FrameType
 
 import torch
 
-STUCK = 3600.0  # seconds
+STUCK_SECONDS = 3600.0
 
 
 class BrokenDevice(BaseException):
-    """What nobody recovers from, as a lost CUDA context."""
+    """A fault that nobody recovers from, as a lost CUDA context."""
 
 
 def main() -> None:
@@ -33,7 +35,7 @@ def main() -> None:
         if threading.current_thread().name.startswith("device-") and fault:
             if fault[-1] == signal.SIGUSR1:
                 raise BrokenDevice
-            threading.Event().wait(STUCK)
+            threading.Event().wait(STUCK_SECONDS)
 
     signal.signal(signal.SIGUSR1, order)
     signal.signal(signal.SIGUSR2, order)

@@ -1,4 +1,7 @@
-"""Pictures and broken files that a service meets, made here: no data set is needed, and every run sends the same."""
+"""Pictures and broken files that a service meets.
+
+They are made here: no data set is needed, and every run sends the same.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
-# width, height, format, options of Pillow, how often in a thousand uploads: 1x1 to 24 megapixels
+# Width, height, format, options of Pillow, how often in a thousand uploads.
 SIZES: tuple[tuple[int, int, str, dict[str, object], int], ...] = (
     (1, 1, "PNG", {}, 60),
     (7, 300, "PNG", {}, 60),
@@ -28,23 +31,25 @@ SIZES: tuple[tuple[int, int, str, dict[str, object], int], ...] = (
 
 @cache
 def picture(width: int, height: int, image_format: str) -> bytes:
-    """Light, edges and some texture as a file, so that rates behave as with photographs."""
-    image, file = _pixels(width, height), io.BytesIO()
-    image.save(file, image_format, **next(entry[3] for entry in SIZES if entry[:3] == (width, height, image_format)))
-    return file.getvalue()
+    """Make one of SIZES: light, edges and some texture, for rates as with photographs."""
+    wanted = (width, height, image_format)
+    options = next(entry[3] for entry in SIZES if entry[:3] == wanted)
+    return _saved(_pixels(width, height), image_format, **options)
 
 
 @cache
 def coarse() -> bytes:
-    """A file with artefacts to take out."""
+    """Make a file with artefacts to take out."""
     return _saved(_pixels(640, 480), "JPEG", quality=30)
 
 
 @cache
 def broken() -> dict[str, tuple[bytes, int]]:
-    """Uploads that cannot be compressed, and what each is answered with."""
-    png, jpeg = _saved(_pixels(64, 48), "PNG"), _saved(_pixels(320, 240), "JPEG")
-    animation = _saved(_pixels(32, 32), "GIF", save_all=True, append_images=[_pixels(32, 31).resize((32, 32))])
+    """Make uploads that cannot be compressed, each with the status that it is answered with."""
+    png = _saved(_pixels(64, 48), "PNG")
+    jpeg = _saved(_pixels(320, 240), "JPEG")
+    frame = _pixels(32, 31).resize((32, 32))
+    animation = _saved(_pixels(32, 32), "GIF", save_all=True, append_images=[frame])
     return {
         "text": (b"hello", 415),
         "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415),
@@ -58,7 +63,12 @@ def broken() -> dict[str, tuple[bytes, int]]:
 
 
 def damaged(stream: bytes, wanted: str) -> bytes:
-    """A stream with one thing wrong: truncated, damaged, foreign, newer or of an unknown model."""
+    """Make one thing of a stream wrong.
+
+    Args:
+        stream: a valid one.
+        wanted: "truncated", "damaged", "foreign", "newer" or "unknown-model".
+    """
     match wanted:
         case "truncated":
             return stream[: len(stream) // 2]
@@ -77,9 +87,11 @@ def _pixels(width: int, height: int) -> Image.Image:
     rows, columns = np.ogrid[0:height, 0:width]
     light = 120 + 60 * np.sin(rows / 97 + 0.3) + 50 * np.sin(columns / 131)
     edges = np.where((rows // 53 + columns // 71) % 2, 25, -25)
-    texture = np.random.default_rng(width * height).normal(0, 6, (height, width)).astype(np.float32)
+    rng = np.random.default_rng(width * height)
+    texture = rng.normal(0, 6, (height, width)).astype(np.float32)
     planes = [light + edges + texture, light - edges, 200 - light / 2 + texture]
-    return Image.fromarray(np.stack([plane.clip(0, 255).astype(np.uint8) for plane in planes], axis=2))
+    pixels = np.stack([plane.clip(0, 255).astype(np.uint8) for plane in planes], axis=2)
+    return Image.fromarray(pixels)
 
 
 def _saved(image: Image.Image, image_format: str, **options: object) -> bytes:
@@ -89,7 +101,8 @@ def _saved(image: Image.Image, image_format: str, **options: object) -> bytes:
 
 
 def _png_header(width: int, height: int) -> bytes:
+    """Make the beginning of a PNG file that promises so many pixels."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + zlib.crc32(header).to_bytes(4, "big") + struct.pack(">I", 1 << 20) + b"IDAT"
-    )
+    checked = struct.pack(">I", len(header) - 4) + header + zlib.crc32(header).to_bytes(4, "big")
+    data = struct.pack(">I", 1 << 20) + b"IDAT"
+    return b"\x89PNG\r\n\x1a\n" + checked + data

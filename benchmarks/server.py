@@ -1,4 +1,4 @@
-"""A real server in a process of its own, and what can be seen of it from outside: health, metrics, memory, descriptors, threads."""
+"""A real server in a process of its own, seen from outside: health, metrics, memory, threads."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ import httpx2
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
-STARTUP = 300.0  # seconds that loading the models may take
+STARTUP_SECONDS = 300.0  # that loading the models may take
+STOP_SECONDS = 150.0  # that finishing what was accepted may take
 COMMAND = [sys.executable, "-c", "from service.cli import main; main()", "serve"]
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -27,7 +28,14 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """What the server's processes, all together, hold at one moment. `rss` counts shared pages once for each process."""
+    """Resources that the server's processes hold together at one moment.
+
+    Attributes:
+        processes: number of them.
+        rss: resident memory in bytes; shared pages count once for each process.
+        descriptors: open ones.
+        threads: number of them.
+    """
 
     processes: int
     rss: int
@@ -36,19 +44,31 @@ class Footprint:
 
 
 class Server:
-    """`ziggurat serve` on a free port of this machine; stopped, or killed, at the end of the `with`.
+    """`ziggurat serve` on a free port of this machine; stopped at the end of the `with`.
 
-    Settings are those of the service, without the prefix: `Server(log, store="memory://")`. What it logs goes to the file `log`.
+    Args:
+        log: file that its output is added to.
+        command: that starts it.
+        settings: of the service, without the prefix: `Server(log, store="memory://")`.
     """
 
-    def __init__(self, log: Path, *, command: Sequence[str] = COMMAND, **settings: object) -> None:
+    def __init__(
+        self,
+        log: Path,
+        *,
+        command: Sequence[str] = COMMAND,
+        **settings: object,
+    ) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.host, self.port = probe.getsockname()
         self.url = f"http://{self.host}:{self.port}"
-        self._log, self._command = log, command
-        self._environment = os.environ | {f"ZIGGURAT_{name.upper()}": str(value) for name, value in settings.items()}
-        self._environment |= {"ZIGGURAT_HOST": self.host, "ZIGGURAT_PORT": str(self.port)}
+        self._log = log
+        self._command = command
+        settings |= {"host": self.host, "port": self.port}
+        self._environment = dict(os.environ)
+        for name, setting in settings.items():
+            self._environment[f"ZIGGURAT_{name.upper()}"] = str(setting)
         self.process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -61,8 +81,12 @@ class Server:
         self.process = self._start()
 
     async def ready(self) -> None:
-        """Wait until /readyz says so; RuntimeError when the process ends or takes too long."""
-        deadline = time.monotonic() + STARTUP
+        """Wait until /readyz is green.
+
+        Raises:
+            RuntimeError: the process ends or takes too long.
+        """
+        deadline = time.monotonic() + STARTUP_SECONDS
         while time.monotonic() < deadline and self.process.poll() is None:
             with suppress(OSError):
                 if await ask(self.host, self.port, "/readyz") == 200:
@@ -71,7 +95,7 @@ class Server:
         raise RuntimeError(f"the server did not become ready; see {self._log}")
 
     async def metrics(self) -> Samples:
-        """Every sample of /metrics by name and labels."""
+        """Read every sample of /metrics, by name and labels."""
         async with client() as http:
             text = (await http.get(f"{self.url}/metrics")).text
         return {
@@ -81,12 +105,15 @@ class Server:
         }
 
     def workers(self) -> list[psutil.Process]:
-        """The processes that the server started."""
+        """List the processes that the server started."""
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def footprint(self) -> Footprint:
-        """Of the server and its workers, now."""
-        rss = descriptors = threads = count = 0
+        """Add up what the server and its workers hold now."""
+        count = 0
+        rss = 0
+        descriptors = 0
+        threads = 0
         for process in (psutil.Process(self.process.pid), *self.workers()):
             with suppress(psutil.NoSuchProcess), process.oneshot():
                 rss += process.memory_info().rss
@@ -95,8 +122,8 @@ class Server:
                 count += 1
         return Footprint(count, rss, descriptors, threads)
 
-    def terminate(self, seconds: float = 150.0) -> int:
-        """SIGTERM, and its exit code; SIGKILL after `seconds`."""
+    def terminate(self, seconds: float = STOP_SECONDS) -> int:
+        """Send SIGTERM, and SIGKILL after `seconds`; returns the exit code."""
         self.process.send_signal(signal.SIGTERM)
         try:
             return self.process.wait(seconds)
@@ -113,18 +140,24 @@ class Server:
             raise
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if self.process.poll() is None:
             await asyncio.to_thread(self.terminate)
 
 
 def client() -> httpx2.AsyncClient:
-    """Waits for an answer as long as it takes, and lets no limit of its own shape the load."""
-    return httpx2.AsyncClient(timeout=None, limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100), trust_env=False)
+    """Make a client that waits as long as it takes, and lets no limit of its own shape the load."""
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=100)
+    return httpx2.AsyncClient(timeout=None, limits=limits, trust_env=False)
 
 
 async def ask(host: str, port: int, path: str) -> int:
-    """The status of one GET on a connection of its own: what an orchestrator's probe sees, with next to no client around it."""
+    """Get the status of one GET on a connection of its own, as an orchestrator's probe does."""
     reader, writer = await asyncio.open_connection(host, port)
     try:
         writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
@@ -135,5 +168,5 @@ async def ask(host: str, port: int, path: str) -> int:
 
 
 def value(samples: Samples, name: str, **labels: str) -> float:
-    """The sum of the samples of this name that have these labels."""
+    """Add up the samples of this name that have these labels."""
     return sum(number for (sample, own), number in samples.items() if sample == name and labels.items() <= dict(own).items())

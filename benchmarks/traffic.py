@@ -1,4 +1,7 @@
-"""What users do, good and bad, as operations for the open model; each knows which statuses are right, and remembers the others."""
+"""Traffic: all that users do, good and bad, as operations for the open model.
+
+Each operation knows which statuses are right, and remembers the others.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,35 @@ from benchmarks.pictures import SIZES, broken, coarse, damaged, picture
 from benchmarks.server import Server
 
 BUSY = {429, 503}  # right for whatever takes work, with a Retry-After
-OURS = "image/vnd.ziggurat"
-REMEMBERED = 300  # streams that operations go back to
+MEDIA_TYPE = "image/vnd.ziggurat"
+PROBLEM_TYPE = "application/problem+json"
+MOST_REMEMBERED = 300  # streams that operations go back to
 
 
 class Traffic:
-    """Operations against one server that has stored some streams. `unexpected` counts answers that should not have been."""
+    """Operations against one server that has stored some streams.
 
-    def __init__(self, server: Server, http: httpx2.AsyncClient, rng: random.Random, stored: dict[str, bytes]) -> None:
-        self._server, self._http, self._rng = server, http, rng
-        self._streams = list(stored.values())  # to send along, whether or not they are stored by then
+    Args:
+        server: where requests go.
+        http: sends them.
+        rng: chooses them.
+        stored: streams by their ids.
+
+    Attributes:
+        unexpected: number of answers that should not have been, by a description.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        http: httpx2.AsyncClient,
+        rng: random.Random,
+        stored: dict[str, bytes],
+    ) -> None:
+        self._server = server
+        self._http = http
+        self._rng = rng
+        self._streams = list(stored.values())  # to send along, be they stored by then or not
         self._stored = stored
         self.unexpected: Counter[str] = Counter()
         self._operations = {
@@ -42,74 +64,81 @@ class Traffic:
         }
 
     async def operation(self) -> Answer:
-        """One of them, as often as its weight says."""
-        chosen = self._rng.choices(list(self._operations), list(self._operations.values()))[0]
+        """Choose one of them, as often as its weight says, and do it."""
+        operations = list(self._operations)
+        (chosen,) = self._rng.choices(operations, list(self._operations.values()))
         return await chosen()
 
     async def compress(self) -> Answer:
-        """An image to a budget, or to a quality; the size is sometimes below what the model can do."""
-        target = self._rng.choice(("bpp=0.15", "bpp=0.5", "max_bytes=20000", "quality=40", "bpp=0.15&profile=psnr", "bpp=0.001"))
+        """Compress to a budget, sometimes below what the model can do, or to a quality."""
+        targets = ("bpp=0.15", "bpp=0.5", "max_bytes=20000", "quality=40", "bpp=0.15&profile=psnr")
+        target = self._rng.choice((*targets, "bpp=0.001"))
         answer = await self._http.post(f"{self._server.url}/compress?{target}", content=self._picture())
         if answer.status_code == 201:
             self._remember(answer)
         return self._checked("compress", answer, {201} | BUSY)
 
     async def compress_as_form(self) -> Answer:
-        """The same as a form, with the facts as the answer."""
+        """Compress what a form sends, with the facts as the answer."""
         answer = await self._http.post(
-            f"{self._server.url}/compress?bpp=0.3", files={"file": self._picture()}, headers={"Accept": "application/json"}
+            f"{self._server.url}/compress?bpp=0.3",
+            files={"file": self._picture()},
+            headers={"Accept": "application/json"},
         )
         return self._checked("compress form", answer, {201} | BUSY)
 
     async def decompress_stored(self) -> Answer:
-        """A stream of before, in one of the formats."""
+        """Decompress a stream of before, to one of the formats."""
         image_format = self._rng.choice(("png", "webp", "jpeg", "avif"))
-        answer = await self._http.get(f"{self._server.url}/decompress/{self._id()}?format={image_format}")
+        url = f"{self._server.url}/decompress/{self._id()}?format={image_format}"
+        answer = await self._http.get(url)
         return self._checked("decompress stored", answer, {200, 404} | BUSY)
 
     async def decompress_sent(self) -> Answer:
-        """A stream sent along."""
-        answer = await self._http.post(f"{self._server.url}/decompress", content=self._stream(), headers={"Content-Type": OURS})
+        """Decompress a stream that is sent along."""
+        answer = await self._decompress(self._stream())
         return self._checked("decompress sent", answer, {200} | BUSY)
 
     async def enhance(self) -> Answer:
-        """A coarse file."""
-        return self._checked("enhance", await self._http.post(f"{self._server.url}/enhance", content=coarse()), {200} | BUSY)
+        """Enhance a coarse file."""
+        answer = await self._http.post(f"{self._server.url}/enhance", content=coarse())
+        return self._checked("enhance", answer, {200} | BUSY)
 
     async def unchanged(self) -> Answer:
-        """A conditional request that matches."""
+        """Send a conditional request that matches."""
         stream_id = self._id()
         headers = {"If-None-Match": f'W/"{stream_id}.png"'}
-        answer = await self._http.get(f"{self._server.url}/decompress/{stream_id}?format=png", headers=headers)
+        url = f"{self._server.url}/decompress/{stream_id}?format=png"
+        answer = await self._http.get(url, headers=headers)
         return self._checked("conditional", answer, {304, 404} | BUSY)
 
     async def fetch(self) -> Answer:
-        """A stored stream, its facts or its head."""
+        """Fetch a stored stream, its facts or its head."""
         method, path = self._rng.choice((("GET", ""), ("HEAD", ""), ("GET", "/info")))
         answer = await self._http.request(method, f"{self._server.url}/bitstreams/{self._id()}{path}")
         return self._checked("bitstream", answer, {200, 404} | BUSY)
 
     async def delete(self) -> Answer:
-        """One stream less."""
+        """Delete a stream."""
         stream_id = self._id()
         self._stored.pop(stream_id, None)
-        return self._checked("delete", await self._http.delete(f"{self._server.url}/bitstreams/{stream_id}"), {204, 404} | BUSY)
+        answer = await self._http.delete(f"{self._server.url}/bitstreams/{stream_id}")
+        return self._checked("delete", answer, {204, 404} | BUSY)
 
     async def broken_upload(self) -> Answer:
-        """Something that is no image, or none that can be compressed."""
+        """Send something that is no picture, or none that can be compressed."""
         name, (body, status) = self._rng.choice(list(broken().items()))
         answer = await self._http.post(f"{self._server.url}/compress?bpp=0.5", content=body)
         return self._checked(f"broken upload: {name}", answer, {status} | BUSY)
 
     async def broken_stream(self) -> Answer:
-        """A stream that cannot be decoded."""
+        """Send a stream that cannot be decoded."""
         fault = self._rng.choice(("truncated", "damaged", "foreign", "newer", "unknown-model"))
-        body = damaged(self._stream(), fault)
-        answer = await self._http.post(f"{self._server.url}/decompress", content=body, headers={"Content-Type": OURS})
+        answer = await self._decompress(damaged(self._stream(), fault))
         return self._checked(f"broken stream: {fault}", answer, {422} | BUSY)
 
     async def wrong_request(self) -> Answer:
-        """Parameters, types and ids that make no sense."""
+        """Send parameters, types and ids that make no sense."""
         small = picture(*SIZES[1][:3])
         method, path, headers, status = self._rng.choice(
             (
@@ -129,10 +158,10 @@ class Traffic:
         return self._checked(f"wrong: {path[:40]}", answer, {status} | BUSY)
 
     async def too_long(self) -> Answer:
-        """A body that declares more than is allowed: refused before it is sent."""
+        """Declare a larger body than is allowed: it is refused before it is sent."""
         reader, writer = await asyncio.open_connection(self._server.host, self._server.port)
         try:
-            writer.write(b"POST /compress?bpp=1 HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: 1000000000\r\n\r\n")
+            writer.write(_head("/compress?bpp=1", 1_000_000_000))
             status = int((await reader.readline()).split()[1])
         finally:
             writer.close()
@@ -141,23 +170,26 @@ class Traffic:
         return Answer("too long", status)
 
     async def hang_up(self) -> Answer:
-        """A client that leaves: amid its body, or before its answer."""
+        """Leave amid the body, or before the answer."""
         body = self._picture()
         sent = body[: len(body) // 2] if self._rng.random() < 0.5 else body
         _, writer = await asyncio.open_connection(self._server.host, self._server.port)
-        writer.write(
-            b"POST /compress?bpp=0.2 HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n" % len(body) + sent
-        )
+        writer.write(_head("/compress?bpp=0.2", len(body)) + sent)
         await asyncio.sleep(self._rng.random() / 2)
         writer.transport.abort()
         return Answer("hang up", 299)  # nobody waits for a status
 
+    async def _decompress(self, stream: bytes) -> httpx2.Response:
+        url = f"{self._server.url}/decompress"
+        return await self._http.post(url, content=stream, headers={"Content-Type": MEDIA_TYPE})
+
     def _picture(self) -> bytes:
-        width, height, image_format, _, _ = self._rng.choices(SIZES, [entry[4] for entry in SIZES])[0]
+        (entry,) = self._rng.choices(SIZES, [entry[4] for entry in SIZES])
+        width, height, image_format, _, _ = entry
         return picture(width, height, image_format)
 
     def _remember(self, answer: httpx2.Response) -> None:
-        if len(self._stored) < REMEMBERED:
+        if len(self._stored) < MOST_REMEMBERED:
             self._stored[answer.headers["location"].rpartition("/")[2]] = answer.content
 
     def _id(self) -> str:
@@ -167,10 +199,18 @@ class Traffic:
         return self._rng.choice(self._streams)
 
     def _checked(self, operation: str, answer: httpx2.Response, right: set[int]) -> Answer:
+        """Remember an answer that is not right."""
         status = answer.status_code
         retry_after = answer.headers.get("retry-after")
+        has_body = answer.request.method != "HEAD"
         if status not in right or (status in BUSY and not (retry_after or "").isdecimal()):
             self.unexpected[f"{operation}: {status}"] += 1
-        elif status >= 400 and answer.request.method != "HEAD" and answer.headers["content-type"] != "application/problem+json":
+        elif status >= 400 and has_body and answer.headers["content-type"] != PROBLEM_TYPE:
             self.unexpected[f"{operation}: {status} is no problem"] += 1
         return Answer(operation, status, retry_after=retry_after)
+
+
+def _head(path: str, length: int) -> bytes:
+    """Make the head of a POST that announces a PNG file of so many bytes."""
+    lines = (f"POST {path} HTTP/1.1", "Host: a", "Content-Type: image/png")
+    return "\r\n".join((*lines, f"Content-Length: {length}", "", "")).encode()

@@ -1,4 +1,4 @@
-"""One fault under load: the compressions and probes around it, and what must be true of them afterwards."""
+"""One fault under load: the compressions and probes around it, and the promises about them."""
 
 from __future__ import annotations
 
@@ -15,58 +15,86 @@ from benchmarks.open_model import FAILURES, Answer, arrivals, run
 from benchmarks.pictures import picture
 from benchmarks.server import Server, ask, client
 
-DECODED = 5  # acknowledged streams that are decoded again, of all that are compared
+DECODED_STREAMS = 5  # of the acknowledged ones, all of which are compared
+PROBE_RATE = 4.0  # questions to the health endpoints a second
+EXPECTED_STATUSES = {0, 201, 429, 503, 507}  # 0: no answer, which is judged by itself
 
 
 @dataclass
 class Trial:
-    """One fault: what was asked, what came of it, and which promises were broken."""
+    """One fault: all that was asked, what came of it, and which promises were broken.
+
+    Times are those of `time.monotonic`.
+
+    Attributes:
+        name: of the fault.
+        answers: of compressions, with the time that each was due.
+        health: of probes: time, path, and status, which is 0 when nobody listens.
+        acknowledged: streams by their ids.
+        fault_at: time of the fault.
+        gone: times between which the process was not to be reached.
+        broken: promises, in words.
+        notes: of the fault itself.
+    """
 
     name: str
-    answers: list[tuple[float, Answer]] = field(default_factory=list)  # with when each was due
-    health: list[tuple[float, str, int]] = field(default_factory=list)  # when, path, status (0: nobody listens)
+    answers: list[tuple[float, Answer]] = field(default_factory=list)
+    health: list[tuple[float, str, int]] = field(default_factory=list)
     acknowledged: dict[str, bytes] = field(default_factory=dict)
-    fault_at: float = float("inf")
-    gone: tuple[float, float] = (float("inf"), float("inf"))  # from when to when the process was not to be reached
+    fault_at: float = math.inf
+    gone: tuple[float, float] = (math.inf, math.inf)
     broken: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def promise(self, kept: bool, words: str) -> None:
-        """Remember what was not kept."""
+        """Remember a promise that was not kept."""
         if not kept:
             self.broken.append(words)
 
-    def healths(self, path: str, *, after: float, before: float = float("inf")) -> list[int]:
-        """Statuses of /livez or /readyz in a span of time."""
+    def healths(self, path: str, *, after: float, before: float = math.inf) -> list[int]:
+        """List the statuses of /livez or /readyz in a span of time."""
         return [status for when, asked, status in self.health if asked == path and after < when < before]
 
 
 class Load:
-    """Compressions of small pictures, each to a quality of its own, so that no two make the same stream."""
+    """Compressions of small pictures, each to a quality of its own: no two make the same stream.
+
+    Args:
+        server: where requests go.
+        trial: takes note of the answers.
+        rate: compressions a second.
+        seconds: of load.
+    """
 
     def __init__(self, server: Server, trial: Trial, rate: float, seconds: float) -> None:
-        self._server, self._trial, self._rate, self._seconds = server, trial, rate, seconds
+        self._server = server
+        self._trial = trial
+        self._rate = rate
+        self._seconds = seconds
         self._rng = random.Random(trial.name)
 
     async def compress(self) -> Answer:
-        """One, on a connection of its own."""
+        """Compress once, on a connection of its own."""
         due = time.monotonic()
         query = f"quality={self._rng.uniform(20, 80):.4f}"
         body = picture(320, 240, "JPEG")
         try:
             async with client() as http:
-                answer = await http.post(f"{self._server.url}/compress?{query}", content=body, headers={"Connection": "close"})
+                url = f"{self._server.url}/compress?{query}"
+                answer = await http.post(url, content=body, headers={"Connection": "close"})
         except FAILURES as error:
             self._trial.answers.append((due, Answer("compress", 0, error=type(error).__name__)))
             raise
         if answer.status_code == 201:
-            self._trial.acknowledged[answer.headers["location"].rpartition("/")[2]] = answer.content
-        result = Answer("compress", answer.status_code, retry_after=answer.headers.get("retry-after"))
+            stream_id = answer.headers["location"].rpartition("/")[2]
+            self._trial.acknowledged[stream_id] = answer.content
+        retry_after = answer.headers.get("retry-after")
+        result = Answer("compress", answer.status_code, retry_after=retry_after)
         self._trial.answers.append((due, result))
         return result
 
     async def probe(self) -> Answer:
-        """Both health endpoints."""
+        """Ask both health endpoints."""
         for path in ("/livez", "/readyz"):
             when = time.monotonic()
             try:
@@ -77,9 +105,10 @@ class Load:
         return Answer("health", 200)
 
     async def run(self, fault: Callable[[], Awaitable[None]]) -> None:
-        """Load from before the fault to after it; every request has come to its end."""
+        """Load the server from before the fault to after it, and wait for every request's end."""
         loading = asyncio.create_task(run(arrivals(self._rate, self._seconds), self.compress))
-        probing = asyncio.create_task(run(takewhile(lambda _: not loading.done(), arrivals(4, math.inf)), self.probe))
+        probes_due = takewhile(lambda _: not loading.done(), arrivals(PROBE_RATE, math.inf))
+        probing = asyncio.create_task(run(probes_due, self.probe))
         await asyncio.sleep(self._seconds / 3)
         self._trial.fault_at = time.monotonic()
         await fault()
@@ -88,26 +117,30 @@ class Load:
 
 
 async def check_streams(trial: Trial, server: Server) -> None:
-    """Every acknowledged stream is there, as it was acknowledged; some are decoded."""
-    lost = different = 0
+    """Check that every acknowledged stream is there as it was, and that some decode."""
+    lost = 0
+    different = 0
     async with client() as http:
         for stream_id, stream in trial.acknowledged.items():
             answer = await http.get(f"{server.url}/bitstreams/{stream_id}")
             lost += answer.status_code != 200
             different += answer.status_code == 200 and answer.content != stream
-        for stream_id in list(trial.acknowledged)[-DECODED:]:
+        for stream_id in list(trial.acknowledged)[-DECODED_STREAMS:]:
             answer = await http.get(f"{server.url}/decompress/{stream_id}")
-            trial.promise(answer.status_code == 200, f"an acknowledged stream does not decode: {answer.status_code}")
-    trial.promise(bool(trial.acknowledged), "something was acknowledged")
-    trial.promise(not lost and not different, f"of {len(trial.acknowledged)} acknowledged streams {lost} are lost, {different} changed")
+            decodes = answer.status_code == 200
+            trial.promise(decodes, f"an acknowledged stream does not decode: {answer.status_code}")
+    count = len(trial.acknowledged)
+    trial.promise(count > 0, "something was acknowledged")
+    kept = not lost and not different
+    trial.promise(kept, f"of {count} acknowledged streams {lost} are lost, {different} changed")
 
 
 def check_answers(trial: Trial) -> None:
-    """Every request has an answer, apart from those of a process that is gone."""
+    """Check that every request has an answer, apart from those of a process that is gone."""
     begun, ended = trial.gone
     silent = [answer.error for due, answer in trial.answers if not answer.status and not begun <= due <= ended]
     trial.promise(not silent, f"{len(silent)} requests without an answer: {dict(Counter(silent))}")
-    wrong = Counter(answer.status for _, answer in trial.answers if answer.status not in {0, 201, 429, 503, 507})
+    wrong = Counter(answer.status for _, answer in trial.answers if answer.status not in EXPECTED_STATUSES)
     trial.promise(not wrong, f"answers that nobody expects: {dict(wrong)}")
-    hurried = [a for _, a in trial.answers if a.status in {429, 503} and not (a.retry_after or "").isdecimal()]
+    hurried = [answer for _, answer in trial.answers if answer.status in {429, 503} and not (answer.retry_after or "").isdecimal()]
     trial.promise(not hurried, f"{len(hurried)} refusals without Retry-After")

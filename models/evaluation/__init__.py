@@ -1,8 +1,8 @@
-"""Evaluation: rate and distortion of real streams against other codecs, BD-rates, tables and plots."""
+"""Evaluation: rate and distortion of real streams against other codecs, BD-rates, tables, plots."""
 
 from __future__ import annotations
 
 from models.evaluation.report import Report
-from models.evaluation.run import evaluate
+from models.evaluation.run import EvaluationOptions, evaluate
 
-__all__ = ["Report", "evaluate"]
+__all__ = ["EvaluationOptions", "Report", "evaluate"]

@@ -1,9 +1,13 @@
-"""The codecs to compare with, through Pillow: JPEG, WebP, AVIF, JPEG XL and HEIC, at slow settings, in real bytes of whole files.
+"""The codecs to compare with, through Pillow: JPEG, WebP, AVIF, JPEG XL and HEIC.
 
-AVIF is measured in four variants, because its settings trade the metrics against each other: 4:2:0 and 4:4:4, each with libavif's
-default tuning (perceptual: byte for byte that of `tune=iq`, with libavif 1.4.2 and aom 3.14.1) and with `tune=psnr`. HEIC is x265 in 4:4:4,
-what BPG is inside, with x265's default tuning (for SSIM) and with `tune=psnr`. One thread, and no automatic tiles: streams of aom and x265
-depend on both. So they are the same on every machine, and AVIF's 0.4 % smaller (kodim19, quality 35).
+They are measured at slow settings, in real bytes of whole files. AVIF is measured in four variants,
+because its settings trade the metrics against each other: 4:2:0 and 4:4:4, each with libavif's
+default tuning (perceptual: byte for byte that of `tune=iq`, with libavif 1.4.2 and aom 3.14.1) and
+with `tune=psnr`. HEIC is x265 in 4:4:4, what BPG is inside, with x265's default tuning (for SSIM)
+and with `tune=psnr`.
+
+Encoders run in one thread and without automatic tiles, because streams of aom and x265 depend on
+both. So streams are the same on every machine, and AVIF's 0.4 % smaller (kodim19, quality 35).
 """
 
 from __future__ import annotations
@@ -32,7 +36,7 @@ class Anchor:
         format: Pillow's name of the file format.
         library: Pillow's name of the library, or the package that has it, for its version.
         qualities: settings that span about 0.03 to 1 bits per pixel on photographs.
-        judged: those of them at which the perceptual metrics are taken too.
+        judged: the settings among them at which the perceptual metrics are taken too.
         options: given to `Image.save`.
     """
 
@@ -46,12 +50,12 @@ class Anchor:
 
     @property
     def version(self) -> str:
-        """The library and its version: bytes may change with it."""
+        """Name the library and its version, with which bytes may change."""
         return f"{self.library} {version(self.library) if self._packaged else features.version(self.library)}"
 
     @property
     def available(self) -> bool:
-        """Whether this build of Pillow can write it."""
+        """Say if this build of Pillow can write it."""
         return self._packaged or bool(features.check(self.library))
 
     @property
@@ -59,40 +63,83 @@ class Anchor:
         return self.library.startswith("pillow-")
 
     def encode(self, picture: Picture, quality: int) -> bytes:
-        """A whole file."""
+        """Encode a picture to a whole file."""
         stream = io.BytesIO()
         picture.to_image().save(stream, self.format, quality=quality, **self.options)
         return stream.getvalue()
 
     def decode(self, data: bytes) -> Picture:
-        """What a viewer would show."""
+        """Decode a file to what a viewer would show."""
         with Image.open(io.BytesIO(data)) as image:
             return Picture.from_image(image.convert("RGB"))
 
 
 def _avif(subsampling: str, tune: str | None) -> Anchor:
-    name = "-".join(["avif", subsampling.replace(":", ""), *([tune] if tune else [])])
-    options: dict[str, object] = {"subsampling": subsampling, "speed": 4, "codec": "aom", "max_threads": 1, "autotiling": False}
+    options: dict[str, object] = {
+        "subsampling": subsampling,
+        "speed": 4,
+        "codec": "aom",
+        "max_threads": 1,
+        "autotiling": False,
+    }
     if tune:
         options["advanced"] = {"tune": tune}
-    return Anchor(name, "avif", "AVIF", "avif", (0, 14, 21, 29, 37, 46, 56), () if tune else (0, 14, 29, 46, 56), options)
+    return Anchor(
+        name=f"avif-{subsampling.replace(':', '')}" + (f"-{tune}" if tune else ""),
+        family="avif",
+        format="AVIF",
+        library="avif",
+        qualities=(0, 14, 21, 29, 37, 46, 56),
+        judged=() if tune else (0, 14, 29, 46, 56),
+        options=options,
+    )
 
 
 def _heic(tune: str | None) -> Anchor:
-    encoder = {"preset": "placebo", "x265:pools": "none", "x265:frame-threads": "1"} | ({"tune": tune} if tune else {})
+    encoder = {"preset": "placebo", "x265:pools": "none", "x265:frame-threads": "1"}
+    if tune:
+        encoder["tune"] = tune
     qualities = (0, 6, 12, 19, 26, 34, 42) if tune else (0, 8, 16, 24, 32, 40, 48)
-    options = {"subsampling": "4:4:4", "enc_params": encoder}
-    return Anchor("heic-444" + (f"-{tune}" if tune else ""), "heic", "HEIF", "pillow-heif", qualities, () if tune else qualities, options)
+    return Anchor(
+        name="heic-444" + (f"-{tune}" if tune else ""),
+        family="heic",
+        format="HEIF",
+        library="pillow-heif",
+        qualities=qualities,
+        judged=() if tune else qualities,
+        options={"subsampling": "4:4:4", "enc_params": encoder},
+    )
 
-
-JPEG = {"optimize": True, "progressive": True, "subsampling": "4:2:0"}
-JPEG_XL = {"effort": 9, "num_threads": 0}
 
 ANCHORS = (
-    Anchor("jpeg", "jpeg", "JPEG", "libjpeg_turbo", (1, 4, 8, 13, 20, 32, 48, 65, 82), (1, 8, 20, 48, 65), JPEG),
-    Anchor("webp", "webp", "WEBP", "webp", (0, 1, 3, 8, 18, 35, 55, 75, 86), (0, 3, 18, 55, 86), {"method": 6}),
+    Anchor(
+        name="jpeg",
+        family="jpeg",
+        format="JPEG",
+        library="libjpeg_turbo",
+        qualities=(1, 4, 8, 13, 20, 32, 48, 65, 82),
+        judged=(1, 8, 20, 48, 65),
+        options={"optimize": True, "progressive": True, "subsampling": "4:2:0"},
+    ),
+    Anchor(
+        name="webp",
+        family="webp",
+        format="WEBP",
+        library="webp",
+        qualities=(0, 1, 3, 8, 18, 35, 55, 75, 86),
+        judged=(0, 3, 18, 55, 86),
+        options={"method": 6},
+    ),
     *(_avif(subsampling, tune) for subsampling in ("4:2:0", "4:4:4") for tune in (None, "psnr")),
-    Anchor("jxl", "jxl", "JXL", "pillow-jxl-plugin", (0, 5, 12, 25, 45, 65, 80), (0, 5, 12, 25, 45, 65, 80), JPEG_XL),
+    Anchor(
+        name="jxl",
+        family="jxl",
+        format="JXL",
+        library="pillow-jxl-plugin",
+        qualities=(0, 5, 12, 25, 45, 65, 80),
+        judged=(0, 5, 12, 25, 45, 65, 80),
+        options={"effort": 9, "num_threads": 0},
+    ),
     _heic(None),
     _heic("psnr"),
 )
@@ -100,7 +147,10 @@ FAMILIES = tuple(dict.fromkeys(anchor.family for anchor in ANCHORS))
 
 
 def of_families(names: tuple[str, ...]) -> tuple[Anchor, ...]:
-    """The anchors of the named families ("avif" is all its variants) or of just these names ("avif-444-psnr").
+    """Find anchors by the names of families or of single ones, in the order of ANCHORS.
+
+    Args:
+        names: such as "avif", which is all its variants, or "avif-444-psnr".
 
     Raises:
         ValueError: for an unknown name, or one that this build of Pillow cannot write.

@@ -1,4 +1,4 @@
-"""What a network costs per image pixel, counted rather than estimated.
+"""Complexity: a network's cost per image pixel, counted rather than estimated.
 
     python -m models.evaluation.complexity
 
@@ -22,12 +22,18 @@ from models.network.postprocess import PostNetwork, PostTopology
 from models.network.tng2018 import FILTERS, HYPER_FILTERS, TNG2018, PostProcessor
 from models.weights.registry import available, weights
 
-SIDE = 256  # pixels of the image that is counted on; costs are proportional to the area
+SIDE = 256  # of the image that is counted on, in pixels; costs are proportional to its area
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """A part of a network: trainable parameters, and thousands of multiply-accumulates per image pixel."""
+    """The cost of a part of a network.
+
+    Attributes:
+        part: its name.
+        parameters: trainable ones.
+        kmac: thousands of multiply-accumulates per image pixel.
+    """
 
     part: str
     parameters: int
@@ -35,15 +41,20 @@ class Cost:
 
 
 def parameters(module: nn.Module) -> int:
-    """Trainable parameters of a network."""
+    """Count the trainable parameters of a network."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
 def kmac_per_pixel(function: Callable[..., object], *inputs: Tensor, pixels: int) -> float:
-    """Thousands of multiply-accumulates of `function(*inputs)` per pixel of an image of `pixels` pixels.
+    """Count thousands of multiply-accumulates of `function(*inputs)` per image pixel.
 
-    Counts convolutions and matrix products as they are dispatched, whoever calls them, and leaves out element-wise work. On tensors and
-    modules of the device "meta" nothing is computed.
+    Convolutions and matrix products are counted as they are dispatched, whoever calls them, and
+    element-wise work is left out. On tensors and modules of the device "meta" nothing is computed.
+
+    Args:
+        function: a network, or what calls one.
+        inputs: of the function.
+        pixels: of the image that the inputs stand for.
     """
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         function(*inputs)
@@ -52,7 +63,10 @@ def kmac_per_pixel(function: Callable[..., object], *inputs: Tensor, pixels: int
 
 
 def our_costs(topology: Topology = Topology()) -> list[Cost]:  # noqa: B008  # frozen
-    """The parts of `AutoEncoder`, and the post-processor. The integer scale decoder that replaces h_scale has its shape."""
+    """Count the parts of `AutoEncoder`, and the post-processor.
+
+    The integer scale decoder that replaces h_scale has its shape.
+    """
     with torch.device("meta"):
         network = AutoEncoder(topology)
         x, y, z = _inputs(topology.latents, topology.hyper)
@@ -61,14 +75,14 @@ def our_costs(topology: Topology = Topology()) -> list[Cost]:  # noqa: B008  # f
             _cost("h_a", network.h_a, y),
             _cost("h_scale", network.h_scale, z),
             _cost("h_mean", network.h_mean, z),
-            *(_cost(f"context {number}", one, y[:, : network.context_in_channels]) for number, one in enumerate(network.context, 2)),
+            *(_cost(f"context {number}", context, y[:, : network.context_in_channels]) for number, context in enumerate(network.context, 2)),
             _cost("g_s", network.g_s, y),
             post_cost(PostTopology(("any",))),
         ]
 
 
 def published_costs() -> list[Cost]:
-    """The parts of the network of 2018 and of its post-processor."""
+    """Count the parts of the network of 2018, and its post-processor."""
     with torch.device("meta"):
         network = TNG2018()
         x, y, z = _inputs(FILTERS, HYPER_FILTERS)
@@ -82,18 +96,19 @@ def published_costs() -> list[Cost]:
 
 
 def context_cost(context_model: ContextModel) -> Cost:
-    """The networks that shift table indices: of every pass, for the share of the places that it decodes."""
-    cells = sum(map(len, PASSES))
+    """Count the networks that shift table indices, each for its share of the places."""
+    places = sum(map(len, PASSES))
     products = [sum(layer.weight.size for network in networks for layer in network) for networks in context_model.networks]
-    of_latent = sum(number * len(phases) / cells for number, phases in zip(products, PASSES, strict=True))
-    return Cost("tables' context", sum(products), of_latent / STRIDE**2 / 1000)
+    per_latent = sum(count * len(phases) / places for count, phases in zip(products, PASSES, strict=True))
+    return Cost("tables' context", sum(products), per_latent / STRIDE**2 / 1000)
 
 
 def post_cost(topology: PostTopology) -> Cost:
-    """Our post-processor."""
+    """Count a post-processor."""
     with torch.device("meta"):
         network = PostNetwork(topology)
-        x, condition = torch.empty(1, 3, SIDE, SIDE), torch.empty(1, 2 * len(topology.kinds))
+        x = torch.empty(1, 3, SIDE, SIDE)
+        condition = torch.empty(1, 2 * len(topology.kinds))
         return Cost("post", parameters(network), kmac_per_pixel(network, x, condition, pixels=SIDE * SIDE))
 
 
@@ -102,15 +117,31 @@ def _cost(part: str, module: nn.Module, x: Tensor) -> Cost:
 
 
 def _inputs(latents: int, hyper: int) -> tuple[Tensor, Tensor, Tensor]:
-    """x, y and z of one image."""
-    y_side, z_side = SIDE // STRIDE, SIDE // STRIDE // HYPER_STRIDE
-    return torch.empty(1, 3, SIDE, SIDE), torch.empty(1, latents, y_side, y_side), torch.empty(1, hyper, z_side, z_side)
+    """Make x, y and z in the shapes that they have for one image."""
+    y_side = SIDE // STRIDE
+    z_side = y_side // HYPER_STRIDE
+    return (
+        torch.empty(1, 3, SIDE, SIDE),
+        torch.empty(1, latents, y_side, y_side),
+        torch.empty(1, hyper, z_side, z_side),
+    )
 
 
-if __name__ == "__main__":
-    models = {name: CodecModel.load(weights(name)) for name in available()}
-    ours = [(f"ziggurat {name}", [*our_costs(one.network.topology), context_cost(one.context_model)]) for name, one in models.items()]
-    for title, costs in (*ours, ("Zhou et al. 2018", published_costs())):
+def main() -> None:
+    """Print a table for each of our profiles, and for the published network."""
+    tables = {}
+    for name in available():
+        model = CodecModel.load(weights(name))
+        tables[f"ziggurat {name}"] = [
+            *our_costs(model.network.topology),
+            context_cost(model.context_model),
+        ]
+    tables["Zhou et al. 2018"] = published_costs()
+    for title, costs in tables.items():
         print(f"{title:18}{'parameters':>12}{'kMAC/pixel':>12}")
         for cost in costs:
             print(f"  {cost.part:16}{cost.parameters:12,}{cost.kmac:12.2f}")
+
+
+if __name__ == "__main__":
+    main()

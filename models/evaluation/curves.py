@@ -1,4 +1,4 @@
-"""From points of single images to curves of a set, and to what a codec reaches at one rate."""
+"""Curves of a set from points of single pictures, and what a codec reaches at one rate."""
 
 from __future__ import annotations
 
@@ -12,15 +12,24 @@ import numpy as np
 from models.evaluation.bd_rate import RateQuality
 from models.evaluation.points import Point
 
-Metric = Literal["psnr", "ms-ssim", "ssimulacra2", "vmaf"]
-METRICS: tuple[Metric, ...] = ("psnr", "ms-ssim", "ssimulacra2", "vmaf")
+QualityMetric = Literal["psnr", "ms-ssim", "ssimulacra2", "vmaf"]
+"""A metric that codecs are compared by: `models.rate_control.Metric`, or a perceptual one."""
+
+METRICS: tuple[QualityMetric, ...] = ("psnr", "ms-ssim", "ssimulacra2", "vmaf")
+SMALLEST_DISSIMILARITY = 1e-9  # of 1 - MS-SSIM: identical pictures have 90 dB
 
 
 @dataclass(frozen=True, slots=True)
 class Mean:
-    """Means over the images of a set at one setting; `ms_ssim` is the mean of the raw values, from which its decibels are taken.
+    """Means over the pictures of a set at one setting.
 
-    `ssimulacra2` and `vmaf` are None where not every image has them.
+    Attributes:
+        setting: of the codec.
+        bpp: bits per pixel.
+        psnr: in dB.
+        ms_ssim: in [0, 1]: decibels are taken of the mean, and not the other way round.
+        ssimulacra2: at most 100; None where not every picture has it.
+        vmaf: VMAF NEG in [0, 100]; None where not every picture has it.
     """
 
     setting: float
@@ -30,8 +39,8 @@ class Mean:
     ssimulacra2: float | None = None
     vmaf: float | None = None
 
-    def quality(self, metric: Metric) -> float | None:
-        """PSNR and MS-SSIM in dB, the others in their own points."""
+    def quality(self, metric: QualityMetric) -> float | None:
+        """Look up PSNR or MS-SSIM in dB, or another metric in its own points."""
         match metric:
             case "psnr":
                 return self.psnr
@@ -44,25 +53,32 @@ class Mean:
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
-    """A codec over a set: one mean per setting, by rising rate."""
+class MeasuredCurve:
+    """A codec over a set.
+
+    Attributes:
+        codec: its name.
+        means: one for each setting, by rising rate.
+    """
 
     codec: str
     means: tuple[Mean, ...]
 
-    def rate_quality(self, metric: Metric) -> RateQuality:
-        """For BD-rates and plots; without the points at which the metric was not taken."""
+    def rate_quality(self, metric: QualityMetric) -> RateQuality:
+        """Take the points at which the metric was taken, for BD-rates and plots."""
         points = [(mean.bpp, quality) for mean in self.means if (quality := mean.quality(metric)) is not None]
         return RateQuality([bpp for bpp, _ in points], [quality for _, quality in points])
 
 
 def decibels(similarity: float) -> float:
-    """MS-SSIM as -10 log10(1 - x)."""
-    return -10 * math.log10(max(1 - similarity, 1e-9))
+    """Express MS-SSIM as -10 log10(1 - x)."""
+    return -10 * math.log10(max(1 - similarity, SMALLEST_DISSIMILARITY))
 
 
-def mean_of(points: Sequence[Point], *, setting: float) -> Mean:
-    """The mean of one point per image."""
+def mean_of(points: Sequence[Point], *, setting: float | None = None) -> Mean:
+    """Take the mean of one point per picture; `setting` is theirs, or their mean unless given."""
+    if setting is None:
+        setting = float(np.mean([point.setting for point in points]))
     return Mean(
         setting=setting,
         bpp=float(np.mean([point.bpp for point in points])),
@@ -73,38 +89,44 @@ def mean_of(points: Sequence[Point], *, setting: float) -> Mean:
     )
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    taken = [value for value in values if value is not None]
-    return float(np.mean(taken)) if len(taken) == len(values) else None
-
-
-def curve_of(codec: str, sweeps: Sequence[Sequence[Point]]) -> Curve:
-    """The curve of a set from one sweep per image, all over the same settings."""
+def curve_of(codec: str, sweeps: Sequence[Sequence[Point]]) -> MeasuredCurve:
+    """Make the curve of a set from one sweep per picture, all over the same settings."""
     means = [mean_of(points, setting=points[0].setting) for points in zip(*sweeps, strict=True)]
-    return Curve(codec, tuple(sorted(means, key=lambda mean: mean.bpp)))
+    return MeasuredCurve(codec, tuple(sorted(means, key=lambda mean: mean.bpp)))
 
 
 def interpolated(sweep: Sequence[Point], bpp: float) -> Point | None:
-    """A point that this image's sweep has at exactly `bpp`: each metric linear in ln(rate) between its nearest two, MS-SSIM in dB.
+    """Make up the point that a picture's sweep has at exactly `bpp` bits per pixel.
 
-    No stream has that size; an integer quality scale is given the benefit of the doubt. None where the sweep does not reach the rate.
+    Each metric is linear in ln(rate) between its nearest two points, MS-SSIM in dB. No stream has
+    that size; an integer quality scale is given the benefit of the doubt. None where the sweep does
+    not reach the rate.
     """
     points = sorted(sweep, key=lambda point: point.bpp)
+    setting = _between(points, bpp, [point.setting for point in points])
+    psnr = _between(points, bpp, [point.psnr for point in points])
     similarity = _between(points, bpp, [decibels(point.ms_ssim) for point in points])
-    if similarity is None:
+    if setting is None or psnr is None or similarity is None:
         return None
     return Point(
-        setting=_between(points, bpp, [point.setting for point in points]) or 0.0,
+        setting=setting,
         size=0,
         bpp=bpp,
-        psnr=_between(points, bpp, [point.psnr for point in points]) or 0.0,
+        psnr=psnr,
         ms_ssim=1 - 10 ** (-similarity / 10),
         ssimulacra2=_between(points, bpp, [point.ssimulacra2 for point in points]),
         vmaf=_between(points, bpp, [point.vmaf for point in points]),
     )
 
 
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Take the mean; None where one of them is."""
+    taken = [value for value in values if value is not None]
+    return float(np.mean(taken)) if len(taken) == len(values) else None
+
+
 def _between(points: Sequence[Point], bpp: float, values: Sequence[float | None]) -> float | None:
+    """Interpolate values linearly in ln(rate), without those that are None; None out of range."""
     taken = [(math.log(point.bpp), value) for point, value in zip(points, values, strict=True) if value is not None]
     if not taken or not taken[0][0] <= math.log(bpp) <= taken[-1][0]:
         return None

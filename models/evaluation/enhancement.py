@@ -1,4 +1,4 @@
-"""What a post-processor gains on the files of other codecs, or on our own streams: the same bytes, before and after."""
+"""Gains of a post-processor, on the files of other codecs or on our streams: at the same bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import numpy as np
 
 from models.errors import UnknownModelError
 from models.evaluation.anchors import ANCHORS
-from models.evaluation.points import fingerprint, measure
+from models.evaluation.points import Point, fingerprint, measure
+from models.files import write_atomically
 from models.learned.codec import LearnedCodec
 from models.picture import Picture
 from models.postprocess import sources
@@ -27,90 +28,136 @@ QUALITIES: Mapping[str, tuple[int, ...]] = {
     "avif-420": (10, 25, 40, 60),
     "avif-444-psnr": (20, 40),
 }
-"""By the name of the anchor: for AVIF the default settings and those best for PSNR."""
+"""Qualities by the name of the anchor: for AVIF its default settings and those best for PSNR."""
+
 OWN_QUALITIES = (0, 15, 30, 45, 60, 75, 85)
+# The speed that Pillow takes unless told otherwise: most AVIF files in the world are made with it.
+AVIF_SPEED = 6
 
 
 class Maker(Protocol):
-    """What makes the files: one of `models.evaluation.anchors`, or `Own`."""
+    """A maker of files: one of `models.evaluation.anchors`, or `Own`."""
 
     @property
     def name(self) -> str:
-        """For tables and file names."""
+        """Name for tables and files."""
 
     def encode(self, picture: Picture, quality: int) -> bytes:
-        """A file."""
+        """Encode a picture to a file."""
 
     def decode(self, data: bytes) -> Picture:
-        """What it shows before any post-processing."""
+        """Decode a file, without any post-processing."""
 
 
 @dataclass(frozen=True)
 class Own:
-    """Our learned codec."""
+    """Our learned codec as a maker of files."""
 
     codec: LearnedCodec
 
     @property
     def name(self) -> str:
-        """With the model's id: other weights make other files."""
+        """Name with the model's id: other weights make other files."""
         return f"{self.codec.name}-{self.codec.model_id}"
 
     def encode(self, picture: Picture, quality: int) -> bytes:
-        """A stream."""
+        """Encode a picture to a stream."""
         return self.codec.encode([picture], [Target(quality=quality)])[0].data
 
     def decode(self, data: bytes) -> Picture:
-        """Of a stream."""
+        """Decode a stream, without any post-processing."""
         return self.codec.decode([data], postprocess="off")[0]
 
 
 def makers(post_processor: PostProcessor) -> list[tuple[Maker, tuple[int, ...]]]:
-    """Codecs that the post-processor is for, each with the qualities to measure at.
-
-    AVIF at the speed that Pillow takes unless told otherwise: what most files in the world are made with.
-    """
+    """List the codecs that the post-processor is for, each with the qualities to measure at."""
     found: list[tuple[Maker, tuple[int, ...]]] = []
     for kind in post_processor.topology.kinds:
-        of_kind = [anchor for anchor in ANCHORS if anchor.family == kind and anchor.name in QUALITIES]
-        found += [
-            (replace(anchor, options={**anchor.options, "speed": 6}) if kind == "avif" else anchor, QUALITIES[anchor.name])
-            for anchor in of_kind
-        ]
+        for anchor in ANCHORS:
+            if anchor.family != kind or anchor.name not in QUALITIES:
+                continue
+            if kind == "avif":
+                anchor = replace(anchor, options={**anchor.options, "speed": AVIF_SPEED})
+            found.append((anchor, QUALITIES[anchor.name]))
         with suppress(UnknownModelError):
             found.append((Own(LearnedCodec.load(registry.name_of(kind))), OWN_QUALITIES))
     return found
 
 
 def gains(
-    post_processor: PostProcessor, pictures: Sequence[Picture], files: Path, *, report: Callable[[str], None] = lambda _: None
+    post_processor: PostProcessor,
+    pictures: Sequence[Picture],
+    files: Path,
+    *,
+    report: Callable[[str], None] = lambda _: None,
 ) -> tuple[Gain, ...]:
-    """Means over the pictures at every setting of `makers`. Encoded files are kept in the folder `files`, and used again."""
+    """Measure means over the pictures at every setting of `makers`.
+
+    Args:
+        post_processor: what is judged.
+        pictures: originals.
+        files: folder in which encoded files are kept, to be used again.
+        report: told every gain.
+    """
     found = []
     for maker, qualities in makers(post_processor):
         for quality in qualities:
-            rows = [_gain(post_processor, picture, maker, quality, files) for picture in pictures]
-            bpp, before, after, similar_before, similar_after = (round(float(mean), 5) for mean in np.mean(rows, 0))
-            found.append(Gain(maker.name, quality, bpp, (before, after), (similar_before, similar_after)))
-            similar = f"MS-SSIM {similar_before:.4f}, {similar_after - similar_before:+.4f}"
-            report(f"{maker.name} {quality}: {bpp:.3f} bpp, {before:.3f} dB, {after - before:+.3f} dB, {similar}")
+            gain = _mean_gain(post_processor, pictures, maker, quality, files)
+            found.append(gain)
+            report(_described(gain))
     return tuple(found)
 
 
 def encoded(picture: Picture, maker: Maker, quality: int, files: Path) -> bytes:
-    """The picture's file at this setting, made once."""
+    """Encode the picture, or read the file that was made of it before."""
     path = files / f"{fingerprint(picture)[:16]}-{maker.name}-{quality}"
     if not path.exists():
         files.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.write_bytes(maker.encode(picture, quality))
-        partial.replace(path)
+        write_atomically(path, maker.encode(picture, quality))
     return path.read_bytes()
 
 
-def _gain(post_processor: PostProcessor, picture: Picture, maker: Maker, quality: int, files: Path) -> tuple[float, ...]:
-    data = encoded(picture, maker, quality, files)
-    decoded = maker.decode(data)
-    improved = post_processor.improve([decoded], [sources.read(data)])[0]
-    before, after = (measure(picture, one, setting=quality, size=len(data)) for one in (decoded, improved))
-    return before.bpp, before.psnr, after.psnr, before.ms_ssim, after.ms_ssim
+def _mean_gain(
+    post_processor: PostProcessor,
+    pictures: Sequence[Picture],
+    maker: Maker,
+    quality: int,
+    files: Path,
+) -> Gain:
+    points = [_points(post_processor, picture, maker, quality, files) for picture in pictures]
+    before = [point for point, _ in points]
+    after = [point for _, point in points]
+    return Gain(
+        maker.name,
+        quality,
+        _mean([point.bpp for point in before]),
+        psnr=(_mean([point.psnr for point in before]), _mean([point.psnr for point in after])),
+        ms_ssim=(
+            _mean([point.ms_ssim for point in before]),
+            _mean([point.ms_ssim for point in after]),
+        ),
+    )
+
+
+def _points(post_processor: PostProcessor, picture: Picture, maker: Maker, quality: int, files: Path) -> tuple[Point, Point]:
+    """Measure one picture before post-processing and after it."""
+    file = encoded(picture, maker, quality, files)
+    decoded = maker.decode(file)
+    improved = post_processor.improve([decoded], [sources.read(file)])[0]
+    return (
+        measure(picture, decoded, setting=quality, size=len(file)),
+        measure(picture, improved, setting=quality, size=len(file)),
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return round(float(np.mean(values)), 5)
+
+
+def _described(gain: Gain) -> str:
+    before, after = gain.psnr
+    similar_before, similar_after = gain.ms_ssim
+    return (
+        f"{gain.codec} {gain.quality}: {gain.bpp:.3f} bpp, {before:.3f} dB, {after - before:+.3f} dB, "
+        f"MS-SSIM {similar_before:.4f}, {similar_after - similar_before:+.4f}"
+    )

@@ -1,26 +1,26 @@
-"""One image through one codec at one setting: real bytes, and how far what comes back is from the original."""
+"""One picture through one codec at one setting: real bytes, and how far the result is from it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from models.evaluation.anchors import Anchor
 from models.evaluation.ssimulacra2 import ssimulacra2
 from models.evaluation.vmaf import vmaf
+from models.files import write_atomically
 from models.metrics import ms_ssim, psnr
 from models.picture import Picture
+from models.rate_control import Target
+from models.tensors import to_batch
 
-PIXEL_EXACT_PSNR = 99.0  # dB, stands for infinity where a codec returned every pixel as it was
+PIXEL_EXACT_PSNR = 99.0  # dB, for infinity, where a codec returned every pixel as it was
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,27 @@ class Point:
     vmaf: float | None = None
 
 
-def measure(picture: Picture, decoded: Picture, *, setting: float, size: int, device: str = "cpu", perceptual: bool = False) -> Point:
-    """The point that a stream of `size` bytes which decodes to `decoded` makes; with the slower, perceptual metrics or without them."""
-    x, x_hat = _tensor(picture.rgb, device), _tensor(decoded.rgb, device)
+def measure(
+    picture: Picture,
+    decoded: Picture,
+    *,
+    setting: float,
+    size: int,
+    device: str = "cpu",
+    perceptual: bool = False,
+) -> Point:
+    """Measure a stream.
+
+    Args:
+        picture: the original.
+        decoded: from the stream.
+        setting: that the stream was made with.
+        size: of the stream in bytes.
+        device: computes the metrics, all but VMAF.
+        perceptual: take the slower, perceptual metrics too.
+    """
+    x = to_batch([picture.rgb], torch.device(device))
+    x_hat = to_batch([decoded.rgb], torch.device(device))
     with torch.no_grad():
         return Point(
             setting,
@@ -61,17 +79,68 @@ def measure(picture: Picture, decoded: Picture, *, setting: float, size: int, de
         )
 
 
-class AnchorPoints:
-    """Measured points of the anchors, kept in a JSON file: the slow encoders run once per image and setting.
+@dataclass(frozen=True, slots=True)
+class StoredPoint:
+    """An anchor's file as far as it is known: its size, and the scores that were taken.
 
-    A point is filed under the pixels' hash, the anchor with its library's version, and the quality: its size, PSNR and MS-SSIM, and the
-    perceptual metrics where they were taken. Of qualities that a search only looked at there is the size.
+    In JSON it is a list, as long as there are scores: [size], [size, psnr, ms_ssim] or all five.
+
+    Attributes:
+        size: in bytes.
+        psnr: in dB; None, as MS-SSIM, where a search only looked at the size.
+        ms_ssim: in [0, 1].
+        ssimulacra2: at most 100; None, as VMAF, where the perceptual metrics were not taken.
+        vmaf: in [0, 100].
+    """
+
+    size: int
+    psnr: float | None = None
+    ms_ssim: float | None = None
+    ssimulacra2: float | None = None
+    vmaf: float | None = None
+
+    @classmethod
+    def from_point(cls, point: Point) -> StoredPoint:
+        """Round the scores to what is stored."""
+        return cls(
+            point.size,
+            round(point.psnr, 4),
+            round(point.ms_ssim, 6),
+            None if point.ssimulacra2 is None else round(point.ssimulacra2, 3),
+            None if point.vmaf is None else round(point.vmaf, 3),
+        )
+
+    @classmethod
+    def from_json(cls, row: Sequence[float]) -> StoredPoint:
+        """Read a list."""
+        size, *scores = row
+        return cls(int(size), *scores)
+
+    def to_json(self) -> list[float]:
+        """Make a list, without scores that were not taken."""
+        return [value for value in astuple(self) if value is not None]
+
+    def to_point(self, setting: float, pixels: int, *, perceptual: bool) -> Point | None:
+        """Complete the point for a picture of so many pixels; None where scores are missing."""
+        if self.psnr is None or self.ms_ssim is None:
+            return None
+        if perceptual and (self.ssimulacra2 is None or self.vmaf is None):
+            return None
+        bpp = 8 * self.size / pixels
+        return Point(setting, self.size, bpp, self.psnr, self.ms_ssim, self.ssimulacra2, self.vmaf)
+
+
+class AnchorPoints:
+    """Measured points of the anchors, kept in a JSON file.
+
+    The slow encoders run once per picture and setting. A point is filed under the pixels' hash, the
+    anchor with its library's version, and the quality.
 
     Change `METHOD` when the metrics do.
 
     Args:
         path: the file, created by `save`; None keeps nothing.
-        perceptual: whether the perceptual metrics are taken, at the anchors' `judged` qualities.
+        perceptual: take the perceptual metrics, at the anchors' `judged` qualities.
     """
 
     METHOD = "psnr-rgb, ms-ssim-rgb 1"
@@ -79,58 +148,66 @@ class AnchorPoints:
     def __init__(self, path: Path | None, *, perceptual: bool = True) -> None:
         self._path = path
         self._perceptual = perceptual
-        self._rows: dict[str, dict[str, list[float]]] = {}
+        self._stored: dict[str, dict[int, StoredPoint]] = {}
         if path is not None and path.exists():
             document = json.loads(path.read_text())
             if document["method"] == self.METHOD:
-                self._rows = document["points"]
+                self._stored = {
+                    key: {int(quality): StoredPoint.from_json(row) for quality, row in rows.items()}
+                    for key, rows in document["points"].items()
+                }
 
     def point(self, anchor: Anchor, picture: Picture, quality: int) -> Point:
-        """The point, measured unless it is known. Several threads may ask, each for another anchor."""
-        row, perceptual = self._row(anchor, picture), self._perceptual and quality in anchor.judged
-        known = row.get(str(quality), [])
-        if len(known) < (5 if perceptual else 3):
-            data = anchor.encode(picture, quality)
-            point = measure(picture, anchor.decode(data), setting=quality, size=len(data), perceptual=perceptual)
-            judged = [] if point.ssimulacra2 is None or point.vmaf is None else [round(point.ssimulacra2, 3), round(point.vmaf, 3)]
-            row[str(quality)] = [point.size, round(point.psnr, 4), round(point.ms_ssim, 6), *judged]
-            return point
-        size, *scores = known
-        return Point(quality, int(size), 8 * size / picture.pixels, *scores)
+        """Look up the point, or measure it. Several threads may ask, each for another anchor."""
+        stored = self._of(anchor, picture)
+        perceptual = self._perceptual and quality in anchor.judged
+        if quality in stored:
+            known = stored[quality].to_point(quality, picture.pixels, perceptual=perceptual)
+            if known is not None:
+                return known
+        file = anchor.encode(picture, quality)
+        point = measure(picture, anchor.decode(file), setting=quality, size=len(file), perceptual=perceptual)
+        stored[quality] = StoredPoint.from_point(point)
+        return point
 
     def size(self, anchor: Anchor, picture: Picture, quality: int) -> int:
-        """Bytes of the file, for less than the point costs."""
-        row = self._row(anchor, picture)
-        if str(quality) not in row:
-            row[str(quality)] = [len(anchor.encode(picture, quality))]
-        return int(row[str(quality)][0])
-
-    def _row(self, anchor: Anchor, picture: Picture) -> dict[str, list[float]]:
-        return self._rows.setdefault(f"{fingerprint(picture)} {anchor.name} {anchor.version}", {})
+        """Look up or find the bytes of the file, for less than the point costs."""
+        stored = self._of(anchor, picture)
+        if quality not in stored:
+            stored[quality] = StoredPoint(len(anchor.encode(picture, quality)))
+        return stored[quality].size
 
     def sweep(self, anchor: Anchor, picture: Picture) -> tuple[Point, ...]:
-        """The anchor's whole curve for one image."""
+        """Look up or measure the anchor's whole curve for one picture."""
         return tuple(self.point(anchor, picture, quality) for quality in anchor.qualities)
 
-    def largest_within(self, anchor: Anchor, picture: Picture, size: float) -> Point | None:
-        """The stream of the highest quality that has at most `size` bytes; None where even the lowest has more."""
+    def largest_within(self, anchor: Anchor, picture: Picture, size: int) -> Point | None:
+        """Find the stream of the highest quality that has at most `size` bytes.
+
+        None where even the lowest of the anchor's qualities has more.
+        """
         quality = largest_within(partial(self.size, anchor, picture), anchor.qualities, size)
         return None if quality is None else self.point(anchor, picture, quality)
 
     def save(self) -> None:
-        """Write the file anew; a reader never sees half of it."""
+        """Write the file anew, atomically."""
         if self._path is None:
             return
-        rows = ",\n".join(f"  {json.dumps(key)}: {json.dumps(row)}" for key, row in sorted(self._rows.items()))
-        draft = self._path.with_suffix(".draft")
-        draft.write_text(f'{{"method": {json.dumps(self.METHOD)}, "points": {{\n{rows}\n}}}}\n')
-        draft.replace(self._path)
+        rows = {key: {quality: point.to_json() for quality, point in stored.items()} for key, stored in self._stored.items()}
+        lines = ",\n".join(f"  {json.dumps(key)}: {json.dumps(row)}" for key, row in sorted(rows.items()))
+        text = f'{{"method": {json.dumps(self.METHOD)}, "points": {{\n{lines}\n}}}}\n'
+        write_atomically(self._path, text.encode())
+
+    def _of(self, anchor: Anchor, picture: Picture) -> dict[int, StoredPoint]:
+        """Find what is known of a picture through an anchor, by quality; it may be added to."""
+        key = f"{fingerprint(picture)} {anchor.name} {anchor.version}"
+        return self._stored.setdefault(key, {})
 
 
 def largest_within(size_at: Callable[[int], int], known: Sequence[int], size: float) -> int | None:
-    """The highest integer quality in 0..100 whose stream has at most `size` bytes, by bisection between the qualities already `known`.
+    """Find the highest integer quality in 0..100 whose stream has at most `size` bytes.
 
-    None where even the lowest known has more.
+    By bisection between the qualities already `known`; None where even the lowest of them has more.
     """
     inside = [quality for quality in known if size_at(quality) <= size]
     if not inside:
@@ -146,10 +223,14 @@ def largest_within(size_at: Callable[[int], int], known: Sequence[int], size: fl
     return best
 
 
+def budget_of(bpp: float, pixels: int) -> int:
+    """Compute the largest size in bytes that is within `bpp` bits per pixel."""
+    budget = Target(bpp=bpp).budget(pixels)
+    assert budget is not None  # only a quality has none
+    return budget
+
+
 def fingerprint(picture: Picture) -> str:
-    """16 hex digits that name the pixels."""
-    return hashlib.sha256(str(picture.rgb.shape).encode() + picture.rgb.tobytes()).hexdigest()[:16]
-
-
-def _tensor(rgb: NDArray[np.uint8], device: str) -> Tensor:
-    return torch.from_numpy(rgb).to(device).permute(2, 0, 1)[None].float() / 255
+    """Name the pixels by 16 hex digits."""
+    pixels = str(picture.rgb.shape).encode() + picture.rgb.tobytes()
+    return hashlib.sha256(pixels).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""What an evaluation found: as data, as JSON and as Markdown."""
+"""The report of an evaluation: as data, as JSON and as Markdown."""
 
 from __future__ import annotations
 
@@ -10,23 +10,39 @@ from typing import Any
 import numpy as np
 
 from models.evaluation.bd_rate import BDRate, bd_rate
-from models.evaluation.curves import METRICS, Curve, Mean, Metric, curve_of, decibels, interpolated, mean_of
+from models.evaluation.curves import (
+    METRICS,
+    Mean,
+    MeasuredCurve,
+    QualityMetric,
+    curve_of,
+    decibels,
+    interpolated,
+    mean_of,
+)
 from models.evaluation.points import Point
 
-HEADLINE = 0.15  # bits per pixel at which CLIC compared codecs, and at which the tables do
+# Bits per pixel at which CLIC compared codecs, and at which the tables do.
+HEADLINE = 0.15
 BD_RATES = (0.05, 0.8)  # bits per pixel between which BD-rates are taken
-METRIC_NAMES: dict[Metric, str] = {"psnr": "PSNR", "ms-ssim": "MS-SSIM", "ssimulacra2": "SSIMULACRA2", "vmaf": "VMAF NEG"}
+METRIC_NAMES: dict[QualityMetric, str] = {
+    "psnr": "PSNR",
+    "ms-ssim": "MS-SSIM",
+    "ssimulacra2": "SSIMULACRA2",
+    "vmaf": "VMAF NEG",
+}
+ABSENT = "–"  # in a cell of a table
 
 
 @dataclass(frozen=True, slots=True)
-class Exact:
-    """One image at a rate asked for.
+class TargetPoint:
+    """One picture at a rate asked for.
 
     Attributes:
         target_bpp: bits per pixel asked for.
         point: the largest stream within it, or the nearest there is.
-        met: whether rate control (or the search over an anchor's qualities) calls the rate met.
-        probes: rate-control probes that it took.
+        met: rate control, or the search over an anchor's qualities, calls the rate met.
+        probes: positions that rate control looked at.
     """
 
     target_bpp: float
@@ -36,16 +52,21 @@ class Exact:
 
 
 @dataclass(frozen=True, slots=True)
-class Sweep:
-    """One image through one codec: over the codec's settings, and at exact rates."""
+class ImageSweep:
+    """One picture through one codec.
+
+    Attributes:
+        points: over the codec's settings.
+        exact: at rates asked for.
+    """
 
     points: tuple[Point, ...]
-    exact: tuple[Exact, ...]
+    exact: tuple[TargetPoint, ...]
 
     @classmethod
-    def of(cls, row: dict[str, Any]) -> Sweep:
-        """From JSON."""
-        exact = (Exact(**{**point, "point": Point(**point["point"])}) for point in row["exact"])
+    def from_json(cls, row: dict[str, Any]) -> ImageSweep:
+        """Read what `dataclasses.asdict` and JSON made of a sweep."""
+        exact = (TargetPoint(**{**point, "point": Point(**point["point"])}) for point in row["exact"])
         return cls(tuple(Point(**point) for point in row["points"]), tuple(exact))
 
 
@@ -55,9 +76,10 @@ class AtRate:
 
     Attributes:
         codec: its name.
-        real: means of the largest real streams within the rate; None unless every image has one.
-        reached: how many images have one.
-        interpolated: means of per-image interpolations at exactly the rate; None unless every image's sweep spans it.
+        real: means of the largest real streams within the rate; None unless every picture has one.
+        reached: number of pictures that have one.
+        interpolated: means of interpolations, picture by picture, at exactly the rate; None unless
+            every picture's sweep spans it.
     """
 
     codec: str
@@ -67,8 +89,17 @@ class AtRate:
 
 
 @dataclass(frozen=True, slots=True)
-class Operating:
-    """Our rate control over the set at one target. `ratio` and `probes` are (lowest, median, highest); ratio is achieved / target."""
+class OperatingPoint:
+    """Our rate control over the set at one target.
+
+    Attributes:
+        codec: its name.
+        target_bpp: bits per pixel asked for.
+        mean: over the pictures.
+        met: number of pictures that met the target.
+        ratio: of the rate to the target: lowest, median, highest.
+        probes: positions looked at: lowest, median, highest.
+    """
 
     codec: str
     target_bpp: float
@@ -79,17 +110,31 @@ class Operating:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """A BD-rate; None where the two curves share no quality within the rates."""
+class BDComparison:
+    """A BD-rate between two codecs.
+
+    Attributes:
+        codec: the one that is judged.
+        anchor: the one that it is compared with.
+        metric: that qualities are equal by.
+        bd: None where the two curves share no quality within the rates.
+    """
 
     codec: str
     anchor: str
-    metric: Metric
+    metric: QualityMetric
     bd: BDRate | None
 
     @classmethod
-    def of(cls, curve: Curve, anchor: Curve, metric: Metric, *, rates: tuple[float, float] = BD_RATES) -> Comparison:
-        """Of two curves, over what both reach at these bits per pixel."""
+    def from_curves(
+        cls,
+        curve: MeasuredCurve,
+        anchor: MeasuredCurve,
+        metric: QualityMetric,
+        *,
+        rates: tuple[float, float] = BD_RATES,
+    ) -> BDComparison:
+        """Compare two curves, over the qualities that both reach at these bits per pixel."""
         try:
             bd = bd_rate(curve.rate_quality(metric), anchor.rate_quality(metric), rates=rates)
         except ValueError:
@@ -97,35 +142,49 @@ class Comparison:
         return cls(curve.codec, anchor.codec, metric, bd)
 
     def cell(self) -> str:
-        """For tables."""
-        return "–" if self.bd is None else f"{self.bd.percent:+.1f} % ({self.bd.low:.1f}–{self.bd.high:.1f})"
+        """Write it for a table, such as "-4.8 % (31.2–38.5)"."""
+        if self.bd is None:
+            return ABSENT
+        return f"{self.bd.percent:+.1f} % ({self.bd.low:.1f}–{self.bd.high:.1f})"
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """An evaluation. `ours` names our own codecs among the curves."""
+    """An evaluation of codecs on a set of pictures.
+
+    Attributes:
+        name: of the set.
+        images: names of the pictures.
+        pixels: of all of them.
+        versions: of every codec.
+        curves: one for each codec, ours first.
+        at_rate: one for each codec, at the headline rate.
+        operating: of our codecs, at every rate asked for.
+        comparisons: of our codecs against the others, by every metric.
+        ours: names of our codecs.
+    """
 
     name: str
     images: tuple[str, ...]
     pixels: int
     versions: dict[str, str]
-    curves: tuple[Curve, ...]
+    curves: tuple[MeasuredCurve, ...]
     at_rate: tuple[AtRate, ...]
-    operating: tuple[Operating, ...]
-    comparisons: tuple[Comparison, ...]
+    operating: tuple[OperatingPoint, ...]
+    comparisons: tuple[BDComparison, ...]
     ours: tuple[str, ...]
 
     @classmethod
-    def of(
+    def from_sweeps(
         cls,
         name: str,
         images: Sequence[str],
         pixels: int,
         versions: Mapping[str, str],
-        ours: Mapping[str, Sequence[Sweep]],
-        theirs: Mapping[str, Sequence[Sweep]],
+        ours: Mapping[str, Sequence[ImageSweep]],
+        theirs: Mapping[str, Sequence[ImageSweep]],
     ) -> Report:
-        """Everything that follows from the sweeps, one per image and codec, ours and the anchors'."""
+        """Compute everything that follows from the sweeps, one for each picture and codec."""
         everyone = {**ours, **theirs}
         curves = {codec: curve_of(codec, [sweep.points for sweep in sweeps]) for codec, sweeps in everyone.items()}
         return cls(
@@ -137,85 +196,110 @@ class Report:
             at_rate=tuple(_at_rate(codec, sweeps) for codec, sweeps in everyone.items()),
             operating=tuple(point for codec, sweeps in ours.items() for point in operating_points(codec, sweeps)),
             comparisons=tuple(
-                Comparison.of(curves[codec], curves[anchor], metric) for metric in METRICS for codec in ours for anchor in theirs
+                BDComparison.from_curves(curves[codec], curves[anchor], metric) for metric in METRICS for codec in ours for anchor in theirs
             ),
             ours=tuple(ours),
         )
 
     def json(self) -> str:
-        """All of it, six significant digits."""
+        """Write all of it as JSON, six significant digits."""
         return json.dumps(rounded(asdict(self)), separators=(",", ":")) + "\n"
 
     def markdown(self) -> str:
-        """Three tables: at the headline rate, our rate control, BD-rates."""
+        """Write tables: at the headline rate, our rate control, BD-rates by every metric."""
         parts = [
             f"# {self.name}: {len(self.images)} images, {self.pixels / 1e6:.1f} megapixels",
-            "Real files, means over the images, one metric code for all. MS-SSIM in dB is -10 log10(1 - mean MS-SSIM). "
-            "No codec here was trained or tuned for SSIMULACRA2 or VMAF NEG, which are taken at some settings only.",
-            f"## At {HEADLINE} bits per pixel",
-            "*Real*: per image the largest file within the rate. *Interpolated*: per image linear in ln(rate) between the two nearest "
-            "settings, at exactly the rate, as if quality scales were continuous.",
-            _table(
-                ["codec", "bpp", "PSNR", "MS-SSIM", "dB", "PSNR interpolated", "MS-SSIM interpolated", "dB", "SSIMULACRA2", "VMAF NEG"],
-                [
-                    [
-                        row.codec,
-                        *self._cells(row.real, row.reached),
-                        *self._cells(row.interpolated)[1:],
-                        *_perceptual_cells(row.interpolated),
-                    ]
-                    for row in self.at_rate
-                ],
-            ),
+            "Real files, means over the images, one metric code for all. "
+            "MS-SSIM in dB is -10 log10(1 - mean MS-SSIM). "
+            "No codec here was trained or tuned for SSIMULACRA2 or VMAF NEG, "
+            "which are taken at some settings only.",
+            *self._headline_parts(),
         ]
         if self.operating:
-            parts += [
-                "## Our rate control",
-                "Achieved / target and probes: lowest, median, highest over the images.",
-                _table(
-                    ["codec", "target bpp", "bpp", "achieved / target", "met", "probes", "PSNR", "MS-SSIM", "dB"],
-                    [self._operating_row(row) for row in self.operating],
-                ),
-                "## BD-rate",
-                "Bits saved (negative) or lost at equal quality; PCHIP on ln(rate) between "
-                f"{BD_RATES[0]} and {BD_RATES[1]} bits per pixel. In brackets the qualities (PSNR and MS-SSIM in dB) "
-                "common to both codecs there, over which the mean is taken.",
-                *(self._bd_table(metric) for metric in METRICS if any(row.bd for row in self.comparisons if row.metric == metric)),
+            parts += [*self._operating_parts(), *self._bd_parts()]
+        versions = "; ".join(f"{codec} {version}" for codec, version in self.versions.items())
+        return "\n\n".join([*parts, f"Versions: {versions}."]) + "\n"
+
+    def _headline_parts(self) -> list[str]:
+        head = ["codec", "bpp", "PSNR", "MS-SSIM", "dB", "PSNR interpolated", "MS-SSIM interpolated"]
+        head += ["dB", "SSIMULACRA2", "VMAF NEG"]
+        rows = [
+            [
+                row.codec,
+                *self._cells(row.real, row.reached),
+                *self._cells(row.interpolated)[1:],
+                *_perceptual_cells(row.interpolated),
             ]
-        parts.append("Versions: " + "; ".join(f"{codec} {version}" for codec, version in self.versions.items()) + ".")
-        return "\n\n".join(parts) + "\n"
+            for row in self.at_rate
+        ]
+        return [
+            f"## At {HEADLINE} bits per pixel",
+            "*Real*: per image the largest file within the rate. "
+            "*Interpolated*: per image linear in ln(rate) between the two nearest settings, "
+            "at exactly the rate, as if quality scales were continuous.",
+            _table(head, rows),
+        ]
 
-    def _cells(self, mean: Mean | None, reached: int | None = None) -> list[str]:
-        if mean is None:
-            return [f"{reached} of {len(self.images)} images" if reached is not None else "", "–", "–", "–"]
-        return [f"{mean.bpp:.4f}", f"{mean.psnr:.2f}", f"{mean.ms_ssim:.4f}", f"{decibels(mean.ms_ssim):.2f}"]
+    def _operating_parts(self) -> list[str]:
+        head = ["codec", "target bpp", "bpp", "achieved / target", "met", "probes", "PSNR", "MS-SSIM", "dB"]
+        return [
+            "## Our rate control",
+            "Achieved / target and probes: lowest, median, highest over the images.",
+            _table(head, [self._operating_row(row) for row in self.operating]),
+        ]
 
-    def _operating_row(self, row: Operating) -> list[str]:
+    def _operating_row(self, row: OperatingPoint) -> list[str]:
         bpp, *quality = self._cells(row.mean)
         ratio = " / ".join(f"{value:.4f}" for value in row.ratio)
+        met = f"{row.met} of {len(self.images)}"
         probes = " / ".join(f"{value:g}" for value in row.probes)
-        return [row.codec, f"{row.target_bpp:g}", bpp, ratio, f"{row.met} of {len(self.images)}", probes, *quality]
+        return [row.codec, f"{row.target_bpp:g}", bpp, ratio, met, probes, *quality]
 
-    def _bd_table(self, metric: Metric) -> str:
+    def _bd_parts(self) -> list[str]:
+        measured = {row.metric for row in self.comparisons if row.bd}
+        return [
+            "## BD-rate",
+            "Bits saved (negative) or lost at equal quality; PCHIP on ln(rate) between "
+            f"{BD_RATES[0]} and {BD_RATES[1]} bits per pixel. "
+            "In brackets the qualities (PSNR and MS-SSIM in dB) "
+            "common to both codecs there, over which the mean is taken.",
+            *(self._bd_table(metric) for metric in METRICS if metric in measured),
+        ]
+
+    def _bd_table(self, metric: QualityMetric) -> str:
         rows = [row for row in self.comparisons if row.metric == metric]
-        codecs = list(dict.fromkeys(row.codec for row in rows))
         cells = {(row.anchor, row.codec): row.cell() for row in rows}
+        codecs = list(dict.fromkeys(row.codec for row in rows))
         anchors = dict.fromkeys(row.anchor for row in rows)
-        title = f"{METRIC_NAMES[metric]}, against"
-        return _table([title, *codecs], [[anchor, *(cells[anchor, codec] for codec in codecs)] for anchor in anchors])
+        return _table(
+            [f"{METRIC_NAMES[metric]}, against", *codecs],
+            [[anchor, *(cells[anchor, codec] for codec in codecs)] for anchor in anchors],
+        )
+
+    def _cells(self, mean: Mean | None, reached: int | None = None) -> list[str]:
+        """Write bits per pixel, PSNR, MS-SSIM and its dB; where there is no mean, who has one."""
+        if mean is None:
+            who = "" if reached is None else f"{reached} of {len(self.images)} images"
+            return [who, ABSENT, ABSENT, ABSENT]
+        return [
+            f"{mean.bpp:.4f}",
+            f"{mean.psnr:.2f}",
+            f"{mean.ms_ssim:.4f}",
+            f"{decibels(mean.ms_ssim):.2f}",
+        ]
 
 
-def operating_points(codec: str, sweeps: Sequence[Sweep]) -> list[Operating]:
-    """Rate control over a set, per target."""
+def operating_points(codec: str, sweeps: Sequence[ImageSweep]) -> list[OperatingPoint]:
+    """Sum up our rate control over a set, for every target."""
     found = []
     for rows in zip(*(sweep.exact for sweep in sweeps), strict=True):
         points = [row.point for row in rows]
         target = rows[0].target_bpp
         found.append(
-            Operating(
+            OperatingPoint(
                 codec=codec,
                 target_bpp=target,
-                mean=mean_of(points, setting=float(np.mean([point.setting for point in points]))),
+                mean=mean_of(points),
                 met=sum(row.met for row in rows),
                 ratio=spread([point.bpp / target for point in points]),
                 probes=spread([row.probes for row in rows]),
@@ -225,34 +309,12 @@ def operating_points(codec: str, sweeps: Sequence[Sweep]) -> list[Operating]:
 
 
 def spread(values: Sequence[float]) -> tuple[float, float, float]:
-    """Lowest, median, highest."""
+    """Find the lowest, the median and the highest."""
     return float(np.min(values)), float(np.median(values)), float(np.max(values))
 
 
-def _at_rate(codec: str, sweeps: Sequence[Sweep]) -> AtRate:
-    real = [row.point for sweep in sweeps for row in sweep.exact if row.target_bpp == HEADLINE and row.point.bpp <= HEADLINE]
-    between = [point for sweep in sweeps if (point := interpolated(sweep.points, HEADLINE)) is not None]
-    whole = len(sweeps)
-    return AtRate(
-        codec=codec,
-        real=mean_of(real, setting=float(np.mean([point.setting for point in real]))) if len(real) == whole else None,
-        reached=len(real),
-        interpolated=mean_of(between, setting=float(np.mean([point.setting for point in between]))) if len(between) == whole else None,
-    )
-
-
-def _perceptual_cells(mean: Mean | None) -> list[str]:
-    values = (None, None) if mean is None else (mean.ssimulacra2, mean.vmaf)
-    return ["–" if value is None else f"{value:.1f}" for value in values]
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 def rounded(value: object) -> object:
-    """What goes into JSON, with six significant digits in every float."""
+    """Make what goes into JSON, with six significant digits in every float."""
     if isinstance(value, float):
         return float(f"{value:.6g}")
     if isinstance(value, dict):
@@ -260,3 +322,25 @@ def rounded(value: object) -> object:
     if isinstance(value, list | tuple):
         return [rounded(item) for item in value]
     return value
+
+
+def _at_rate(codec: str, sweeps: Sequence[ImageSweep]) -> AtRate:
+    real = [row.point for sweep in sweeps for row in sweep.exact if row.target_bpp == HEADLINE and row.point.bpp <= HEADLINE]
+    between = [point for sweep in sweeps if (point := interpolated(sweep.points, HEADLINE)) is not None]
+    return AtRate(
+        codec=codec,
+        real=mean_of(real) if len(real) == len(sweeps) else None,
+        reached=len(real),
+        interpolated=mean_of(between) if len(between) == len(sweeps) else None,
+    )
+
+
+def _perceptual_cells(mean: Mean | None) -> list[str]:
+    values = (None, None) if mean is None else (mean.ssimulacra2, mean.vmaf)
+    return [ABSENT if value is None else f"{value:.1f}" for value in values]
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Write a Markdown table; the first column is left-aligned, the others right."""
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

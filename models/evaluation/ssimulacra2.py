@@ -1,10 +1,12 @@
-"""SSIMULACRA2 (Sneyers, Cloudinary, 2022; version 2.1, as in libjxl): what people say of compressed pictures; 100 is no difference.
+"""SSIMULACRA2 (Sneyers, Cloudinary, 2022; version 2.1, as in libjxl): predicts what people say.
 
-Structural similarity in the XYB colour space on six scales, as means and as 4-norms, beside two maps of edges: those that the decoded
-picture has and should not (ringing, blocks), and those that it lost (blur). 90 is hard to tell apart, 70 high quality, 50 medium, 30 low.
+100 is no difference, 90 hard to tell apart, 70 high quality, 50 medium, 30 low. It is structural
+similarity in the XYB colour space on six scales, as means and as 4-norms, beside two maps of edges:
+those that the decoded picture has and should not (ringing, blocks), and those that it lost (blur).
 
-Written here because the one package of it for every Python is up to 6 points off, and slow. Ours was held against vapoursynth-vszip's:
-that mirrors the picture at its borders, where libjxl has zeros; with mirrors, the two agree to 0.3 on JPEG of quality 2 to 90, WebP, AVIF.
+It is written here because the one package of it for every Python is up to 6 points off, and slow.
+It was held against vapoursynth-vszip's, which mirrors the picture at its borders, where libjxl has
+zeros; with mirrors, the two agree to 0.3 on JPEG of quality 2 to 90, WebP and AVIF.
 """
 
 from __future__ import annotations
@@ -19,36 +21,51 @@ from torch import Tensor
 
 WEIGHTS = Path(__file__).with_name("ssimulacra2.json")
 SCALES = 6
-SMALLEST_SIDE = 8  # pixels of a scale
-C2 = 0.0009
-BIAS = 0.0037930732552754493
-# Rows: long, middle and short cones from linear RGB.
-ABSORBANCE = (
+SMALLEST_SIDE = 8  # of a scale, in pixels; smaller ones do not count
+C2 = 0.0009  # stabilises the quotient of structural similarity
+ABSORBANCE_BIAS = 0.0037930732552754493  # added to the cones' absorbance before its cube root
+ABSORBANCE = (  # of the long, middle and short cones, of linear R, G and B
     (0.30, 0.622, 0.078),
     (0.23, 0.692, 0.078),
     (0.24342268924547819, 0.20476744424496821, 0.5518098665095536),
 )
-# What libjxl's recursive Gaussian of sigma 1.5 makes of an impulse. Beyond the picture it sees zeros.
-TAPS = (0.00941436781, 0.03601111466, 0.1093353728, 0.212928592, 0.2646211055, 0.212928592, 0.1093353728, 0.03601111466, 0.00941436781)
+# Impulse response of libjxl's recursive Gaussian of sigma 1.5, which sees zeros past the borders.
+TAPS = (
+    0.00941436781,
+    0.03601111466,
+    0.1093353728,
+    0.212928592,
+    0.2646211055,
+    0.212928592,
+    0.1093353728,
+    0.03601111466,
+    0.00941436781,
+)
 
 
 def ssimulacra2(x_hat: Tensor, x: Tensor) -> Tensor:
-    """The score, at most 100 and well below 0 for the worst; (N, 3, H, W) sRGB in [0, 1] to (N,)."""
-    both = torch.cat([x_hat, x]).float()
-    both = torch.where(both <= 0.04045, both / 12.92, ((both.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4)
+    """Score pictures (N, 3, H, W), sRGB in [0, 1]: (N,), at most 100, below 0 for the worst."""
+    both = _linear(torch.cat([x_hat, x]).float())
     terms = []
     for scale in range(SCALES):
         if min(both.shape[-2:]) < SMALLEST_SIDE:
             break
         if scale:
-            both = F.avg_pool2d(F.pad(both, (0, both.shape[-1] % 2, 0, both.shape[-2] % 2), mode="replicate"), 2)
+            even = F.pad(both, (0, both.shape[-1] % 2, 0, both.shape[-2] % 2), mode="replicate")
+            both = F.avg_pool2d(even, 2)
         terms.append(_terms(*_xyb(both).chunk(2)))
     terms += [torch.zeros_like(terms[0])] * (SCALES - len(terms))
     # (N, 3 channels, 6 scales, 2 norms, 3 maps), in the order of the weights
     weights = torch.tensor(_weights(), dtype=torch.float64, device=x.device).view(3, SCALES, 2, 3)
-    score = (torch.stack(terms, 2).double() * weights).sum((1, 2, 3, 4)) * 0.9562382616834844
-    score = 2.326765642916932 * score - 0.020884521182843837 * score**2 + 6.248496625763138e-05 * score**3
-    return torch.where(score > 0, 100 - 10 * score.clamp(min=0) ** 0.6276336467831387, 100.0)
+    return _calibrated((torch.stack(terms, 2).double() * weights).sum((1, 2, 3, 4)))
+
+
+def _calibrated(distance: Tensor) -> Tensor:
+    """Map weighted sums (N,) to scores (N,), by libjxl's fit to what people said."""
+    distance = 0.9562382616834844 * distance
+    distance = 2.326765642916932 * distance - 0.020884521182843837 * distance**2 + 6.248496625763138e-05 * distance**3
+    score = 100 - 10 * distance.clamp(min=0) ** 0.6276336467831387
+    return torch.where(distance > 0, score, 100.0)
 
 
 @cache
@@ -57,22 +74,33 @@ def _weights() -> list[float]:
     return weights
 
 
+def _linear(srgb: Tensor) -> Tensor:
+    """Undo sRGB's transfer function."""
+    bent = ((srgb.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4
+    return torch.where(srgb <= 0.04045, srgb / 12.92, bent)
+
+
 def _xyb(linear: Tensor) -> Tensor:
-    """Linear RGB to XYB, shifted and scaled so that all of it is positive and about 0 to 1."""
-    mixed = torch.einsum("ij,njhw->nihw", linear.new_tensor(ABSORBANCE), linear) + BIAS
-    cones = mixed.clamp(min=0).pow(1 / 3) - BIAS ** (1 / 3)
+    """Turn linear RGB (N, 3, H, W) into XYB, shifted and scaled to be positive and about 0 to 1."""
+    absorbed = torch.einsum("ij,njhw->nihw", linear.new_tensor(ABSORBANCE), linear) + ABSORBANCE_BIAS
+    cones = absorbed.clamp(min=0).pow(1 / 3) - ABSORBANCE_BIAS ** (1 / 3)
     long, middle, short = cones.unbind(1)
-    x, y = (long - middle) / 2, (long + middle) / 2
+    x = (long - middle) / 2
+    y = (long + middle) / 2
     return torch.stack([14 * x + 0.42, y + 0.01, short - y + 0.55], 1)
 
 
 def _terms(a: Tensor, b: Tensor) -> Tensor:
-    """Of one scale (decoded, original): (N, 3 channels, 2 norms, 3 maps)."""
-    mean_a, mean_b, square_a, square_b, product = _blur(torch.cat([a, b, a * a, b * b, a * b])).chunk(5)
+    """Compare one scale, decoded and original: (N, 3 channels, 2 norms, 3 maps)."""
+    blurred = _blur(torch.cat([a, b, a * a, b * b, a * b])).chunk(5)
+    mean_a, mean_b, square_a, square_b, product = blurred
     luminance = 1 - (mean_a - mean_b) ** 2
-    structure = (2 * (product - mean_a * mean_b) + C2) / (square_a - mean_a**2 + square_b - mean_b**2 + C2)
+    covariance = product - mean_a * mean_b
+    variances = square_a - mean_a**2 + square_b - mean_b**2
+    structure = (2 * covariance + C2) / (variances + C2)
+    dissimilar = (1 - luminance * structure).clamp(min=0)
     edges = (1 + (a - mean_a).abs()) / (1 + (b - mean_b).abs()) - 1
-    maps = torch.stack([(1 - luminance * structure).clamp(min=0), edges.clamp(min=0), (-edges).clamp(min=0)], 2).double()
+    maps = torch.stack([dissimilar, edges.clamp(min=0), (-edges).clamp(min=0)], 2).double()
     return torch.stack([maps.mean((3, 4)), (maps**4).mean((3, 4)) ** 0.25], 2)
 
 
@@ -81,5 +109,7 @@ def _blur(planes: Tensor) -> Tensor:
     channels = planes.shape[1]
     planes = planes.contiguous(memory_format=torch.channels_last)  # see models.metrics
     reach = len(TAPS) // 2
-    column, row = (taps.view(1, 1, *shape).expand(channels, 1, *shape) for shape in ((-1, 1), (1, -1)))
-    return F.conv2d(F.conv2d(planes, column, padding=(reach, 0), groups=channels), row, padding=(0, reach), groups=channels)
+    column = taps.view(1, 1, -1, 1).expand(channels, 1, -1, 1)
+    row = taps.view(1, 1, 1, -1).expand(channels, 1, 1, -1)
+    planes = F.conv2d(planes, column, padding=(reach, 0), groups=channels)
+    return F.conv2d(planes, row, padding=(0, reach), groups=channels)

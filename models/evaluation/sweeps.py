@@ -1,4 +1,4 @@
-"""Our own codec over an image, and what was measured of it before."""
+"""Our own codec over a picture, and what was measured of it before."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from models.evaluation.points import AnchorPoints, Point, fingerprint, measure
-from models.evaluation.report import HEADLINE, Exact, Sweep, rounded
+from models.evaluation.report import HEADLINE, ImageSweep, TargetPoint, rounded
+from models.files import write_atomically
 from models.learned.codec import LearnedCodec
 from models.picture import Picture
 from models.postprocess import model as post_model
@@ -16,64 +17,115 @@ from models.rate_control import Target
 from models.stream import Stream
 from models.weights import registry
 
-QUALITIES = (0.0, 15.0, 30.0, 45.0, 60.0, 75.0, 90.0, 100.0)  # settings of our curves; the last for smooth pictures
+# Settings of our curves; the last is for smooth pictures.
+QUALITIES = (0.0, 15.0, 30.0, 45.0, 60.0, 75.0, 90.0, 100.0)
 
 
 def own_name(codec: LearnedCodec, effort: int) -> str:
-    """What tables and plots call a profile of ours."""
+    """Name a profile of ours for tables and plots."""
     return f"ziggurat-{codec.name}" + (f"-effort-{effort}" if effort else "")
 
 
 def sweep_codec(
-    codec: LearnedCodec, picture: Picture, rates: Sequence[float], *, effort: int = 0, perceptual: bool = False, device: str = "cpu"
-) -> Sweep:
-    """Our codec over its quality axis and at the exact rates. One stream at a time: a batch would save nothing but cost memory."""
+    codec: LearnedCodec,
+    picture: Picture,
+    rates: Sequence[float],
+    *,
+    effort: int = 0,
+    perceptual: bool = False,
+    device: str = "cpu",
+) -> ImageSweep:
+    """Measure our codec over its quality axis and at exact rates.
 
-    def point(stream: Stream) -> Point:
-        decoded = codec.decode([stream.data])[0]
-        return measure(picture, decoded, setting=stream.quality, size=len(stream.data), device=device, perceptual=perceptual)
+    It makes one stream at a time: a batch would save nothing but cost memory.
 
-    def encoded(target: Target) -> Stream:
-        return codec.encode([picture], [target], effort=effort)[0]
+    Args:
+        codec: what is measured.
+        picture: what it compresses.
+        rates: bits per pixel.
+        effort: of the encoder, 0 to 9.
+        perceptual: take the perceptual metrics too.
+        device: computes the metrics.
+    """
 
-    points = tuple(point(encoded(Target(quality=quality))) for quality in QUALITIES)
-    streams = [(bpp, encoded(Target(bpp=bpp))) for bpp in rates]
-    return Sweep(points, tuple(Exact(bpp, point(stream), stream.target_met, stream.probes) for bpp, stream in streams))
+    def encoded(target: Target) -> tuple[Stream, Point]:
+        (stream,) = codec.encode([picture], [target], effort=effort)
+        (decoded,) = codec.decode([stream.data])
+        point = measure(
+            picture,
+            decoded,
+            setting=stream.quality,
+            size=len(stream.data),
+            device=device,
+            perceptual=perceptual,
+        )
+        return stream, point
+
+    points = tuple(encoded(Target(quality=quality))[1] for quality in QUALITIES)
+    exact = []
+    for bpp in rates:
+        stream, point = encoded(Target(bpp=bpp))
+        exact.append(TargetPoint(bpp, point, stream.target_met, stream.probes))
+    return ImageSweep(points, tuple(exact))
 
 
 class OwnSweeps:
-    """Measured sweeps of ours, kept in a JSON file, by the pixels' hash, model, post-processor and effort. What is of models that are gone
-    is dropped.
+    """Measured sweeps of ours, kept in a JSON file.
+
+    A sweep is filed under the pixels' hash, the model, its post-processor and the effort. Those of
+    models that are gone are dropped.
 
     Args:
         path: the file, created by `save`.
-        perceptual: whether sweeps need the perceptual metrics.
+        perceptual: sweeps need the perceptual metrics.
     """
 
     def __init__(self, path: Path, *, perceptual: bool) -> None:
         self._path = path
         self._perceptual = perceptual
-        self._sweeps: dict[str, Sweep] = {}
+        self._sweeps: dict[str, ImageSweep] = {}
         if path.exists():
             document = json.loads(path.read_text())
             if document["method"] == AnchorPoints.METHOD:
-                shipped = {_shipped(name) for name in registry.available()}
+                shipped = tuple(_shipped(name) for name in registry.available())
                 self._sweeps = {
-                    key: Sweep.of(row) for key, row in document["sweeps"].items() if key.partition(" ")[2].startswith(tuple(shipped))
+                    key: ImageSweep.from_json(row) for key, row in document["sweeps"].items() if key.partition(" ")[2].startswith(shipped)
                 }
 
-    def sweep(self, codec: LearnedCodec, picture: Picture, rates: Sequence[float], *, effort: int, device: str = "cpu") -> Sweep:
-        """The sweep, measured unless it is known at all of the rates; with effort, which is slow, of the rates only at the headline's."""
+    def sweep(
+        self,
+        codec: LearnedCodec,
+        picture: Picture,
+        rates: Sequence[float],
+        *,
+        effort: int,
+        device: str = "cpu",
+    ) -> ImageSweep:
+        """Look up the sweep, or measure it where it is not known at all of the rates.
+
+        With effort, which is slow, of the rates only the headline's is asked for.
+        """
         post_processor = codec.post_processor.model_id if codec.post_processor else None
-        key = f"{fingerprint(picture)} {_key(codec.name, codec.model_id, post_processor)}{effort}"
-        asked = [rate for rate in rates if not effort or rate == HEADLINE]
+        model = _key(codec.name, codec.model_id, post_processor)
+        key = f"{fingerprint(picture)} {model}{effort}"
+        wanted = [rate for rate in rates if not effort or rate == HEADLINE]
         known = self._sweeps.get(key)
-        if known is None or not self._serves(known, asked):
-            known = sweep_codec(codec, picture, asked, effort=effort, perceptual=self._perceptual, device=device)
+        if known is None or not self._serves(known, wanted):
+            known = sweep_codec(codec, picture, wanted, effort=effort, perceptual=self._perceptual, device=device)
             self._sweeps[key] = known
         return known
 
-    def _serves(self, sweep: Sweep, rates: Sequence[float]) -> bool:
+    def save(self) -> None:
+        """Write the file anew, atomically."""
+        lines = ",\n".join(
+            f"  {json.dumps(key)}: {json.dumps(rounded(asdict(sweep)), separators=(',', ':'))}"
+            for key, sweep in sorted(self._sweeps.items())
+        )
+        text = f'{{"method": {json.dumps(AnchorPoints.METHOD)}, "sweeps": {{\n{lines}\n}}}}\n'
+        write_atomically(self._path, text.encode())
+
+    def _serves(self, sweep: ImageSweep, rates: Sequence[float]) -> bool:
+        """Say if a sweep has all that is asked for."""
         points = [*sweep.points, *(row.point for row in sweep.exact)]
         return (
             [row.target_bpp for row in sweep.exact] == list(rates)
@@ -81,22 +133,15 @@ class OwnSweeps:
             and (not self._perceptual or all(point.ssimulacra2 is not None for point in points))
         )
 
-    def save(self) -> None:
-        """Write the file anew; a reader never sees half of it."""
-        rows = ",\n".join(
-            f"  {json.dumps(key)}: {json.dumps(rounded(asdict(sweep)), separators=(',', ':'))}"
-            for key, sweep in sorted(self._sweeps.items())
-        )
-        draft = self._path.with_suffix(".draft")
-        draft.write_text(f'{{"method": {json.dumps(AnchorPoints.METHOD)}, "sweeps": {{\n{rows}\n}}}}\n')
-        draft.replace(self._path)
-
 
 def _key(name: str, model_id: str, post_processor: str | None) -> str:
-    return f"{name} {model_id} " + (f"post {post_processor} " if post_processor else "") + "effort "
+    """Make the part of a sweep's key that names the model; the effort follows."""
+    post = f"post {post_processor} " if post_processor else ""
+    return f"{name} {model_id} {post}effort "
 
 
 def _shipped(name: str) -> str:
-    """The key of a profile as `Codec.load` has it."""
-    post_processor = post_model.card(name).model_id if name in post_model.available() else None
+    """Make the key of a profile as `LearnedCodec.load` has it."""
+    has_post_processor = name in post_model.available()
+    post_processor = post_model.card(name).model_id if has_post_processor else None
     return _key(name, registry.card(name).model_id, post_processor)

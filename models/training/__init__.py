@@ -1,1 +1,1 @@
-"""Training: crops, the loss, the loop, the exact scale decoder, and the export of weights with their card."""
+"""Training: crops, the loss, the loop, integers and tables, and the export of weights and card."""

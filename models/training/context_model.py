@@ -1,6 +1,7 @@
-"""Training what decoded symbols say about the next: the networks of `models.entropy.context_model`, on symbols as the encoder makes them.
+"""Training the context model: the networks of `models.entropy.context_model`.
 
-Forward, everything is rounded as in the integers; backward, rounding is the identity (straight-through). The loss is the rate: bits of the
+They are trained on symbols as the encoder makes them. Forward, everything is rounded as in the
+integers; backward, rounding is the identity (straight-through). The loss is the rate: bits of the
 residuals under the tables that the networks choose, linear between two neighbouring tables.
 """
 
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from models.entropy.context_model import (
     INPUT_LIMIT,
@@ -33,36 +35,37 @@ from models.training.rounding import integers, rounded
 from models.training.tables import Sample
 
 BAND_STARTS = (0, 4, 12, 36, 108)  # each costs a call of the coder for every table in it
-HIDDEN = 64
+HIDDEN = 64  # channels of either hidden layer
 BATCH = 1024  # places of each pass
-WARMUP = 50
-UNITS = (1 / 16, 1 / 32, 1 / 32, 1 / 8)  # what an integer stands for: of the inputs, of either hidden layer, of the shift
+WARMUP = 50  # steps
+REPORT_EVERY = 100  # steps
+FIRST_LAST_WEIGHT = 0.1  # factor of the last layer's weights at the start: nearly no shift
+# Real values that an integer of 1 stands for: in the inputs, either hidden layer, the shift.
+UNITS = (1 / 16, 1 / 32, 1 / 32, 1 / 8)
 
 
 class RoundedNetwork(nn.Module):
-    """A context network that computes in its integers, held in floats, with straight-through gradients.
+    """A context network that computes in its integers, held in floats, with gradients.
 
     Args:
-        centre: integers near the inputs' means (in,); weights are trained on what differs from them.
+        centre: integers near the inputs' means (in,); weights are trained on the difference.
         outputs: channels of the band.
     """
 
     def __init__(self, centre: Tensor, outputs: int) -> None:
         super().__init__()
         self._centre = centre
-        self._dense = [nn.Linear(len(centre), HIDDEN), nn.Linear(HIDDEN, HIDDEN), nn.Linear(HIDDEN, outputs)]
+        self._dense = [
+            nn.Linear(len(centre), HIDDEN),
+            nn.Linear(HIDDEN, HIDDEN),
+            nn.Linear(HIDDEN, outputs),
+        ]
         self.layers = nn.ModuleList(self._dense)
-        self._dense[-1].weight.data.mul_(0.1)
+        self._dense[-1].weight.data.mul_(FIRST_LAST_WEIGHT)
         self._dense[-1].bias.data.zero_()
 
-    def _layer(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Integer weight and bias, and the requantisation ratio (out,)."""
-        dense, limit = self._dense[number], ACTIVATION_LIMIT if number else INPUT_LIMIT
-        weight, bias, step = rounded(dense.weight, dense.bias, limit, UNITS[number])
-        return weight, bias if number else bias - weight @ self._centre, step * UNITS[number] / UNITS[number + 1]
-
     def forward(self, x: Tensor) -> Tensor:
-        """Shifts (n, out), not rounded, from integer inputs (n, in)."""
+        """Compute shifts (n, out), not rounded, from integer inputs (n, in)."""
         for number in range(len(self._dense)):
             weight, bias, ratio = self._layer(number)
             x = F.linear(x, weight, bias) * ratio
@@ -72,14 +75,23 @@ class RoundedNetwork(nn.Module):
 
     @torch.no_grad()
     def exact(self) -> Network[Integers]:
-        """The integers."""
+        """Make the integer layers that compute the same."""
         layers = (integers(*self._layer(number)) for number in range(len(self._dense)))
         return tuple(Layer.of(*(part.numpy() for part in layer)) for layer in layers)
+
+    def _layer(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Round a layer: weight (out, in), bias (out,) and requantisation ratio (out,)."""
+        dense = self._dense[number]
+        limit = ACTIVATION_LIMIT if number else INPUT_LIMIT
+        weight, bias, step = rounded(dense.weight, dense.bias, limit, UNITS[number])
+        if number == 0:
+            bias = bias - weight @ self._centre
+        return weight, bias, step * UNITS[number] / UNITS[number + 1]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Places:
-    """The places of one pass, of all pictures, each a picture of its own.
+    """The places of one pass in all pictures, each as a picture of its own.
 
     Attributes:
         known: (n, M, 1, 1), see `Known`.
@@ -92,25 +104,26 @@ class _Places:
     weight: Tensor
 
     @classmethod
-    def of(cls, number: int, sample: Sample, bits: Tensor) -> _Places:
-        """All of a pass; `bits` by table and magnitude."""
+    def from_sample(cls, number: int, sample: Sample, bits: Tensor) -> _Places:
+        """Take all places of the pass `number`; `bits` are those of (tables, magnitudes)."""
         parts = []
         for indices, residuals in sample:
-            cost = _bits(bits, indices, residuals).sum((1, 2, 3)) / (indices.shape[-2] * indices.shape[-1])
+            places = indices.shape[-2] * indices.shape[-1]
+            cost = _bits(bits, indices, residuals).sum((1, 2, 3)) / places
             weight = (1 + cost).rsqrt()[:, None, None, None]
             for row, column in PASSES[number]:
                 known = known_before(indices, residuals, (row, column))
                 own = residuals[..., row::2, column::2]
-                parts.append([known.indices, *known.around, own, weight.expand(-1, 1, *own.shape[-2:])])
-        indices, *around, residuals, weight = (
-            torch.cat([part.permute(0, 2, 3, 1).flatten(0, 2) for part in same])[..., None, None] for same in zip(*parts, strict=True)
-        )
+                weights = weight.expand(-1, 1, *own.shape[-2:])
+                parts.append([known.indices, *known.around, own, weights])
+        indices, *around, residuals, weight = map(_joined, zip(*parts, strict=True))
         return cls(Known(number, indices, tuple(around)), residuals, weight.flatten())
 
     def drawn(self, count: int) -> _Places:
-        """So many of them at random."""
+        """Draw so many of them, with replacement."""
         rows = torch.randint(len(self.residuals), (count,))
-        known = Known(self.known.number, self.known.indices[rows], tuple(part[rows] for part in self.known.around))
+        around = tuple(part[rows] for part in self.known.around)
+        known = Known(self.known.number, self.known.indices[rows], around)
         return _Places(known, self.residuals[rows], self.weight[rows])
 
 
@@ -123,46 +136,92 @@ def trained_context_model(
     band_starts: Sequence[int] = BAND_STARTS,
     report: Callable[[str], None] = lambda _: None,
 ) -> ContextModel:
-    """Networks trained to make such a sample cheapest under these tables."""
+    """Train networks that make such a sample cheapest under these tables.
+
+    Args:
+        tables: those that the networks choose among.
+        sample: symbols as the encoder makes them.
+        steps: of training.
+        learning_rate: at its height, after the warm-up; it falls to 0.
+        band_starts: first channel of every band; those beyond the sample's channels are left out.
+        report: told how training goes.
+    """
     bits = torch.from_numpy(tables.laplace_bits())
     sample = [(indices, (residuals * (indices > 0)).short()) for indices, residuals in sample]
     channels = sample[0][0].shape[1]
     draft = ContextModel(tuple(start for start in band_starts if start < channels), ())
-    places = [_Places.of(number, sample, bits) for number in range(len(PASSES))]
-    networks = [
-        [RoundedNetwork(_seen(draft, part.drawn(BATCH), band).mean(0).round(), len(range(channels)[own])) for band, own in draft.bands()]
-        for part in places
-    ]
-    optimizer = torch.optim.Adam([parameter for of_pass in networks for network in of_pass for parameter in network.parameters()])
-    saved: list[float] = []
-    for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate * min((step + 1) / WARMUP, 1 - step / steps)
+    places = [_Places.from_sample(number, sample, bits) for number in range(len(PASSES))]
+    networks = [_untrained(draft, of_pass, channels) for of_pass in places]
+    parameters = [weight for of_pass in networks for network in of_pass for weight in network.parameters()]
+    optimizer = torch.optim.Adam(parameters, learning_rate)
+    scheduler = LambdaLR(optimizer, lambda step: min((step + 1) / WARMUP, 1 - step / max(1, steps)))
+    changes: list[float] = []
+    for step in range(1, steps + 1):
         optimizer.zero_grad(set_to_none=True)
-        spent = unmoved = 0.0
-        for of_pass, part in zip(networks, places, strict=True):
-            drawn = part.drawn(BATCH)
-            for band, own in draft.bands():
-                indices, residuals = (values[:, own, 0, 0] for values in (drawn.known.indices, drawn.residuals))
-                cost = _bits(bits, indices, residuals, of_pass[band](_seen(draft, drawn, band)))
-                loss = (cost.sum(1) * drawn.weight).mean()
-                loss.backward()  # type: ignore[no-untyped-call]
-                spent += float(cost.detach().sum())
-                unmoved += float(_bits(bits, indices, residuals).sum())
+        spent = [_backward(draft, of_pass, part.drawn(BATCH), bits) for of_pass, part in zip(networks, places, strict=True)]
         optimizer.step()
-        saved.append(spent / unmoved - 1)
-        if (step + 1) % 100 == 0:
-            report(f"context networks step {step + 1} of {steps}: {np.mean(saved[-100:]):+.2%} bits against the scale decoder alone")
-    return ContextModel(draft.band_starts, tuple(tuple(network.exact() for network in of_pass) for of_pass in networks))
+        scheduler.step()
+        with_context, without = np.sum(spent, 0)
+        changes.append(with_context / without - 1)
+        if step % REPORT_EVERY == 0:
+            mean = np.mean(changes[-REPORT_EVERY:])
+            report(f"context networks step {step} of {steps}: {mean:+.2%} bits against the scale decoder alone")
+    exact = tuple(tuple(network.exact() for network in of_pass) for of_pass in networks)
+    return ContextModel(draft.band_starts, exact)
 
 
-def _seen(context_model: ContextModel, places: _Places, band: int) -> Tensor:
-    """Inputs (n, channels) of a band's network."""
-    return torch.cat([part[..., 0] for part in network_inputs(places.known, places.residuals, context_model.band(band))], 1).float()
+def _untrained(draft: ContextModel, places: _Places, channels: int) -> list[RoundedNetwork]:
+    """Make the networks of one pass, one for each band."""
+    networks = []
+    for band, own in draft.bands():
+        centre = _inputs(draft, places.drawn(BATCH), band).mean(0).round()
+        networks.append(RoundedNetwork(centre, len(range(channels)[own])))
+    return networks
+
+
+def _backward(draft: ContextModel, networks: Sequence[RoundedNetwork], places: _Places, bits: Tensor) -> tuple[float, float]:
+    """Add the gradients of one pass's networks on some of its places.
+
+    Returns:
+        The bits of these places' residuals, with the networks and without.
+    """
+    spent = 0.0
+    without = 0.0
+    for band, own in draft.bands():
+        indices = places.known.indices[:, own, 0, 0]
+        residuals = places.residuals[:, own, 0, 0]
+        cost = _bits(bits, indices, residuals, networks[band](_inputs(draft, places, band)))
+        loss = (cost.sum(1) * places.weight).mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+        spent += float(cost.detach().sum())
+        without += float(_bits(bits, indices, residuals).sum())
+    return spent, without
+
+
+def _inputs(context_model: ContextModel, places: _Places, band: int) -> Tensor:
+    """Gather the inputs (n, channels) of a band's network."""
+    parts = network_inputs(places.known, places.residuals, context_model.band(band))
+    return torch.cat([part[..., 0] for part in parts], 1).float()
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """Make places (n, C, 1, 1) of planes (N, C, h, w)."""
+    places = [part.permute(0, 2, 3, 1).flatten(0, 2) for part in parts]
+    return torch.cat(places)[..., None, None]
 
 
 def _bits(bits: Tensor, indices: Tensor, residuals: Tensor, shift: Tensor | float = 0.0) -> Tensor:
-    """Bits of residuals under tables that a shift, not rounded, may put between two; equal shapes."""
+    """Look up the bits of residuals under tables that a shift, not rounded, may put between two.
+
+    Args:
+        bits: of every table and magnitude (tables, magnitudes).
+        indices: of tables, any shape.
+        residuals: in the same shape.
+        shift: of the indices, in the same shape.
+
+    Returns:
+        Bits in the same shape; 0 where the index says that the residual is surely 0.
+    """
     tables = (indices + shift).clamp(1, LAPLACE_TABLES - 1)
     low = tables.detach().floor().clamp(max=LAPLACE_TABLES - 2).long()
     magnitude = residuals.abs().clamp(max=LARGEST_SUPPORT + 1).long()

@@ -2,71 +2,89 @@
 
 New residual blocks come last in their stage and start as the identity.
 
-New latent channels continue the DCT order, start at the DCT's values in the linear base and at zero elsewhere, so the grown network
-computes what the small one did (plus higher frequencies). New anchors continue the gain axis at its own slope.
+New latent channels continue the DCT order. They start at the DCT's values in the linear base and at
+zero elsewhere, so that the grown network computes what the small one did, plus higher frequencies.
+New anchors continue the gain axis at its own slope.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from models.network.autoencoder import AutoEncoder, Topology
 
-QUIET = -2.5  # raw output of the scale decoder for a new channel: Laplace scale 0.1, quiet but not yet "surely zero"
+# The scale decoder's raw output for a new channel: Laplace scale 0.1, quiet, not yet "surely zero".
+NEW_CHANNEL_RAW_SCALE = -2.5
+NEAREST_CHANNELS = 32  # the highest of the old channels, whose mean gain the new ones start at
+SCALE_BIAS = "h_scale.4.bias"
+STAGE_BLOCKS = {4: 0, 8: 1, 16: 2}  # place in `Topology.depths` by the stage's resolution
+
+
+def grow(old: Mapping[str, Tensor], topology: Topology, *, anchors_below: int = 0) -> AutoEncoder:
+    """Make a network of `topology` that starts where a smaller one stands.
+
+    Args:
+        old: the smaller network's weights by name, of any float type.
+        topology: the larger one; widths and hyper must agree.
+        anchors_below: new anchors below the old axis; the other new ones lie above it.
+    """
+    model = AutoEncoder(topology)
+    fresh = model.state_dict()
+    known = _renamed(old, topology.depths)
+    state = {name: _started(name, value) for name, value in fresh.items() if name not in known}
+    for name, tensor in known.items():
+        value = tensor.float()
+        if name in ("gain", "inverse_gain"):
+            above = topology.anchors - len(value) - anchors_below
+            state[name] = _grown_gain(value, anchors_below, above, topology.latents)
+        else:
+            state[name] = _extended(name, value, fresh[name])
+    model.load_state_dict(state)
+    return model
+
+
+def _started(name: str, fresh: Tensor) -> Tensor:
+    """Start a tensor of a new block: the block's last weight at zero makes it the identity."""
+    return torch.zeros_like(fresh) if name.endswith(".b.weight") else fresh
+
+
+def _extended(name: str, value: Tensor, fresh: Tensor) -> Tensor:
+    """Put a tensor of the small network into the lowest corner of one in the shape of `fresh`."""
+    if value.shape == fresh.shape:
+        return value
+    extended = fresh.clone()
+    if ".linear." not in name:
+        extended.fill_(NEW_CHANNEL_RAW_SCALE if name == SCALE_BIAS else 0.0)
+    extended[tuple(slice(size) for size in value.shape)] = value
+    return extended
 
 
 def _grown_gain(old: Tensor, below: int, above: int, latents: int) -> Tensor:
-    """Log gains (anchors, M), continued on both ends of the axis and for the new channels."""
+    """Continue log gains (anchors, M) on both ends of the axis and for new channels."""
     slope = (old[-1] - old[0]) / (len(old) - 1)
-    rows = [old[0] - k * slope for k in range(below, 0, -1)] + list(old) + [old[-1] + k * slope for k in range(1, above + 1)]
-    axis = torch.stack(rows)
-    recent = axis[:, -32:].mean(1, keepdim=True)  # the highest old frequencies are the nearest relatives of the new ones
-    return torch.cat([axis, recent.expand(-1, latents - axis.shape[1])], 1)
+    lower = [old[0] - step * slope for step in range(below, 0, -1)]
+    higher = [old[-1] + step * slope for step in range(1, above + 1)]
+    axis = torch.stack([*lower, *old, *higher])
+    nearest = axis[:, -NEAREST_CHANNELS:].mean(1, keepdim=True)
+    return torch.cat([axis, nearest.expand(-1, latents - axis.shape[1])], 1)
 
 
-def _renamed(old: dict[str, Tensor], depths: tuple[int, int, int]) -> dict[str, Tensor]:
-    """`old` under the names that its tensors have among `depths` residual blocks: what follows the blocks in g_s moves back."""
+def _renamed(old: Mapping[str, Tensor], depths: tuple[int, int, int]) -> dict[str, Tensor]:
+    """Rename tensors to what they are called among `depths` residual blocks.
+
+    What follows the blocks of a stage in g_s moves back by the number of new ones.
+    """
     renamed = {}
     for name, tensor in old.items():
         if found := re.match(r"(g_s\.stage(4|8|16))\.(\d+)\.(.*)", name):
             stage, resolution, place, rest = found.groups()
-            blocks = [key for key in old if re.fullmatch(rf"{stage}\.\d+\.a\.weight", key)]
-            last = max(int(key.split(".")[2]) for key in blocks)
-            added = depths[(4, 8, 16).index(int(resolution))] - len(blocks)
-            name = f"{stage}.{int(place) + (added if int(place) > last else 0)}.{rest}"
+            blocks = [int(key.split(".")[2]) for key in old if re.fullmatch(rf"{stage}\.\d+\.a\.weight", key)]
+            added = depths[STAGE_BLOCKS[int(resolution)]] - len(blocks)
+            moved = int(place) + (added if int(place) > max(blocks) else 0)
+            name = f"{stage}.{moved}.{rest}"
         renamed[name] = tensor
     return renamed
-
-
-def grow(old: dict[str, Tensor], topology: Topology, *, anchors_below: int = 0) -> AutoEncoder:
-    """A network of `topology` that starts where `old` (a state dict of fewer latents, anchors and blocks) stands.
-
-    Args:
-        old: tensors of the small network, any float type.
-        topology: the larger one; the widths and hyper must agree.
-        anchors_below: how many of the new anchors lie under the old axis; the rest lie above it.
-    """
-    model = AutoEncoder(topology)
-    state = model.state_dict()
-    old = _renamed(old, topology.depths)
-    for name in state.keys() - old.keys():
-        state[name] = torch.zeros_like(state[name]) if name.endswith(".b.weight") else state[name]
-    for name, tensor in old.items():
-        value, target = tensor.float(), state[name]
-        if name in ("gain", "inverse_gain"):
-            above = topology.anchors - len(value) - anchors_below
-            state[name] = _grown_gain(value, anchors_below, above, topology.latents)
-        elif value.shape == target.shape:
-            state[name] = value
-        else:
-            fresh = target if ".linear." in name else torch.zeros_like(target)
-            if name == "h_scale.4.bias":
-                fresh = torch.full_like(target, QUIET)
-            fresh = fresh.clone()
-            fresh[tuple(slice(size) for size in value.shape)] = value
-            state[name] = fresh
-    model.load_state_dict(state)
-    return model

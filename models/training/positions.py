@@ -1,4 +1,7 @@
-"""Where on the gain axis training spends its steps."""
+"""Positions on the gain axis that training spends its steps on.
+
+A position is a share of the axis, [0, 1], as `models.rate_control.Position.share`.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,19 @@ import torch
 from torch import Tensor
 
 EMPHASIS = 0.7  # share of the samples drawn from the emphasised part of the gain axis
-EMPHASISED_FROM = 0.13  # where that begins, as a share of the axis: about 0.05 bits per pixel on photographs
-EMPHASISED_TO = 0.78  # where it ends unless a recipe says otherwise: about 0.5 bits per pixel on photographs of Kodak's size
+# Ends of that part, unless a recipe says otherwise: about 0.05 and 0.5 bits per pixel on Kodak.
+EMPHASISED_FROM = 0.13
+EMPHASISED_TO = 0.78
 
 
-def sample_positions(count: int, emphasised_to: float = EMPHASISED_TO) -> Tensor:
-    """Positions (count,) on the gain axis, [0, 1], ascending: mostly where the codec will live, always some everywhere.
+def sample_shares(count: int, emphasised_to: float = EMPHASISED_TO) -> Tensor:
+    """Draw shares (count,) of the gain axis, [0, 1], rising.
 
-    One from each of `count` equally likely parts, as what a position costs differs more along the axis than from picture to picture.
+    Most lie where the codec will be used, some everywhere. One comes from each of `count` equally
+    likely parts, because the loss differs more along the axis than from picture to picture.
     """
     knots = np.array([0.0, EMPHASISED_FROM, emphasised_to, 1.0])
-    below = (1 - EMPHASIS) * knots + EMPHASIS * np.array([0.0, 0.0, 1.0, 1.0])  # share of all samples below each knot
-    shares = (torch.arange(count) + torch.rand(count)) / count
-    return torch.from_numpy(np.interp(shares.numpy(), below, knots)).float()
+    # The probability of a share below each knot.
+    cumulative = (1 - EMPHASIS) * knots + EMPHASIS * np.array([0.0, 0.0, 1.0, 1.0])
+    quantiles = (torch.arange(count) + torch.rand(count)) / count
+    return torch.from_numpy(np.interp(quantiles.numpy(), cumulative, knots)).float()

@@ -8,32 +8,49 @@ from torch import Tensor
 from models.entropy.scale_decoder import EXACT_LIMIT, MULTIPLIER_BITS
 from models.network.autoencoder import straight_through
 
-WEIGHT_LIMIT = 127
+WEIGHT_LIMIT = 127  # int8
+WEIGHT_SUM_SHARE = 0.9  # of what a sum may reach, for the weights' part of it
+BIAS_SHARE = 0.09  # for the bias; the hundredth that is left covers rounding
+SMALLEST_STEP = 1e-8  # for channels whose weights are all 0
 
 
 def rounded(weight: Tensor, bias: Tensor, limit: int, unit: Tensor | float) -> tuple[Tensor, Tensor, Tensor]:
-    """Integers in floats for weight (out, ...) and bias (out,), and what one step of the weight is (out,).
+    """Round a layer's weight (out, ...) and bias (out,) to integers in floats, with gradients.
 
-    As fine as int8 allows, and no finer than sums under 2**24 allow: nine tenths for the weights, less than one for the bias.
+    Every output channel has a step of its own: as fine as int8 allows, but no finer than sums
+    under 2**24 allow.
 
     Args:
-        weight, bias: of a layer.
-        limit: of its integer inputs.
-        unit: what an integer input stands for.
+        weight: (out, ...).
+        bias: (out,).
+        limit: largest integer input of the layer.
+        unit: real value that an integer input of 1 stands for.
+
+    Returns:
+        weight: integers in floats (out, ...).
+        bias: integers in floats (out,), in units of the accumulator.
+        step: real value that a weight of 1 stands for (out,).
     """
     magnitude = weight.detach().abs().flatten(1)
     finest = torch.stack(
         [
             magnitude.amax(1) / WEIGHT_LIMIT,
-            magnitude.sum(1) * limit / (0.9 * EXACT_LIMIT),
-            bias.detach().abs() / (0.09 * EXACT_LIMIT * unit),
+            magnitude.sum(1) * limit / (WEIGHT_SUM_SHARE * EXACT_LIMIT),
+            bias.detach().abs() / (BIAS_SHARE * EXACT_LIMIT * unit),
         ]
     )
-    step = finest.amax(0).clamp_min(1e-8)
-    return straight_through(weight / step.view(-1, *[1] * (weight.dim() - 1))), straight_through(bias / (step * unit)), step
+    step = finest.amax(0).clamp_min(SMALLEST_STEP)
+    by_channel = step.view(-1, *[1] * (weight.dim() - 1))
+    return straight_through(weight / by_channel), straight_through(bias / (step * unit)), step
 
 
 def integers(weight: Tensor, bias: Tensor, ratio: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Weight, bias and multiplier of a layer as they are exported, int32, from integers in floats and the requantisation ratio (out,)."""
+    """Make the int32 weight (out, ...), bias (out,) and multiplier (out,) of a layer's file.
+
+    Args:
+        weight: integers in floats (out, ...).
+        bias: integers in floats (out,).
+        ratio: of requantisation (out,).
+    """
     multiplier = (ratio * (1 << MULTIPLIER_BITS)).clamp_min(1)
     return weight.round().int(), bias.round().int(), multiplier.round().int()

@@ -51,17 +51,20 @@ def evaluate(
         raise typer.BadParameter(str(error)) from None
     with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task("")
-        report = evaluation.evaluate(
-            folder,
+        options = evaluation.EvaluationOptions(
             profiles=profiles,
             against=families,
-            output=output,
             rates=bits_per_pixel,
             efforts=efforts,
             perceptual=perceptual,
             device=device,
             jobs=os.cpu_count() or 1,
-            progress=lambda what, done, of: bar.update(task, description=what, completed=done, total=of),
+        )
+        report = evaluation.evaluate(
+            folder,
+            output,
+            options,
+            on_step=lambda what, done, of: bar.update(task, description=what, completed=done, total=of),
         )
     out.print(Markdown(report.markdown()) if out.is_terminal else report.markdown(), soft_wrap=not out.is_terminal)
     err.print(f"tables, JSON and plots are in {output}")

@@ -1,17 +1,20 @@
-"""Train the post-processor unattended, on what `models.training.postprocess.pairs` keeps; run it again with the same folder to go on.
+"""Train the post-processor unattended; run it again with the same folder to go on.
 
-python -m models.training.postprocess.train --data train/ --cache cache/ --run runs/postprocess --steps 8000
+python -m models.training.postprocess.train --data train/ --cache cache/ --run runs/postprocess \\
+    --steps 8000
 
-One network for all kinds of sources in the cache. The loss is the distortion relative to that of the picture as it came, so that every
-quality counts alike: its mean, in decibels, is the gain that the log tells.
+One network is trained for all kinds of sources in the cache, which
+`python -m models.training.postprocess.pairs` fills. The loss is the distortion relative to that of
+the picture as it came, so that every quality counts alike: its mean, in decibels, is the gain that
+the log tells.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +28,27 @@ from models.network.postprocess import PostNetwork, PostTopology
 from models.network.precision import transform_autocast
 from models.postprocess.model import PostModel
 from models.postprocess.sources import Source, read
+from models.tensors import to_batch
+from models.training.arguments import add_run, parser, recipe_from, say
 from models.training.crops import load
 from models.training.postprocess import pairs as artefacts
-from models.training.run import Run, Schedule
+from models.training.run import Run, Schedule, read_checkpoint
 
-SHARES = {"avif": 2.0}  # of the crops, where the cache holds several kinds; others have 1
-FLOOR: dict[Distortion, float] = {"mse": 3e-5, "ms-ssim": 2e-3}  # 45 dB, 0.9975: nobody sees what is better, and it should not count more
+# Relative numbers of crops, where the cache holds several kinds; those of other kinds are 1.
+CROPS_OF_KIND = {"avif": 2.0}
+# Added to the distortion that a crop's loss is relative to: 45 dB, and MS-SSIM 0.9975. Nobody sees
+# what is better, and it should not count more.
+INVISIBLE_DISTORTION: dict[Distortion, float] = {"mse": 3e-5, "ms-ssim": 2e-3}
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe(Schedule):
-    """Everything that decides a run, stored in its checkpoint; the crop is a multiple of the network's fold."""
+    """Everything that decides a run, stored in its checkpoint.
+
+    Attributes:
+        crop: side in pixels, a multiple of the network's fold.
+        distortion: see `Objective`.
+    """
 
     steps: int = 20_000
     batch: int = 6
@@ -50,7 +63,14 @@ class Recipe(Schedule):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pair:
-    """A picture as a codec gave it back, and as it was; both (H, W, 3)."""
+    """A picture as a codec gave it back, and as it was.
+
+    Attributes:
+        source: what the file says of itself.
+        decoded: (H, W, 3).
+        original: (H, W, 3).
+        distortion: of the whole picture, as in the loss.
+    """
 
     source: Source
     decoded: NDArray[np.uint8]
@@ -59,50 +79,98 @@ class Pair:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, file: bytes, original: NDArray[np.uint8], distortion: Distortion = "mse") -> Pair:
-        """From the file."""
+    def from_file(cls, file: bytes, original: NDArray[np.uint8], distortion: Distortion = "mse") -> Pair:
+        """Decode a file, and measure it against its original (H, W, 3)."""
         decoded = artefacts.decode(file)
-        return cls(read(file), decoded, original, float(OBJECTIVES[distortion].measure(_tensor([decoded]), _tensor([original]))))
+        measured = OBJECTIVES[distortion].measure(_batch([decoded]), _batch([original]))
+        return cls(read(file), decoded, original, float(measured))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairBatch:
+    """Crops for one step.
+
+    Attributes:
+        decoded: (N, 3, size, size) in [0, 1].
+        original: (N, 3, size, size) in [0, 1].
+        condition: (N, C), what the network is told of the source.
+        weight: of each crop's distortion (N,).
+    """
+
+    decoded: Tensor
+    original: Tensor
+    condition: Tensor
+    weight: Tensor
+
+    def to(self, device: torch.device) -> PairBatch:
+        """Move the batch to a device."""
+        return PairBatch(
+            self.decoded.to(device),
+            self.original.to(device),
+            self.condition.to(device),
+            self.weight.to(device),
+        )
 
 
 class PairSampler:
     """Endless random batches of crops that lie on the network's grid, as they do when it runs.
 
-    Not mirrored: codecs predict from above and from the left, and so their artefacts have a direction.
+    Not mirrored: codecs predict from above and from the left, so that artefacts have a direction.
+
+    Args:
+        pairs: of all kinds of the network's topology.
+        recipe: for the size of crops and batches.
+        network: for the grid and the conditions.
+        rng: the only source of randomness.
     """
 
-    def __init__(self, pairs: list[Pair], recipe: Recipe, network: PostNetwork, rng: np.random.Generator) -> None:
-        self.recipe, self.network, self.rng = recipe, network, rng
-        self.by_kind = [[pair for pair in pairs if pair.source.kind == kind] for kind in network.topology.kinds]
-        shares = np.array([SHARES.get(kind, 1.0) for kind in network.topology.kinds])
-        self.shares = shares / shares.sum()
+    def __init__(self, pairs: Sequence[Pair], recipe: Recipe, network: PostNetwork, rng: np.random.Generator) -> None:
+        self._recipe = recipe
+        self._network = network
+        self._rng = rng
+        kinds = network.topology.kinds
+        self._by_kind = [[pair for pair in pairs if pair.source.kind == kind] for kind in kinds]
+        numbers = np.array([CROPS_OF_KIND.get(kind, 1.0) for kind in kinds])
+        self._probabilities = numbers / numbers.sum()
 
-    def batch(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Decoded and original crops (N, 3, size, size) in [0, 1], conditions (N, C), weights (N,)."""
-        chosen = [self._pair() for _ in range(self.recipe.batch)]
-        crops = [self._crop(pair) for pair in chosen]
-        kinds = self.network.topology.kinds
-        conditions = torch.stack([self.network.condition(kinds.index(one.source.kind), one.source.coarseness) for one in chosen])
-        weights = torch.tensor([1 / (pair.distortion + FLOOR[self.recipe.distortion]) for pair in chosen])
-        return _tensor([decoded for decoded, _ in crops]), _tensor([original for _, original in crops]), conditions, weights
+    def batch(self) -> PairBatch:
+        """Draw a batch."""
+        pairs = [self._pair() for _ in range(self._recipe.batch)]
+        crops = [self._crop(pair) for pair in pairs]
+        floor = INVISIBLE_DISTORTION[self._recipe.distortion]
+        return PairBatch(
+            decoded=_batch([decoded for decoded, _ in crops]),
+            original=_batch([original for _, original in crops]),
+            condition=torch.stack([self._condition(pair.source) for pair in pairs]),
+            weight=torch.tensor([1 / (pair.distortion + floor) for pair in pairs]),
+        )
+
+    def _condition(self, source: Source) -> Tensor:
+        number = self._network.topology.kinds.index(source.kind)
+        return self._network.condition(number, source.coarseness)
 
     def _pair(self) -> Pair:
-        pairs = self.by_kind[self.rng.choice(len(self.shares), p=self.shares)]
-        return pairs[self.rng.integers(len(pairs))]
+        pairs = self._by_kind[self._rng.choice(len(self._probabilities), p=self._probabilities)]
+        return pairs[self._rng.integers(len(pairs))]
 
     def _crop(self, pair: Pair) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        fold, size = self.network.topology.fold, self.recipe.crop
-        top, left = (fold * int(self.rng.integers((side - size) // fold + 1)) for side in pair.original.shape[:2])
-        place = slice(top, top + size), slice(left, left + size)
+        """Cut the same crop (size, size, 3) of the decoded picture and of the original."""
+        fold = self._network.topology.fold
+        size = self._recipe.crop
+        top, left = (fold * int(self._rng.integers((side - size) // fold + 1)) for side in pair.original.shape[:2])
+        place = np.s_[top : top + size, left : left + size]
         return pair.decoded[place], pair.original[place]
 
 
-def _tensor(crops: list[NDArray[np.uint8]]) -> Tensor:
-    return (torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 255).contiguous(memory_format=torch.channels_last)
-
-
 class Trainer(Run[PostNetwork]):
-    """A run of the post-processor."""
+    """A run of the post-processor.
+
+    Args:
+        folder: for the checkpoint and the log.
+        recipe: decides everything.
+        topology: of the network.
+        device: runs the training.
+    """
 
     columns = ("loss", "gain_db")
 
@@ -112,76 +180,105 @@ class Trainer(Run[PostNetwork]):
         self.recipe = recipe
 
     def start_from(self, earlier: Path) -> None:
-        """Take the averaged weights of another run's checkpoint, or exported ones: all but those for kinds of sources, if these differ."""
-        if earlier.suffix == ".safetensors":
-            average = PostModel.load(earlier).network.to(self.device).state_dict()
-        else:
-            average = torch.load(earlier, map_location=self.device, weights_only=True)["average"]
+        """Take the weights of another run's checkpoint, averaged, or of an exported post-processor.
+
+        Those for kinds of sources stay as they are where the kinds differ.
+        """
+        is_exported = earlier.suffix == ".safetensors"
+        weights = PostModel.load(earlier).network.state_dict() if is_exported else read_checkpoint(earlier)["average"]
         own = self.model.state_dict()
-        self.model.load_state_dict(own | {name: tensor for name, tensor in average.items() if tensor.shape == own[name].shape})
+        fitting = {name: tensor for name, tensor in weights.items() if tensor.shape == own[name].shape}
+        self.model.load_state_dict(own | fitting)
         self.restart_average()
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Everything."""
-        return [{"params": list(self.model.parameters()), "factor": 1.0}]
+        """Train everything at one rate."""
+        return [{"params": list(self.model.parameters())}]
 
-    def run(self, pairs: list[Pair], *, save_every: int = 250, log_every: int = 50, report: Callable[[str], None] = print) -> None:
-        """Train to the end of the recipe."""
+    def run(
+        self,
+        pairs: Sequence[Pair],
+        *,
+        save_every: int = 250,
+        log_every: int = 50,
+        report: Callable[[str], None] = print,
+    ) -> None:
+        """Train to the end of the recipe; see `Run.repeat`."""
         sampler = PairSampler(pairs, self.recipe, self.model, self.rng)
-        self.repeat(lambda: self._train_step(sampler), save_every=save_every, log_every=log_every, report=report)
+        self.repeat(
+            lambda: self._train_step(sampler.batch().to(self.device)),
+            save_every=save_every,
+            log_every=log_every,
+            report=report,
+        )
 
-    def told(self, means: Iterable[float]) -> tuple[list[str], str]:
-        """Loss, and what the network gains."""
+    def log_entry(self, means: Iterable[float]) -> tuple[list[str], str]:
+        """Tell the loss, and what the network gains in dB."""
         after, before = means
         gain = 10 * math.log10(before / after)
         return [f"{after:.5f}", f"{gain:.4f}"], f"loss {after:.4f}, gain {gain:.3f} dB"
 
-    def _train_step(self, sampler: PairSampler) -> tuple[float, float]:
-        """Relative error after and before."""
-        decoded, original, condition, weight = (tensor.to(self.device) for tensor in sampler.batch())
+    def _train_step(self, batch: PairBatch) -> tuple[float, float]:
+        """Take a step; returns the relative distortion after post-processing, and before."""
         measure = OBJECTIVES[self.recipe.distortion].measure
         with transform_autocast(self.device):
-            improved = self.model(decoded, condition).float()
-        loss = (measure(improved, original) * weight).mean()
+            improved = self.model(batch.decoded, batch.condition).float()
+        loss = (measure(improved, batch.original) * batch.weight).mean()
         self.descend(loss)
-        return loss.item(), (measure(decoded, original) * weight).mean().item()
+        before = (measure(batch.decoded, batch.original) * batch.weight).mean()
+        return loss.item(), before.item()
 
 
 def load_pairs(data: Path, cache: Path, recipe: Recipe) -> list[Pair]:
-    """All pairs in the cache that are large enough for a crop."""
+    """Load all pairs in the cache that are large enough for a crop."""
     files = list(artefacts.stored(cache))
     pictures = load(data, 0, limit=1 + max(number for number, _, _ in files))
-    enough = [(file, pictures[number]) for number, _, file in files if min(pictures[number].shape[:2]) >= recipe.crop]
-    return [Pair.of(file, picture, recipe.distortion) for file, picture in enough]
+    return [
+        Pair.from_file(file, pictures[number], recipe.distortion)
+        for number, _, file in files
+        if min(pictures[number].shape[:2]) >= recipe.crop
+    ]
 
 
 def kinds_in(cache: Path) -> tuple[str, ...]:
-    """Kinds of sources in the cache."""
+    """List the kinds of sources in the cache, sorted."""
     return tuple(sorted({kind for _, kind, _ in artefacts.stored(cache)}))
 
 
 def main() -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m models.training.postprocess.train", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, required=True, help="folder of .tar shards of training images")
-    parser.add_argument("--cache", type=Path, required=True, help="folder of `python -m models.training.postprocess.pairs`")
-    parser.add_argument("--run", type=Path, required=True, help="folder of the run: checkpoint.pt and log.csv")
-    parser.add_argument("--start", type=Path, help="start from the checkpoint.pt of another run, or from an exported post-processor")
-    parser.add_argument("--device", default="cpu")
-    for field in fields(Recipe):
-        parser.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default)
-    arguments = parser.parse_args()
-    recipe = Recipe(**{field.name: getattr(arguments, field.name) for field in fields(Recipe)})
-    trainer = Trainer(arguments.run, recipe, PostTopology(kinds_in(arguments.cache)), device=arguments.device)
+    """Train."""
+    arguments = _arguments()
+    recipe = recipe_from(arguments, Recipe)
+    topology = PostTopology(kinds_in(arguments.cache))
+    trainer = Trainer(arguments.run, recipe, topology, device=arguments.device)
     if trainer.checkpoint.exists():
         trainer.resume()
     elif arguments.start:
         trainer.start_from(arguments.start)
     pairs = load_pairs(arguments.data, arguments.cache, recipe)
-    print(f"{len(pairs)} pairs; step {trainer.step} of {recipe.steps}", flush=True)
-    trainer.run(pairs, report=lambda line: print(line, flush=True))
+    say(f"{len(pairs)} pairs; step {trainer.step} of {recipe.steps}")
+    trainer.run(pairs, report=say)
+
+
+def _arguments() -> argparse.Namespace:
+    options = parser("models.training.postprocess.train", __doc__)
+    add_run(options, Recipe)
+    options.add_argument(
+        "--cache",
+        type=Path,
+        required=True,
+        help="folder of `python -m models.training.postprocess.pairs`",
+    )
+    options.add_argument(
+        "--start",
+        type=Path,
+        help="start from the checkpoint.pt of another run, or from an exported post-processor",
+    )
+    return options.parse_args()
+
+
+def _batch(crops: Sequence[NDArray[np.uint8]]) -> Tensor:
+    return to_batch(crops, torch.device("cpu"))
 
 
 if __name__ == "__main__":

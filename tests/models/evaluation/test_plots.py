@@ -7,19 +7,19 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from models.evaluation.curves import Curve, Mean
+from models.evaluation.curves import Mean, MeasuredCurve
 from models.evaluation.plots import _apart, drawn, plot, plot_files, published
 from models.evaluation.points import Point
-from models.evaluation.report import Exact, Report, Sweep
+from models.evaluation.report import ImageSweep, Report, TargetPoint
 
 KODAK = [f"kodim{number:02}" for number in range(1, 25)]
 
 
 def report(images: list[str]) -> Report:
     points = tuple(Point(i, 100, 0.05 * 2**i, 25.0 + 3 * i, 1 - 0.15 / 2**i) for i in range(5))
-    sweeps = [Sweep(points, (Exact(0.15, points[1], True, 2),))] * len(images)
+    sweeps = [ImageSweep(points, (TargetPoint(0.15, points[1], True, 2),))] * len(images)
     theirs = dict.fromkeys(("jpeg", "webp", "avif-420", "avif-420-psnr"), sweeps)
-    return Report.of("kodak", images, 1, {}, {"ziggurat-psnr": sweeps}, theirs)
+    return Report.from_sweeps("kodak", images, 1, {}, {"ziggurat-psnr": sweeps}, theirs)
 
 
 def test_files(tmp_path: Path) -> None:
@@ -46,11 +46,11 @@ def test_published_curves_rise() -> None:
 
 
 def test_of_a_family_the_first_and_the_best_are_drawn() -> None:
-    def curve(name: str, psnr: float) -> Curve:
-        return Curve(name, (Mean(0, 0.1, psnr, 0.9), Mean(1, 0.4, psnr + 5, 0.99)))
+    def curve(name: str, psnr: float) -> MeasuredCurve:
+        return MeasuredCurve(name, (Mean(0, 0.1, psnr, 0.9), Mean(1, 0.4, psnr + 5, 0.99)))
 
     anchors = [curve("jpeg", 20), curve("avif-420", 28), curve("avif-420-psnr", 29), curve("avif-444-psnr", 30), curve("heic-444", 27)]
-    assert [one.codec for one in drawn(anchors, "psnr")] == ["jpeg", "avif-420", "avif-444-psnr", "heic-444"]
+    assert [curve.codec for curve in drawn(anchors, "psnr")] == ["jpeg", "avif-420", "avif-444-psnr", "heic-444"]
 
 
 def test_names_do_not_overlap() -> None:

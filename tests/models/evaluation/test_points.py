@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,18 @@ import pytest
 from PIL import Image
 
 from models.evaluation.anchors import Anchor, of_families
-from models.evaluation.points import PIXEL_EXACT_PSNR, AnchorPoints, fingerprint, largest_within, measure
+from models.evaluation.points import (
+    PIXEL_EXACT_PSNR,
+    AnchorPoints,
+    StoredPoint,
+    budget_of,
+    fingerprint,
+    largest_within,
+    measure,
+)
 from models.picture import Picture
 
+RESULTS = Path(__file__).parents[3] / "models" / "evaluation" / "results"
 JPEG, WEBP = of_families(("jpeg", "webp"))
 
 
@@ -31,6 +41,26 @@ def test_measure_counts_the_whole_file(picture: Picture) -> None:
 def test_identical_pictures_have_a_finite_psnr(picture: Picture) -> None:
     point = measure(picture, picture, setting=0, size=1)
     assert (point.psnr, point.ms_ssim) == pytest.approx((PIXEL_EXACT_PSNR, 1))
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*-anchors.json")), ids=lambda path: path.stem)
+def test_files_of_before_are_read_and_written_alike(path: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copy(path, tmp_path))
+    AnchorPoints(copy).save()
+    assert copy.read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("row", [[900], [900, 30.25, 0.95], [900, 30.25, 0.95, 61.5, 80.125]])
+def test_a_stored_point_is_as_long_as_what_was_taken(row: list[float]) -> None:
+    stored = StoredPoint.from_json(row)
+    assert stored.to_json() == row
+    assert (stored.to_point(7, 1000, perceptual=False) is None) == (len(row) < 3)
+    assert (stored.to_point(7, 1000, perceptual=True) is None) == (len(row) < 5)
+
+
+def test_budgets_are_whole_bytes_within_the_rate() -> None:
+    assert budget_of(0.15, 1000) == 18
+    assert budget_of(8, 10) == 10
 
 
 def test_points_survive_on_disk(picture: Picture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +111,7 @@ def test_perceptual_metrics_are_added_to_what_is_known(picture: Picture, tmp_pat
 
 def test_largest_within_equals_trying_them_all(picture: Picture) -> None:
     known = AnchorPoints(None)
-    budget = 1.0 * picture.pixels / 8
+    budget = budget_of(1.0, picture.pixels)
     sizes = {quality: len(JPEG.encode(picture, quality)) for quality in range(101)}
     best = known.largest_within(JPEG, picture, budget)
     assert best is not None

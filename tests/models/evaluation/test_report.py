@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
 from models.evaluation.curves import decibels
 from models.evaluation.points import Point
-from models.evaluation.report import HEADLINE, Exact, Report, Sweep
+from models.evaluation.report import HEADLINE, ImageSweep, Report, TargetPoint, rounded
 
+RESULTS = Path(__file__).parents[3] / "models" / "evaluation" / "results"
 RATES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.2)
 
 
-def sweep(factor: float, *, bpp: float = HEADLINE, met: bool = True) -> Sweep:
+def sweep(factor: float, *, bpp: float = HEADLINE, met: bool = True) -> ImageSweep:
     """An image of 8000 pixels for which a codec needs `factor` times the bits of factor 1; 4 dB more per doubling."""
     points = [
         Point(index, round(1000 * factor * rate), factor * rate, 24 + 4 * index, 1 - 0.2 / 2**index, 20.0 + 10 * index, None)
         for index, rate in enumerate(RATES)
     ]
-    return Sweep(tuple(points), (Exact(HEADLINE, Point(1.5, round(1000 * bpp), bpp, 30.0, 0.92), met, probes=3),))
+    return ImageSweep(tuple(points), (TargetPoint(HEADLINE, Point(1.5, round(1000 * bpp), bpp, 30.0, 0.92), met, probes=3),))
 
 
 @pytest.fixture
@@ -27,7 +30,7 @@ def report() -> Report:
     ours = {"ziggurat-psnr": [sweep(0.8, bpp=0.1499), sweep(0.8, bpp=0.1485)]}
     theirs = {"webp": [sweep(1.0, bpp=0.148), sweep(1.0)], "jpeg": [sweep(4.0, bpp=0.2, met=False), sweep(1.0)]}
     versions = {"ziggurat-psnr": "model 0123abcd", "webp": "webp 1.6", "jpeg": "jpeg 3"}
-    return Report.of("pictures", ["a", "b"], 16000, versions, ours, theirs)
+    return Report.from_sweeps("pictures", ["a", "b"], 16000, versions, ours, theirs)
 
 
 def test_bd_rate_of_a_codec_that_saves_a_fifth(report: Report) -> None:
@@ -61,6 +64,14 @@ def test_json_holds_everything(report: Report) -> None:
     assert document["ours"] == ["ziggurat-psnr"]
 
 
+@pytest.mark.parametrize("name", ["kodak", "photos"])
+def test_reports_of_before_have_todays_fields_and_digits(name: str) -> None:
+    text = (RESULTS / f"{name}.json").read_text()
+    document = json.loads(text)
+    assert list(document) == [field.name for field in fields(Report)]
+    assert json.dumps(rounded(document), separators=(",", ":")) + "\n" == text
+
+
 def test_markdown(report: Report) -> None:
     text = report.markdown()
     assert text.startswith("# pictures: 2 images, 0.0 megapixels\n")
@@ -76,7 +87,7 @@ def test_markdown(report: Report) -> None:
 
 
 def test_without_ours_there_is_nothing_to_compare() -> None:
-    report = Report.of("pictures", ["a"], 8000, {"webp": "webp 1.6"}, {}, {"webp": [sweep(1.0)]})
+    report = Report.from_sweeps("pictures", ["a"], 8000, {"webp": "webp 1.6"}, {}, {"webp": [sweep(1.0)]})
     assert "BD-rate" not in report.markdown()
     assert not report.comparisons
     assert not report.operating

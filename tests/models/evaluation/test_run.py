@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.evaluation import evaluate, sweeps
+from models.evaluation import EvaluationOptions, evaluate, sweeps
 from models.evaluation.curves import METRICS
-from models.evaluation.report import Report, Sweep
+from models.evaluation.report import ImageSweep, Report
 from models.evaluation.run import RATES, image_paths, read_picture
-from models.evaluation.sweeps import QUALITIES, OwnSweeps
+from models.evaluation.sweeps import QUALITIES
 from models.learned.codec import LearnedCodec
-from models.postprocess import model as post_model
-from models.weights import registry
-from tests.post import install
 
 
 @pytest.fixture
@@ -37,11 +33,9 @@ def test_evaluation(folder: Path, tmp_path: Path) -> None:
     steps: list[tuple[str, int, int]] = []
     report = evaluate(
         folder,
-        profiles=["ms-ssim"],
-        against=["jpeg", "webp"],
-        output=output,
-        jobs=2,
-        progress=lambda what, done, of: steps.append((what, done, of)),
+        output,
+        EvaluationOptions(profiles=["ms-ssim"], against=["jpeg", "webp"], jobs=2),
+        on_step=lambda what, done, of: steps.append((what, done, of)),
     )
     files = {path.name for path in output.iterdir()}
     plots = {f"-{metric}.png" for metric in METRICS}
@@ -63,7 +57,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     calls: list[str] = []
     sweep_codec = sweeps.sweep_codec
 
-    def counted(codec: LearnedCodec, *arguments: Any, **options: Any) -> Sweep:
+    def counted(codec: LearnedCodec, *arguments: Any, **options: Any) -> ImageSweep:
         calls.append(f"{codec.name} {options['effort']}")
         return sweep_codec(codec, *arguments, **options)
 
@@ -72,8 +66,9 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_a_second_run_measures_only_what_is_new(folder: Path, tmp_path: Path, measured: list[str]) -> None:
-    def run(*profiles: str, rate: float = 0.3, **options: Any) -> Report:
-        return evaluate(folder, profiles=profiles, against=[], output=tmp_path, rates=[rate], **{"perceptual": False} | options)
+    def run(*profiles: str, rate: float = 0.3, perceptual: bool = False) -> Report:
+        options = EvaluationOptions(profiles=profiles, rates=[rate], perceptual=perceptual)
+        return evaluate(folder, tmp_path, options)
 
     first = run("psnr")
     second = run("psnr", "ms-ssim")
@@ -93,7 +88,8 @@ def test_each_effort_has_a_curve_of_its_own(folder: Path, tmp_path: Path, measur
     (folder / "two.png").unlink()
 
     def run(*efforts: int) -> Report:
-        return evaluate(folder, profiles=["psnr"], against=[], output=tmp_path, rates=[0.15, 0.3], efforts=efforts, perceptual=False)
+        options = EvaluationOptions(profiles=["psnr"], rates=[0.15, 0.3], efforts=efforts, perceptual=False)
+        return evaluate(folder, tmp_path, options)
 
     report = run(0, 2)
     assert [curve.codec for curve in report.curves] == ["ziggurat-psnr", "ziggurat-psnr-effort-2"]
@@ -107,35 +103,8 @@ def test_each_effort_has_a_curve_of_its_own(folder: Path, tmp_path: Path, measur
     assert measured == ["psnr 0", "psnr 2"]
 
 
-def test_sweeps_of_models_that_are_gone_are_dropped(folder: Path, tmp_path: Path) -> None:
-    evaluate(folder, profiles=["psnr"], against=[], output=tmp_path, rates=[0.3], perceptual=False)
-    path = tmp_path / "pictures-ours.json"
-    path.write_text(path.read_text().replace(registry.card("psnr").model_id, "01234567"))
-    evaluate(folder, profiles=[], against=[], output=tmp_path)
-    own = OwnSweeps(path, perceptual=False)
-    own.save()
-    assert json.loads(path.read_text())["sweeps"] == {}
-
-
-def test_sweeps_before_another_post_processor_are_dropped(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(post_model, "WEIGHTS", tmp_path)
-    run = partial(evaluate, folder, profiles=["psnr"], against=[], output=tmp_path, rates=[0.3], perceptual=False)
-    run()
-    path = tmp_path / "pictures-ours.json"
-    plain = json.loads(path.read_text())["sweeps"]
-    install("psnr", (registry.card("psnr").model_id,))
-    run()
-    improved = json.loads(path.read_text())["sweeps"]
-    assert [key.replace(f" post {post_model.card('psnr').model_id}", "") for key in improved] == list(plain)
-    assert not set(improved) & set(plain)
-    for before, after in zip(plain.values(), improved.values(), strict=True):
-        (was,), (now,) = before["exact"], after["exact"]
-        assert was["point"]["size"] == now["point"]["size"]
-        assert was["point"]["psnr"] != now["point"]["psnr"]
-
-
 def test_without_a_profile_of_ours(folder: Path, tmp_path: Path) -> None:
-    report = evaluate(folder, profiles=[], against=["jpeg"], output=tmp_path / "results")
+    report = evaluate(folder, tmp_path / "results", EvaluationOptions(against=["jpeg"]))
     assert [curve.codec for curve in report.curves] == ["jpeg"]
     assert not list((tmp_path / "results").glob("*-crops-*"))
 

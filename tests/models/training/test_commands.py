@@ -45,9 +45,9 @@ def test_train_resume_export_and_code(
         train.main()
     assert "step 1 of 2" in capsys.readouterr().out  # the second call went on where the first had stopped
 
-    monkeypatch.setattr(
-        sys, "argv", f"export --run {run} --name fresh --data {shards} --images {images} --scale-steps 1 --context-steps 1".split()
-    )
+    command = f"export --run {run} --name fresh --data {shards} --images {images}"
+    few = "--scale-steps 1 --context-steps 1 --context-crops 8"  # the default of crops takes minutes
+    monkeypatch.setattr(sys, "argv", f"{command} {few}".split())
     export.main()
     registry.card.cache_clear()
     card = registry.card("fresh")

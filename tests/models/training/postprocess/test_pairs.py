@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models.postprocess.sources import read
-from models.training.postprocess.pairs import FILES, PICTURES_A_FILE, avif, decode, fill, learned, stored
+from models.training.postprocess.pairs import FILES, PICTURES_PER_ARCHIVE, avif, decode, fill, learned, stored
 from models.weights import registry
 from tests.make_golden import golden_picture
 
@@ -31,7 +31,7 @@ def test_every_picture_is_kept_once_a_pass_by_every_codec_and_says_its_quality(t
 
 
 def test_it_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    pictures = [golden_picture().rgb[:16, :16]] * (PICTURES_A_FILE + 1)
+    pictures = [golden_picture().rgb[:16, :16]] * (PICTURES_PER_ARCHIVE + 1)
 
     def stop(_: str) -> None:
         raise KeyboardInterrupt

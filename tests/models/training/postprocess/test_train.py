@@ -32,7 +32,7 @@ def quiet(line: str) -> None:
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> list[Pair]:
     cache, picture = tmp_path_factory.mktemp("cache"), golden_picture().rgb
     fill(cache, [picture], 1, report=quiet)
-    return [Pair.of(file, picture) for _, _, file in stored(cache)]
+    return [Pair.from_file(file, picture) for _, _, file in stored(cache)]
 
 
 def test_a_resumed_run_equals_an_unbroken_one(tmp_path: Path, pairs: list[Pair]) -> None:
