@@ -21,6 +21,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from models import Picture
 from models.errors import SourceError
+from models.files import LimitedReader
 from models.grid import MAX_SIDE
 from models.postprocess import sources
 from models.postprocess.sources import Source
@@ -89,7 +90,7 @@ def open_image(file: bytes, *, max_pixels: int) -> Image.Image:
     # GIF's plugin allocates a frame while it reads the header, and refuses one over twice this
     # limit. The limit is global, and so is the service's.
     Image.MAX_IMAGE_PIXELS = min(max_pixels, MAX_SIDE * MAX_SIDE)
-    reader = _Reader(file)
+    reader = LimitedReader(file, MAX_READS)
     try:
         image = Image.open(reader, formats=FORMATS)
         animated = getattr(image, "is_animated", False)
@@ -128,18 +129,6 @@ def open_lossy(file: bytes, *, max_pixels: int) -> tuple[Image.Image, Source]:
     return image, source
 
 
-class _Reader(io.BytesIO):
-    """A file in memory with a limit on the number of reads."""
-
-    reads_left = MAX_READS
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        self.reads_left -= 1
-        if self.reads_left < 0:
-            raise ValueError("it has too many parts")
-        return super().read(size)
-
-
 def _format_by_beginning(file: bytes) -> str | None:
     """Name the first format whose files begin as this one does."""
     for name in FORMATS:
@@ -149,7 +138,7 @@ def _format_by_beginning(file: bytes) -> str | None:
     return None
 
 
-def _count_frames(image: Image.Image, reader: _Reader) -> int | None:
+def _count_frames(image: Image.Image, reader: LimitedReader) -> int | None:
     """Count the frames or pages of an image; None when that takes too many reads."""
     reader.reads_left = _MAX_READS_TO_COUNT_FRAMES
     try:

@@ -12,6 +12,8 @@ from models.bitstream.container import Bitstream
 from models.errors import DamagedStreamError
 from models.picture import Picture
 
+_PNG_DEPTH_OFFSET = 24  # in the header chunk, behind signature, length, type, width and height
+
 
 def encode_alpha(picture: Picture) -> bytes | None:
     """Write the section; None for an opaque picture."""
@@ -36,7 +38,9 @@ def decode_alpha(stream: Bitstream) -> NDArray[np.uint8] | None:
         raise DamagedStreamError("the alpha section is longer than any plane of the picture's size")
     try:
         with Image.open(io.BytesIO(stream.alpha), formats=["PNG"]) as image:
-            if image.mode != "L" or image.size != (stream.width, stream.height):  # before any pixel is decoded
+            # Before any pixel is decoded. Pillow calls planes of 2 and 4 bits "L" too.
+            eight_bits = stream.alpha[_PNG_DEPTH_OFFSET] == 8
+            if image.mode != "L" or not eight_bits or image.size != (stream.width, stream.height):
                 raise DamagedStreamError("the alpha section is not a greyscale PNG of the picture's size")
             return np.array(image)
     except (DamagedStreamError, MemoryError):

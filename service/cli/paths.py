@@ -5,12 +5,13 @@ Folders are searched, nothing is replaced unasked, and writes are atomic.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Collection
 from pathlib import Path
 
 import typer
+
+from models.files import write_atomically
 
 
 def files(sources: list[Path], suffixes: Collection[str]) -> dict[Path, Path]:
@@ -82,9 +83,4 @@ def write(target: Path, content: bytes) -> None:
         target.write_bytes(content)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    write_atomically(target, content)
