@@ -36,6 +36,16 @@ def luma(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     return (pixels @ _LUMA).round()
 
 
+def paste(part: NDArray[np.uint8], place: NDArray[np.uint8], *, greyscale: bool) -> None:
+    """Write the pixels of a tile (h', w', 3), cut to size, into their place (h, w, 3) in a picture.
+
+    A greyscale picture gets their luma in all three planes.
+    """
+    height, width, _ = place.shape
+    pixels = part[:height, :width]
+    place[:] = luma(pixels)[..., None] if greyscale else pixels
+
+
 def padded_size(height: int, width: int, multiple: int) -> tuple[int, int]:
     """Round both sides up to a multiple."""
     return height + -height % multiple, width + -width % multiple

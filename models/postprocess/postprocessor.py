@@ -26,7 +26,7 @@ from models.picture import Picture
 from models.postprocess import model as post_model
 from models.postprocess.model import PostCard, PostModel
 from models.postprocess.sources import Source
-from models.tensors import luma, padded_size, to_batch, to_pixels
+from models.tensors import padded_size, paste, to_batch, to_pixels
 
 Postprocess = Literal["auto", "on", "off"]
 """Choice of post-processing: as the stream recommends, if that can be done; in any case; never."""
@@ -164,9 +164,7 @@ class PostProcessor:
             x_hat = to_batch(outer, self.device, multiple=self.topology.fold)
             parts = to_pixels(self._forward(x_hat, sources)[..., *tile.within(UNIT)])
             for picture, result, part in zip(pictures, results, parts, strict=True):
-                place = result[tile.inner(UNIT)]
-                part = part[: place.shape[0], : place.shape[1]]
-                place[:] = luma(part)[..., None] if picture.greyscale else part
+                paste(part, result[tile.inner(UNIT)], greyscale=picture.greyscale)
         return [Picture(result, picture.alpha, picture.greyscale) for picture, result in zip(pictures, results, strict=True)]
 
     def _forward(self, x_hat: Tensor, sources: Sequence[Source]) -> Tensor:
