@@ -12,7 +12,6 @@ PACKAGES = ("models", "service")
 # Modules without a test file of their own, and where their tests are.
 TESTED_ELSEWHERE = {
     "models/training/__main__.py": "tests/models/training/test_commands.py",  # has no importable name
-    "service/engine/errors.py": "tests/service/http/test_problems.py",  # classes only; what users see of them
 }
 
 # Tests of several modules together, and of which.

@@ -1,4 +1,7 @@
-"""Admission: how many requests and pixels may be inside at a time, and for how long. All for one event loop, hence without locks."""
+"""Admission: how many requests and pixels may be inside at a time, and for how long.
+
+All of it belongs to one event loop, so that it needs no locks.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from contextlib import asynccontextmanager
 
 from .errors import DeadlineExceededError, OverloadedError
 
-_LONGEST_WAIT = 60.0  # seconds that a client is told to stay away; a measurement is not worth more
+_MIN_RETRY_SECONDS = 1.0
+_MAX_RETRY_SECONDS = 60.0  # an estimate of the device's speed is good for no longer wait
 
 
 class Admission:
@@ -17,10 +21,12 @@ class Admission:
 
     Args:
         max_requests: inside at a time.
-        max_pixels: of all requests inside; a single larger request enters when it is alone. As many again are there for effort alone, in
-            pixels times what it costs, so that it is never in the way of requests without.
+        max_pixels: of all requests inside; a single larger request enters when it is alone. Effort
+            has room for as many again, in pixels times what it costs, so that it is never in the
+            way of requests without.
         timeout: seconds that a request may stay.
-        seconds_per_pixel: what the device needs at the moment, for telling the refused when to come back.
+        seconds_per_pixel: gives what the device needs at the moment, for telling the refused when
+            to come back.
     """
 
     def __init__(self, *, max_requests: int, max_pixels: int, timeout: float, seconds_per_pixel: Callable[[], float]) -> None:
@@ -34,11 +40,18 @@ class Admission:
 
     @asynccontextmanager
     async def admit(self, pixels: int, effort: float = 0.0) -> AsyncIterator[float]:
-        """Hold room for a request while the body of the `async with` runs; gives its deadline, on `time.monotonic`'s clock.
+        """Hold room for a request while the body of the `async with` runs.
 
-        `effort` is what a picture costs beyond the usual, in pixels.
+        Args:
+            pixels: of all its pictures.
+            effort: what they cost beyond the usual, in pixels.
 
-        Raises `OverloadedError` when there is no room, `DeadlineExceededError` when the body takes longer than the timeout.
+        Yields:
+            The request's deadline, on `time.monotonic`'s clock.
+
+        Raises:
+            OverloadedError: there is no room.
+            DeadlineExceededError: the body takes longer than the timeout.
         """
         self.check()
         if self.pixels and self.pixels + pixels > self._max_pixels:
@@ -54,22 +67,27 @@ class Admission:
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            raise DeadlineExceededError("the request took too long", retry_after=self._drain_seconds()) from error
+            raise DeadlineExceededError("the request took too long", retry_after=self._retry_after()) from error
         finally:
             self.requests -= 1
             self.pixels -= pixels
             self._effort -= effort
 
     def check(self) -> None:
-        """Raises `OverloadedError` when no request would enter, however small: there is no need then to wait for its body."""
+        """Refuse when no request would enter, however small: nobody needs to wait for its body.
+
+        Raises:
+            OverloadedError: there is no room.
+        """
         if self.requests >= self._max_requests:
             raise self._overloaded(f"{self.requests} requests are waiting already")
         if self.pixels >= self._max_pixels:
             raise self._overloaded(f"{self.pixels} pixels are waiting already")
 
     def _overloaded(self, detail: str) -> OverloadedError:
-        return OverloadedError(detail, retry_after=self._drain_seconds())
+        return OverloadedError(detail, retry_after=self._retry_after())
 
-    def _drain_seconds(self) -> float:
-        """How long the device needs for everything inside, within reason."""
-        return min(max(self._seconds_per_pixel() * (self.pixels + self._effort), 1.0), _LONGEST_WAIT)
+    def _retry_after(self) -> float:
+        """Seconds that the device needs for everything inside, within bounds."""
+        seconds = self._seconds_per_pixel() * (self.pixels + self._effort)
+        return min(max(seconds, _MIN_RETRY_SECONDS), _MAX_RETRY_SECONDS)

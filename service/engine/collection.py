@@ -1,10 +1,11 @@
-"""One budget for many pictures, out of the engine's own jobs.
+"""One budget for many pictures, out of the jobs of single ones.
 
-    each picture: seven measurements ── allocation ── each picture: compress to its share, and measure what came of it
+    each picture: seven measurements ── allocation ── each picture: compress to its share
 
-Pictures come one at a time, and twice: first to be measured, then to be compressed. Each measurement is a job like that of any other
-request, and no more than a few are in the queue at once, so that whoever comes in the meantime waits for those few and not for the
-collection. Effort, for the streams that are kept, may take what is left of the time, shared out by pixels.
+Pictures come one at a time, and twice: first to be measured, then to be compressed. Each
+measurement is a job like that of any other request, and no more than a few are in the queue at
+once, so that whoever comes in the meantime waits for those few and not for the collection. Effort,
+for the streams that are kept, may take what is left of the time, shared out by pixels.
 """
 
 from __future__ import annotations
@@ -15,16 +16,25 @@ from dataclasses import dataclass
 
 from models import Picture, Target
 from models.collection import QUALITIES
-from models.rate_control import MEMBER_TOLERANCE, Allocation, Measured, Metric, RateDistortion, SetScores, allocate, next_budget
+from models.rate_control import (
+    MEMBER_TOLERANCE,
+    Allocation,
+    Measured,
+    Metric,
+    RateDistortion,
+    SetScores,
+    allocate,
+    next_budget,
+)
 
-from .engine import Engine
+from .coder import PictureCoder
 from .results import Compressed, Measure
-from .stages import Stages
+from .timings import Timings
 
 JOBS_AT_ONCE = 4  # in the queue for one collection; on a GPU they make one batch
 
-Source = Callable[[float], Awaitable[Picture]]
-"""Gives a picture anew whenever it is asked, until a deadline."""
+PictureSource = Callable[[float], Awaitable[Picture]]
+"""Gives a picture anew whenever it is asked, until a deadline on `time.monotonic`'s clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +54,31 @@ class Collected:
     @property
     def size(self) -> int:
         """Bytes of all streams."""
-        return sum(len(made.stream.data) for made in self.made)
+        return sum(len(compressed.stream.data) for compressed in self.made)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCollection:
+    """A collection whose streams are stored.
+
+    Attributes:
+        collected: the streams and how they came out.
+        budget: bytes that they were to have together.
+        pixels: of all pictures.
+        ids: under which the streams are stored.
+        timings: of the request.
+    """
+
+    collected: Collected
+    budget: int
+    pixels: int
+    ids: tuple[str, ...]
+    timings: Timings
 
 
 async def compress_collection(
-    engine: Engine,
-    sources: Sequence[Source],
+    coder: PictureCoder,
+    sources: Sequence[PictureSource],
     pixels: Sequence[int],
     budget: int,
     *,
@@ -57,41 +86,54 @@ async def compress_collection(
     profile: str,
     effort: int = 0,
     deadline: float,
-    stages: Stages,
+    timings: Timings | None = None,
 ) -> Collected:
-    """Compress pictures of so many pixels each to streams of `budget` bytes in all.
+    """Compress pictures so that all their streams together keep to one budget.
 
-    `stages` count the streams that are kept, and not the measuring. Raises what the sources and `Engine.compress` raise.
+    Args:
+        coder: compresses each.
+        sources: give the pictures.
+        pixels: of each picture.
+        budget: bytes of all streams.
+        metric: what to be best in, over all pictures.
+        profile: name of the model.
+        effort: 0 to 9, for the streams that are kept.
+        deadline: when the result is of no more use, on `time.monotonic`'s clock.
+        timings: account of the request; measuring for the allocation is not part of it.
+
+    Raises what the sources and `PictureCoder.compress` raise.
     """
     curves = []
     for source, count in zip(sources, pixels, strict=True):
-        measured = await _sweep(engine, await source(deadline), profile, deadline)
+        measured = await _sweep(coder, await source(deadline), profile, deadline)
         curves.append(RateDistortion.of(measured, metric, count))
     allocation = allocate(curves, budget)
     made: list[Compressed] = []
     for number, source in enumerate(sources):
-        left = next_budget(allocation, [len(compressed.stream.data) for compressed in made], budget)
-        compressed = await engine.compress(
+        max_bytes = next_budget(allocation, [len(compressed.stream.data) for compressed in made], budget)
+        compressed = await coder.compress(
             await source(deadline),
-            Target(max_bytes=left, tolerance=MEMBER_TOLERANCE),
+            Target(max_bytes=max_bytes, tolerance=MEMBER_TOLERANCE),
             profile=profile,
             report=frozenset(Measure),
             effort=effort,
             effort_share=pixels[number] / sum(pixels[number:]),
             deadline=deadline,
-            stages=stages,
+            timings=timings,
         )
         made.append(compressed)
-    scores = SetScores.of([_measured(len(compressed.stream.data), compressed.report) for compressed in made], pixels)
-    return Collected(tuple(made), allocation, scores)
+    reports = [_measured(len(compressed.stream.data), compressed.report) for compressed in made]
+    return Collected(tuple(made), allocation, SetScores.of(reports, pixels))
 
 
-async def _sweep(engine: Engine, picture: Picture, profile: str, deadline: float) -> list[Measured]:
-    alpha, room = await engine.alpha_section(picture), asyncio.Semaphore(JOBS_AT_ONCE)
+async def _sweep(coder: PictureCoder, picture: Picture, profile: str, deadline: float) -> list[Measured]:
+    """Measure a picture's streams at QUALITIES."""
+    alpha = await coder.alpha_section(picture)
+    room = asyncio.Semaphore(JOBS_AT_ONCE)
 
     async def at(quality: float) -> Measured:
         async with room:
-            return _measured(*await engine.measure(picture, alpha, quality, profile=profile, deadline=deadline))
+            return _measured(*await coder.measure(picture, alpha, quality, profile=profile, deadline=deadline))
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -102,4 +144,5 @@ async def _sweep(engine: Engine, picture: Picture, profile: str, deadline: float
 
 
 def _measured(size: int, scores: Mapping[Measure, float]) -> Measured:
-    return Measured(size, 10 ** (-scores[Measure.PSNR] / 10), scores[Measure.MS_SSIM])  # without an error, minus infinity makes it 0
+    mse = 10 ** (-scores[Measure.PSNR] / 10)  # 0 without an error, when PSNR is infinite
+    return Measured(size, mse, scores[Measure.MS_SSIM])

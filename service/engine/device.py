@@ -1,10 +1,13 @@
-"""The device threads, usually one: load the models, own them, and run one batch after another until told to stop.
+"""The device threads, usually one: load the models, own them, and run batch after batch.
 
-Everything that touches a network happens here, so that there is one place that must not die. It answers for every job it takes:
+Everything that touches a network happens here, so that there is one place that must not die. It
+answers for every job it takes:
 
-- A batch that fails is halved until only the offender fails. Out of memory is one such failure: halves need less.
-- An error that the device does not recover from (a CUDA context is lost for good after most of them), or anything that is no `Exception`,
-  ends its thread. All that wait are answered, and `silence` becomes infinite, which turns /livez red: restart the process.
+- A batch that fails is halved until only the offender fails. Out of memory is one such failure:
+  halves need less.
+- An error that the device does not recover from (a CUDA context is lost for good after most of
+  them), or anything that is no `Exception`, ends its thread. All that wait are answered, and
+  `silence` becomes infinite, which turns /livez red: restart the process.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import math
 import threading
 import time
 import traceback
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import contextmanager, suppress
@@ -26,31 +30,42 @@ from ..metrics import Metrics
 from .errors import EngineError, OutOfMemoryError, UnavailableError
 from .queue import AnyJob, JobQueue
 
+# Cost of any batch, however small, in pixels (measured: 26,000, quantising on a core with AVX-512).
+OVERHEAD_PIXELS = 1 << 15
 _IDLE_BEAT_SECONDS = 0.5
-OVERHEAD_PIXELS = 1 << 15  # what a batch costs however small it is, in pixels (measured: 26,000, quantising on a core with AVX-512)
+_NEWEST_WEIGHT = 0.2  # of the last batch in the running mean of seconds per pixel
 _log = logging.getLogger(__name__)
 
 
 class DeviceError(Exception):
-    """The device failed on a job in a way that nobody foresaw: an internal error. The cause is attached and logged."""
+    """The device failed on a job in a way that nobody foresaw: an internal error.
+
+    The cause is attached and logged.
+    """
 
 
 class DeviceThread:
-    """Threads around `JobQueue.take`, with a pulse. `load` runs in the first of them; `ready` resolves when it has.
+    """Threads around `JobQueue.take`, with a pulse.
 
-    A GPU gets one thread, a CPU one for each core (its lanes): two pictures on one core each are done in two thirds of the time that they
-    take one after the other on two. A picture that is alone gets all the cores.
+    A GPU gets one thread, a CPU one for each core (its lanes): two pictures on one core each are
+    done in two thirds of the time that they take one after the other on two. A picture that is
+    alone gets all the cores.
 
     Args:
         queue: where jobs come from.
-        load: what to do first.
+        load: runs first, in the first thread.
         metrics: of the service.
         lanes: threads; beyond 1, jobs must stand being run at the same time.
+
+    Attributes:
+        ready: resolves when `load` has run.
+        seconds_per_pixel: padded, of recent batches: of thumbnails alone too, what a pixel of a
+            large picture will cost.
     """
 
     def __init__(self, queue: JobQueue, load: Callable[[], None], metrics: Metrics, *, lanes: int = 1) -> None:
         self.ready: Future[None] = Future()
-        self.seconds_per_pixel = 0.0  # padded, of recent batches: of thumbnails alone too, what a pixel of a large picture will cost
+        self.seconds_per_pixel = 0.0
         self._queue = queue
         self._load = load
         self._metrics = metrics
@@ -59,6 +74,8 @@ class DeviceThread:
         self._counting = threading.Lock()
         self._lanes = [threading.Thread(target=self._run, args=(lane,), name=f"device-{lane}", daemon=True) for lane in range(lanes)]
         self._pulses: dict[threading.Thread, float] = {}  # of the lanes that were started
+        # Seconds that each lane has lent, in all, to others in the middle of its long jobs.
+        self._lent: defaultdict[threading.Thread, float] = defaultdict(float)
 
     def start(self) -> None:
         """Begin; then wait for `ready`."""
@@ -72,9 +89,13 @@ class DeviceThread:
 
     @property
     def silence(self) -> float:
-        """Seconds since the most silent thread was last seen between two batches; infinite when one has ended, or none was started."""
+        """Seconds since the most silent thread was last seen between two batches.
+
+        Infinite when one has ended, or none was started.
+        """
         pulses = list(self._pulses.items())
-        return max((time.monotonic() - pulse if lane.is_alive() else math.inf for lane, pulse in pulses), default=math.inf)
+        now = time.monotonic()
+        return max((now - pulse if lane.is_alive() else math.inf for lane, pulse in pulses), default=math.inf)
 
     def _start(self, lane: threading.Thread) -> None:
         self._pulses[lane] = time.monotonic()
@@ -85,18 +106,8 @@ class DeviceThread:
         return now
 
     def _run(self, lane: int) -> None:
-        if lane == 0:
-            try:
-                self._load()
-                self._cores = torch.get_num_threads()
-                for other in self._lanes[1:]:
-                    self._start(other)
-            except BaseException as error:
-                self._queue.close()
-                self.ready.set_exception(error)
-                return
-            self._beat()
-            self.ready.set_result(None)
+        if lane == 0 and not self._loaded():
+            return
         try:
             while (batch := self._queue.take(_IDLE_BEAT_SECONDS)) is not None:
                 self._beat()
@@ -108,11 +119,30 @@ class DeviceThread:
         finally:
             _fail(self._queue.abandon(), UnavailableError("the device failed", retry_after=30))
 
-    def run_between(self) -> None:
-        """In the middle of a long job, on its thread: beat, and run one batch of what is not long, if any waits."""
+    def _loaded(self) -> bool:
+        """Load, and start the other lanes; False when that failed."""
+        try:
+            self._load()
+            self._cores = torch.get_num_threads()
+            for other in self._lanes[1:]:
+                self._start(other)
+        except BaseException as error:
+            self._queue.close()
+            self.ready.set_exception(error)
+            return False
         self._beat()
+        self.ready.set_result(None)
+        return True
+
+    def run_between(self) -> None:
+        """Beat, and run one batch of jobs that are not long, if any waits.
+
+        To be called in the middle of a long job, on its thread.
+        """
+        begun = self._beat()
         if batch := self._queue.take_between():
             self._run_taken(batch)
+        self._lent[threading.current_thread()] += time.monotonic() - begun
 
     def _run_taken(self, batch: Sequence[AnyJob]) -> None:
         now = time.monotonic()
@@ -123,7 +153,10 @@ class DeviceThread:
 
     @contextmanager
     def _working(self) -> Iterator[None]:
-        """Count this thread among the busy ones, and give it its share of the cores: all of them while nobody else has work."""
+        """Count this thread among the busy ones, and give it its share of the cores.
+
+        It has all of them while nobody else has work.
+        """
         with self._counting:
             self._busy += 1
             busy = self._busy
@@ -136,6 +169,8 @@ class DeviceThread:
                 self._busy -= 1
 
     def _run_batch(self, batch: Sequence[AnyJob]) -> None:
+        lane = threading.current_thread()
+        lent_before = self._lent[lane]
         begun = self._beat()
         failure: Exception | None = None
         results: Sequence[object] = ()
@@ -145,23 +180,33 @@ class DeviceThread:
                 raise RuntimeError(f"{len(results)} results for {len(batch)} jobs")
         except Exception as error:
             failure = error
-        seconds = self._beat() - begun
+        lent = self._lent[lane] - lent_before
+        seconds = self._beat() - begun - lent
         for job in batch:
+            job.queue_seconds += lent
             job.device_seconds += seconds
         if failure is not None:
             self._recover(batch, failure)
             return
-        padded_pixels = sum(job.padded_pixels for job in batch)
-        self._metrics.batch(len(batch), pixels=sum(job.pixels for job in batch), padded_pixels=padded_pixels)
-        if not batch[0].long:
-            measured = seconds / (padded_pixels + OVERHEAD_PIXELS) / self._busy
-            self.seconds_per_pixel = 0.8 * self.seconds_per_pixel + 0.2 * measured if self.seconds_per_pixel else measured
+        self._measure(batch, seconds)
         for job, result in zip(batch, results, strict=True):
             with suppress(InvalidStateError):  # another thread died, and answered for all
                 job.future.set_result(result)
 
+    def _measure(self, batch: Sequence[AnyJob], seconds: float) -> None:
+        padded_pixels = sum(job.padded_pixels for job in batch)
+        self._metrics.batch(len(batch), pixels=sum(job.pixels for job in batch), padded_pixels=padded_pixels)
+        if batch[0].long:
+            return
+        newest = seconds / (padded_pixels + OVERHEAD_PIXELS) / self._busy
+        mean = self.seconds_per_pixel or newest
+        self.seconds_per_pixel = (1 - _NEWEST_WEIGHT) * mean + _NEWEST_WEIGHT * newest
+
     def _recover(self, batch: Sequence[AnyJob], failure: Exception) -> None:
-        """Run each half by itself, or fail the job that is left; raises what the device does not recover from."""
+        """Run each half by itself, or fail the job that is left.
+
+        Raises what the device does not recover from.
+        """
         traceback.clear_frames(failure.__traceback__)  # they hold the batch's tensors
         if isinstance(failure, torch.AcceleratorError):
             raise failure
@@ -187,7 +232,10 @@ class DeviceThread:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """Whether this is what PyTorch or NumPy raise without memory; PyTorch's allocator for the CPU has no type of its own."""
+    """Recognise what PyTorch or NumPy raise without memory.
+
+    PyTorch's allocator for the CPU has no type of its own.
+    """
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
 
 

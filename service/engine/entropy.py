@@ -1,12 +1,13 @@
 """The entropy stage: symbols to streams and back, in worker processes or on a thread of this one.
 
-Measured on a Kodak picture: writing takes 15 ms of a core and reading 40, the network on a CPU 1400. A worker adds 1 to 2 ms to carry the
-symbols there and back, and 29 MB of memory. So a CPU keeps its cores for the network, and a small one has no worker at all: what one would
-spare is the interpreter, which constriction holds, and in this process its calls are cut into chunks of at most 10 ms. Beside a GPU, whose
-pace one core could not keep, most cores read and write.
+Measured on a Kodak picture: writing takes 15 ms of a core and reading 40, the network on a CPU
+1400. A worker adds 1 to 2 ms to carry the symbols there and back, and 29 MB of memory. So a CPU
+keeps its cores for the network, and a small one has no worker at all: a worker would only spare the
+interpreter's lock, which constriction holds, and in this process its calls are cut into chunks of
+at most 10 ms. Beside a GPU, whose pace one core could not keep, most cores read and write.
 
-Each worker is an executor of its own that has one job at a time: one that dies takes nothing with it but its job, and that is done again by
-a new one.
+Each worker is an executor of its own that has one job at a time: one that dies takes nothing with
+it but its job, and a new one does that job again.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
@@ -22,30 +24,33 @@ from typing import TypeVar, TypeVarTuple, Unpack
 from ..metrics import Metrics
 from . import entropy_worker
 from .errors import UnavailableError
+from .timings import CODE_ENTROPY, StageTimer, Timings
 
-_ATTEMPTS = 3  # a job that is there whenever a worker dies is the likely cause
-_MOST_WORKERS = 16
+_MAX_ATTEMPTS = 3  # a job that is there whenever a worker dies is the likely cause
+_MAX_WORKERS = 16
 _Arguments = TypeVarTuple("_Arguments")
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
 
 def default_workers(device: str) -> int:
-    """How many worker processes to have beside a device, from the cores that this process may use."""
+    """Number of worker processes beside a device, from the cores that this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(max(cores // 4 if device == "cpu" else cores - 2, 0), _MOST_WORKERS)
+    return min(max(cores // 4 if device == "cpu" else cores - 2, 0), _MAX_WORKERS)
 
 
 class EntropyStage:
-    """Runs functions of `entropy_worker`, each on a worker of its own, as many at a time as there are workers.
+    """Runs functions of `entropy_worker`, as many at a time as there are workers.
 
     Args:
         workers: processes; 0 codes on a thread of this one.
-        metrics: where durations and deaths are recorded.
+        metrics: where deaths are recorded.
+        timer: where durations are recorded.
     """
 
-    def __init__(self, workers: int, metrics: Metrics) -> None:
+    def __init__(self, workers: int, metrics: Metrics, timer: StageTimer) -> None:
         self._metrics = metrics
+        self._timer = timer
         self._new: Callable[[], Executor] = _process if workers else _thread
         self._idle: asyncio.LifoQueue[Executor] = asyncio.LifoQueue()
         self._count = max(workers, 1)
@@ -63,12 +68,18 @@ class EntropyStage:
         while not self._idle.empty():
             self._idle.get_nowait().shutdown(wait=False, cancel_futures=True)
 
-    async def run(self, function: Callable[[Unpack[_Arguments]], _T], *arguments: *_Arguments) -> _T:
-        """The function's result from the next free worker. Raises what it raises, and `UnavailableError` when every worker dies of it."""
-        for _ in range(_ATTEMPTS):
+    async def run(self, timings: Timings | None, function: Callable[[Unpack[_Arguments]], _T], *arguments: *_Arguments) -> _T:
+        """Run a function on the next free worker; `timings` is the account of its request.
+
+        Raises:
+            UnavailableError: every worker dies of it.
+            Exception: whatever the function raises.
+        """
+        for _ in range(_MAX_ATTEMPTS):
+            asked = time.monotonic()
             worker = await self._idle.get()
             try:
-                with self._metrics.stage_timer("entropy"):
+                with self._timer.timed(CODE_ENTROPY, timings, since=asked):
                     return await asyncio.get_running_loop().run_in_executor(worker, function, *arguments)
             except BrokenExecutor:
                 _log.error("an entropy worker died in %s; another does its work again", function.__name__)
@@ -81,7 +92,8 @@ class EntropyStage:
 
 
 def _process() -> Executor:
-    # Workers share the cores by being many. This process's NumPy has read the variable already; theirs has not.
+    # Workers share the cores by being many. NumPy has read the variable in this process already,
+    # but not yet in theirs.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Not fork: this process has threads.
     return ProcessPoolExecutor(1, get_context("spawn"), initializer=entropy_worker.begin)

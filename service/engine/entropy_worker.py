@@ -1,4 +1,7 @@
-"""What an entropy worker process runs. Imports neither torch nor the rest of the service: a worker is small and starts in half a second."""
+"""Functions that entropy workers run.
+
+Imports neither torch nor the rest of the service: a worker is small and starts in half a second.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,9 @@ from models.stream import Stream
 
 
 def begin() -> None:
-    """The first thing in a worker: leave stopping to the parent, and never outlive it."""
-    # Ctrl-C and service managers signal the whole group; what was accepted is finished first, and the parent says when that is.
+    """Initialise a worker process: leave stopping to the parent, and never outlive it."""
+    # Ctrl-C and service managers signal the whole group. The parent finishes what was accepted
+    # first, and says when that is.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     parent = parent_process()
@@ -36,10 +40,10 @@ def load(models: Sequence[str]) -> None:
 
 
 def write(model: str, quantised: Quantised) -> Stream:
-    """`SymbolCodec.write` of a model."""
+    """Write the stream of a picture that was quantised with this model."""
     return SymbolCodec.load(model).write(quantised)
 
 
 def read(model: str, stream: Bitstream) -> Symbols:
-    """`SymbolCodec.read` of a model. Raises `BitstreamError`s."""
+    """Read the symbols in a stream of this model. Raises `BitstreamError`s."""
     return SymbolCodec.load(model).read(stream)

@@ -1,4 +1,4 @@
-"""What the engine refuses, and why.
+"""Errors of the engine.
 
 EngineError
 ├── OverloadedError           too many requests or pixels waiting
@@ -32,8 +32,9 @@ class UnavailableError(EngineError):
 class OutOfMemoryError(EngineError):
     """Device or server has no memory for a picture, though it was alone on the device.
 
-    No fault of the client's, who kept to the pixel limit: the limit is too high for this machine, or something else has its memory. Hence
-    503 and not 413: it belongs among the operator's errors, and another replica, or this one later, may well do it.
+    It is not the client's fault, who kept to the pixel limit: the limit is too high for this
+    machine, or something else has its memory. Hence 503 and not 413: it belongs among the
+    operator's errors, and another replica, or this one later, may well do it.
     """
 
 

@@ -1,6 +1,7 @@
 """The hybrid stage: AVIF in the container, on threads of its own.
 
-One search among AVIF files takes seconds, and nobody's header should wait for one; nor has the device anything to do with it.
+A search among AVIF files takes seconds, and no image thread should be kept from other requests'
+headers for so long. The device has nothing to do with it.
 """
 
 from __future__ import annotations
@@ -17,37 +18,62 @@ from models.hybrid.libaom import SECONDS_PER_MEGAPIXEL, speed_of
 from models.progress import Progress
 from models.rate_control import Metric
 
-from ..metrics import Metrics
+from .timings import SEARCH_AVIF, StageTimer, Timings
 from .work import QuantiseTask
 
-MEAN_ENCODES = 4  # that a search takes
-_T = TypeVar("_T")
+MEAN_ENCODES = 4  # encodes that a search takes, in the mean
+_First = TypeVar("_First")
+_Second = TypeVar("_Second")
 
 
 class HybridStage:
-    """Runs the hybrid codec.
+    """Runs the hybrid codec's searches.
 
     Args:
         threads: searches at a time.
-        metrics: where durations are recorded.
+        timer: where durations are recorded.
     """
 
-    def __init__(self, threads: int, metrics: Metrics) -> None:
-        self._metrics = metrics
+    def __init__(self, threads: int, timer: StageTimer) -> None:
+        self._timer = timer
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="avif")
 
     def close(self) -> None:
         """Stop the threads; call it when no work is left."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def compress(self, codec: HybridCodec, task: QuantiseTask, metric: Metric, *, effort: int, until: float) -> tuple[Stream, int]:
-        """Compress a picture to its budget; gives also the effort that there was time for.
+    async def compress(
+        self,
+        codec: HybridCodec,
+        task: QuantiseTask,
+        metric: Metric,
+        *,
+        effort: int,
+        until: float,
+        timings: Timings,
+    ) -> tuple[Stream, int]:
+        """Compress a picture to its budget.
 
-        `until` is on `time.monotonic`'s clock.
+        Args:
+            codec: what compresses.
+            task: the picture, its alpha section and its budget.
+            metric: what the bits are spent for.
+            effort: 0 to 9, asked for.
+            until: when effort should have ended, on `time.monotonic`'s clock.
+            timings: account of the request.
+
+        Returns:
+            The stream, and the effort that there was time for.
         """
         search = _Search(codec, task, metric, effort, until)
+        asked = time.monotonic()
+
+        def timed() -> Stream:
+            with self._timer.timed(SEARCH_AVIF, timings, since=asked):
+                return search.run()
+
         try:
-            stream = await asyncio.get_running_loop().run_in_executor(self._threads, search.run, self._metrics)
+            stream = await asyncio.get_running_loop().run_in_executor(self._threads, timed)
         except asyncio.CancelledError:  # a deadline, or a client gone
             search.abandoned = True
             raise
@@ -55,7 +81,12 @@ class HybridStage:
 
 
 class _Search(Progress):
-    """One picture's search: with less effort where the time is short, to its end only while somebody waits."""
+    """One picture's search, which goes on only while there is time for it and somebody waits.
+
+    Attributes:
+        effort: 0 to 9; once the search runs, as much of what was asked for as there is time for.
+        abandoned: set it when nobody waits any more.
+    """
 
     def __init__(self, codec: HybridCodec, task: QuantiseTask, metric: Metric, effort: int, until: float) -> None:
         self.effort = effort
@@ -65,31 +96,31 @@ class _Search(Progress):
         self._metric = metric
         self._until = until
 
-    def run(self, metrics: Metrics) -> Stream:
+    def run(self) -> Stream:
         picture = self._task.picture
-        with metrics.stage_timer("encode"):
-            # An encode cannot be stopped: what is begun should end in time.
-            while self.effort and time.monotonic() + MEAN_ENCODES * _seconds(picture, self.effort) > self._until:
-                self.effort -= 1
-            return self._codec.encode(
-                picture, self._task.target, metric=self._metric, alpha=self._task.alpha, effort=self.effort, progress=self
-            )
+        # An encode cannot be stopped: each must be expected to end in time before it begins.
+        while self.effort and time.monotonic() + MEAN_ENCODES * _encode_seconds(picture, self.effort) > self._until:
+            self.effort -= 1
+        return self._codec.encode(
+            picture, self._task.target, metric=self._metric, alpha=self._task.alpha, effort=self.effort, progress=self
+        )
 
     def advance(self, done: int, of: int) -> bool:
         """Go on while somebody waits and another encode would end in time."""
-        return not self.abandoned and time.monotonic() + _seconds(self._task.picture, self.effort) < self._until
+        another = _encode_seconds(self._task.picture, self.effort)
+        return not self.abandoned and time.monotonic() + another < self._until
 
 
-def _seconds(picture: Picture, effort: int) -> float:
+def _encode_seconds(picture: Picture, effort: int) -> float:
+    """Seconds that one encode takes, about."""
     return picture.pixels / 1e6 * SECONDS_PER_MEGAPIXEL[speed_of(effort, picture.pixels)]
 
 
-async def both(first: Awaitable[_T], second: Awaitable[_T]) -> tuple[_T, _T]:
-    """Work for two results at the same time; when one fails the other is given up."""
-    tasks = [asyncio.ensure_future(work) for work in (first, second)]
+async def both(first: Awaitable[_First], second: Awaitable[_Second]) -> tuple[_First, _Second]:
+    """Wait for two results at the same time; when either fails, cancel the other."""
+    tasks = asyncio.ensure_future(first), asyncio.ensure_future(second)
     try:
-        first_result, second_result = await asyncio.gather(*tasks)
-        return first_result, second_result
+        return await asyncio.gather(*tasks)
     finally:
         for task in tasks:
             task.cancel()

@@ -1,4 +1,4 @@
-"""What the engine has loaded: the codecs, and the post-processors where there are weights of them."""
+"""Models that the engine has loaded: the codecs, and the post-processors with weights."""
 
 from __future__ import annotations
 
@@ -34,7 +34,11 @@ class Models:
         self._post_processor: DevicePostProcessor | None = None
 
     def load(self) -> None:
-        """In the first device thread: PyTorch's thread count belongs to the thread that sets it, and new ones start with it."""
+        """Load everything and run it once, each file of weights read once.
+
+        Runs in the first device thread: PyTorch's thread count belongs to the thread that sets it,
+        and new ones start with it. Raises `WeightsError`.
+        """
         if self._settings.threads is not None:
             torch.set_num_threads(self._settings.threads)
         warm_up = Picture.from_array(np.full((64, 64, 3), 128, np.uint8))
@@ -43,10 +47,12 @@ class Models:
             codec.decode([codec.encode([warm_up], [Target(quality=50)])[0].data])
             self._learned[name] = DeviceModel(codec, self._metrics)
             self._metrics.model_loaded(name, codec.model_id, str(codec.device))
-        if (post_processor := PostProcessor.find(postprocessor.FILES, device=self._settings.device)) is not None:
-            post_processor.improve([warm_up], [Source(kind.kind, kind.finest) for kind in post_processor.card.trained[:1]])
-            self._post_processor = DevicePostProcessor(post_processor, self._metrics)
-            self.hybrid = HybridCodec(post_processor)
+        files = PostProcessor.find(postprocessor.FILES, device=self._settings.device)
+        if files is not None:
+            finest = [Source(trained.kind, trained.finest) for trained in files.card.trained[:1]]
+            files.improve([warm_up], finest)
+            self._post_processor = DevicePostProcessor(files, self._metrics)
+            self.hybrid = HybridCodec(files)
         for post_processor in self.post_processors:
             self._metrics.model_loaded(f"post-{post_processor.name}", post_processor.model_id, str(post_processor.device))
 
@@ -57,24 +63,27 @@ class Models:
 
     @property
     def post_processors(self) -> list[PostProcessor]:
-        """The loaded post-processors: what other encoders' files need first, then those of the codecs."""
-        ours = (codec.post_processor for codec in self.codecs.values())
-        return [one for one in (self.hybrid.post_processor, *ours) if one is not None]
+        """The loaded post-processors: that for other encoders' files, then the codecs' own."""
+        candidates = [self.hybrid.post_processor, *(codec.post_processor for codec in self.codecs.values())]
+        return [post_processor for post_processor in candidates if post_processor is not None]
 
     def model(self, profile: str) -> DeviceModel:
-        """The loaded model of this name. Raises `UnknownProfileError`."""
+        """Look up the loaded model of this name. Raises `UnknownProfileError`."""
         if profile not in self._learned:
             raise UnknownProfileError(f"profile {profile!r} is not loaded; there is {', '.join(self._learned)}")
         return self._learned[profile]
 
     def post_processor(self) -> DevicePostProcessor:
-        """The loaded post-processor of what other encoders make. Raises `NoPostProcessorError`."""
+        """Get the post-processor for other encoders' files. Raises `NoPostProcessorError`."""
         if self._post_processor is None:
             raise NoPostProcessorError("this installation has no weights of a post-processor")
         return self._post_processor
 
     def profile_of(self, model_id: str) -> str:
-        """The name of the loaded model, or of the hybrid codec, with this id (8 hex digits). Raises `UnknownModelError`."""
+        """Look up the name of a loaded model, or of the hybrid codec, by its id (8 hex digits).
+
+        Raises `UnknownModelError`.
+        """
         if model_id == HybridCodec.model_id:
             return HybridCodec.name
         for name, codec in self.codecs.items():
@@ -83,5 +92,5 @@ class Models:
         raise UnknownModelError(model_id)
 
     def model_id(self, profile: str) -> str:
-        """The inverse of `profile_of`."""
+        """Look up an id by name, the inverse of `profile_of`. Raises `UnknownProfileError`."""
         return HybridCodec.model_id if profile == HybridCodec.name else self.model(profile).codec.model_id

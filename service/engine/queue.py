@@ -1,15 +1,19 @@
-"""Jobs on their way to the device: a queue between the event loop and its threads, emptied in batches.
+"""Jobs on their way to the device: a queue between the event loop and its threads.
 
-There is no timer. The device takes what waits the moment it is free, so that an idle service adds no latency and batches grow by themselves
-under load (the loop of text-embeddings-inference). What goes into a batch:
+It is emptied in batches, and there is no timer: the device takes what waits the moment it is free,
+so that an idle service adds no latency and batches grow by themselves under load (the loop of
+text-embeddings-inference). What goes into a batch:
 
-- The oldest job heads it, always. Jobs that share its network and its padded size join it, oldest first, up to the pixel budget.
-- A joiner overtakes older jobs of other sizes. All in all a job is overtaken by at most `OVERTAKING` budgets of pixels, so that a stream of
-  small pictures delays a large one by no more than that many full batches. The cap is in pixels and not in seconds, because under overload
-  everybody is old: a cap on age would then undo batching just when it is needed most.
+- The oldest job heads it, always. Jobs that share its network and its padded size join it, oldest
+  first, up to the pixel budget.
+- A joiner overtakes older jobs of other sizes. All in all a job is overtaken by at most
+  `MAX_OVERTAKING_BUDGETS` budgets of pixels, so that a stream of small pictures delays a large one
+  by no more than that many full batches. The cap is in pixels and not in seconds, because under
+  overload everybody is old: a cap on age would then undo batching just when it is needed most.
 
-A batch is chosen when the device is free, not one ahead: whoever comes while the device works can still join. What could be prepared ahead
-is prepared for each job before it is queued, on other threads: pixels decoded, alpha sections made, streams read.
+A batch is chosen when the device is free, not one ahead: whoever comes while the device works can
+still join. What could be prepared ahead is prepared for each job before it is queued, on other
+threads: pixels decoded, alpha sections made, streams read.
 """
 
 from __future__ import annotations
@@ -21,40 +25,42 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from .errors import DeadlineExceededError, UnavailableError
 
-OVERTAKING = 4  # budgets of pixels; with eight sizes in equal shares, batches are still 90 % full
+MAX_OVERTAKING_BUDGETS = 4  # with eight sizes in equal shares, batches are still 90 % full
 
-Task = TypeVar("Task")
-Result = TypeVar("Result")
+_Task = TypeVar("_Task")
+_Result = TypeVar("_Result")
 
 
 @dataclass(slots=True, eq=False)
-class Job(Generic[Task, Result]):
-    """One task for the device. Times are of `time.monotonic`, durations in seconds.
+class Job(Generic[_Task, _Result]):
+    """One task for the device. Times are on `time.monotonic`'s clock, durations in seconds.
 
     Attributes:
-        work: maps a batch of tasks to the result of each, in order. Jobs with an equal `work` and an equal `size` may
-            share a batch.
-        task: what this job adds to a batch.
+        work: takes a batch of tasks and gives the result of each, in order. Jobs with an equal
+            `work` and an equal `size` may share a batch.
+        task: what `work` takes.
         size: padded height and width, in pixels.
         pixels: of the picture, without padding.
         deadline: when its result is of no more use.
         long: runs alone and lets others run in between; see `effort`.
+        future: of the result.
+        queued_at: when it was made.
         overtaken: padded pixels of younger jobs that went before it.
-        queue_seconds: how long it waited; set when the future is.
-        device_seconds: how long it ran; set when the future is.
+        queue_seconds: how long it waited, for others in between too; set when the future is.
+        device_seconds: how long its batches ran; set when the future is.
     """
 
-    work: Callable[[Sequence[Task]], Sequence[Result]]
-    task: Task
+    work: Callable[[Sequence[_Task]], Sequence[_Result]]
+    task: _Task
     size: tuple[int, int]
     pixels: int
     deadline: float = math.inf
     long: bool = False
-    future: Future[Result] = field(default_factory=Future)
+    future: Future[_Result] = field(default_factory=Future)
     queued_at: float = field(default_factory=time.monotonic)
     overtaken: int = 0
     queue_seconds: float = 0.0
@@ -62,11 +68,16 @@ class Job(Generic[Task, Result]):
 
     @property
     def padded_pixels(self) -> int:
-        """Cost on the device, in pixels."""
+        """Pixels that the device has to do."""
         return self.size[0] * self.size[1]
 
+    def shares_batch_with(self, head: AnyJob) -> bool:
+        """Say whether it may join the batch of an older job."""
+        return not head.long and self.work == head.work and self.size == head.size
 
-AnyJob = Job[Any, Any]
+
+AnyJob: TypeAlias = Job[Any, Any]
+"""A job of the queue, where jobs of all kinds wait for one device."""
 
 
 class JobQueue:
@@ -78,10 +89,12 @@ class JobQueue:
 
     def __init__(self, max_batch_pixels: int) -> None:
         self._max_batch_pixels = max_batch_pixels
-        self._jobs: dict[AnyJob, None] = {}  # in order of arrival; a dict, so that taking one out of the middle is cheap
+        # In order of arrival; a dict, so that any can be taken out cheaply.
+        self._jobs: dict[AnyJob, None] = {}
         self._changed = threading.Condition()
         self._closed = False
-        self._handed_out: dict[int, list[list[AnyJob]]] = {}  # last, and what runs in between, by the thread that took it
+        # The last batch, and those that run in the middle of it, by the thread that took them.
+        self._handed_out: dict[int, list[list[AnyJob]]] = {}
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -102,7 +115,10 @@ class JobQueue:
             self._changed.notify()
 
     def discard(self, job: AnyJob) -> None:
-        """Take a job out that nobody waits for any more, if it is still here: its memory should not wait for its turn."""
+        """Take a job out that nobody waits for any more, if it is still here.
+
+        Its memory should not wait for its turn.
+        """
         with self._changed:
             self._jobs.pop(job, None)
 
@@ -113,7 +129,11 @@ class JobQueue:
             self._changed.notify()
 
     def abandon(self) -> list[AnyJob]:
-        """Close, and give back all that was handed out last, to any thread, or still waits: for a device that will not come back."""
+        """Close, for a device that will not come back.
+
+        Returns:
+            All jobs that were handed out last, to any thread, or still wait.
+        """
         with self._changed:
             self._closed = True
             left = [*chain.from_iterable(chain.from_iterable(self._handed_out.values())), *self._jobs]
@@ -121,9 +141,16 @@ class JobQueue:
             return left
 
     def take(self, patience: float) -> list[AnyJob] | None:
-        """The next batch; an empty one after `patience` seconds without work; None when closed and empty.
+        """Take the next batch.
 
-        Cancelled jobs are dropped here and late ones answered with `DeadlineExceededError`; both cost the device nothing.
+        Cancelled jobs are dropped here and late ones answered with `DeadlineExceededError`; both
+        cost the device nothing.
+
+        Args:
+            patience: seconds to wait for work.
+
+        Returns:
+            The batch; an empty one when no work came; None when closed and empty.
         """
         with self._changed:
             self._handed_out[threading.get_ident()] = []
@@ -134,33 +161,43 @@ class JobQueue:
             return self._next_batch(list(self._jobs))
 
     def take_between(self) -> list[AnyJob]:
-        """The next batch to run in the middle of a long job, of jobs that are not long themselves; perhaps empty."""
+        """Take a batch, perhaps empty, of jobs that are not long, to run in the middle of one."""
         with self._changed:
             del self._handed_out[threading.get_ident()][1:]
             return self._next_batch([job for job in self._jobs if not job.long])
 
     def _next_batch(self, jobs: Sequence[AnyJob]) -> list[AnyJob]:
         batch: list[AnyJob] = []
-        self._handed_out[threading.get_ident()].append(batch)  # at once and not when it is full: no job may ever be in neither place
-        overtaken: list[tuple[AnyJob, int]] = []  # older jobs of other sizes, and the pixels in the batch before them
-        pixels, most = 0, self._max_batch_pixels
+        # At once and not when it is full: a job must always be either handed out or waiting.
+        self._handed_out[threading.get_ident()].append(batch)
+        # Jobs that stay behind, and for each the pixels in the batch that are older than it.
+        overtaken: list[tuple[AnyJob, int]] = []
+        pixels = 0
+        max_pixels = self._max_batch_pixels
         for job in jobs:
-            if batch and (batch[0].long or job.work != batch[0].work or job.size != batch[0].size):
+            if batch and not job.shares_batch_with(batch[0]):
                 overtaken.append((job, pixels))
-                most = min(most, pixels + OVERTAKING * self._max_batch_pixels - job.overtaken)
+                room = MAX_OVERTAKING_BUDGETS * self._max_batch_pixels - job.overtaken
+                max_pixels = min(max_pixels, pixels + room)
                 continue
-            if batch and pixels + job.padded_pixels > most:
+            if batch and pixels + job.padded_pixels > max_pixels:
                 break
             batch.append(job)
             del self._jobs[job]
-            if not job.future.set_running_or_notify_cancel():
-                batch.pop()
-                continue
-            if time.monotonic() > job.deadline:
-                job.future.set_exception(DeadlineExceededError("the request waited too long in the queue", retry_after=5))
+            if not _begin(job):
                 batch.pop()
                 continue
             pixels += job.padded_pixels
-        for job, before in overtaken:
-            job.overtaken += pixels - before
+        for job, older in overtaken:
+            job.overtaken += pixels - older
         return batch
+
+
+def _begin(job: AnyJob) -> bool:
+    """Mark a job as running; False when nobody waits for it any more, or it is too late for it."""
+    if not job.future.set_running_or_notify_cancel():
+        return False
+    if time.monotonic() > job.deadline:
+        job.future.set_exception(DeadlineExceededError("the request waited too long in the queue", retry_after=5))
+        return False
+    return True

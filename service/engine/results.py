@@ -1,4 +1,4 @@
-"""Results of the engine, for the routes."""
+"""Results of the engine, for pictures and for whole requests."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from models import Picture, Stream
 from models.bitstream import CodecKind
 from models.codec import choose
 from models.postprocess.postprocessor import PostProcessor
+from models.postprocess.sources import Source
 from models.rate_control import Metric
 from models.stream import Comparison
+
+from .timings import Timings
 
 
 class Measure(Enum):
@@ -22,23 +25,37 @@ class Measure(Enum):
 
     @property
     def metric(self) -> Metric:
-        """The metric as the codec calls it."""
+        """Name of the metric in the codec."""
         return "psnr" if self is Measure.PSNR else "ms-ssim"
 
 
 @dataclass(frozen=True, slots=True)
 class Compressed:
-    """A stream and how it came out.
+    """A stream, and how it came out.
 
     Attributes:
-        stream: the stream.
-        report: how near its decoded picture is to the original: PSNR in dB, MS-SSIM in [0, 1].
-        effort: that was spent on it, 0 to 9.
+        stream: the stream, with its quality and its target.
+        report: the decoded picture against the original: PSNR in dB, MS-SSIM in [0, 1].
+        effort: 0 to 9, as much as there was time for.
     """
 
     stream: Stream
     report: Mapping[Measure, float]
     effort: int = 0
+
+
+def better(learned: Compressed, hybrid: Compressed, measure: Measure, asked: frozenset[Measure]) -> Compressed:
+    """Choose between both codecs' streams, by a measure that both report.
+
+    Args:
+        learned, hybrid: the candidates.
+        measure: decides.
+        asked: the part of the report that the client wants.
+    """
+    compared = Comparison(measure.metric, learned.report[measure], hybrid.report[measure])
+    chosen = choose(learned.stream, hybrid.stream, compared)
+    made = hybrid if chosen.codec is CodecKind.HYBRID else learned
+    return Compressed(chosen, {wanted: made.report[wanted] for wanted in asked}, made.effort)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +66,41 @@ class Decompressed:
     post_processor: PostProcessor | None
 
 
-def better(learned: Compressed, hybrid: Compressed, measure: Measure, asked: frozenset[Measure]) -> Compressed:
-    """Choose what `auto` answers, by a measure that both report; its report has only what was asked for."""
-    compared = Comparison(measure.metric, learned.report[measure], hybrid.report[measure])
-    chosen = choose(learned.stream, hybrid.stream, compared)
-    made = hybrid if chosen.codec is CodecKind.HYBRID else learned
-    return Compressed(chosen, {measured: made.report[measured] for measured in asked}, made.effort)
+@dataclass(frozen=True, slots=True)
+class StoredStream:
+    """A file's picture as a stored stream.
+
+    Attributes:
+        made: the stream and how it came out.
+        id: under which it is stored.
+        timings: of the request.
+    """
+
+    made: Compressed
+    id: str
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True)
+class PictureFile:
+    """A picture as an image file.
+
+    Attributes:
+        content: the file.
+        sha256: digest of the file, 32 bytes.
+        post_processor: the one that improved the picture; None if none did.
+        timings: of the request.
+    """
+
+    content: bytes
+    sha256: bytes
+    post_processor: PostProcessor | None
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True)
+class EnhancedFile:
+    """A better picture of somebody else's file, and what that file says of its quantiser."""
+
+    file: PictureFile
+    source: Source

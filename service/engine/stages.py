@@ -1,88 +1,144 @@
-"""Stages: where one request spends its time, run and recorded in one place.
+"""Every place off the event loop where a request's stages run, behind one object.
 
-The engine and the routes run the stages of a request through one `Stages`. It records each duration for Prometheus,
-and for the request itself, which tells it in `Server-Timing`. Batches on the device and the entropy coder belong to
-many requests: they record themselves for Prometheus, and `add` takes over this request's share.
+    image threads       headers, decoding, encoding of image files
+    device threads      networks, in batches
+    entropy workers     symbols to streams and back
+    AVIF threads        searches of the hybrid codec
+    the store           waits for a disk or a bucket, on the event loop itself
+
+Whatever runs here is measured here, once: `StageTimer` tells Prometheus and the request alike.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
-from contextlib import contextmanager
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from typing import ParamSpec, TypeVar, TypeVarTuple, Unpack
 
-from ..metrics import Metrics, Stage
+import torch
+
+from models import Stream
+from models.hybrid.codec import HybridCodec
+from models.rate_control import Metric
+
+from ..metrics import Metrics
+from ..settings import Settings
+from .device import DeviceThread
+from .entropy import EntropyStage, default_workers
 from .errors import OutOfMemoryError
+from .hybrid import HybridStage
+from .queue import Job, JobQueue
+from .timings import STORE, StageTimer, Step, Timings
+from .work import QuantiseTask
+
+# On a CPU, batches of photographs take longer than one after the other, out of the caches: 16 to
+# 26 % on Kodak. Thumbnails gain. So a photograph of Kodak size goes alone, 24 thumbnails of 128x128
+# together.
+CPU_BATCH_PIXELS = 400_000
+GPU_BATCH_PIXELS = 4_000_000
+MAX_LANES = 4  # each may hold 0.8 GB of activations
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+_Task = TypeVar("_Task")
+_Arguments = TypeVarTuple("_Arguments")
 
 
 class Stages:
-    """The stages of one request.
+    """Runs stages. `start` it, `close` it; its methods are for one event loop.
+
+    A method's `timings` is the account of the request that it works for; None where none is kept.
 
     Args:
+        settings: of the service.
         metrics: of the service.
-        image_threads: where files are read and written.
+        load: runs first on the device, before any job.
 
     Attributes:
-        seconds: duration of every stage so far, in the order in which they were met. Waiting for a thread counts
-            here, and not in Prometheus.
+        queue: of jobs for the device.
+        device: the device threads.
     """
 
-    def __init__(self, metrics: Metrics, image_threads: Executor) -> None:
-        self.seconds: dict[str, float] = {}
-        self._metrics = metrics
-        self._image_threads = image_threads
+    def __init__(self, settings: Settings, metrics: Metrics, load: Callable[[], None]) -> None:
+        on_cpu = torch.device(settings.device).type == "cpu"
+        default_lanes = min(settings.threads or torch.get_num_threads(), MAX_LANES) if on_cpu else 1
+        workers = default_workers(settings.device) if settings.entropy_workers is None else settings.entropy_workers
+        self._timer = StageTimer(metrics)
+        self.queue = JobQueue(settings.max_batch_pixels or (CPU_BATCH_PIXELS if on_cpu else GPU_BATCH_PIXELS))
+        self.device = DeviceThread(self.queue, load, metrics, lanes=settings.device_threads or default_lanes)
+        self._entropy = EntropyStage(workers, metrics, self._timer)
+        self._image_threads = ThreadPoolExecutor(settings.image_threads, thread_name_prefix="image")
+        self._hybrid = HybridStage(settings.image_threads, self._timer)
 
-    async def on_image_thread(self, stage: Stage, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Run what reads or writes image files off the event loop, as a stage. Raises what it raises."""
-        return await self.on_image_thread_as(stage, stage, function, *args, **kwargs)
+    async def start(self, models: Sequence[str]) -> None:
+        """Load the models everywhere; raises what that raises."""
+        self.device.start()
+        await asyncio.gather(asyncio.wrap_future(self.device.ready), self._entropy.start(models))
 
-    async def on_image_thread_as(self, name: str, stage: Stage, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Do so under another name than that of Prometheus' stage."""
-        begun = time.perf_counter()
-        try:
-            return await self.untold(stage, function, *args, **kwargs)
-        finally:
-            self.add(name, time.perf_counter() - begun)
+    async def close(self, patience: float) -> None:
+        """Stop everything; waits at most `patience` seconds for the device."""
+        self.queue.close()
+        await asyncio.to_thread(self.device.join, patience)
+        self._entropy.close()
+        self._hybrid.close()
+        self._image_threads.shutdown(wait=False, cancel_futures=True)
 
-    async def untold(self, stage: Stage, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Do so for Prometheus alone: what takes microseconds is no news to a client."""
+    async def on_image_thread(
+        self, step: Step, timings: Timings | None, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T:
+        """Run a function that reads or writes image files, or is about as quick."""
+        asked = time.monotonic()
 
         def timed() -> _T:
-            with self._metrics.stage_timer(stage):
+            with self._timer.timed(step, timings, since=asked):
                 return function(*args, **kwargs)
 
-        with out_of_memory_is_told():
+        with _memory_errors_typed():
             return await asyncio.get_running_loop().run_in_executor(self._image_threads, timed)
 
-    @contextmanager
-    def store(self) -> Iterator[None]:
-        """Time the body of the `with` as the stage of the store."""
-        begun = time.perf_counter()
+    async def on_device(self, job: Job[_Task, _T], timings: Timings | None) -> _T:
+        """Run a job on the device, in a batch with others. Cancelling takes it out of the queue."""
+        self.queue.put(job)
         try:
-            with self._metrics.stage_timer("store"):
-                yield
-        finally:
-            self.add("store", time.perf_counter() - begun)
+            result = await asyncio.wrap_future(job.future)
+        except asyncio.CancelledError:  # a deadline, or a client gone; the future knows already
+            self.queue.discard(job)
+            raise
+        if timings is not None:
+            timings.add("queue", job.queue_seconds)
+            timings.add("device", job.device_seconds)
+        return result
 
-    def add(self, name: str, seconds: float) -> None:
-        """Count seconds that passed in a stage of this request; Prometheus knows of them."""
-        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+    async def in_entropy_coder(self, timings: Timings | None, function: Callable[[Unpack[_Arguments]], _T], *arguments: *_Arguments) -> _T:
+        """Run a function of `entropy_worker`."""
+        with _memory_errors_typed():
+            return await self._entropy.run(timings, function, *arguments)
 
-    def begin_engine(self) -> None:
-        """Give the engine's stages their place in the order. Under `auto` both codecs add to them at the same time."""
-        for name in ("queue", "device", "entropy"):
-            self.add(name, 0.0)
+    async def search_avif(
+        self,
+        codec: HybridCodec,
+        task: QuantiseTask,
+        metric: Metric,
+        *,
+        effort: int,
+        until: float,
+        timings: Timings,
+    ) -> tuple[Stream, int]:
+        """Compress with the hybrid codec; see `HybridStage.compress`."""
+        with _memory_errors_typed():
+            return await self._hybrid.compress(codec, task, metric, effort=effort, until=until, timings=timings)
+
+    def in_store(self, timings: Timings | None = None) -> AbstractContextManager[None]:
+        """Measure the body of the `with`, which waits for the store."""
+        return self._timer.timed(STORE, timings)
 
 
 @contextmanager
-def out_of_memory_is_told() -> Iterator[None]:
-    """Turn a lack of memory beside the device into the error that the device's own lack is."""
+def _memory_errors_typed() -> Iterator[None]:
+    """Raise `OutOfMemoryError` where memory beside the device is lacking, as the device does."""
     try:
         yield
     except MemoryError as error:

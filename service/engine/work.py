@@ -1,4 +1,7 @@
-"""Work of the device on a batch: quantise, refine, reconstruct, improve, and compare pictures."""
+"""Work of the device: tasks, and the batch operations that take them.
+
+They quantise, reconstruct, measure what compressing did, compare and improve pictures.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from .results import Measure
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QuantiseTask:
-    """A picture to quantise, with its alpha section and its budget."""
+    """One picture with its alpha section, and its budget."""
 
     picture: Picture
     alpha: bytes | None
@@ -28,16 +31,22 @@ class QuantiseTask:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RefineTask:
-    """A picture to quantise with effort; `seconds` is about the time that it takes without."""
+    """One picture to quantise with effort.
+
+    Attributes:
+        quantise: the picture and its budget.
+        deadline: ends the refinement in time.
+        quantise_seconds: about what the picture takes without effort.
+    """
 
     quantise: QuantiseTask
-    refinement: EffortDeadline
-    seconds: float
+    deadline: EffortDeadline
+    quantise_seconds: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MeasureTask:
-    """The content of a stream, the picture that it was made from, and what to measure."""
+    """Symbols in a stream, the picture that it was made from, and what to measure."""
 
     symbols: Symbols
     original: Picture
@@ -45,8 +54,17 @@ class MeasureTask:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class CompareTask:
+    """A decoded picture, the one that it was made from, and what to measure."""
+
+    decoded: Picture
+    original: Picture
+    measures: frozenset[Measure]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class EnhanceTask:
-    """A picture as its codec gave it back, and the quantiser that its file tells of."""
+    """A picture as its codec gave it back, and what the file says of its quantiser."""
 
     picture: Picture
     source: Source
@@ -60,68 +78,56 @@ class DevicePostProcessor:
         self._metrics = metrics
 
     def improve(self, tasks: Sequence[EnhanceTask]) -> list[Picture]:
-        """Improve pictures, in the order of the tasks."""
+        """Take artefacts out of pictures, in the order of the tasks."""
         with self._metrics.stage_timer("device"):
             return self.post_processor.improve([task.picture for task in tasks], [task.source for task in tasks])
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CompareTask:
-    """A decoded picture, the one that it was made from, and what to measure."""
-
-    decoded: Picture
-    original: Picture
-    measures: frozenset[Measure]
-
-
 class DeviceModel:
-    """A codec on the device, as batch operations for the queue: results in the order of the tasks."""
+    """A codec on the device, as batch operations for the queue; results are in the tasks' order."""
 
     def __init__(self, codec: LearnedCodec, metrics: Metrics) -> None:
         self.codec = codec
         self._metrics = metrics
 
     def quantise(self, tasks: Sequence[QuantiseTask]) -> list[Quantised]:
-        """Quantise pictures, each at the position that its budget allows, all probes as one batch."""
+        """Find each picture's position and its symbols there. All probes run as one batch."""
         begun = time.monotonic()
-        quantised = self.codec.quantise(
-            [task.picture for task in tasks],
-            [task.target for task in tasks],
-            [task.alpha for task in tasks],
-        )
+        quantised = self.codec.quantise([task.picture for task in tasks], [task.target for task in tasks], [task.alpha for task in tasks])
         searching = quantised[0].search_seconds
         self._metrics.stage("rate_control", searching)
         self._metrics.stage("device", time.monotonic() - begun - searching)
         return quantised
 
     def refine(self, tasks: Sequence[RefineTask]) -> list[Quantised]:
-        """Refine one picture; where there is no time even to begin, quantise it as without effort."""
+        """Quantise one picture with effort, or without where effort cannot even begin in time."""
         (task,) = tasks
-        refinement = task.refinement
+        deadline = task.deadline
         plain = task.quantise
-        if not refinement.affordable(task.seconds):
+        if not deadline.allows_start(task.quantise_seconds):
             self._metrics.refined("skipped")
             return self.quantise([plain])
         begun = time.monotonic()
-        (quantised,) = self.codec.quantise([plain.picture], [plain.target], [plain.alpha], effort=refinement.effort, progress=refinement)
-        self._metrics.stage("rate_control", quantised.search_seconds)
-        self._metrics.stage("refine", time.monotonic() - begun - quantised.search_seconds - refinement.paused)
-        self._metrics.refined("complete" if refinement.reached == refinement.effort else "cut")
+        (quantised,) = self.codec.quantise([plain.picture], [plain.target], [plain.alpha], effort=deadline.effort, progress=deadline)
+        searching = quantised.search_seconds
+        self._metrics.stage("rate_control", searching)
+        self._metrics.stage("refine", time.monotonic() - begun - searching - deadline.lent_seconds)
+        self._metrics.refined("complete" if deadline.reached == deadline.effort else "cut")
         return [quantised]
 
     def reconstruct(self, symbols: Sequence[Symbols]) -> list[Picture]:
-        """Synthesise pictures."""
+        """Decode pictures from symbols."""
         with self._metrics.stage_timer("device"):
             return self.codec.reconstruct(symbols)
 
     def measure(self, tasks: Sequence[MeasureTask]) -> list[dict[Measure, float]]:
-        """Compare the pictures in streams with their originals."""
+        """Decode pictures from symbols, and score them against the originals."""
         with self._metrics.stage_timer("device"):
             decoded = self.codec.reconstruct([task.symbols for task in tasks])
             return [self._scores(picture, task.original, task.measures) for task, picture in zip(tasks, decoded, strict=True)]
 
     def compare(self, tasks: Sequence[CompareTask]) -> list[dict[Measure, float]]:
-        """Compare pictures that were decoded elsewhere with their originals."""
+        """Score pictures that were decoded elsewhere against the originals."""
         with self._metrics.stage_timer("device"):
             return [self._scores(task.decoded, task.original, task.measures) for task in tasks]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from ..engine.timings import Timings
 
 
-def server_timing(seconds: Mapping[str, float]) -> str:
-    """Write the header's value from durations by stage; in milliseconds, as the header wants them."""
-    return ", ".join(f"{name};dur={1000 * duration:.1f}" for name, duration in seconds.items())
+def server_timing(timings: Timings) -> str:
+    """Format the header's value, in milliseconds, as the header wants them."""
+    return ", ".join(f"{name};dur={1000 * seconds:.1f}" for name, seconds in timings.seconds.items())

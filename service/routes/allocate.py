@@ -4,41 +4,33 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from structlog.contextvars import bind_contextvars
+from pydantic import BaseModel, ConfigDict, Field
 
-from models import Picture, Target
-from models.errors import CodecError, TargetError
+from models import Target
+from models.errors import TargetError
 from models.rate_control import SET_TOLERANCE, Metric, meets
 
-from .. import images
-from ..engine.collection import Collected, compress_collection
-from ..engine.errors import TargetMissedError
+from ..engine.collection import StoredCollection
+from ..engine.requests import AllocateRequest
 from ..engine.results import Measure
-from ..engine.stages import Stages
+from ..engine.timings import ENCODE
 from ..http import problems
-from ..http.body import Upload, is_form
 from ..http.negotiation import content_digest, negotiate
 from ..http.server_timing import server_timing
-from ..images import ImageError, ImageTooLargeError
-from ..runtime import Runtime, RuntimeDependency, refuse_when_leaving
-from . import archive, inputs
+from ..runtime import RuntimeDependency, refuse_when_leaving
+from . import archive
+from .inputs import JSON, RequestsDependency, StoredStreams, members_in, model_of
 
 router = APIRouter(tags=["compression"], dependencies=[Depends(refuse_when_leaving)])
 
-_JSON = "application/json"
-
 
 class AllocateQuery(BaseModel):
-    """What to share among the images: exactly one of `budget_bpp` and `budget_bytes`."""
+    """Parameters; exactly one of `budget_bpp` and `budget_bytes` must be given."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -60,14 +52,6 @@ class AllocateQuery(BaseModel):
         description="0 is fast; more makes better pictures of the same bytes, in the time that a request has, shared out by pixels.",
     )
     strict: bool = Field(default=False, description="Answer 422 instead of the smallest streams when those are over the budget.")
-
-
-class StoredStreams(BaseModel):
-    """Streams to take the pictures from. What is compressed is what they decode to: the originals are not stored."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    ids: list[str] = Field(min_length=1, description="Ids of stored streams, in the order of the answer.")
 
 
 class Share(BaseModel):
@@ -104,18 +88,9 @@ class Allocated(BaseModel):
     streams: list[Share]
 
 
-@dataclass(frozen=True, slots=True)
-class _Image:
-    """One image of the request: what its stream is called after, its pixels, and how to get it until a deadline."""
-
-    name: str
-    pixels: int
-    picture: Callable[[float], Awaitable[Picture]]
-
-
 _BINARY = {"type": "string", "format": "binary"}
 _FORM = {"type": "object", "properties": {"file": {"type": "array", "items": _BINARY, "minItems": 1}}, "required": ["file"]}
-_BODY = {"multipart/form-data": {"schema": _FORM}, _JSON: {"schema": StoredStreams.model_json_schema()}}
+_BODY = {"multipart/form-data": {"schema": _FORM}, JSON: {"schema": StoredStreams.model_json_schema()}}
 
 
 @router.post(
@@ -132,79 +107,36 @@ _BODY = {"multipart/form-data": {"schema": _FORM}, _JSON: {"schema": StoredStrea
     },
     openapi_extra={"requestBody": {"required": True, "content": _BODY}},
 )
-async def allocate(request: Request, runtime: RuntimeDependency, query: Annotated[AllocateQuery, Query()]) -> Response:
-    """Compress images, sent as multipart fields `file` or named by the ids of stored streams, to one budget for all of them.
+async def allocate(
+    request: Request, runtime: RuntimeDependency, requests: RequestsDependency, query: Annotated[AllocateQuery, Query()]
+) -> Response:
+    """Compress images, sent as multipart fields `file` or named by the ids of stored streams, to
+    one budget for all of them.
 
-    Each image gets the share at which no byte would do more for another. It is decoded seven times to find out, and once more for the
-    facts. A stored stream is transcoded: the picture compressed, and compared with, is the one that it decodes to.
+    Each image gets the share at which no byte would do more for another. It is decoded seven times
+    to find out, and once more for the facts. A stored stream is transcoded: the picture compressed,
+    and compared with, is the one that it decodes to.
     """
-    settings = runtime.settings
-    engine = runtime.engine
-    media_type = negotiate(request.headers.get("accept", ""), (archive.MEDIA_TYPE, _JSON))
+    media_type = negotiate(request.headers.get("accept", ""), (archive.MEDIA_TYPE, JSON))
     target = _target(query)
-    profile = settings.profile if query.profile is None else query.profile
-    model = engine.models.model(profile)
-    metric = query.metric or model.codec.metric
+    codec = model_of(runtime, query.profile).codec
+    wanted = AllocateRequest(target, codec.name, query.metric or codec.metric, query.effort, query.strict)
 
-    stages = engine.stages()
-    wanted = await _images(request, runtime, stages)
-    pixels = [image.pixels for image in wanted]
-    if sum(pixels) > settings.max_pixels:
-        raise ImageTooLargeError(f"the images have {sum(pixels)} pixels together; the limit is {settings.max_pixels}")
-    bind_contextvars(pixels=sum(pixels), images=len(wanted))
-    budget = max(1, target.budget(sum(pixels)) or 0)
-    async with engine.admit(sum(pixels), effort=query.effort) as deadline:
-        found = await compress_collection(
-            engine,
-            [image.picture for image in wanted],
-            pixels,
-            budget,
-            metric=metric,
-            profile=profile,
-            effort=query.effort,
-            deadline=deadline,
-            stages=stages,
-        )
-        if query.strict and found.size > budget:
-            raise TargetMissedError(f"the smallest streams that {profile} makes of these images have {found.size} bytes, not {budget}")
-        with stages.store():
-            ids = [await runtime.store.put(made.stream.data) for made in found.made]
-    runtime.metrics.allocated(len(wanted))
+    members = await members_in(request, runtime, requests)
+    stored = await requests.allocate(members, wanted)
 
-    names = archive.safe_names([image.name for image in wanted], ".zgt")
-    urls = [str(request.app.url_path_for("decompress_stored", stream_id=stream_id)) for stream_id in ids]
-    facts = Allocated(
-        profile=profile,
-        model_id=model.codec.model_id,
-        metric=metric,
-        effort=query.effort,
-        budget_bytes=budget,
-        bytes=found.size,
-        bpp=8 * found.size / sum(pixels),
-        target_met=meets(budget, found.size, SET_TOLERANCE),
-        psnr=found.scores.psnr,
-        ms_ssim=found.scores.ms_ssim,
-        streams=_shares(found, names, ids, urls),
-    )
+    names = archive.safe_names([member.name for member in members], ".zgt")
+    urls = [str(request.app.url_path_for("decompress_stored", stream_id=stream_id)) for stream_id in stored.ids]
+    facts = _facts(stored, wanted, codec.model_id, _shares(stored, names, urls))
     body = facts.model_dump_json().encode()
     if media_type == archive.MEDIA_TYPE:
-        files = {name: made.stream.data for name, made in zip(names, found.made, strict=True)}
+        files = {name: made.stream.data for name, made in zip(names, stored.collected.made, strict=True)}
         files |= {"allocation.json": body, "allocation.csv": _table(facts.streams)}
-        body = await stages.untold("encode", archive.zipped, files)
+        body = await runtime.engine.stages.on_image_thread(ENCODE, None, archive.zipped, files)
     headers = _headers(facts, body)
-    if settings.server_timing:
-        headers["Server-Timing"] = server_timing(stages.seconds)
+    if runtime.settings.server_timing:
+        headers["Server-Timing"] = server_timing(stored.timings)
     return Response(body, headers=headers, media_type=media_type)
-
-
-def _headers(facts: Allocated, body: bytes) -> dict[str, str]:
-    return {
-        "Vary": "Accept",
-        "Content-Digest": content_digest(sha256(body).digest()),
-        "Ziggurat-Bpp": f"{facts.bpp:.6f}",
-        "Ziggurat-Target-Met": str(facts.target_met).lower(),
-        "Ziggurat-Model": f"{facts.profile}/{facts.model_id}",
-    }
 
 
 def _target(query: AllocateQuery) -> Target:
@@ -216,61 +148,24 @@ def _target(query: AllocateQuery) -> Target:
         raise TargetError(f"the budget's {error}") from None
 
 
-async def _images(request: Request, runtime: Runtime, stages: Stages) -> list[_Image]:
-    """Read the images of the request: their headers, and their pixels not yet."""
-    most = runtime.settings.max_allocation_images
-    if is_form(request):
-        uploads = await inputs.receive_uploads(request, runtime, max_files=most)
-        return [await _uploaded(runtime, stages, upload) for upload in uploads]
-    body = await inputs.receive(request, runtime, accepts=_JSON)
-    try:
-        ids = StoredStreams.model_validate_json(body).ids
-    except ValidationError as error:
-        raise RequestValidationError([{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors()]) from None
-    if len(ids) > most:
-        detail = f"{len(ids)} images for one budget; the limit is {most}"
-        raise RequestValidationError([{"loc": ("body", "ids"), "msg": detail}])
-    return [await _stored(runtime, stages, stream_id) for stream_id in ids]
+def _facts(stored: StoredCollection, wanted: AllocateRequest, model_id: str, streams: list[Share]) -> Allocated:
+    size = stored.collected.size
+    return Allocated(
+        profile=wanted.profile,
+        model_id=model_id,
+        metric=wanted.metric,
+        effort=wanted.effort,
+        budget_bytes=stored.budget,
+        bytes=size,
+        bpp=8 * size / stored.pixels,
+        target_met=meets(stored.budget, size, SET_TOLERANCE),
+        psnr=stored.collected.scores.psnr,
+        ms_ssim=stored.collected.scores.ms_ssim,
+        streams=streams,
+    )
 
 
-async def _uploaded(runtime: Runtime, stages: Stages, upload: Upload) -> _Image:
-    with _naming(upload.name):
-        image = await inputs.open_image(upload.content, runtime, stages)
-
-    def decoded() -> Picture:
-        return images.decode(images.open_image(upload.content, max_pixels=runtime.settings.max_pixels))
-
-    async def picture(_: float) -> Picture:
-        with _naming(upload.name):
-            return await stages.untold("decode", decoded)
-
-    return _Image(upload.name, image.width * image.height, picture)
-
-
-async def _stored(runtime: Runtime, stages: Stages, stream_id: str) -> _Image:
-    data = await runtime.store.get(stream_id)
-    with _naming(stream_id):
-        stream = await inputs.parse_stream(data, runtime, stages)
-
-    async def picture(deadline: float) -> Picture:
-        with _naming(stream_id):
-            made = await runtime.engine.decompress(stream, deadline=deadline)
-        return made.picture
-
-    return _Image(stream_id, stream.pixels, picture)
-
-
-@contextmanager
-def _naming(name: str) -> Iterator[None]:
-    """Say which one of several images is bad."""
-    try:
-        yield
-    except (CodecError, ImageError) as error:
-        error.args = (f"{name[:100]!r}: {error}", *error.args[1:])
-        raise
-
-
-def _shares(found: Collected, names: Sequence[str], ids: Sequence[str], urls: Sequence[str]) -> list[Share]:
+def _shares(stored: StoredCollection, names: Sequence[str], urls: Sequence[str]) -> list[Share]:
     return [
         Share(
             file=name,
@@ -285,8 +180,18 @@ def _shares(found: Collected, names: Sequence[str], ids: Sequence[str], urls: Se
             psnr=made.report[Measure.PSNR],
             ms_ssim=made.report[Measure.MS_SSIM],
         )
-        for made, name, stream_id, url in zip(found.made, names, ids, urls, strict=True)
+        for made, name, stream_id, url in zip(stored.collected.made, names, stored.ids, urls, strict=True)
     ]
+
+
+def _headers(facts: Allocated, body: bytes) -> dict[str, str]:
+    return {
+        "Vary": "Accept",
+        "Content-Digest": content_digest(sha256(body).digest()),
+        "Ziggurat-Bpp": f"{facts.bpp:.6f}",
+        "Ziggurat-Target-Met": str(facts.target_met).lower(),
+        "Ziggurat-Model": f"{facts.profile}/{facts.model_id}",
+    }
 
 
 def _table(shares: Sequence[Share]) -> bytes:

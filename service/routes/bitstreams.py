@@ -1,4 +1,4 @@
-"""`/bitstreams`: the stored streams themselves."""
+"""`/bitstreams`: stored streams, as they were made."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
 
+from ..engine.timings import READ_HEADER
 from ..facts import StreamFacts
 from ..http import problems
 from ..http.negotiation import STREAM_TYPE, byte_range, content_digest, immutable, matches_etag
@@ -40,10 +41,10 @@ async def stream(request: Request, runtime: RuntimeDependency, stream_id: str, r
     if range is not None and if_range in (None, etag):
         size = await runtime.store.size(stream_id)
         if (wanted := byte_range(range, size)) is not None:
-            with runtime.engine.stages().store():
+            with runtime.engine.stages.in_store():
                 part = await runtime.store.get_range(stream_id, wanted)
             return Response(part, 206, _part_headers(stream_id, part, wanted, size), STREAM_TYPE)
-    with runtime.engine.stages().store():
+    with runtime.engine.stages.in_store():
         found = await runtime.store.get(stream_id)
     return Response(found, headers=_headers(stream_id), media_type=STREAM_TYPE)
 
@@ -68,7 +69,7 @@ async def delete_stream(runtime: RuntimeDependency, stream_id: str) -> None:
 async def stream_facts(runtime: RuntimeDependency, stream_id: str) -> StreamFacts:
     """The facts in the stream's header. Needs no model."""
     found = await runtime.store.get(stream_id)
-    return await runtime.engine.stages().untold("header", StreamFacts.of, found)
+    return await runtime.engine.stages.on_image_thread(READ_HEADER, None, StreamFacts.of, found)
 
 
 def _etag(stream_id: str) -> str:

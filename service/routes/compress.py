@@ -8,22 +8,21 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-from structlog.contextvars import bind_contextvars
 
 from models import Target
 from models.bitstream import CodecKind
 from models.codec import CodecName, check_auto
 from models.rate_control import Metric
+from models.stream import Comparison
 
-from .. import images
-from ..engine.errors import TargetMissedError
-from ..engine.results import Compressed, Measure
+from ..engine.requests import CompressRequest
+from ..engine.results import Measure, StoredStream
 from ..http import problems
 from ..http.body import describe_body
 from ..http.negotiation import STREAM_TYPE, content_digest, negotiate
 from ..http.server_timing import server_timing
 from ..runtime import RuntimeDependency, refuse_when_leaving
-from . import inputs
+from .inputs import JSON, RequestsDependency, file_in, model_of
 
 router = APIRouter(tags=["compression"], dependencies=[Depends(refuse_when_leaving)])
 
@@ -34,7 +33,8 @@ def _split(value: Any) -> Any:
 
 
 class CompressQuery(BaseModel):
-    """What to compress to. Exactly one of `bpp`, `max_bytes` and `quality` must be given; `models.Target` checks them."""
+    """Parameters. Exactly one of `bpp`, `max_bytes` and `quality` must be given, which
+    `models.Target` checks."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -127,58 +127,37 @@ HEADERS = {
     },
     openapi_extra=describe_body("image/*"),
 )
-async def compress(request: Request, runtime: RuntimeDependency, query: Annotated[CompressQuery, Query()]) -> Response:
-    """Compress an image, sent raw or as multipart field `file`, to a budget. The same image, budget and effort done give the same id."""
-    settings = runtime.settings
-    engine = runtime.engine
-    media_type = negotiate(request.headers.get("accept", ""), (STREAM_TYPE, "application/json"))
+async def compress(
+    request: Request, runtime: RuntimeDependency, requests: RequestsDependency, query: Annotated[CompressQuery, Query()]
+) -> Response:
+    """Compress an image, sent raw or as multipart field `file`, to a budget. The same image, budget
+    and effort done give the same id."""
+    media_type = negotiate(request.headers.get("accept", ""), (STREAM_TYPE, JSON))
     target = Target(bpp=query.bpp, max_bytes=query.max_bytes, quality=query.quality)
     if query.codec == "auto":
         check_auto(target)
-    profile = settings.profile if query.profile is None else query.profile
-    engine.models.model(profile)  # a wrong name is refused before the body is read
+    profile = model_of(runtime, query.profile).codec.name  # a wrong one is refused before the body
+    wanted = CompressRequest(target, profile, query.codec, frozenset(query.report), query.effort, query.strict)
 
-    stages = engine.stages()
-    image = await inputs.open_image(await inputs.receive(request, runtime, accepts="image/*"), runtime, stages)
-    pixels = image.width * image.height
-    bind_contextvars(pixels=pixels)
-    async with engine.admit(pixels, effort=query.effort) as deadline:
-        made = await engine.compress(
-            await stages.on_image_thread("decode", images.decode, image),
-            target,
-            profile=profile,
-            codec=query.codec,
-            report=frozenset(query.report),
-            effort=query.effort,
-            deadline=deadline,
-            stages=stages,
-        )
-        if query.strict:
-            _check_budget(made, target.budget(pixels))
-        bind_contextvars(bpp=round(made.stream.bpp, 6))
-        with stages.store():
-            stream_id = await runtime.store.put(made.stream.data)
+    file = await file_in(request, runtime, accepts="image/*")
+    stored = await requests.compress(file, wanted)
 
-    url = str(request.app.url_path_for("decompress_stored", stream_id=stream_id))
-    facts = _facts(made, stream_id, url, profile, engine.models.model_id(made.stream.model), query.effort)
-    body = made.stream.data if media_type == STREAM_TYPE else facts.model_dump_json().encode()
+    url = str(request.app.url_path_for("decompress_stored", stream_id=stored.id))
+    model_id = runtime.engine.models.model_id(stored.made.stream.model)
+    facts = _facts(stored, url, profile, model_id, query.effort)
+    body = stored.made.stream.data if media_type == STREAM_TYPE else facts.model_dump_json().encode()
     headers = _headers(facts, body)
-    if settings.server_timing:
-        headers["Server-Timing"] = server_timing(stages.seconds)
+    if runtime.settings.server_timing:
+        headers["Server-Timing"] = server_timing(stored.timings)
     return Response(body, 201, headers, media_type)
 
 
-def _check_budget(made: Compressed, budget: int | None) -> None:
-    """Raises `TargetMissedError` for a stream over its budget in bytes."""
-    size = len(made.stream.data)
-    if budget is not None and size > budget:
-        raise TargetMissedError(f"the smallest stream that {made.stream.model} makes of this image has {size} bytes, not {budget}")
-
-
-def _facts(made: Compressed, stream_id: str, url: str, profile: str, model_id: str, effort: int) -> Compression:
+def _facts(stored: StoredStream, url: str, profile: str, model_id: str, effort: int) -> Compression:
+    made = stored.made
     stream = made.stream
+    compared = stream.auto
     return Compression(
-        id=stream_id,
+        id=stored.id,
         url=url,
         codec="hybrid" if stream.codec is CodecKind.HYBRID else "learned",
         profile=profile,
@@ -194,8 +173,12 @@ def _facts(made: Compressed, stream_id: str, url: str, profile: str, model_id: s
         effort_reached=made.effort,
         psnr=made.report.get(Measure.PSNR),
         ms_ssim=made.report.get(Measure.MS_SSIM),
-        auto=None if stream.auto is None else Scores(metric=stream.auto.metric, learned=stream.auto.learned, hybrid=stream.auto.hybrid),
+        auto=None if compared is None else _scores(compared),
     )
+
+
+def _scores(compared: Comparison) -> Scores:
+    return Scores(metric=compared.metric, learned=compared.learned, hybrid=compared.hybrid)
 
 
 def _headers(facts: Compression, body: bytes) -> dict[str, str]:

@@ -9,14 +9,14 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from models.postprocess.postprocessor import Postprocess
 
-from ..engine.stages import Stages
+from ..engine.results import PictureFile
 from ..http import problems
 from ..http.body import describe_body
 from ..http.negotiation import STREAM_TYPE, immutable, matches_etag
 from ..images import ImageFormat
 from ..runtime import Runtime, RuntimeDependency, refuse_when_leaving
-from . import inputs
-from .pictures import PICTURE, Format, described, encoded, wanted
+from .inputs import RequestsDependency, file_in
+from .pictures import PICTURE, Format, described, named, picture_answer, wanted
 
 router = APIRouter(tags=["compression"], dependencies=[Depends(refuse_when_leaving)])
 
@@ -35,7 +35,12 @@ _UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "If-None-Mat
     "/decompress/{stream_id}", response_class=Response, responses=_PICTURE | _UNCHANGED | problems.describe(404, 406, 422, 429, 503)
 )
 async def decompress_stored(
-    request: Request, runtime: RuntimeDependency, stream_id: str, format: Format = None, postprocess: PostprocessMode = "auto"
+    request: Request,
+    runtime: RuntimeDependency,
+    requests: RequestsDependency,
+    stream_id: str,
+    format: Format = None,
+    postprocess: PostprocessMode = "auto",
 ) -> Response:
     """The picture in a stored stream. It never changes, and may be cached for ever."""
     image_format = wanted(request, format)
@@ -43,10 +48,8 @@ async def decompress_stored(
     if matches_etag(request.headers.get("if-none-match"), headers["ETag"]):
         await runtime.store.size(stream_id)  # 404 goes before 304
         return Response(status_code=304, headers=headers)
-    stages = runtime.engine.stages()
-    with stages.store():
-        data = await runtime.store.get(stream_id)
-    answer = await _decompress(runtime, data, image_format, postprocess, stages)
+    made = await requests.decompress_stored(stream_id, image_format, postprocess)
+    answer = _answer(runtime, made, image_format)
     answer.headers.update(headers)
     return answer
 
@@ -72,28 +75,28 @@ async def probe_stored(
     openapi_extra=describe_body(STREAM_TYPE),
 )
 async def decompress_sent(
-    request: Request, runtime: RuntimeDependency, format: Format = None, postprocess: PostprocessMode = "auto"
+    request: Request,
+    runtime: RuntimeDependency,
+    requests: RequestsDependency,
+    format: Format = None,
+    postprocess: PostprocessMode = "auto",
 ) -> Response:
     """The picture in a stream, sent raw or as multipart field `file`. Nothing is stored."""
     image_format = wanted(request, format)
-    data = await inputs.receive(request, runtime, accepts=STREAM_TYPE)
-    return await _decompress(runtime, data, image_format, postprocess, runtime.engine.stages())
+    stream = await file_in(request, runtime, accepts=STREAM_TYPE)
+    return _answer(runtime, await requests.decompress(stream, image_format, postprocess), image_format)
 
 
 def _headers(runtime: Runtime, stream_id: str, image_format: ImageFormat, postprocess: Postprocess) -> dict[str, str]:
-    # Weak: another device or library version gives the same picture to float noise, not the same bytes. Other post-processors do not.
-    ids = "" if postprocess == "off" else ",".join(post_processor.model_id for post_processor in runtime.engine.models.post_processors)
-    seen = sha256(f"{postprocess} {ids}".encode()).hexdigest()[:8]
-    return immutable(f'W/"{stream_id}.{image_format.name.lower()}.{seen}"') | {"Vary": "Accept"}
+    # Weak: another device or library version gives the same picture to float noise, not the same
+    # bytes. Other post-processors do not.
+    post_processors = [] if postprocess == "off" else runtime.engine.models.post_processors
+    ids = ",".join(post_processor.model_id for post_processor in post_processors)
+    processed = sha256(f"{postprocess} {ids}".encode()).hexdigest()[:8]
+    return immutable(f'W/"{stream_id}.{image_format.name.lower()}.{processed}"') | {"Vary": "Accept"}
 
 
-async def _decompress(runtime: Runtime, data: bytes, image_format: ImageFormat, postprocess: Postprocess, stages: Stages) -> Response:
-    stream = await inputs.parse_stream(data, runtime, stages)
-    inputs.bind_size(stream.pixels, len(data))
-    async with runtime.engine.admit(stream.pixels) as deadline:
-        made = await runtime.engine.decompress(stream, postprocess=postprocess, deadline=deadline, stages=stages)
-        answer = await encoded(runtime, made.picture, image_format, stages)
-    post_processor = made.post_processor
-    name = "off" if post_processor is None else f"{post_processor.name}/{post_processor.model_id}"
-    answer.headers["Ziggurat-Postprocess"] = name
+def _answer(runtime: Runtime, made: PictureFile, image_format: ImageFormat) -> Response:
+    answer = picture_answer(runtime, made, image_format)
+    answer.headers["Ziggurat-Postprocess"] = "off" if made.post_processor is None else named(made.post_processor)
     return answer

@@ -33,7 +33,8 @@ async def livez(runtime: RuntimeDependency) -> Health:
 @router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", responses=problems.describe(503))
 async def readyz(runtime: RuntimeDependency) -> Health:
-    """Ready: the models are loaded and warmed up, and nobody has asked to stop. Red means: send requests elsewhere."""
+    """Ready: the models are loaded and warmed up, and nobody has asked to stop. Red means: send
+    requests elsewhere."""
     if not runtime.engine.ready or runtime.drain.phase > Phase.SERVING:
         raise UnavailableError("the service is leaving or its device failed", retry_after=10)
     return Health()

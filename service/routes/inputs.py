@@ -1,57 +1,78 @@
-"""Inputs: what endpoints that take a file have in common: room, the body within its limits, and a look at its header."""
+"""Inputs that endpoints have in common: the profile, and bodies, which need room first."""
 
 from __future__ import annotations
 
-from fastapi import Request
-from PIL import Image
-from structlog.contextvars import bind_contextvars
+from typing import Annotated
 
-from models.bitstream import Bitstream
+from fastapi import Depends, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .. import images
-from ..engine.stages import Stages
-from ..http.body import Upload, read_body, read_files
-from ..runtime import Runtime
+from ..engine.requests import Member, Requests
+from ..engine.work import DeviceModel
+from ..http.body import is_form, read_body, read_files
+from ..runtime import Runtime, RuntimeDependency
+
+JSON = "application/json"
 
 
-async def receive(request: Request, runtime: Runtime, *, accepts: str) -> bytes:
-    """Read the file in a request, raw or as multipart field `file`, once there is room for any work at all.
+class StoredStreams(BaseModel):
+    """Streams to take the pictures from. What is compressed is what they decode to: the originals
+    are not stored."""
 
-    Args:
-        request: whose body is read.
-        runtime: of the app.
-        accepts: a media type or `image/*`.
+    model_config = ConfigDict(extra="forbid")
 
-    Raises:
-        EngineError: no work is accepted, or too much waits already.
-        UnsupportedBodyError, BodyTooLargeError, BodyTimeoutError, DigestMismatchError, MalformedBodyError: see
-            `read_body`.
+    ids: list[str] = Field(min_length=1, description="Ids of stored streams, in the order of the answer.")
+
+
+async def _requests(runtime: RuntimeDependency) -> Requests:
+    return Requests(runtime.settings, runtime.metrics, runtime.engine, runtime.store)
+
+
+RequestsDependency = Annotated[Requests, Depends(_requests)]
+
+
+def model_of(runtime: Runtime, profile: str | None) -> DeviceModel:
+    """Look up the model of a profile, or of the service's default. Raises `UnknownProfileError`."""
+    return runtime.engine.models.model(runtime.settings.profile if profile is None else profile)
+
+
+async def file_in(request: Request, runtime: Runtime, *, accepts: str) -> bytes:
+    """Read the file in a request, raw or as multipart field `file`.
+
+    `accepts` is the media type of a raw one, or `image/*`. Raises what `Engine.check_room` and
+    `read_body` raise.
     """
     runtime.engine.check_room()
     settings = runtime.settings
     return await read_body(request, accepts=accepts, max_bytes=settings.max_body_bytes, seconds=settings.body_timeout_seconds)
 
 
-async def receive_uploads(request: Request, runtime: Runtime, *, max_files: int) -> list[Upload]:
-    """Read all files of a multipart request, likewise."""
-    runtime.engine.check_room()
+async def members_in(request: Request, runtime: Runtime, requests: Requests) -> list[Member]:
+    """Read the images in a request: multipart fields `file`, or the ids of stored streams.
+
+    Their headers are read, and their pixels not yet. Raises what `file_in` and `Requests` raise.
+    """
     settings = runtime.settings
-    return await read_files(request, max_files=max_files, max_bytes=settings.max_body_bytes, seconds=settings.body_timeout_seconds)
+    if not is_form(request):
+        body = await file_in(request, runtime, accepts=JSON)
+        return [await requests.stored(stream_id) for stream_id in _ids_in(body, settings.max_allocation_images)]
+    runtime.engine.check_room()
+    uploads = await read_files(
+        request,
+        max_files=settings.max_allocation_images,
+        max_bytes=settings.max_body_bytes,
+        seconds=settings.body_timeout_seconds,
+    )
+    return [await requests.uploaded(upload.name, upload.content) for upload in uploads]
 
 
-async def open_image(file: bytes, runtime: Runtime, stages: Stages) -> Image.Image:
-    """Look at the header of an image file. Raises `ImageError`s."""
-    max_pixels = runtime.settings.max_pixels
-    return await stages.untold("header", images.open_image, file, max_pixels=max_pixels)
-
-
-async def parse_stream(data: bytes, runtime: Runtime, stages: Stages) -> Bitstream:
-    """Parse a container, once for the whole request. Raises `BitstreamError`s, also for a model that is not loaded."""
-    stream = await stages.untold("header", Bitstream.parse, data, max_pixels=runtime.settings.max_pixels)
-    runtime.engine.models.profile_of(stream.model_id.hex())
-    return stream
-
-
-def bind_size(pixels: int, file_bytes: int) -> None:
-    """Tell the request's log lines how large the picture is, and its bits per pixel."""
-    bind_contextvars(pixels=pixels, bpp=round(8 * file_bytes / pixels, 6))
+def _ids_in(body: bytes, max_ids: int) -> list[str]:
+    try:
+        ids = StoredStreams.model_validate_json(body).ids
+    except ValidationError as error:
+        raise RequestValidationError([{**found, "loc": ("body", *found["loc"])} for found in error.errors()]) from None
+    if len(ids) > max_ids:
+        detail = f"{len(ids)} images for one budget; the limit is {max_ids}"
+        raise RequestValidationError([{"loc": ("body", "ids"), "msg": detail}])
+    return ids

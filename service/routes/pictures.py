@@ -1,17 +1,15 @@
-"""Pictures as answers: their format, by `?format=` or Accept, and the response, for all endpoints that give one."""
+"""Answers that are pictures: their format, by `?format=` or Accept, and their headers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from hashlib import sha256
 from typing import Annotated, Any, Literal
 
 from fastapi import Query, Request, Response
 
-from models import Picture
+from models.postprocess.postprocessor import PostProcessor
 
-from .. import images
-from ..engine.stages import Stages
+from ..engine.results import PictureFile
 from ..http.negotiation import content_digest, negotiate
 from ..http.server_timing import server_timing
 from ..images import ImageFormat
@@ -30,29 +28,26 @@ PICTURE: dict[int | str, dict[str, Any]] = {
 
 
 def described(responses: dict[int | str, dict[str, Any]], headers: Mapping[str, str]) -> dict[int | str, dict[str, Any]]:
-    """The answer 200 with its headers, which are strings."""
-    return {
-        200: responses[200] | {"headers": {name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()}}
-    }
+    """Add headers, which are strings, to OpenAPI's description of the answer 200."""
+    schema = {"type": "string"}
+    return {200: responses[200] | {"headers": {name: {"description": text, "schema": schema} for name, text in headers.items()}}}
 
 
 def wanted(request: Request, format: str | None) -> ImageFormat:
-    """The format to answer in. Raises `NotAcceptableError`."""
+    """Choose the format to answer in. Raises `NotAcceptableError`."""
     if format is not None:
         return ImageFormat[format.upper()]
     return ImageFormat(negotiate(request.headers.get("accept", ""), _MEDIA_TYPES))
 
 
-async def encoded(runtime: Runtime, picture: Picture, image_format: ImageFormat, stages: Stages) -> Response:
-    """The picture as an answer, with its digest and where the time went."""
-    file, digest = await stages.on_image_thread("encode", _encode, picture, image_format)
-    headers = {"Content-Digest": content_digest(digest), "Vary": "Accept"}
+def named(post_processor: PostProcessor) -> str:
+    """Name a post-processor for a header: its name and its id."""
+    return f"{post_processor.name}/{post_processor.model_id}"
+
+
+def picture_answer(runtime: Runtime, made: PictureFile, image_format: ImageFormat) -> Response:
+    """Answer with a picture, with its digest and where the time went."""
+    headers = {"Content-Digest": content_digest(made.sha256), "Vary": "Accept"}
     if runtime.settings.server_timing:
-        headers["Server-Timing"] = server_timing(stages.seconds)
-    return Response(file, headers=headers, media_type=image_format.value)
-
-
-def _encode(picture: Picture, image_format: ImageFormat) -> tuple[bytes, bytes]:
-    # Hashing ten megabytes takes ten milliseconds that the event loop should not give.
-    file = images.encode(picture, image_format)
-    return file, sha256(file).digest()
+        headers["Server-Timing"] = server_timing(made.timings)
+    return Response(made.content, headers=headers, media_type=image_format.value)

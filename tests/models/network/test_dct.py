@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from models.network.dct import BLOCK, LinearAnalysis, LinearSynthesis, dct_basis, dct_order
+from models.network.precision import placed
 
 EVERY_CHANNEL = 3 * BLOCK**2
 
@@ -49,3 +51,17 @@ def test_few_channels_hold_what_is_smooth() -> None:
     light = torch.linspace(0, 1, 32)[None, None, :, None] * torch.tensor([0.9, 0.5, 0.3])[:, None, None]
     x = light.expand(1, 3, 32, 32)
     assert (LinearSynthesis(100)(LinearAnalysis(100)(x)) - x).square().mean() < 1e-4
+
+
+@pytest.mark.parametrize(("height", "width"), [(304, 16), (16, 304), (304, 32), (16, 16)])
+def test_bfloat16_reads_nothing_but_the_picture(height: int, width: int) -> None:
+    """Freed memory full of NaN must not show, as it did in a single column of blocks on a CPU with AMX."""
+    transform = placed(LinearAnalysis(320), torch.device("cpu")).requires_grad_(False)
+    for _ in range(10):
+        x = torch.rand(1, 3, height, width).contiguous(memory_format=torch.channels_last)
+        for size in [2**k for k in range(6, 19)] * 8:
+            torch.full((size,), float("nan"))
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            y = transform(x)
+        expected = nn.functional.conv2d(x.double(), transform.weight.double(), stride=16)
+        torch.testing.assert_close(y.double(), expected, atol=0.1, rtol=0.02)

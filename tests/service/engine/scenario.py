@@ -1,4 +1,4 @@
-"""A scenario against a real engine, for several test files."""
+"""A running engine for tests."""
 
 from __future__ import annotations
 

@@ -1,71 +1,103 @@
-"""Admission: by requests and pixels, with a way out for one giant, and not for ever."""
-
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Awaitable, Callable
 
 import pytest
-from PIL import Image
 
-from models import Picture, Target
-from service.engine.engine import Engine
+from service.engine.admission import Admission
+from service.engine.effort import cost
 from service.engine.errors import DeadlineExceededError, OverloadedError
-from tests.service.engine.scenario import scenario
 
 
-def test_admission_is_by_pixels_and_lets_one_giant_in() -> None:
-    async def steps(engine: Engine) -> None:
-        async with engine.admit(5000):
-            with pytest.raises(OverloadedError) as caught:
-                async with engine.admit(1):
+def admission(*, max_requests: int = 100, max_pixels: int = 1000, timeout: float = 60, seconds_per_pixel: float = 0.0) -> Admission:
+    return Admission(
+        max_requests=max_requests,
+        max_pixels=max_pixels,
+        timeout=timeout,
+        seconds_per_pixel=lambda: seconds_per_pixel,
+    )
+
+
+def run(steps: Callable[[], Awaitable[None]]) -> None:
+    async def main() -> None:
+        await steps()
+
+    asyncio.run(main())
+
+
+def test_it_is_by_pixels_and_lets_one_giant_in() -> None:
+    room = admission(max_pixels=1000)
+
+    async def steps() -> None:
+        async with room.admit(5000):
+            with pytest.raises(OverloadedError, match="5000 pixels"):
+                async with room.admit(1):
                     pass
-            assert 1 <= caught.value.retry_after <= 60
-        async with engine.admit(600), engine.admit(400):
+        async with room.admit(600), room.admit(400):
             with pytest.raises(OverloadedError):
-                async with engine.admit(1):
-                    pass
-        async with engine.admit(1):
-            pass
+                room.check()
+        async with room.admit(1):
+            assert (room.requests, room.pixels) == (1, 1)
 
-    metrics = scenario(steps, max_queued_pixels=1000)
-
-    assert metrics.registry.get_sample_value("ziggurat_queue_pixels") == 0
+    run(steps)
+    assert (room.requests, room.pixels) == (0, 0)
 
 
-def test_admission_is_by_requests_too() -> None:
-    async def steps(engine: Engine) -> None:
-        async with engine.admit(1), engine.admit(1):
+def test_it_is_by_requests_too() -> None:
+    room = admission(max_requests=2)
+
+    async def steps() -> None:
+        async with room.admit(1), room.admit(1):
             with pytest.raises(OverloadedError, match="2 requests"):
-                async with engine.admit(1):
+                async with room.admit(1):
                     pass
-        async with engine.admit(1):
+        async with room.admit(1):
             pass
 
-    scenario(steps, max_queued_requests=2)
+    run(steps)
 
 
-def test_the_refused_are_told_how_long_the_device_needs(photo: Image.Image) -> None:
-    async def steps(engine: Engine) -> None:
-        await engine.compress(Picture.from_image(photo), Target(quality=50), profile="ms-ssim")
-        waits = []
-        for waiting in (1, 10**9):
-            async with engine.admit(waiting):
-                with pytest.raises(OverloadedError) as caught:
-                    async with engine.admit(10**10):
-                        pass
-                waits.append(caught.value.retry_after)
-        assert waits == [1, 60], "within reason"
+def test_effort_has_room_of_its_own() -> None:
+    room = admission(max_pixels=10_000)
 
-    scenario(steps, max_queued_pixels=10**9)
+    async def steps() -> None:
+        async with room.admit(1000, 1000 * cost(9)):  # alone, it may be over the limit
+            with pytest.raises(OverloadedError, match="effort"):
+                async with room.admit(1000, 1000 * cost(1)):
+                    pass
+            async with room.admit(1000), room.admit(1000):
+                pass
+
+    run(steps)
+
+
+@pytest.mark.parametrize(("seconds_per_pixel", "retry_after"), [(1e-9, 1), (0.004, 4), (10, 60)])
+def test_the_refused_are_told_how_long_the_device_needs_within_reason(seconds_per_pixel: float, retry_after: float) -> None:
+    room = admission(seconds_per_pixel=seconds_per_pixel)
+
+    async def steps() -> None:
+        async with room.admit(1000):
+            with pytest.raises(OverloadedError) as caught:
+                room.check()
+            assert caught.value.retry_after == retry_after
+
+    run(steps)
 
 
 def test_a_request_may_not_take_for_ever() -> None:
-    async def steps(engine: Engine) -> None:
+    room = admission(timeout=0.02)
+
+    async def steps() -> None:
+        async with room.admit(1) as deadline:
+            assert 0 < deadline - time.monotonic() <= 0.02
         with pytest.raises(DeadlineExceededError):
-            async with engine.admit(1):
+            async with room.admit(1):
                 await asyncio.sleep(10)
         with pytest.raises(TimeoutError, match="another's"):
-            async with engine.admit(1):
+            async with room.admit(1):
                 raise TimeoutError("another's")
+        assert room.requests == 0
 
-    scenario(steps, request_timeout_seconds=0.02)
+    run(steps)

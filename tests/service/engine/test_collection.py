@@ -8,6 +8,7 @@ from PIL import Image
 
 from models import Picture, Target
 from models.errors import DamagedStreamError
+from service.engine.coder import PictureCoder
 from service.engine.collection import JOBS_AT_ONCE, compress_collection
 from service.engine.engine import Engine
 from service.engine.errors import DeadlineExceededError
@@ -42,14 +43,7 @@ def test_pictures_share_a_budget_and_only_their_streams_are_counted(photo: Image
 
     async def steps(engine: Engine) -> None:
         found = await compress_collection(
-            engine,
-            pictures.sources,
-            pictures.pixels,
-            1500,
-            metric="ms-ssim",
-            profile="ms-ssim",
-            deadline=float("inf"),
-            stages=engine.stages(),
+            engine.coder, pictures.sources, pictures.pixels, 1500, metric="ms-ssim", profile="ms-ssim", deadline=float("inf")
         )
         assert 0.995 * 1500 - 8 <= found.size <= 1500
         assert found.allocation.reach == "within"
@@ -57,34 +51,27 @@ def test_pictures_share_a_budget_and_only_their_streams_are_counted(photo: Image
 
     metrics = scenario(steps)
 
-    assert pictures.taken == 2 * 3  # never more than one in memory: once to measure, once to compress
+    assert pictures.taken == 2 * 3, "one at a time: once to measure, once to compress"
     assert metrics.registry.get_sample_value("ziggurat_rate_bpp_count") == 3
     assert metrics.registry.get_sample_value("ziggurat_pixels_total", {"direction": "compress"}) == sum(pictures.pixels)
 
 
 def test_the_time_for_effort_is_shared_out_by_pixels(photo: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = Shelf(*(Picture.from_image(photo.crop((0, 0, width, 64))) for width in (128, 64, 64)))
-    shares, compress = [], Engine.compress
+    shares = []
+    compress = PictureCoder.compress
 
-    async def watched(engine: Engine, *arguments: Any, effort_share: float, **keywords: Any) -> Compressed:
+    async def watched(coder: PictureCoder, *arguments: Any, effort_share: float, **keywords: Any) -> Compressed:
         shares.append(effort_share)
-        return await compress(engine, *arguments, effort_share=effort_share, **keywords)
+        return await compress(coder, *arguments, effort_share=effort_share, **keywords)
 
-    monkeypatch.setattr(Engine, "compress", watched)
+    monkeypatch.setattr(PictureCoder, "compress", watched)
 
     async def steps(engine: Engine) -> None:
         found = await compress_collection(
-            engine,
-            pictures.sources,
-            pictures.pixels,
-            1500,
-            metric="ms-ssim",
-            profile="ms-ssim",
-            effort=1,
-            deadline=float("inf"),
-            stages=engine.stages(),
+            engine.coder, pictures.sources, pictures.pixels, 1500, metric="ms-ssim", profile="ms-ssim", effort=1, deadline=float("inf")
         )
-        assert [one.effort for one in found.made] == [1, 1, 1]
+        assert [compressed.effort for compressed in found.made] == [1, 1, 1]
 
     scenario(steps)
 
@@ -92,26 +79,20 @@ def test_the_time_for_effort_is_shared_out_by_pixels(photo: Image.Image, monkeyp
 
 
 def test_whoever_comes_in_the_meantime_does_not_wait_for_the_collection(photo: Image.Image) -> None:
-    pictures, metrics = shelf(photo, 12), Metrics()
+    pictures = shelf(photo, 12)
+    metrics = Metrics()
 
     async def steps(engine: Engine) -> None:
         collecting = asyncio.create_task(
             compress_collection(
-                engine,
-                pictures.sources,
-                pictures.pixels,
-                6000,
-                metric="psnr",
-                profile="ms-ssim",
-                deadline=float("inf"),
-                stages=engine.stages(),
+                engine.coder, pictures.sources, pictures.pixels, 6000, metric="psnr", profile="ms-ssim", deadline=float("inf")
             )
         )
         longest = 0.0
         while pictures.taken < 4:
             longest = max(longest, metrics.registry.get_sample_value("ziggurat_queue_images") or 0)
             await asyncio.sleep(0.001)
-        await engine.compress(Picture.from_image(photo.resize((40, 40))), Target(quality=50), profile="ms-ssim")
+        await engine.coder.compress(Picture.from_image(photo.resize((40, 40))), Target(quality=50), profile="ms-ssim")
         assert not collecting.done()
         assert pictures.taken < 12
         assert longest <= JOBS_AT_ONCE
@@ -129,19 +110,10 @@ def test_an_error_is_the_callers_and_leaves_nothing_behind(photo: Image.Image) -
     async def steps(engine: Engine) -> None:
         with pytest.raises(DamagedStreamError, match="it rotted"):
             await compress_collection(
-                engine,
-                [pictures.sources[0], bad],
-                pictures.pixels[:2],
-                900,
-                metric="psnr",
-                profile="ms-ssim",
-                deadline=float("inf"),
-                stages=engine.stages(),
+                engine.coder, [pictures.sources[0], bad], pictures.pixels[:2], 900, metric="psnr", profile="ms-ssim", deadline=float("inf")
             )
         with pytest.raises(DeadlineExceededError):
-            await compress_collection(
-                engine, pictures.sources, pictures.pixels, 900, metric="psnr", profile="ms-ssim", deadline=0, stages=engine.stages()
-            )
+            await compress_collection(engine.coder, pictures.sources, pictures.pixels, 900, metric="psnr", profile="ms-ssim", deadline=0)
 
     metrics = scenario(steps)
 

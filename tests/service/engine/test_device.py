@@ -213,7 +213,8 @@ def test_what_fails_while_loading_is_told() -> None:
 
 
 def test_several_threads_run_batches_at_the_same_time() -> None:
-    queue, metrics = JobQueue(1), Metrics()
+    queue = JobQueue(1)
+    metrics = Metrics()
     device = DeviceThread(queue, lambda: None, metrics, lanes=2)
     together = threading.Barrier(2)
 
@@ -235,7 +236,8 @@ def test_several_threads_run_batches_at_the_same_time() -> None:
 def test_when_one_of_several_threads_dies_everybody_is_answered() -> None:
     queue = JobQueue(1)
     device = DeviceThread(queue, lambda: None, Metrics(), lanes=2)
-    dying, held = threading.Event(), threading.Event()
+    dying = threading.Event()
+    held = threading.Event()
 
     def hold(tasks: Sequence[Any]) -> Sequence[Any]:
         dying.set()
@@ -278,7 +280,33 @@ def test_a_long_job_lets_others_run_in_between_and_beats(bench: Bench) -> None:
 
     assert job.future.result(10) == "done long"
     assert bench.batches == [[1, 2], ["the long one goes on"]]
-    assert [one.future.result(0) for one in others] == ["done 1", "done 2"]
+    assert [other.future.result(0) for other in others] == ["done 1", "done 2"]
+
+
+def test_what_a_long_job_lends_counts_as_its_queue_and_not_as_its_device(bench: Bench) -> None:
+    def long(tasks: Sequence[Any]) -> Sequence[Any]:
+        bench.gate.wait(10)
+        time.sleep(0.02)
+        bench.device.run_between()
+        return ["done long"]
+
+    def slow(tasks: Sequence[Any]) -> Sequence[Any]:
+        time.sleep(0.3)
+        return tasks
+
+    job = Job(long, "long", (1, 1), 1, long=True)
+    bench.queue.put(job)
+    while len(bench.queue):
+        time.sleep(0.001)
+    other = bench.put(1, slow)
+    bench.gate.set()
+    job.future.result(10)
+
+    assert job.queue_seconds >= 0.3
+    assert job.device_seconds >= 0.02
+    assert other.device_seconds >= 0.3
+    total = job.queue_seconds + job.device_seconds
+    assert total <= time.monotonic() - job.queued_at, "nothing is counted twice"
 
 
 def test_what_the_device_dies_of_between_iterations_answers_for_all(bench: Bench) -> None:
@@ -294,6 +322,6 @@ def test_what_the_device_dies_of_between_iterations_answers_for_all(bench: Bench
     killer = bench.put(SystemExit())
     bench.gate.set()
 
-    for one in (job, killer):
+    for waiting in (job, killer):
         with pytest.raises(UnavailableError):
-            one.future.result(10)
+            waiting.future.result(10)

@@ -1,19 +1,38 @@
-"""The entropy worker's functions: what one process writes, another reads."""
-
 from __future__ import annotations
 
+import subprocess
+import sys
+
+import numpy as np
+import pytest
 from PIL import Image
 
 from models import Picture, Target
 from models.bitstream import Bitstream
+from models.errors import TruncatedStreamError, WeightsError
 from models.learned.codec import LearnedCodec
 from service.engine import entropy_worker
 
 
-def test_streams_are_written_and_read_by_the_name_of_their_model(codec: LearnedCodec, photo: Image.Image) -> None:
-    entropy_worker.load([codec.name])
-    quantised = codec.quantise([Picture.from_image(photo)], [Target(bpp=0.5)])[0]
-    stream = entropy_worker.write(codec.name, quantised)
-    symbols = entropy_worker.read(codec.name, Bitstream.parse(stream.data))
-    assert (symbols.residuals == quantised.symbols.residuals).all()
-    assert symbols.postprocess == quantised.symbols.postprocess
+def test_a_worker_is_small() -> None:
+    code = "import service.engine.entropy_worker, sys; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True)
+    assert done.stdout == b"False\n"
+
+
+def test_what_it_writes_it_reads(codec: LearnedCodec, photo: Image.Image) -> None:
+    (quantised,) = codec.quantise([Picture.from_image(photo)], [Target(quality=30)])
+    entropy_worker.load(["ms-ssim"])
+
+    stream = entropy_worker.write("ms-ssim", quantised)
+    symbols = entropy_worker.read("ms-ssim", Bitstream.parse(stream.data))
+
+    np.testing.assert_array_equal(symbols.residuals, quantised.symbols.residuals)
+    np.testing.assert_array_equal(symbols.z, quantised.symbols.z)
+    with pytest.raises(TruncatedStreamError):
+        entropy_worker.read("ms-ssim", Bitstream.parse(stream.data[:-9]))
+
+
+def test_tables_that_do_not_exist_are_told() -> None:
+    with pytest.raises(WeightsError):
+        entropy_worker.load(["vmaf"])

@@ -1,5 +1,3 @@
-"""The hybrid stage: effort that does not fit the time is lowered before it is begun, and not after."""
-
 from __future__ import annotations
 
 import asyncio
@@ -9,44 +7,63 @@ import time
 import pytest
 from PIL import Image
 
-from models import Picture, Target
+from models import Picture, Stream, Target
 from models.hybrid.codec import HybridCodec
 from service.engine.hybrid import HybridStage, both
+from service.engine.timings import StageTimer, Timings
 from service.engine.work import QuantiseTask
 from service.metrics import Metrics
 
 
-@pytest.mark.parametrize(("seconds", "reached"), [(math.inf, 2), (0.0, 0)])
-def test_effort_fits_the_time_that_there_is(photo: Image.Image, seconds: float, reached: int) -> None:
+def compress(photo: Image.Image, *, effort: int, until: float) -> tuple[Stream, int, Timings, Metrics]:
     metrics = Metrics()
-    stage = HybridStage(1, metrics)
-    task = QuantiseTask(Picture.from_image(photo), None, Target(bpp=1))
-    until = time.monotonic() + seconds
-    stream, effort = asyncio.run(stage.compress(HybridCodec(), task, "psnr", effort=2, until=until))
-    stage.close()
-    assert effort == reached
-    assert stream.target_met or stream.probes == 1
+    timings = Timings()
+    task = QuantiseTask(Picture.from_image(photo), None, Target(max_bytes=800))
+
+    async def run() -> tuple[Stream, int]:
+        stage = HybridStage(1, StageTimer(metrics))
+        try:
+            return await stage.compress(HybridCodec(), task, "psnr", effort=effort, until=until, timings=timings)
+        finally:
+            stage.close()
+
+    stream, reached = asyncio.run(run())
+    return stream, reached, timings, metrics
+
+
+def test_it_compresses_as_the_codec_does_and_is_measured(photo: Image.Image) -> None:
+    stream, reached, timings, metrics = compress(photo, effort=1, until=math.inf)
+
+    assert stream == HybridCodec().encode(Picture.from_image(photo), Target(max_bytes=800), metric="psnr", effort=1)
+    assert reached == 1
+    assert list(timings.seconds) == ["avif"]
     assert metrics.registry.get_sample_value("ziggurat_stage_duration_seconds_count", {"stage": "encode"}) == 1
 
 
-def test_both_or_neither() -> None:
-    given_up = asyncio.Event()
+def test_effort_is_what_there_is_time_for(photo: Image.Image) -> None:
+    stream, reached, _, _ = compress(photo, effort=9, until=time.monotonic() - 1)
+
+    assert reached == 0
+    assert len(stream.data) <= 800
+
+
+def test_both_fail_as_one() -> None:
+    ended: list[str] = []
 
     async def fail() -> int:
-        raise KeyError
+        raise KeyError("first")
 
-    async def wait() -> int:
+    async def wait() -> str:
         try:
             await asyncio.sleep(60)
-        except asyncio.CancelledError:
-            given_up.set()
-            raise
-        return 1
+        finally:
+            ended.append("second")
+        return "never"
 
-    async def steps() -> None:
-        with pytest.raises(KeyError):
+    async def run() -> None:
+        with pytest.raises(KeyError, match="first"):
             await both(fail(), wait())
         await asyncio.sleep(0)
-        assert given_up.is_set()
 
-    asyncio.run(steps())
+    asyncio.run(run())
+    assert ended == ["second"]

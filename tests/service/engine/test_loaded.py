@@ -1,59 +1,91 @@
-"""Models: each weights file is read once, whatever is made of it."""
-
 from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
-import safetensors
 
-from models.errors import UnknownModelError
+from models.errors import UnknownModelError, WeightsError
 from models.hybrid.codec import HybridCodec
-from models.weights import weights_file
+from models.learned.model import CodecModel
+from models.postprocess import model as post_model
+from models.postprocess.model import PostModel
+from models.weights import registry
 from service.engine.errors import NoPostProcessorError, UnknownProfileError
 from service.engine.loaded import Models
 from service.metrics import Metrics
 from service.settings import Settings
 
 
-def models(**settings: Any) -> Models:
-    return Models(Settings(threads=1, store="memory://", **settings), Metrics())
+@pytest.fixture(scope="module")
+def models() -> Models:
+    models = Models(Settings(threads=1), Metrics())
+    models.load()
+    return models
 
 
-def test_every_weights_file_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: Counter[str] = Counter()
-    safe_open = safetensors.safe_open
+def test_each_file_of_weights_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: Counter[Path] = Counter()
+    load_codec = CodecModel.load
+    load_post_processor = PostModel.load
 
-    def counted(path: Path, *arguments: Any, **options: Any) -> Any:
-        opened[str(path)] += 1
-        return safe_open(path, *arguments, **options)
+    def counted_codec(path: Path) -> CodecModel:
+        read[path] += 1
+        return load_codec(path)
 
-    monkeypatch.setattr(weights_file, "safe_open", counted)
-    loaded = models()
-    loaded.load()
-    assert len(opened) == 2 + len(loaded.post_processors)
-    assert set(opened.values()) == {1}
+    def counted_post_processor(path: Path) -> PostModel:
+        read[path] += 1
+        return load_post_processor(path)
+
+    monkeypatch.setattr(CodecModel, "load", counted_codec)
+    monkeypatch.setattr(PostModel, "load", counted_post_processor)
+
+    Models(Settings(threads=1), Metrics()).load()
+
+    codecs = [registry.weights(name) for name in ("ms-ssim", "psnr")]
+    post_processors = [post_model.weights(name) for name in ("files", "psnr")]
+    assert read == Counter([*codecs, *post_processors])
 
 
-def test_models_are_found_by_name_and_by_id() -> None:
-    loaded = models(models=("psnr",), profile="psnr")
-    loaded.load()
-    model_id = loaded.model("psnr").codec.model_id
-    assert loaded.profile_of(model_id) == "psnr"
-    assert loaded.model_id("psnr") == model_id
-    assert loaded.profile_of(HybridCodec.model_id) == HybridCodec.name == loaded.hybrid.name
-    assert loaded.model_id(HybridCodec.name) == HybridCodec.model_id
+def test_models_are_found_by_name_and_by_id(models: Models) -> None:
+    ids = {name: registry.card(name).model_id for name in ("ms-ssim", "psnr")} | {"avif": HybridCodec.model_id}
+
+    assert {name: models.model_id(name) for name in ids} == ids
+    assert [models.profile_of(model_id) for model_id in ids.values()] == list(ids)
+    assert models.model("psnr").codec is models.codecs["psnr"]
+    with pytest.raises(UnknownProfileError, match="ms-ssim, psnr"):
+        models.model("vmaf")
     with pytest.raises(UnknownModelError):
-        loaded.profile_of("00000000")
-    with pytest.raises(UnknownProfileError, match="psnr"):
-        loaded.model("ms-ssim")
+        models.profile_of("00000000")
 
 
-def test_before_loading_there_is_nothing() -> None:
-    empty = models()
-    assert empty.codecs == {}
-    assert empty.post_processors == []
+def test_one_post_processor_is_for_files_and_for_hybrid_streams(models: Models) -> None:
+    files = models.post_processor().post_processor
+
+    assert models.hybrid.post_processor is files
+    assert [post_processor.name for post_processor in models.post_processors] == ["files", "psnr"]
+
+
+def test_what_is_loaded_is_told_to_prometheus() -> None:
+    metrics = Metrics()
+    models = Models(Settings(models=("psnr",), profile="psnr", threads=1), metrics)
+    models.load()
+
+    for name, model_id in (("psnr", models.model_id("psnr")), ("post-files", models.post_processor().post_processor.model_id)):
+        labels = {"model": name, "model_id": model_id, "device": "cpu"}
+        assert metrics.registry.get_sample_value("ziggurat_model_info", labels) == 1
+
+
+def test_without_weights_there_is_no_post_processor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(post_model, "WEIGHTS", tmp_path)
+    models = Models(Settings(models=("psnr",), profile="psnr", threads=1), Metrics())
+    models.load()
+
+    assert models.post_processors == []
     with pytest.raises(NoPostProcessorError):
-        empty.post_processor()
+        models.post_processor()
+
+
+def test_a_model_that_does_not_exist_is_told() -> None:
+    with pytest.raises(WeightsError):
+        Models(Settings(models=("vmaf",), profile="vmaf", threads=1), Metrics()).load()

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.engine.errors import DeadlineExceededError, UnavailableError
-from service.engine.queue import OVERTAKING, AnyJob, Job, JobQueue
+from service.engine.queue import MAX_OVERTAKING_BUDGETS, AnyJob, Job, JobQueue
 
 
 def red(tasks: Sequence[Any]) -> Sequence[Any]:
@@ -28,13 +28,13 @@ def job(work: Any, task: Any, pixels: int = 10, seconds: float = 60) -> AnyJob:
 
 def tasks_of(batch: list[AnyJob] | None) -> list[Any]:
     assert batch is not None
-    return [one.task for one in batch]
+    return [queued.task for queued in batch]
 
 
 def test_a_batch_is_everything_of_the_oldest_kind_that_fits() -> None:
     queue = JobQueue(max_batch_pixels=30)
-    for one in [job(red, 1), job(blue, 2), job(red, 3), job(red, 4), job(red, 5), job(blue, 6)]:
-        queue.put(one)
+    for queued in [job(red, 1), job(blue, 2), job(red, 3), job(red, 4), job(red, 5), job(blue, 6)]:
+        queue.put(queued)
 
     assert tasks_of(queue.take(0)) == [1, 3, 4]
     assert tasks_of(queue.take(0)) == [2, 6]
@@ -44,8 +44,8 @@ def test_a_batch_is_everything_of_the_oldest_kind_that_fits() -> None:
 
 def test_a_job_over_the_limit_goes_alone() -> None:
     queue = JobQueue(max_batch_pixels=30)
-    for one in [job(red, "huge", pixels=1000), job(red, "small")]:
-        queue.put(one)
+    for queued in [job(red, "huge", pixels=1000), job(red, "small")]:
+        queue.put(queued)
 
     assert tasks_of(queue.take(0)) == ["huge"]
     assert tasks_of(queue.take(0)) == ["small"]
@@ -71,7 +71,8 @@ def test_only_equal_padded_sizes_share_a_batch() -> None:
     )
 )
 def test_whatever_comes_in_whatever_order(steps: list[tuple[Any, ...]]) -> None:
-    """Every job is taken once; the oldest heads its batch; within the budget; equals in order; nobody is overtaken beyond the cap."""
+    """Every job is taken once; the oldest heads its batch; a batch is within the budget; equals
+    keep their order; nobody is overtaken beyond the cap."""
     budget = 100
     queue = JobQueue(max_batch_pixels=budget)
     jobs: list[AnyJob] = []
@@ -82,21 +83,21 @@ def test_whatever_comes_in_whatever_order(steps: list[tuple[Any, ...]]) -> None:
     def take() -> None:
         batch = queue.take(0)
         assert batch is not None
-        live = [one for one in waiting if not one.future.cancelled()]
+        live = [queued for queued in waiting if not queued.future.cancelled()]
         if not batch:
             assert not live
             waiting.clear()
             return
         assert batch[0] is live[0]
-        assert len({(one.work, one.size) for one in batch}) == 1
-        assert len(batch) == 1 or sum(one.padded_pixels for one in batch) <= budget
-        assert batch == [one for one in live if (one.work, one.size) == (batch[0].work, batch[0].size)][: len(batch)]
+        assert len({(queued.work, queued.size) for queued in batch}) == 1
+        assert len(batch) == 1 or sum(queued.padded_pixels for queued in batch) <= budget
+        assert batch == [queued for queued in live if (queued.work, queued.size) == (batch[0].work, batch[0].size)][: len(batch)]
         for left in live:
             if left not in batch:
-                overtaken[left] += sum(one.padded_pixels for one in batch if jobs.index(one) > jobs.index(left))
-                assert overtaken[left] <= OVERTAKING * budget
+                overtaken[left] += sum(queued.padded_pixels for queued in batch if jobs.index(queued) > jobs.index(left))
+                assert overtaken[left] <= MAX_OVERTAKING_BUDGETS * budget
         taken.extend(batch)
-        waiting[:] = [one for one in live if one not in batch]
+        waiting[:] = [queued for queued in live if queued not in batch]
 
     for step in steps:
         match step:
@@ -108,27 +109,29 @@ def test_whatever_comes_in_whatever_order(steps: list[tuple[Any, ...]]) -> None:
                 take()
             case (how, number) if number < len(jobs) and jobs[number].future.cancel() and how == "discard":
                 queue.discard(jobs[number])
-                waiting[:] = [one for one in waiting if one is not jobs[number]]  # a take may have dropped it
+                # A take may have dropped it.
+                waiting[:] = [queued for queued in waiting if queued is not jobs[number]]
     while waiting:
         take()
     take()
 
     assert len(queue) == 0
-    assert sorted(taken, key=jobs.index) == [one for one in jobs if not one.future.cancelled()]
+    assert sorted(taken, key=jobs.index) == [queued for queued in jobs if not queued.future.cancelled()]
 
 
 def test_a_stream_of_joiners_delays_a_large_picture_by_no_more_than_the_cap() -> None:
     queue = JobQueue(max_batch_pixels=100)
     large = job(red, "large", pixels=90)
-    heads = [Job(red, number, (number + 2, 1), 1) for number in range(20)]  # of twenty sizes, each with many joiners younger than `large`
-    for one in [*heads, large, *(Job(red, "joiner", head.size, 1) for head in heads for _ in range(50))]:
-        queue.put(one)
+    # Of twenty sizes, each with many joiners younger than `large`.
+    heads = [Job(red, number, (number + 2, 1), 1) for number in range(20)]
+    for queued in [*heads, large, *(Job(red, "joiner", head.size, 1) for head in heads for _ in range(50))]:
+        queue.put(queued)
 
     pixels_before = 0
     while (batch := queue.take(0)) is not None and batch[0] is not large:
-        pixels_before += sum(one.padded_pixels for one in batch if one.task == "joiner")
+        pixels_before += sum(queued.padded_pixels for queued in batch if queued.task == "joiner")
 
-    assert 300 < pixels_before <= OVERTAKING * 100
+    assert 300 < pixels_before <= MAX_OVERTAKING_BUDGETS * 100
 
 
 def test_a_discarded_job_is_gone_at_once() -> None:
@@ -146,8 +149,8 @@ def test_a_discarded_job_is_gone_at_once() -> None:
 def test_cancelled_jobs_are_dropped() -> None:
     queue = JobQueue(max_batch_pixels=30)
     jobs = [job(red, number) for number in range(4)]
-    for one in jobs:
-        queue.put(one)
+    for queued in jobs:
+        queue.put(queued)
     jobs[0].future.cancel()
     jobs[2].future.cancel()
 
@@ -157,7 +160,8 @@ def test_cancelled_jobs_are_dropped() -> None:
 
 def test_late_jobs_are_answered_without_work() -> None:
     queue = JobQueue(max_batch_pixels=30)
-    late, punctual = job(red, "late", seconds=-1), job(red, "punctual")
+    late = job(red, "late", seconds=-1)
+    punctual = job(red, "punctual")
     queue.put(late)
     queue.put(punctual)
 
@@ -180,8 +184,8 @@ def test_closing_hands_out_what_is_left_and_takes_no_more() -> None:
 def test_abandoning_gives_back_what_was_handed_out_and_what_waits() -> None:
     queue = JobQueue(max_batch_pixels=20)
     jobs = [job(red, number) for number in range(4)]
-    for one in jobs:
-        queue.put(one)
+    for queued in jobs:
+        queue.put(queued)
 
     assert tasks_of(queue.take(0)) == [0, 1]
     assert queue.abandon() == jobs
@@ -209,8 +213,8 @@ def test_a_waiting_taker_gets_the_first_job_at_once() -> None:
 def test_between_the_iterations_of_a_long_job_come_others_but_no_long_one() -> None:
     queue = JobQueue(max_batch_pixels=30)
     long, second = (Job(red, task, (1, 10), 10, long=True) for task in ("long", "second"))
-    for one in [long, job(blue, 1), second, job(red, 2), job(blue, 3)]:
-        queue.put(one)
+    for queued in [long, job(blue, 1), second, job(red, 2), job(blue, 3)]:
+        queue.put(queued)
 
     assert tasks_of(queue.take(0)) == ["long"], "nothing joins it"
     assert tasks_of(queue.take_between()) == [1, 3]
@@ -222,8 +226,8 @@ def test_between_the_iterations_of_a_long_job_come_others_but_no_long_one() -> N
 def test_a_device_that_dies_between_iterations_answers_for_the_long_job_too() -> None:
     queue = JobQueue(max_batch_pixels=30)
     jobs = [Job(red, "long", (1, 10), 10, long=True), job(blue, 1), job(red, 2)]
-    for one in jobs:
-        queue.put(one)
+    for queued in jobs:
+        queue.put(queued)
     queue.take(0)
     queue.take_between()
 

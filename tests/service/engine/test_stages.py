@@ -1,99 +1,131 @@
-"""Stages: run in one place, recorded once for Prometheus and once for the request."""
+"""Places off the event loop, with jobs in the place of networks."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
 from service.engine.errors import OutOfMemoryError
+from service.engine.queue import Job
 from service.engine.stages import Stages
+from service.engine.timings import DECODE, Timings
 from service.metrics import Metrics
+from service.settings import Settings
 
 
-@pytest.fixture
-def threads() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(1, thread_name_prefix="image") as pool:
-        yield pool
+def run(steps: Callable[[Stages], Awaitable[None]]) -> Metrics:
+    metrics = Metrics()
+    settings = Settings(threads=1, image_threads=1, entropy_workers=0)
+
+    async def main() -> None:
+        stages = Stages(settings, metrics, lambda: None)
+        await stages.start([])
+        try:
+            await steps(stages)
+        finally:
+            await stages.close(patience=10)
+
+    asyncio.run(main())
+    return metrics
 
 
-def counted(metrics: Metrics, stage: str) -> float:
+def counted(metrics: Metrics, stage: str) -> tuple[float | None, float | None]:
+    """Number and sum of the durations of a stage."""
+    value = metrics.registry.get_sample_value
     name = "ziggurat_stage_duration_seconds"
-    return metrics.registry.get_sample_value(f"{name}_count", {"stage": stage}) or 0
+    return value(f"{name}_count", {"stage": stage}), value(f"{name}_sum", {"stage": stage})
 
 
-def test_a_stage_runs_on_an_image_thread_and_is_recorded_once(threads: ThreadPoolExecutor) -> None:
-    metrics = Metrics()
-    stages = Stages(metrics, threads)
+def test_each_place_runs_its_work_and_counts_it_once() -> None:
+    timings = Timings()
 
-    name = asyncio.run(stages.on_image_thread("decode", lambda: threading.current_thread().name))
+    def name_of_thread(tasks: Sequence[int] = ()) -> list[str]:
+        return [threading.current_thread().name] * max(len(tasks), 1)
 
-    assert name.startswith("image")
-    assert list(stages.seconds) == ["decode"]
-    assert counted(metrics, "decode") == 1
+    async def steps(stages: Stages) -> None:
+        (image,) = await stages.on_image_thread(DECODE, timings, name_of_thread)
+        (coder,) = await stages.in_entropy_coder(timings, name_of_thread)
+        device = await stages.on_device(Job(name_of_thread, 1, (1, 1), 1), timings)
+        with stages.in_store(timings):
+            await asyncio.sleep(0)
+        assert [name.partition("-")[0].partition("_")[0] for name in (image, coder, device)] == [
+            "image",
+            "entropy",
+            "device",
+        ]
 
+    metrics = run(steps)
 
-def test_waiting_for_a_thread_counts_for_the_request_and_not_for_prometheus(threads: ThreadPoolExecutor) -> None:
-    metrics = Metrics()
-    stages = Stages(metrics, threads)
-
-    async def steps() -> None:
-        threads.submit(time.sleep, 0.2)
-        await stages.on_image_thread("encode", lambda: None)
-
-    asyncio.run(steps())
-
-    assert stages.seconds["encode"] > 0.15
-    assert (metrics.registry.get_sample_value("ziggurat_stage_duration_seconds_sum", {"stage": "encode"}) or 0) < 0.15
-
-
-def test_names_for_the_request_may_differ_and_some_stages_are_not_told(threads: ThreadPoolExecutor) -> None:
-    metrics = Metrics()
-    stages = Stages(metrics, threads)
-
-    async def steps() -> None:
-        await stages.untold("header", lambda: None)
-        await stages.on_image_thread_as("finish", "decode", lambda: None)
-
-    asyncio.run(steps())
-
-    assert list(stages.seconds) == ["finish"]
-    assert counted(metrics, "header") == counted(metrics, "decode") == 1
+    assert list(timings.seconds) == ["decode", "entropy", "queue", "device", "store"]
+    assert [counted(metrics, stage)[0] for stage in ("decode", "entropy", "queue", "store")] == [1, 1, 1, 1]
 
 
-def test_the_engines_stages_add_up_in_their_place(threads: ThreadPoolExecutor) -> None:
-    stages = Stages(Metrics(), threads)
-    stages.begin_engine()
-    stages.add("avif", 1.0)
-    stages.add("device", 2.0)
-    stages.begin_engine()
-    stages.add("device", 0.5)
-    assert stages.seconds == {"queue": 0.0, "device": 2.5, "entropy": 0.0, "avif": 1.0}
+def test_work_without_an_account_is_counted_for_prometheus_alone() -> None:
+    async def steps(stages: Stages) -> None:
+        await stages.on_image_thread(DECODE, None, abs, -1)
+        await stages.in_entropy_coder(None, abs, -1)
+        await stages.on_device(Job(list, 1, (1, 1), 1), None)
+
+    metrics = run(steps)
+
+    assert [counted(metrics, stage)[0] for stage in ("decode", "entropy", "queue")] == [1, 1, 1]
 
 
-def test_what_fails_is_recorded_too(threads: ThreadPoolExecutor) -> None:
-    metrics = Metrics()
-    stages = Stages(metrics, threads)
+def test_waiting_for_a_thread_counts_for_the_request_and_not_for_prometheus() -> None:
+    timings = Timings()
 
-    def fail() -> None:
-        raise KeyError
+    async def steps(stages: Stages) -> None:
+        busy = asyncio.create_task(stages.on_image_thread(DECODE, None, time.sleep, 0.2))
+        await asyncio.sleep(0)
+        await stages.on_image_thread(DECODE, timings, abs, -1)
+        await busy
 
-    with pytest.raises(KeyError), stages.store():
-        fail()
-    with pytest.raises(KeyError):
-        asyncio.run(stages.on_image_thread("decode", fail))
+    count, seconds = counted(run(steps), "decode")
 
-    assert list(stages.seconds) == ["store", "decode"]
-    assert counted(metrics, "store") == counted(metrics, "decode") == 1
+    assert timings.seconds["decode"] > 0.15
+    assert count == 2
+    assert seconds is not None
+    assert 0.2 <= seconds < 0.35
 
 
-def test_a_lack_of_memory_has_an_answer(threads: ThreadPoolExecutor) -> None:
-    def fail() -> None:
+def test_a_lack_of_memory_is_a_typed_error_everywhere() -> None:
+    def fail(tasks: Sequence[int] = ()) -> list[int]:
         raise MemoryError
 
-    with pytest.raises(OutOfMemoryError):
-        asyncio.run(Stages(Metrics(), threads).untold("decode", fail))
+    async def steps(stages: Stages) -> None:
+        with pytest.raises(OutOfMemoryError):
+            await stages.on_image_thread(DECODE, None, fail)
+        with pytest.raises(OutOfMemoryError):
+            await stages.in_entropy_coder(None, fail)
+        with pytest.raises(OutOfMemoryError):
+            await stages.on_device(Job(fail, 1, (1, 1), 1), None)
+
+    assert counted(run(steps), "decode")[0] == 1, "what fails is counted too"
+
+
+def test_a_job_that_nobody_waits_for_leaves_the_queue() -> None:
+    gate = threading.Event()
+
+    def hold(tasks: Sequence[int]) -> Sequence[int]:
+        assert gate.wait(10)
+        return tasks
+
+    async def steps(stages: Stages) -> None:
+        running = asyncio.create_task(stages.on_device(Job(hold, 1, (1, 1), 1), None))
+        await asyncio.sleep(0)
+        while len(stages.queue):
+            await asyncio.sleep(0.001)
+        waiting = asyncio.create_task(stages.on_device(Job(hold, 2, (1, 1), 1), None))
+        await asyncio.sleep(0)
+        assert len(stages.queue) == 1
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        assert len(stages.queue) == 0
+        gate.set()
+        assert await running == 1
+
+    run(steps)

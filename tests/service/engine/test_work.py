@@ -1,5 +1,3 @@
-"""Work on the device: what a batch operation gives is what the codec gives, measured by its stage."""
-
 from __future__ import annotations
 
 import math
@@ -21,8 +19,8 @@ def picture(photo: Image.Image) -> Picture:
     return Picture.from_image(photo)
 
 
-def counted(metrics: Metrics, stage: str) -> float:
-    return metrics.registry.get_sample_value("ziggurat_stage_duration_seconds_count", {"stage": stage}) or 0
+def counted(metrics: Metrics, stage: str) -> float | None:
+    return metrics.registry.get_sample_value("ziggurat_stage_duration_seconds_count", {"stage": stage})
 
 
 def test_measuring_symbols_is_comparing_what_they_decode_to(codec: LearnedCodec, picture: Picture) -> None:
@@ -31,21 +29,25 @@ def test_measuring_symbols_is_comparing_what_they_decode_to(codec: LearnedCodec,
     (quantised,) = model.quantise([QuantiseTask(picture, None, Target(bpp=0.5))])
     data = codec.symbol_codec.write(quantised).data
     symbols = codec.symbol_codec.read(codec.decided(Bitstream.parse(data), "auto"))
-    everything = frozenset(Measure)
-    (measured,) = model.measure([MeasureTask(symbols, picture, everything)])
-    (compared,) = model.compare([CompareTask(codec.decode([data])[0], picture, everything)])
+    (decoded,) = model.reconstruct([symbols])
+    (measured,) = model.measure([MeasureTask(symbols, picture, frozenset(Measure))])
+    (compared,) = model.compare([CompareTask(decoded, picture, frozenset(Measure))])
+
     assert measured == pytest.approx(compared)
-    assert counted(metrics, "device") == 3
-    assert counted(metrics, "rate_control") == 1
+    assert (counted(metrics, "device"), counted(metrics, "rate_control")) == (4, 1)
 
 
-@pytest.mark.parametrize(("until", "outcome"), [(math.inf, "complete"), (0.0, "skipped")])
-def test_refining_is_worth_the_time_or_skipped(codec: LearnedCodec, picture: Picture, until: float, outcome: str) -> None:
+@pytest.mark.parametrize(("until", "effort", "outcome", "stage"), [(math.inf, 2, "complete", "refine"), (0.0, 0, "skipped", "device")])
+def test_a_picture_is_refined_where_there_is_time_for_it(
+    codec: LearnedCodec, picture: Picture, until: float, effort: int, outcome: str, stage: str
+) -> None:
     metrics = Metrics()
-    model = DeviceModel(codec, metrics)
-    plain = QuantiseTask(picture, None, Target(bpp=0.5))
-    deadline = EffortDeadline(2, until=until, between=lambda: None, wanted=lambda: True)
-    (quantised,) = model.refine([RefineTask(plain, deadline, 0.1)])
-    assert metrics.registry.get_sample_value("ziggurat_refinements_total", {"outcome": outcome}) == 1
-    expected = codec.quantise([picture], [Target(bpp=0.5)], effort=2 if outcome == "complete" else 0)[0]
+    target = Target(bpp=0.5)
+    deadline = EffortDeadline(2, until=until, run_others=lambda: None, wanted=lambda: True)
+    task = RefineTask(QuantiseTask(picture, None, target), deadline, quantise_seconds=0.1)
+    (quantised,) = DeviceModel(codec, metrics).refine([task])
+
+    (expected,) = codec.quantise([picture], [target], effort=effort)
     assert (quantised.symbols.residuals == expected.symbols.residuals).all()
+    assert metrics.registry.get_sample_value("ziggurat_refinements_total", {"outcome": outcome}) == 1
+    assert (counted(metrics, "rate_control"), counted(metrics, stage)) == (1, 1)

@@ -81,7 +81,8 @@ def test_a_part_of_the_stream(client: TestClient, stream: bytes, header: str, fi
 
 def test_parts_are_offered_and_what_cannot_be_given_is_refused(client: TestClient, stream: bytes) -> None:
     address = f"/bitstreams/{id_of(stream)}"
-    whole, outside = client.get(address), client.get(address, headers={"Range": "bytes=1000000-"})
+    whole = client.get(address)
+    outside = client.get(address, headers={"Range": "bytes=1000000-"})
 
     assert whole.headers["accept-ranges"] == "bytes"
     assert (outside.status_code, outside.headers["content-range"]) == (416, f"bytes */{len(stream)}")
@@ -90,7 +91,8 @@ def test_parts_are_offered_and_what_cannot_be_given_is_refused(client: TestClien
 
 
 def test_conditions_go_before_ranges(client: TestClient, stream: bytes) -> None:
-    address, etag = f"/bitstreams/{id_of(stream)}", f'"{id_of(stream)}"'
+    address = f"/bitstreams/{id_of(stream)}"
+    etag = f'"{id_of(stream)}"'
     statuses = [
         client.get(address, headers={"Range": "bytes=0-1"} | condition).status_code
         for condition in ({"If-Range": etag}, {"If-Range": '"other"'}, {"If-Range": f"W/{etag}"}, {"If-None-Match": etag})

@@ -106,7 +106,8 @@ def test_wrong_parameters_are_named(client: TestClient, jpeg: bytes, query: str,
 
 
 def test_bad_images_are_told_apart(client: TestClient, jpeg: bytes, photo: Image.Image) -> None:
-    animation, large = io.BytesIO(), io.BytesIO()
+    animation = io.BytesIO()
+    large = io.BytesIO()
     photo.save(animation, "GIF", save_all=True, append_images=[photo.rotate(180)])
     Image.new("1", (1001, 1000)).save(large, "PNG")
     bodies = {
@@ -147,7 +148,8 @@ def test_bodies_and_answers_of_other_types_are_refused(client: TestClient, heade
 
 
 def test_alpha_comes_through(client: TestClient, photo: Image.Image) -> None:
-    image, file = photo.copy(), io.BytesIO()
+    image = photo.copy()
+    file = io.BytesIO()
     image.putalpha(90)
     image.save(file, "PNG")
 
@@ -201,15 +203,16 @@ def test_the_hybrid_codec_keeps_the_same_promises(client: TestClient, jpeg: byte
 def test_auto_says_which_codec_it_took_and_by_how_much(client: TestClient, jpeg: bytes, profile: str) -> None:
     query = f"/compress?bpp=0.8&profile={profile}"
     auto = client.post(f"{query}&codec=auto", content=jpeg, headers=RAW | {"Accept": "application/json"})
-    one = {
+    alone = {
         codec: client.post(f"{query}&codec={codec}&report={profile}", content=jpeg, headers=RAW | {"Accept": "application/json"}).json()
         for codec in ("learned", "hybrid")
     }
 
-    facts, measure = auto.json(), profile.replace("-", "_")
-    scores = {codec: one[codec][measure] for codec in one}
+    facts = auto.json()
+    measure = profile.replace("-", "_")
+    scores = {codec: alone[codec][measure] for codec in alone}
     assert facts["codec"] == max(scores, key=scores.__getitem__)
-    assert facts["id"] == one[facts["codec"]]["id"]
+    assert facts["id"] == alone[facts["codec"]]["id"]
     assert facts["auto"] == {"metric": profile} | {codec: pytest.approx(score, abs=1e-4) for codec, score in scores.items()}
     assert facts[measure] is None, "nobody asked for a report"
     assert auto.headers["ziggurat-codec"] == facts["codec"]
@@ -218,7 +221,8 @@ def test_auto_says_which_codec_it_took_and_by_how_much(client: TestClient, jpeg:
 
 def test_alpha_and_grey_survive_every_codec(client: TestClient, photo: Image.Image) -> None:
     plane = Image.linear_gradient("L").resize(photo.size)
-    transparent, grey = photo.copy(), photo.convert("L")
+    transparent = photo.copy()
+    grey = photo.convert("L")
     transparent.putalpha(plane)
     for codec in ("learned", "hybrid", "auto"):
         for original, mode in ((transparent, "RGBA"), (grey, "L")):

@@ -68,7 +68,8 @@ def test_the_picture_comes_out_upright_and_in_srgb(client: TestClient, photo: Im
 
     assert opened(turned.content).size == (photo.height, photo.width)
     back = np.asarray(opened(turned.content).rotate(90, expand=True), dtype=int)
-    assert np.abs(back - np.asarray(opened(plain.content), dtype=int)).max() <= 1  # through a colour profile that changes nothing
+    # It went through a colour profile that changes nothing.
+    assert np.abs(back - np.asarray(opened(plain.content), dtype=int)).max() <= 1
 
 
 def test_alpha_and_grey_are_kept(client: TestClient, photo: Image.Image) -> None:
@@ -116,7 +117,9 @@ def test_hostile_files_get_the_problems_that_they_get_everywhere(client: TestCli
 
 def test_it_is_counted(client: TestClient, photo: Image.Image) -> None:
     def pixels() -> float:
-        line = next(one for one in client.get("/metrics").text.splitlines() if one.startswith('ziggurat_pixels_total{direction="enhance"}'))
+        line = next(
+            line for line in client.get("/metrics").text.splitlines() if line.startswith('ziggurat_pixels_total{direction="enhance"}')
+        )
         return float(line.split()[1])
 
     before = pixels()

@@ -16,7 +16,8 @@ def test_a_stuck_device_is_not_live() -> None:
     settings = Settings(store="memory://", models=("ms-ssim",), stall_seconds=1e-6)
 
     with TestClient(create_app(settings)) as client:
-        live, ready = client.get("/livez"), client.get("/readyz")
+        live = client.get("/livez")
+        ready = client.get("/readyz")
 
     assert (live.status_code, ready.status_code) == (503, 503)
     assert live.headers["content-type"] == "application/problem+json"

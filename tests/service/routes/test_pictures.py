@@ -1,17 +1,15 @@
-"""Pictures as answers: `?format=` goes before Accept, and PNG is what you get unasked."""
-
 from __future__ import annotations
-
-import io
 
 import pytest
 from fastapi import Request
-from PIL import Image
+from fastapi.testclient import TestClient
 
-from models import Picture
+from service.engine.results import PictureFile
+from service.engine.timings import Timings
 from service.http.negotiation import NotAcceptableError
 from service.images import ImageFormat
-from service.routes.pictures import _encode, wanted
+from service.routes.pictures import named, picture_answer, wanted
+from tests.post import tiny_post_processor
 
 
 def request(accept: str = "") -> Request:
@@ -28,19 +26,29 @@ def request(accept: str = "") -> Request:
         ("image/webp", "avif", ImageFormat.AVIF),
     ],
 )
-def test_the_format_wanted(accept: str, format: str | None, expected: ImageFormat) -> None:
+def test_a_format_by_name_goes_before_accept(accept: str, format: str | None, expected: ImageFormat) -> None:
     assert wanted(request(accept), format) is expected
 
 
-def test_what_cannot_be_given_is_refused() -> None:
+def test_a_format_that_cannot_be_given_is_refused() -> None:
     with pytest.raises(NotAcceptableError):
         wanted(request("text/html"), None)
 
 
-@pytest.mark.parametrize("image_format", ImageFormat)
-def test_every_format_opens_again(photo: Image.Image, image_format: ImageFormat) -> None:
-    file, digest = _encode(Picture.from_image(photo), image_format)
-    with Image.open(io.BytesIO(file)) as image:
-        assert image.size == photo.size
-        assert Image.MIME[image.format or ""] == image_format.value
-    assert len(digest) == 32
+def test_an_answer_carries_its_digest_and_where_the_time_went(client: TestClient) -> None:
+    timings = Timings()
+    timings.add("encode", 0.25)
+    made = PictureFile(b"a file", bytes(range(32)), None, timings)
+
+    runtime = client.app.state.runtime  # type: ignore[attr-defined]
+    answer = picture_answer(runtime, made, ImageFormat.WEBP)
+
+    assert (answer.body, answer.media_type) == (b"a file", "image/webp")
+    assert answer.headers["content-digest"] == "sha-256=:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=:"
+    assert (answer.headers["vary"], answer.headers["server-timing"]) == ("Accept", "encode;dur=250.0")
+
+
+def test_a_post_processor_is_named_with_its_id() -> None:
+    post_processor = tiny_post_processor()
+
+    assert named(post_processor) == f"tiny/{post_processor.model_id}"

@@ -1,0 +1,323 @@
+"""Pictures to streams and back, for many requests at once.
+
+    compress     device threads: batches ── entropy worker: write
+    decompress   entropy worker: read ── device threads: batches
+    enhance      device threads: batches
+
+The hybrid codec takes AVIF threads in place of device and entropy worker; `auto` goes both ways at
+the same time, and the device measures what came of each. A damaged stream is found while its
+symbols are read, before it costs the device anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from models import Picture, Target
+from models.bitstream import Bitstream
+from models.bitstream.alpha import encode_alpha
+from models.codec import CodecName
+from models.grid import STRIDE
+from models.learned.symbols import Quantised
+from models.postprocess.postprocessor import Postprocess
+from models.postprocess.sources import Source
+from models.tensors import padded_size
+
+from ..metrics import Metrics
+from ..settings import Settings
+from . import entropy_worker
+from .effort import KEPT_SHARE_OF_TIMEOUT, EffortDeadline
+from .hybrid import both
+from .loaded import Models
+from .queue import Job
+from .results import Compressed, Decompressed, Measure, better
+from .stages import Stages
+from .timings import DECODE_AV1, ENCODE_ALPHA, Timings
+from .work import CompareTask, DeviceModel, DevicePostProcessor, EnhanceTask, MeasureTask, QuantiseTask, RefineTask
+
+_Task = TypeVar("_Task")
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True)
+class _Compression:
+    """One picture to compress, and all that either codec needs to know for it.
+
+    Attributes:
+        model: of the profile.
+        task: the picture, its alpha section and its budget.
+        report: what to measure of the decoded picture.
+        effort: 0 to 9.
+        effort_until: when effort should have ended, on `time.monotonic`'s clock.
+        deadline: when the result is of no more use, on the same clock.
+        timings: account of the request.
+    """
+
+    model: DeviceModel
+    task: QuantiseTask
+    report: frozenset[Measure]
+    effort: int
+    effort_until: float
+    deadline: float
+    timings: Timings
+
+    @property
+    def picture(self) -> Picture:
+        """The original."""
+        return self.task.picture
+
+    def job(self, work: Callable[[Sequence[_Task]], Sequence[_Result]], task: _Task, *, long: bool = False) -> Job[_Task, _Result]:
+        """Make a job of the size of the picture."""
+        return _job(work, task, self.picture, self.deadline, long=long)
+
+
+class PictureCoder:
+    """Compresses, decompresses and enhances pictures.
+
+    In all methods, `deadline` is when the result is of no more use, on `time.monotonic`'s clock,
+    and `timings` is the account of the request; None keeps none.
+
+    Args:
+        settings: of the service.
+        metrics: of the service.
+        models: what is loaded.
+        stages: where the work runs.
+        accepting: says whether the service still accepts work; effort ends early when not.
+    """
+
+    def __init__(self, settings: Settings, metrics: Metrics, models: Models, stages: Stages, accepting: Callable[[], bool]) -> None:
+        self._timeout = settings.request_timeout_seconds
+        self._metrics = metrics
+        self._models = models
+        self._stages = stages
+        self._accepting = accepting
+
+    async def compress(
+        self,
+        picture: Picture,
+        target: Target,
+        *,
+        profile: str,
+        codec: CodecName = "learned",
+        report: frozenset[Measure] = frozenset(),
+        effort: int = 0,
+        effort_share: float = 1.0,
+        deadline: float = math.inf,
+        timings: Timings | None = None,
+    ) -> Compressed:
+        """Compress one picture to its budget.
+
+        Args:
+            picture: the original.
+            target: its budget, or a quality.
+            profile: name of the model.
+            codec: what compresses.
+            report: what to measure of the decoded picture.
+            effort: 0 to 9, as much of it as the deadline allows.
+            effort_share: of the time until the deadline, the most that effort takes, in (0, 1].
+            deadline: when the result is of no more use.
+            timings: account of the request.
+
+        Raises:
+            UnknownProfileError: there is no such model.
+            EngineError: there is no time or no memory for it.
+            CodecError: it cannot be compressed so.
+        """
+        timings = timings or Timings()
+        timings.begin_coding()
+        model = self._models.model(profile)
+        task = QuantiseTask(picture, await self.alpha_section(picture), target)
+        measure = Measure(model.codec.metric)
+        measured = report | {measure} if codec == "auto" else report
+        until = self._effort_until(effort_share, deadline, measures=bool(measured))
+        wanted = _Compression(model, task, measured, effort, until, deadline, timings)
+        if codec == "auto":
+            learned, hybrid = await both(self._compress_learned(wanted), self._compress_hybrid(wanted))
+            made = better(learned, hybrid, measure, report)
+        elif codec == "hybrid":
+            made = await self._compress_hybrid(wanted)
+        else:
+            made = await self._compress_learned(wanted)
+        self._metrics.compressed(made.stream)
+        return made
+
+    async def measure(
+        self, picture: Picture, alpha: bytes | None, quality: float, *, profile: str, deadline: float = math.inf
+    ) -> tuple[int, Mapping[Measure, float]]:
+        """Measure the stream that a quality makes of a picture; nobody gets the stream itself.
+
+        Args:
+            picture: the original.
+            alpha: its alpha section.
+            quality: [0, 100].
+            profile: name of the model.
+            deadline: when the result is of no more use.
+
+        Returns:
+            Bytes of the stream, and every measure of the decoded picture.
+
+        Raises what `compress` raises.
+        """
+        model = self._models.model(profile)
+        task = QuantiseTask(picture, alpha, Target(quality=quality))
+        quantised = await self._stages.on_device(_job(model.quantise, task, picture, deadline), None)
+        stream = await self._stages.in_entropy_coder(None, entropy_worker.write, profile, quantised)
+        measuring = MeasureTask(quantised.symbols, picture, frozenset(Measure))
+        scores = await self._stages.on_device(_job(model.measure, measuring, picture, deadline), None)
+        return len(stream.data), scores
+
+    async def alpha_section(self, picture: Picture) -> bytes | None:
+        """Make the alpha section of a picture's streams; None when it is opaque.
+
+        It is lossless, and nothing that the device should wait for.
+        """
+        if picture.alpha is None:
+            return None
+        return await self._stages.on_image_thread(ENCODE_ALPHA, None, encode_alpha, picture)
+
+    async def decompress(
+        self,
+        stream: Bitstream,
+        *,
+        postprocess: Postprocess = "auto",
+        deadline: float = math.inf,
+        timings: Timings | None = None,
+    ) -> Decompressed:
+        """Decompress a stream to its picture.
+
+        Raises:
+            UnknownModelError: its model is not loaded.
+            BitstreamError: it cannot be decoded.
+            SourceError: it must be post-processed and cannot be.
+            EngineError: there is no time or no memory for it.
+        """
+        timings = timings or Timings()
+        timings.begin_coding()
+        profile = self._models.profile_of(stream.model_id.hex())
+        if profile == self._models.hybrid.name:
+            made = await self._decompress_hybrid(stream, postprocess, deadline, timings)
+        else:
+            made = await self._decompress_learned(self._models.model(profile), stream, postprocess, deadline, timings)
+        self._metrics.decompressed(made.picture.pixels, stream.size)
+        return made
+
+    async def enhance(
+        self,
+        picture: Picture,
+        source: Source,
+        *,
+        file_bytes: int,
+        deadline: float = math.inf,
+        timings: Timings | None = None,
+    ) -> Picture:
+        """Take the artefacts out of a picture that is as its codec gave it back.
+
+        `file_bytes` is the size of the file that it comes from.
+
+        Raises:
+            SourceError: the post-processor was not trained for this.
+            NoPostProcessorError: there is no post-processor.
+            EngineError: there is no time or no memory for it.
+        """
+        timings = timings or Timings()
+        timings.begin_coding()
+        improved = await self._improve(self._models.post_processor(), picture, source, deadline, timings)
+        self._metrics.enhanced(picture.pixels, file_bytes)
+        return improved
+
+    async def _compress_learned(self, wanted: _Compression) -> Compressed:
+        model = wanted.model
+        timings = wanted.timings
+        reached = 0
+        if wanted.effort:
+            quantised, reached = await self._refine(wanted)
+        else:
+            quantised = await self._stages.on_device(wanted.job(model.quantise, wanted.task), timings)
+        stream = await self._stages.in_entropy_coder(timings, entropy_worker.write, model.codec.name, quantised)
+        self._metrics.entropy_coded("compress", quantised.symbols.coded)
+        scores: dict[Measure, float] = {}
+        if wanted.report:
+            parsed = Bitstream.parse(stream.data)
+            symbols = await self._stages.in_entropy_coder(timings, entropy_worker.read, model.codec.name, parsed)
+            task = MeasureTask(symbols, wanted.picture, wanted.report)
+            scores = await self._stages.on_device(wanted.job(model.measure, task), timings)
+        return Compressed(stream, scores, reached)
+
+    async def _compress_hybrid(self, wanted: _Compression) -> Compressed:
+        timings = wanted.timings
+        stream, reached = await self._stages.search_avif(
+            self._models.hybrid,
+            wanted.task,
+            wanted.model.codec.metric,
+            effort=wanted.effort,
+            until=wanted.effort_until,
+            timings=timings,
+        )
+        scores: dict[Measure, float] = {}
+        if wanted.report:
+            decoded = await self._decompress_hybrid(Bitstream.parse(stream.data), "auto", wanted.deadline, timings)
+            task = CompareTask(decoded.picture, wanted.picture, wanted.report)
+            scores = await self._stages.on_device(wanted.job(wanted.model.compare, task), timings)
+        return Compressed(stream, scores, reached)
+
+    async def _refine(self, wanted: _Compression) -> tuple[Quantised, int]:
+        """Quantise with effort. Returns the effort that there was time for, too."""
+        device = self._stages.device
+        progress = EffortDeadline(wanted.effort, until=wanted.effort_until, run_others=device.run_between, wanted=self._accepting)
+        padded_pixels = math.prod(padded_size(wanted.picture.height, wanted.picture.width, STRIDE))
+        task = RefineTask(wanted.task, progress, device.seconds_per_pixel * padded_pixels)
+        try:
+            job = wanted.job(wanted.model.refine, task, long=True)
+            quantised = await self._stages.on_device(job, wanted.timings)
+        except asyncio.CancelledError:
+            progress.abandoned = True
+            raise
+        return quantised, progress.reached
+
+    async def _decompress_learned(
+        self, model: DeviceModel, stream: Bitstream, postprocess: Postprocess, deadline: float, timings: Timings
+    ) -> Decompressed:
+        decided = model.codec.decided(stream, postprocess)
+        symbols = await self._stages.in_entropy_coder(timings, entropy_worker.read, model.codec.name, decided)
+        job = Job(model.reconstruct, symbols, padded_size(stream.height, stream.width, STRIDE), stream.pixels, deadline)
+        picture = await self._stages.on_device(job, timings)
+        self._metrics.entropy_coded("decompress", symbols.coded)
+        return Decompressed(picture, model.codec.post_processor if decided.postprocess else None)
+
+    async def _decompress_hybrid(self, stream: Bitstream, postprocess: Postprocess, deadline: float, timings: Timings) -> Decompressed:
+        picture, source = await self._stages.on_image_thread(
+            DECODE_AV1, timings, self._models.hybrid.decode_av1, stream, postprocess=postprocess
+        )
+        if source is None:
+            return Decompressed(picture, None)
+        loaded = self._models.post_processor()
+        improved = await self._improve(loaded, picture, source, deadline, timings)
+        return Decompressed(improved, loaded.post_processor)
+
+    async def _improve(self, loaded: DevicePostProcessor, picture: Picture, source: Source, deadline: float, timings: Timings) -> Picture:
+        size = loaded.post_processor.padded(picture.height, picture.width)
+        job = Job(loaded.improve, EnhanceTask(picture, source), size, picture.pixels, deadline)
+        return await self._stages.on_device(job, timings)
+
+    def _effort_until(self, share: float, deadline: float, *, measures: bool) -> float:
+        """Compute when effort should have ended, so that what comes after it meets the deadline."""
+        now = time.monotonic()
+        kept = KEPT_SHARE_OF_TIMEOUT * self._timeout * (2 if measures else 1)
+        return now + share * (deadline - kept - now)
+
+
+def _job(
+    work: Callable[[Sequence[_Task]], Sequence[_Result]],
+    task: _Task,
+    picture: Picture,
+    deadline: float,
+    *,
+    long: bool = False,
+) -> Job[_Task, _Result]:
+    size = padded_size(picture.height, picture.width, STRIDE)
+    return Job(work, task, size, picture.pixels, deadline, long)
