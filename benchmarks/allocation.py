@@ -187,7 +187,7 @@ def main() -> None:
 
 
 class _ConstantRate:
-    """The same rate for every picture, read off the pictures' curves."""
+    """A constant rate for every picture, read off the pictures' curves."""
 
     def __init__(self, curves: Sequence[RateDistortion], pixels: Sequence[int], metric: Metric) -> None:
         self._curves = curves

@@ -29,7 +29,7 @@ from rich.table import Table
 
 from benchmarks.program import add_folder, parser, write
 from models import Picture, Target
-from models.evaluation.anchors import Anchor, of_families
+from models.evaluation.anchors import of_families
 from models.evaluation.curves import Mean, MeasuredCurve, QualityMetric, decibels, mean_of
 from models.evaluation.points import AnchorPoints, Point, measure
 from models.evaluation.report import BDComparison, rounded
@@ -130,18 +130,18 @@ def main() -> None:
     trials: dict[tuple[int, float], list[tuple[Point, float]]] = {
         (effort, setting): [] for effort in arguments.efforts for setting in targets
     }
-    sweeps: dict[Anchor, list[tuple[Point, ...]]] = {anchor: [] for anchor in anchors}
+    sweeps: dict[str, list[tuple[Point, ...]]] = {anchor.name: [] for anchor in anchors}
     rows: list[Row] = []
     compared: list[BDComparison] = []
     for done, path in enumerate(paths, 1):
         picture = read_picture(path)
         for (effort, setting), of_setting in trials.items():
             of_setting.append(encode(codec, picture, targets[setting], effort))
-        for anchor, of_anchor in sweeps.items():
-            of_anchor.append(known.sweep(anchor, picture))
+        for anchor in anchors:
+            sweeps[anchor.name].append(known.sweep(anchor, picture))
         rows = rows_of(trials)
         if not arguments.quality and len(targets) > 1:
-            others = [at_rates(anchor.name, found, list(targets)) for anchor, found in sweeps.items()]
+            others = [at_rates(name, found, list(targets)) for name, found in sweeps.items()]
             compared = comparisons(rows, others, (min(targets), max(targets)))
         facts = _facts(codec, paths[:done], rows, compared)
         write(arguments.output, cast("Mapping[str, object]", rounded(facts)))

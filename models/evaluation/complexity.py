@@ -70,12 +70,13 @@ def our_costs(topology: Topology = Topology()) -> list[Cost]:  # noqa: B008  # f
     with torch.device("meta"):
         network = AutoEncoder(topology)
         x, y, z = _inputs(topology.latents, topology.hyper)
+        seen = y[:, : network.context_in_channels]
         return [
             _cost("g_a", network.g_a, x),
             _cost("h_a", network.h_a, y),
             _cost("h_scale", network.h_scale, z),
             _cost("h_mean", network.h_mean, z),
-            *(_cost(f"context {number}", context, y[:, : network.context_in_channels]) for number, context in enumerate(network.context, 2)),
+            *(_cost(f"context {number}", context, seen) for number, context in enumerate(network.context, 2)),
             _cost("g_s", network.g_s, y),
             post_cost(PostTopology(("any",))),
         ]

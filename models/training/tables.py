@@ -80,7 +80,7 @@ def _counted(laplace: Counts, seen: NDArray[np.float64]) -> Counts:
 
     Args:
         laplace: the table of the Laplacian: counts of -support to support, and of all beyond.
-        seen: number of residuals of every magnitude (LARGEST_SUPPORT + 2,), the last for all beyond.
+        seen: number of residuals of every magnitude (LARGEST_SUPPORT + 2,), all beyond in the last.
     """
     if not len(laplace):
         return laplace

@@ -27,8 +27,9 @@ def test_other_sampling_of_the_same_curve_makes_no_difference() -> None:
 
 def test_range_is_what_both_reach_within_the_rates() -> None:
     bd = bd_rate(logarithmic(RATES, factor=0.5), logarithmic(RATES), rates=(0.05, 0.8))
-    assert bd.low == pytest.approx(30 + 4 * np.log(0.05 / 0.5))  # the better codec's quality at 0.05
-    assert bd.high == pytest.approx(30 + 4 * np.log(0.8))  # the anchor's at 0.8
+    # The better codec's quality at 0.05, and the anchor's at 0.8.
+    assert bd.low == pytest.approx(30 + 4 * np.log(0.05 / 0.5))
+    assert bd.high == pytest.approx(30 + 4 * np.log(0.8))
 
 
 def test_a_curve_that_starts_late_narrows_the_range() -> None:
@@ -37,7 +38,10 @@ def test_a_curve_that_starts_late_narrows_the_range() -> None:
 
 
 def test_diverging_curves_by_integration() -> None:
-    """ln rate = (q - 30) / 4 against (q - 30) / 5: the mean difference over [a, b] is (1/4 - 1/5) (m - 30), m its middle."""
+    """ln rate is (q - 30) / 4 and (q - 30) / 5.
+
+    The mean difference over [a, b] is (1/4 - 1/5) (m - 30), m its middle.
+    """
     bd = bd_rate(logarithmic(RATES, gain=4), logarithmic(RATES, gain=5), rates=(0.1, 0.8))
     middle = (bd.low + bd.high) / 2
     assert bd.percent == pytest.approx(100 * (np.exp((1 / 4 - 1 / 5) * (middle - 30)) - 1))

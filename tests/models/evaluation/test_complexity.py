@@ -21,8 +21,14 @@ def test_convolutions_and_products() -> None:
 
 
 def test_published_costs() -> None:
-    """By hand: a 3x3 convolution, 192 on 192, costs 331,776 MAC per output pixel (per input pixel where transposed), GDN 36,864."""
-    conv, gdn, image = 9 * 192 * 192, 192 * 192 * (1 / 4 + 1 / 16 + 1 / 64), 9 * 192 * 3
+    """Costs are counted by hand.
+
+    A 3x3 convolution, 192 on 192, costs 331,776 MAC per output pixel (per input pixel where
+    transposed), GDN 36,864.
+    """
+    conv = 9 * 192 * 192
+    gdn = 192 * 192 * (1 / 4 + 1 / 16 + 1 / 64)
+    image = 9 * 192 * 3
     sides_and_fuse = (81 + 25 + 9 + 4) * 192 * 192 / 256
     stages = conv * (2 / 4 + 2 / 16 + 2 / 64 + 1 / 256)
     kmac = {cost.part: cost.kmac for cost in published_costs()}
@@ -32,7 +38,10 @@ def test_published_costs() -> None:
 
 
 def test_context_costs() -> None:
-    """Bands of 1, 2 and 3 of 6 channels: inputs 1, 4 and 9 in the first pass, 4, 11 and 22 in the others; hidden layers of 16."""
+    """Bands have 1, 2 and 3 of 6 channels, hidden layers 16.
+
+    Inputs are 1, 4 and 9 in the first pass, 4, 11 and 22 in the others.
+    """
     first = 16 * (1 + 4 + 9) + 3 * 16 * 16 + 16 * 6
     other = 16 * (4 + 11 + 22) + 3 * 16 * 16 + 16 * 6
     cost = context_cost(CONTEXT_MODEL)
@@ -41,7 +50,10 @@ def test_context_costs() -> None:
 
 
 def test_our_network_is_light() -> None:
-    """The design's limit: encode and decode each under 60 kMAC per pixel, where the published network takes four times as much."""
+    """The design's limit is 60 kMAC per pixel each way.
+
+    The published network takes four times as much.
+    """
     kmac = {cost.part: cost.kmac for cost in our_costs()}
     encode = sum(kmac[part] for part in ("g_a", "h_a", "h_scale", "h_mean"))
     decode = sum(kmac[part] for part in ("h_scale", "h_mean", "g_s"))

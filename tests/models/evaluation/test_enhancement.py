@@ -1,4 +1,4 @@
-"""models.evaluation.enhancement: real files, a post-processor that is the identity, and one that is not"""
+"""models.evaluation.enhancement: real files, an identical post-processor, and one that is not"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plots show our curves, the anchors worth a line, and what was published for the same images only."""
+"""Plots show our curves, the anchors worth a line, and what was published for the same images."""
 
 from __future__ import annotations
 

@@ -95,7 +95,8 @@ def test_another_picture_codec_or_method_is_measured_anew(picture: Picture, tmp_
 
 
 def test_perceptual_metrics_are_added_to_what_is_known(picture: Picture, tmp_path: Path) -> None:
-    path, quality = tmp_path / "points.json", JPEG.judged[-1]
+    path = tmp_path / "points.json"
+    quality = JPEG.judged[-1]
     quick = AnchorPoints(path, perceptual=False)
     assert quick.point(JPEG, picture, quality).ssimulacra2 is None
     quick.save()

@@ -17,7 +17,7 @@ RATES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.2)
 
 
 def sweep(factor: float, *, bpp: float = HEADLINE, met: bool = True) -> ImageSweep:
-    """An image of 8000 pixels for which a codec needs `factor` times the bits of factor 1; 4 dB more per doubling."""
+    """A picture of 8000 pixels that takes `factor` times the bits of another; 4 dB a doubling."""
     points = [
         Point(index, round(1000 * factor * rate), factor * rate, 24 + 4 * index, 1 - 0.2 / 2**index, 20.0 + 10 * index, None)
         for index, rate in enumerate(RATES)

@@ -39,7 +39,7 @@ def test_scores_rise_with_quality(photo: Image.Image) -> None:
 def test_a_batch_is_scored_one_by_one(photo: Image.Image) -> None:
     x_hat = torch.cat([tensor(jpeg(photo, 20)), tensor(photo.filter(ImageFilter.GaussianBlur(2)))])
     both = ssimulacra2(x_hat, tensor(photo).expand(2, -1, -1, -1))
-    assert both.tolist() == pytest.approx([float(ssimulacra2(one[None], tensor(photo))) for one in x_hat], abs=0.05)
+    assert both.tolist() == pytest.approx([float(ssimulacra2(decoded[None], tensor(photo))) for decoded in x_hat], abs=0.05)
 
 
 def test_the_blur_is_a_gaussian_of_sigma_1_5() -> None:
@@ -52,7 +52,7 @@ def test_the_blur_is_a_gaussian_of_sigma_1_5() -> None:
 def test_agrees_with_vszip_where_that_mirrors_the_picture(
     photo: Image.Image, quality: int, score: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Numbers of vapoursynth-vszip 23.1 for these very pixels, enlarged so that all six scales are there."""
+    """Scores are vapoursynth-vszip 23.1's of these very pixels, enlarged for all six scales."""
     blur = module._blur
 
     def mirrored(planes: Tensor) -> Tensor:

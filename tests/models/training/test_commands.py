@@ -1,4 +1,4 @@
-"""python -m models.training and python -m models.training.export: from a folder of shards to a model that codes"""
+"""python -m models.training and its export: from a folder of shards to a model that codes"""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ def shards(tmp_path: Path) -> Path:
 def test_train_resume_export_and_code(
     tmp_path: Path, shards: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    weights, images, run = tmp_path / "weights", tmp_path / "images", tmp_path / "run"
+    weights = tmp_path / "weights"
+    images = tmp_path / "images"
+    run = tmp_path / "run"
     weights.mkdir()
     images.mkdir()
     with Image.open(FIXTURES / "photo.png") as image:
@@ -43,10 +45,11 @@ def test_train_resume_export_and_code(
     for steps in (1, 2):
         monkeypatch.setattr(sys, "argv", [*command.split(), "--steps", str(steps)])
         train.main()
-    assert "step 1 of 2" in capsys.readouterr().out  # the second call went on where the first had stopped
+    assert "step 1 of 2" in capsys.readouterr().out, "the second call went on where the first stopped"
 
     command = f"export --run {run} --name fresh --data {shards} --images {images}"
-    few = "--scale-steps 1 --context-steps 1 --context-crops 8"  # the default of crops takes minutes
+    # Crops by default are so many that quantising them takes minutes.
+    few = "--scale-steps 1 --context-steps 1 --context-crops 8"
     monkeypatch.setattr(sys, "argv", f"{command} {few}".split())
     export.main()
     registry.card.cache_clear()

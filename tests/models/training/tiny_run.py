@@ -1,4 +1,4 @@
-"""A tiny training run for several tests: a tiny network on crops of one photograph, the real loop."""
+"""A tiny run for several tests: a tiny network on crops of one photograph, but the real loop."""
 
 from __future__ import annotations
 

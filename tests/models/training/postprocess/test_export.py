@@ -26,7 +26,9 @@ def quiet(line: str) -> None:
 
 
 def test_a_run_becomes_weights_and_a_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data, images, weights = tmp_path / "data", tmp_path / "images", tmp_path / "weights"
+    data = tmp_path / "data"
+    images = tmp_path / "images"
+    weights = tmp_path / "weights"
     for folder in (data, images):
         folder.mkdir()
     with tarfile.open(data / "shard.tar", "w") as shard:
@@ -45,9 +47,11 @@ def test_a_run_becomes_weights_and_a_card(tmp_path: Path, monkeypatch: pytest.Mo
 
     export_postprocess.main()
 
-    model, card = PostModel.load(weights / "tiny.safetensors"), PostCard.load(weights / "tiny.json")
+    model = PostModel.load(weights / "tiny.safetensors")
+    card = PostCard.load(weights / "tiny.json")
     assert model.model_id == card.model_id
     assert card.steps == 2
+    assert card.history == ("2 steps of 2 crops of 64x64, 0 minutes, weights averaged at 0.999",)
     assert [gain.codec for gain in card.gains] == ["jpeg"]
     for name, tensor in model.network.state_dict().items():
         assert torch.equal(tensor, trainer.average[name].half().float())

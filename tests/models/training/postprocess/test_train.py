@@ -30,7 +30,8 @@ def quiet(line: str) -> None:
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> list[Pair]:
-    cache, picture = tmp_path_factory.mktemp("cache"), golden_picture().rgb
+    cache = tmp_path_factory.mktemp("cache")
+    picture = golden_picture().rgb
     fill(cache, [picture], 1, report=quiet)
     return [Pair.from_file(file, picture) for _, _, file in stored(cache)]
 
