@@ -118,7 +118,10 @@ def measure(codec: LearnedCodec, folder: Folder, bpp: float) -> Found:
     """Spend `bpp` bits per pixel of the whole folder in three ways."""
     budget = budget_of(bpp, sum(folder.pixels))
     swept, constant = _swept(codec, folder, bpp)
-    curves = [RateDistortion.of(measured, codec.metric, pixels) for measured, pixels in zip(swept, folder.pixels, strict=True)]
+    curves = [
+        RateDistortion.of(measured, codec.metric, pixels)
+        for measured, pixels in zip(swept, folder.pixels, strict=True)
+    ]
     quality = _common_quality(swept, budget)
     one_quality = (codec.encode([picture], [Target(quality=quality)])[0] for picture in folder)
     shared = encode(codec, folder, allocate(curves, budget), budget)
@@ -196,7 +199,9 @@ class _ConstantRate:
 
     def score(self, bpp: float) -> float:
         """Score the set in dB."""
-        distortion = sum(curve(round(bpp * count / 8)) for curve, count in zip(self._curves, self._pixels, strict=True))
+        distortion = sum(
+            curve(round(bpp * count / 8)) for curve, count in zip(self._curves, self._pixels, strict=True)
+        )
         return float(-10 * np.log10(distortion / self._weight))
 
     def rate_for(self, score: float) -> float:

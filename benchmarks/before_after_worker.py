@@ -29,7 +29,9 @@ class Codec(Protocol):
     def encode(self, pictures: Sequence[Picture], targets: Sequence[Target]) -> list[Stream]:
         """Compress a batch of pictures."""
 
-    def decode(self, streams: Sequence[bytes], *, postprocess: Literal["auto", "off"] = "auto") -> list[Picture]:
+    def decode(
+        self, streams: Sequence[bytes], *, postprocess: Literal["auto", "off"] = "auto"
+    ) -> list[Picture]:
         """Decompress a batch of streams."""
 
 

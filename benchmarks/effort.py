@@ -90,7 +90,9 @@ def at_rates(name: str, sweeps: Sequence[Sequence[Point]], rates: Sequence[float
     return MeasuredCurve(name, tuple(means))
 
 
-def comparisons(rows: Sequence[Row], others: Sequence[MeasuredCurve], rates: tuple[float, float]) -> list[BDComparison]:
+def comparisons(
+    rows: Sequence[Row], others: Sequence[MeasuredCurve], rates: tuple[float, float]
+) -> list[BDComparison]:
     """Compute BD-rates of every effort against all others, and of each against the first."""
     means: dict[int, list[Mean]] = {}
     for row in rows:
@@ -98,7 +100,11 @@ def comparisons(rows: Sequence[Row], others: Sequence[MeasuredCurve], rates: tup
     first, *more = (MeasuredCurve(f"effort {effort}", tuple(own)) for effort, own in means.items())
     pairs = [(first, anchor) for anchor in others]
     pairs += [(curve, anchor) for curve in more for anchor in (first, *others)]
-    return [BDComparison.from_curves(curve, anchor, metric, rates=rates) for curve, anchor in pairs for metric in METRICS]
+    return [
+        BDComparison.from_curves(curve, anchor, metric, rates=rates)
+        for curve, anchor in pairs
+        for metric in METRICS
+    ]
 
 
 def tables(title: str, rows: Sequence[Row], compared: Sequence[BDComparison]) -> list[Table]:
@@ -185,7 +191,9 @@ def _at_rate(sweep: Sequence[Point], bpp: float) -> Point | None:
     )
 
 
-def _facts(codec: LearnedCodec, paths: Sequence[Path], rows: Sequence[Row], compared: Sequence[BDComparison]) -> dict[str, object]:
+def _facts(
+    codec: LearnedCodec, paths: Sequence[Path], rows: Sequence[Row], compared: Sequence[BDComparison]
+) -> dict[str, object]:
     return {
         "model": codec.name,
         "model_id": codec.model_id,

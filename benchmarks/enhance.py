@@ -68,7 +68,9 @@ def main() -> None:
         choices=post_model.available(),
         help="the post-processor: for files, or of a profile of ours",
     )
-    options.add_argument("--files", type=Path, help="folder for the encoded files; without it they are made anew")
+    options.add_argument(
+        "--files", type=Path, help="folder for the encoded files; without it they are made anew"
+    )
     arguments = options.parse_args()
 
     console = Console()

@@ -45,7 +45,9 @@ async def kill_worker(trial: Trial, folder: Path, rate: float, seconds: float) -
     async with Server(folder / "log", store=folder / "store", entropy_workers=2) as server:
 
         async def fault() -> None:
-            for worker in [process for process in server.workers() if "spawn_main" in " ".join(process.cmdline())]:
+            for worker in [
+                process for process in server.workers() if "spawn_main" in " ".join(process.cmdline())
+            ]:
                 worker.kill()
                 trial.notes.append("worker killed")
                 await asyncio.sleep(seconds / 6)
@@ -68,7 +70,9 @@ async def device_dies(trial: Trial, folder: Path, rate: float, seconds: float) -
 
 async def device_sticks(trial: Trial, folder: Path, rate: float, seconds: float) -> None:
     """The device thread hangs inside the network."""
-    await _break_device(trial, folder, rate, max(seconds, 4 * STALL_SECONDS), signal.SIGUSR2, red_after=STALL_SECONDS + 4)
+    await _break_device(
+        trial, folder, rate, max(seconds, 4 * STALL_SECONDS), signal.SIGUSR2, red_after=STALL_SECONDS + 4
+    )
 
 
 async def _break_device(
@@ -91,8 +95,12 @@ async def _break_device(
 
         await Load(server, trial, rate, seconds).run(fault)
         red = trial.healths("/livez", after=trial.fault_at + red_after)
-        trial.promise(bool(red) and set(red) == {503}, f"/livez is red from {red_after:g} s after the fault on")
-        trial.promise(set(trial.healths("/livez", after=0, before=trial.fault_at)) == {200}, "/livez was green before")
+        trial.promise(
+            bool(red) and set(red) == {503}, f"/livez is red from {red_after:g} s after the fault on"
+        )
+        trial.promise(
+            set(trial.healths("/livez", after=0, before=trial.fault_at)) == {200}, "/livez was green before"
+        )
         ready = trial.healths("/readyz", after=trial.fault_at + red_after)
         trial.promise(set(ready) == {503}, "/readyz is red as well")
         server.process.kill()
@@ -118,8 +126,13 @@ async def disk_full(trial: Trial, folder: Path, rate: float, seconds: float) -> 
             load = Load(server, trial, rate, seconds)
             await load.run(fault)
             refused = {answer.status for due, answer in trial.answers if due > trial.fault_at + 5}
-            trial.promise(bool(refused) and refused <= {503, 507, 429}, f"a full disk is 507 or 503, not {sorted(refused)}")
-            trial.promise(set(trial.healths("/livez", after=0)) == {200}, "/livez stayed green: a restart makes no room")
+            trial.promise(
+                bool(refused) and refused <= {503, 507, 429},
+                f"a full disk is 507 or 503, not {sorted(refused)}",
+            )
+            trial.promise(
+                set(trial.healths("/livez", after=0)) == {200}, "/livez stayed green: a restart makes no room"
+            )
             await check_streams(trial, server)
             (folder / "store" / "ballast").unlink()
             await asyncio.sleep(1)
@@ -217,7 +230,10 @@ class Outcome:
     @classmethod
     def from_trial(cls, trial: Trial) -> Outcome:
         """Count a trial's answers."""
-        livez, readyz = (Counter(str(status) for _, asked, status in trial.health if asked == path) for path in ("/livez", "/readyz"))
+        livez, readyz = (
+            Counter(str(status) for _, asked, status in trial.health if asked == path)
+            for path in ("/livez", "/readyz")
+        )
         answers = Counter(str(answer.status or answer.error) for _, answer in trial.answers)
         acknowledged = len(trial.acknowledged)
         return cls(trial.name, dict(answers), acknowledged, dict(livez), dict(readyz), trial.broken)

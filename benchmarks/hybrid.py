@@ -129,7 +129,9 @@ class Plain:
         return self._files[quality]
 
 
-def trials(codec: LearnedCodec, picture: Picture, image: str, learned: Mapping[float, float | None]) -> list[Trial]:
+def trials(
+    codec: LearnedCodec, picture: Picture, image: str, learned: Mapping[float, float | None]
+) -> list[Trial]:
     """Measure one picture at all rates by the metric of one model.
 
     Args:
@@ -213,7 +215,9 @@ def main() -> None:
 def _cells(trials: Sequence[Trial]) -> list[str]:
     """Write the cells of one rate."""
     gains = [trial.gain for trial in trials if trial.gain is not None]
-    by_post_processing = [trial.gain_by_post_processing for trial in trials if trial.gain_by_post_processing is not None]
+    by_post_processing = [
+        trial.gain_by_post_processing for trial in trials if trial.gain_by_post_processing is not None
+    ]
     plain_ratios = [trial.plain_ratio for trial in trials if trial.plain_ratio is not None]
     return [
         f"{statistics.mean(gains):+.4f}" if gains else "",

@@ -99,7 +99,9 @@ def decompress(profile: str, source: Path, destination: Path) -> list[Stage]:
     """Turn a stream into a PNG file."""
     codec = _warm(profile)
     stages = Stages()
-    symbols = [stages.run("read stream", lambda: codec.symbol_codec.read(Bitstream.parse(source.read_bytes())))]
+    symbols = [
+        stages.run("read stream", lambda: codec.symbol_codec.read(Bitstream.parse(source.read_bytes())))
+    ]
     # The symbols are handed over, so that nobody holds them any longer.
     picture = stages.run("reconstruct", lambda: codec.reconstruct([symbols.pop()])[0])
     destination.write_bytes(stages.run("write PNG", lambda: encode(picture, ImageFormat.PNG)))

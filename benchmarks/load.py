@@ -81,7 +81,9 @@ class Load:
 
     async def compress(self) -> Answer:
         """Send one request, with the next picture."""
-        answer = await self._http.post(f"{self._server.url}/compress?{self._query}", content=next(self._bodies))
+        answer = await self._http.post(
+            f"{self._server.url}/compress?{self._query}", content=next(self._bodies)
+        )
         return Answer("compress", answer.status_code, retry_after=answer.headers.get("retry-after"))
 
     async def livez(self) -> Answer:
@@ -131,7 +133,10 @@ def _until(load: asyncio.Future[Any]) -> Iterator[float]:
 
 
 def _mean(before: Samples, after: Samples, name: str, **labels: str) -> float:
-    total, count = (value(after, f"{name}_{part}", **labels) - value(before, f"{name}_{part}", **labels) for part in ("sum", "count"))
+    total, count = (
+        value(after, f"{name}_{part}", **labels) - value(before, f"{name}_{part}", **labels)
+        for part in ("sum", "count")
+    )
     return total / count if count else 0.0
 
 
@@ -140,14 +145,21 @@ def _buckets(before: Samples, after: Samples, name: str) -> dict[str, int]:
     bucket = f"{name}_bucket"
     edges = sorted((dict(labels)["le"] for sample, labels in after if sample == bucket), key=float)
     grown = [value(after, bucket, le=edge) - value(before, bucket, le=edge) for edge in edges]
-    return {edge: int(upper - lower) for edge, upper, lower in zip(edges, grown, [0.0, *grown], strict=False) if upper > lower}
+    return {
+        edge: int(upper - lower)
+        for edge, upper, lower in zip(edges, grown, [0.0, *grown], strict=False)
+        if upper > lower
+    }
 
 
 async def measure(arguments: argparse.Namespace, bodies: list[bytes], console: Console) -> dict[str, object]:
     """Run all steps; returns them with the facts that they stand on."""
     rng = random.Random(0) if arguments.poisson else None
     with TemporaryDirectory(prefix="ziggurat-load-") as folder:
-        async with Server(arguments.log, store=os.environ.get("ZIGGURAT_STORE", folder)) as server, client() as http:
+        async with (
+            Server(arguments.log, store=os.environ.get("ZIGGURAT_STORE", folder)) as server,
+            client() as http,
+        ):
             load = Load(server, http, bodies, arguments.query)
             await load.capacity(arguments.concurrency, WARM_UP_SECONDS)
             capacity, saturated = await load.capacity(arguments.concurrency, arguments.seconds)
@@ -235,7 +247,9 @@ def main() -> None:
     )
     options.add_argument("--poisson", action="store_true", help="random arrivals instead of a constant rate")
     options.add_argument("--query", default="bpp=0.15", help="of /compress")
-    options.add_argument("--log", type=Path, default=Path("load-server.log"), help="where the server's log goes")
+    options.add_argument(
+        "--log", type=Path, default=Path("load-server.log"), help="where the server's log goes"
+    )
     arguments = options.parse_args()
     bodies = [path.read_bytes() for path in files_of(arguments.folder)]
     write(arguments.output, asyncio.run(measure(arguments, bodies, Console(width=180))))

@@ -122,7 +122,10 @@ class Summary:
             late_p99_ms=_percentile(late, 99),
             statuses=dict(sorted(Counter(str(answer.status) for answer in answers).items())),
             errors=dict(Counter(answer.error for answer in answers if answer.error)),
-            without_retry_after=sum(answer.status in {429, 503} and not (answer.retry_after or "").isdecimal() for answer in answers),
+            without_retry_after=sum(
+                answer.status in {429, 503} and not (answer.retry_after or "").isdecimal()
+                for answer in answers
+            ),
         )
 
 

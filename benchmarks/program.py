@@ -19,7 +19,9 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".avif"})
 
 def parser(description: str | None, output: str) -> argparse.ArgumentParser:
     """Make a parser that shows a module's docstring, with --output for the JSON."""
-    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     made.add_argument("--output", type=Path, default=Path(output), help="where the JSON goes")
     return made
 

@@ -73,7 +73,9 @@ class Server:
 
     def _start(self) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
-            return subprocess.Popen(self._command, env=self._environment, stdout=log, stderr=subprocess.STDOUT)
+            return subprocess.Popen(
+                self._command, env=self._environment, stdout=log, stderr=subprocess.STDOUT
+            )
 
     def restart(self) -> None:
         """Start it again, on the same port and store, after it has ended."""
@@ -169,4 +171,8 @@ async def ask(host: str, port: int, path: str) -> int:
 
 def value(samples: Samples, name: str, **labels: str) -> float:
     """Add up the samples of this name that have these labels."""
-    return sum(number for (sample, own), number in samples.items() if sample == name and labels.items() <= dict(own).items())
+    return sum(
+        number
+        for (sample, own), number in samples.items()
+        if sample == name and labels.items() <= dict(own).items()
+    )

@@ -174,7 +174,11 @@ def _statuses(answers: list[Answer]) -> dict[str, dict[str, int]]:
 def faults(before: Sample, after: Sample, answers: list[Answer], traffic: Traffic) -> list[str]:
     """List what is not as it should be, in words."""
     found = [f"{what}, {count} times" for what, count in traffic.unexpected.items()]
-    found += [f"{answer.operation or 'a request'}: no answer: {answer.error}" for answer in answers if answer.status == 0]
+    found += [
+        f"{answer.operation or 'a request'}: no answer: {answer.error}"
+        for answer in answers
+        if answer.status == 0
+    ]
     found += [f"{name} is {number:g} in a quiet moment" for name, number in after.gauges.items() if number]
     old = before.footprint
     new = after.footprint
@@ -223,7 +227,9 @@ def main() -> None:
         help="seconds without load before each of the two comparisons",
     )
     options.add_argument("--seed", type=int, default=0, help="of what is sent")
-    options.add_argument("--log", type=Path, default=Path("soak-server.log"), help="where the server's log goes")
+    options.add_argument(
+        "--log", type=Path, default=Path("soak-server.log"), help="where the server's log goes"
+    )
     arguments = options.parse_args()
     facts = asyncio.run(soak(arguments))
     write(arguments.output, asdict(facts))

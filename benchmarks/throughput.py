@@ -148,7 +148,9 @@ async def post(client: httpx2.AsyncClient, workload: Workload, clients: int) -> 
     return time.perf_counter() - begun
 
 
-async def measure(server: Server, workloads: Sequence[Workload], *, clients: int, turns: int, seconds: float) -> None:
+async def measure(
+    server: Server, workloads: Sequence[Workload], *, clients: int, turns: int, seconds: float
+) -> None:
     """Fill in the workloads' seconds, in `turns` turns, or fewer when `seconds` have passed."""
     begun = time.perf_counter()
     async with (

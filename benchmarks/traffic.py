@@ -154,7 +154,9 @@ class Traffic:
             )
         )
         content = small if method == "POST" else None
-        answer = await self._http.request(method, f"{self._server.url}{path}", content=content, headers=headers)
+        answer = await self._http.request(
+            method, f"{self._server.url}{path}", content=content, headers=headers
+        )
         return self._checked(f"wrong: {path[:40]}", answer, {status} | BUSY)
 
     async def too_long(self) -> Answer:

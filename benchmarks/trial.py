@@ -138,9 +138,15 @@ async def check_streams(trial: Trial, server: Server) -> None:
 def check_answers(trial: Trial) -> None:
     """Check that every request has an answer, apart from those of a process that is gone."""
     begun, ended = trial.gone
-    silent = [answer.error for due, answer in trial.answers if not answer.status and not begun <= due <= ended]
+    silent = [
+        answer.error for due, answer in trial.answers if not answer.status and not begun <= due <= ended
+    ]
     trial.promise(not silent, f"{len(silent)} requests without an answer: {dict(Counter(silent))}")
     wrong = Counter(answer.status for _, answer in trial.answers if answer.status not in EXPECTED_STATUSES)
     trial.promise(not wrong, f"answers that nobody expects: {dict(wrong)}")
-    hurried = [answer for _, answer in trial.answers if answer.status in {429, 503} and not (answer.retry_after or "").isdecimal()]
+    hurried = [
+        answer
+        for _, answer in trial.answers
+        if answer.status in {429, 503} and not (answer.retry_after or "").isdecimal()
+    ]
     trial.promise(not hurried, f"{len(hurried)} refusals without Retry-After")

@@ -1,4 +1,7 @@
-"""Build docs/ into site/ with Sphinx: `make docs`. Plain Markdown, so that pages read by themselves."""
+"""Build docs/ into site/ with Sphinx: `make docs`.
+
+Plain Markdown, so that pages read by themselves.
+"""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ END = "<!-- End of the table. -->\n"
 
 
 def table() -> str:
-    """A Markdown table of every setting, in the order of the class: variable, default, description."""
+    """Make a Markdown table of all settings, in order: variable, default, description."""
     lines = ["| variable | default | |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
         lines.append(f"| `ZIGGURAT_{name.upper()}` | {_default(field)} | {field.description} |")
@@ -30,7 +30,12 @@ def _default(field: FieldInfo) -> str:
 
 def page(written: str) -> str:
     """The page with its table made anew."""
-    return re.sub(f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: f"{BEGIN}\n{table()}\n{END}", written, flags=re.DOTALL)
+    return re.sub(
+        f"{re.escape(BEGIN)}.*?{re.escape(END)}",
+        lambda _: f"{BEGIN}\n{table()}\n{END}",
+        written,
+        flags=re.DOTALL,
+    )
 
 
 if __name__ == "__main__":

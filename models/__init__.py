@@ -21,7 +21,9 @@ __all__ = ["Codec", "CodecError", "Picture", "Stream", "Target"]
 
 
 def __getattr__(name: str) -> Any:
-    """Codec, and with it torch (seconds, and hundreds of megabytes), only for those who ask for it: entropy workers do not."""
+    """Codec, and with it torch (seconds, and hundreds of megabytes), only for those who ask for it:
+    entropy workers do not.
+    """
     if name == "Codec":
         from models.codec import Codec
 

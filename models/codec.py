@@ -1,7 +1,8 @@
-"""Codec: one picture to a stream and back, with the learned codec, the hybrid one, or whichever comes out better.
+"""Codec: one picture to a stream and back, with the learned codec, the hybrid one, or whichever
+comes out better.
 
-A thin door over two equals, for programs that hold one picture at a time. Who compresses many at once takes
-`LearnedCodec` and `HybridCodec` themselves, as the service does.
+A thin door over two equals, for programs that hold one picture at a time. Who compresses many at
+once takes `LearnedCodec` and `HybridCodec` themselves, as the service does.
 """
 
 from __future__ import annotations
@@ -40,7 +41,10 @@ class Codec:
 
     @classmethod
     def load(cls, name: str = "ms-ssim", *, device: str = "cpu", bfloat16: bool | None = None) -> Codec:
-        """Load one of `registry.available()`, with the post-processors at hand. Raises `WeightsError`."""
+        """Load one of `registry.available()`, with the post-processors at hand.
+
+        Raises `WeightsError`.
+        """
         return cls(
             LearnedCodec.load(name, device=device, bfloat16=bfloat16),
             HybridCodec.load(device=device, bfloat16=bfloat16),
@@ -79,8 +83,9 @@ class Codec:
             bpp: bits of the whole stream per pixel, (0, 32].
             max_bytes: size of the whole stream in bytes, at least 1.
             quality: [0, 100], the codec's own axis.
-            codec: "learned"; "hybrid", AVIF tuned for this model's metric; or "auto", the better of the two by that
-                metric, both encoded and decoded. `Stream.auto` then has what each scored.
+            codec: "learned"; "hybrid", AVIF tuned for this model's metric; or "auto", the better of
+                the two by that metric, both encoded and decoded. `Stream.auto` then has what each
+                scored.
             effort: 0 to 9; more makes a better picture of the same bytes. Decoding costs the same.
             progress: follows the effort and may end it early.
 
@@ -125,13 +130,21 @@ class Codec:
 
 
 def check_auto(target: Target) -> None:
-    """Refuse to choose a codec for a quality: each codec has an axis of its own. Raises `TargetError`."""
+    """Refuse to choose a codec for a quality: each codec has an axis of its own.
+
+    Raises `TargetError`.
+    """
     if target.quality is not None:
-        raise TargetError("the codec can only be chosen (auto) for a budget, bpp or max_bytes, and not for a quality")
+        raise TargetError(
+            "the codec can only be chosen (auto) for a budget, bpp or max_bytes, and not for a quality"
+        )
 
 
 def choose(learned: Stream, hybrid: Stream, compared: Comparison) -> Stream:
-    """Take the one within the budget where only one is; else the one that scores better, and of equals the smaller."""
+    """Take the one within the budget where only one is.
+
+    Else the one that scores better, and of equals the smaller.
+    """
     return replace(max((learned, hybrid), key=lambda stream: _rank(stream, compared)), auto=compared)
 
 

@@ -1,4 +1,6 @@
-"""Many pictures to one budget, with one codec; at most one picture, and what was measured of it, is in memory at a time.
+"""Many pictures to one budget, with one codec.
+
+At most one picture, and what was measured of it, is in memory at a time.
 
 curves = [Curve.of(sweep(codec, picture), metric, picture.pixels) for picture in pictures()]
 allocation = allocate(curves, budget)
@@ -22,28 +24,38 @@ from models.tensors import to_batch
 
 _T = TypeVar("_T")
 
-QUALITIES = tuple(100 * step / 6 for step in range(7))  # between two of them, interpolation misses a distortion by 1 or 2 %
+QUALITIES = tuple(
+    100 * step / 6 for step in range(7)
+)  # between two of them, interpolation misses a distortion by 1 or 2 %
 
 
 def sweep(codec: LearnedCodec, picture: Picture) -> list[Measured]:
     """The picture at QUALITIES, in real bytes; decoded once at each.
 
-    It is analysed once for as many points as make a batch. On a GPU they are decoded together, too; on a CPU, a picture of Kodak size takes
-    2.7 s for seven decodes one by one and 3.1 s at once, out of the caches, and 0.45 against 1.1 s for the comparisons.
+    It is analysed once for as many points as make a batch. On a GPU they are decoded together, too;
+    on a CPU, a picture of Kodak size takes 2.7 s for seven decodes one by one and 3.1 s at once,
+    out of the caches, and 0.45 against 1.1 s for the comparisons.
     """
     alpha = encode_alpha(picture)
     measured: list[Measured] = []
     for qualities in _parts(QUALITIES, BATCH_PIXELS // picture.pixels):
         count = len(qualities)
-        quantised = codec.quantise([picture] * count, [Target(quality=quality) for quality in qualities], [alpha] * count)
+        quantised = codec.quantise(
+            [picture] * count, [Target(quality=quality) for quality in qualities], [alpha] * count
+        )
         for part in _parts(quantised, 1 if codec.device.type == "cpu" else count):
             sizes = [len(codec.symbol_codec.write(stream).data) for stream in part]
             measured += compare(codec, picture, codec.reconstruct([stream.symbols for stream in part]), sizes)
     return measured
 
 
-def encode(codec: LearnedCodec, pictures: Iterable[Picture], allocation: Allocation, budget: int, *, effort: int = 0) -> Iterator[Stream]:
-    """The streams of an allocation, one by one; what one leaves of its share goes to those behind it."""
+def encode(
+    codec: LearnedCodec, pictures: Iterable[Picture], allocation: Allocation, budget: int, *, effort: int = 0
+) -> Iterator[Stream]:
+    """The streams of an allocation, one by one.
+
+    What one leaves of its share goes to those behind it.
+    """
     made: list[int] = []
     for picture in pictures:
         target = Target(max_bytes=next_budget(allocation, made, budget), tolerance=MEMBER_TOLERANCE)
@@ -53,8 +65,12 @@ def encode(codec: LearnedCodec, pictures: Iterable[Picture], allocation: Allocat
 
 
 @torch.inference_mode()
-def compare(codec: LearnedCodec, original: Picture, decoded: Sequence[Picture], sizes: Sequence[int]) -> list[Measured]:
-    """Measure pictures decoded from streams of these sizes against their original, on the codec's device."""
+def compare(
+    codec: LearnedCodec, original: Picture, decoded: Sequence[Picture], sizes: Sequence[int]
+) -> list[Measured]:
+    """Measure pictures decoded from streams of these sizes against their original, on the codec's
+    device.
+    """
     x = to_batch([original.rgb], codec.device)
     x_hat = to_batch([picture.rgb for picture in decoded], codec.device)
     mse = (x_hat - x).square().mean((1, 2, 3)).tolist()

@@ -1,4 +1,5 @@
-"""The grid: how pixels, latents and hyper-latents line up, and how a large picture is cut into tiles.
+"""The grid: how pixels, latents and hyper-latents line up, and how a large picture is cut into
+tiles.
 
 Free of torch, so that processes that only code entropy need not load it.
 """
@@ -36,8 +37,8 @@ def hyper_size(rows: int, columns: int) -> tuple[int, int]:
 
 # Tiles
 #
-# Every transform is local, so that a tile computed with its surroundings is what the whole picture gives there. The distance that each one sees,
-# from its layers:
+# Every transform is local, so that a tile computed with its surroundings is what the whole picture
+# gives there. The distance that each one sees, from its layers:
 #
 #     g_a       3x3 convolutions, two on either side of a skip: 3 at 1/4, 4 at 1/8, 4 at 1/16 of
 #               the size: 108 pixels
@@ -47,8 +48,9 @@ def hyper_size(rows: int, columns: int) -> tuple[int, int]:
 #     h_scale   2 hyper-latents
 #     context   1 latent in each of two passes: with h_mean less than 2 1/2 hyper-latents
 #
-# HALO covers all but the context, CONTEXT_HALO that too. Tiles begin and end on hyper-latents, so that one grid serves every transform; and
-# they end where the picture ends, so that padding there is what it is for the whole.
+# HALO covers all but the context, CONTEXT_HALO that too. Tiles begin and end on hyper-latents, so
+# that one grid serves every transform; and they end where the picture ends, so that padding there
+# is what it is for the whole.
 
 HALO = 2  # hyper-latents: 8 latents, 128 pixels
 CONTEXT_HALO = 3
@@ -58,7 +60,8 @@ CONTEXT_HALO = 3
 class Tile:
     """A tile of a picture: rows and columns of hyper-latents, each as (first, last + 1).
 
-    `inner` is computed, and `outer` is looked at for it. The methods answer (rows, columns) at `scale` samples per hyper-latent: 1 for z, 4 for y, 64 for pixels. They may reach beyond the
+    `inner` is computed, and `outer` is looked at for it. The methods answer (rows, columns) at
+    `scale` samples per hyper-latent: 1 for z, 4 for y, 64 for pixels. They may reach beyond the
     picture's last sample, where slicing stops by itself.
     """
 

@@ -1,9 +1,10 @@
 """PSNR and MS-SSIM, the two distortions by which the codec is trained and judged.
 
-Both are differentiable, take batches in [0, 1] and return one value per image. They compute in float32 whatever the
-caller's precision: under bfloat16 autocast the variances of MS-SSIM cancel, and the value is wrong by several
-hundredths. MS-SSIM is our own because the codec trains on it and scores with it on every device: the packages either
-lack small pictures or a safe gradient at 0, or bring a framework of their own.
+Both are differentiable, take batches in [0, 1] and return one value per image. They compute in
+float32 whatever the caller's precision: under bfloat16 autocast the variances of MS-SSIM cancel,
+and the value is wrong by several hundredths. MS-SSIM is our own because the codec trains on it and
+scores with it on every device: the packages either lack small pictures or a safe gradient at 0, or
+bring a framework of their own.
 """
 
 from __future__ import annotations
@@ -24,14 +25,17 @@ WINDOW_SIDE = 11
 SIGMA = 1.5
 C1, C2 = 0.01**2, 0.03**2  # stabilise the two quotients; K1 = 0.01 and K2 = 0.03 at data range 1
 
-# Below it a contrast term counts as 0. Its power would have a derivative of 1e4 and more, and at 0 an infinite one.
+# Below it a contrast term counts as 0. Its power would have a derivative of 1e4 and more, and at 0
+# an infinite one.
 SMALLEST_TERM = 1e-6
 
 STRIP_PIXELS = 1 << 24  # pixels up to which a picture is scored in one piece; 16 megapixels take 3 GB
 
 
 def psnr(x_hat: Tensor, x: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB, one MSE over all RGB samples of each image; (N, 3, H, W) in [0, 1] to (N,).
+    """Peak signal-to-noise ratio in dB, one MSE over all RGB samples of each image.
+
+    (N, 3, H, W) in [0, 1] to (N,).
 
     Infinite for identical images.
     """
@@ -43,16 +47,19 @@ def psnr(x_hat: Tensor, x: Tensor) -> Tensor:
 def ms_ssim(x_hat: Tensor, x: Tensor) -> Tensor:
     """Multi-scale structural similarity in [0, 1]; (N, 3, H, W) in [0, 1] to (N,).
 
-    Wang, Simoncelli and Bovik, "Multiscale structural similarity for image quality assessment", 2003, eq. 7, with the usual choices
-    (TensorFlow, pytorch-msssim, CLIC): 11x11 Gaussian windows without padding, 2x2 average pooling between scales, the five published
-    weights, negative terms taken as 0, RGB planes scored apart and then averaged. Equal to pytorch-msssim to 1e-5.
+    Wang, Simoncelli and Bovik, "Multiscale structural similarity for image quality assessment",
+    2003, eq. 7, with the usual choices (TensorFlow, pytorch-msssim, CLIC): 11x11 Gaussian windows
+    without padding, 2x2 average pooling between scales, the five published weights, negative terms
+    taken as 0, RGB planes scored apart and then averaged. Equal to pytorch-msssim to 1e-5.
 
-    An image with a side of 160 pixels or less has room for fewer than five windows of 11: it uses the scales that fit, their weights
-    scaled up to the sum of all five. A side under 11 pixels shrinks the window to it.
+    An image with a side of 160 pixels or less has room for fewer than five windows of 11: it uses
+    the scales that fit, their weights scaled up to the sum of all five. A side under 11 pixels
+    shrinks the window to it.
     """
     with torch.autocast(x.device.type, enabled=False):
-        # In channels_last the grouped convolutions of _window_means take an eighth of the time on a CPU (24 ms against 194, 512x768,
-        # one thread). Together, because the strides of a single image are ambiguous and later operations would guess wrongly.
+        # In channels_last the grouped convolutions of _window_means take an eighth of the time on a
+        # CPU (24 ms against 194, 512x768, one thread). Together, because the strides of a single
+        # image are ambiguous and later operations would guess wrongly.
         a, b = torch.cat([x_hat.float(), x.float()]).contiguous(memory_format=torch.channels_last).chunk(2)
         scales = _scales(*x.shape[-2:])
         renormalise = sum(SCALE_WEIGHTS) / sum(SCALE_WEIGHTS[:scales])
@@ -68,11 +75,13 @@ def ms_ssim(x_hat: Tensor, x: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def score(decoded: NDArray[np.uint8], original: NDArray[np.uint8], metric: Metric, device: torch.device) -> float:
+def score(
+    decoded: NDArray[np.uint8], original: NDArray[np.uint8], metric: Metric, device: torch.device
+) -> float:
     """One metric of two pictures (H, W, 3).
 
-    A picture of more than STRIP_PIXELS pixels is scored in strips of rows: PSNR of their mean MSE, which is the same, and the mean of their
-    MS-SSIM, which lacks the windows across their borders.
+    A picture of more than STRIP_PIXELS pixels is scored in strips of rows: PSNR of their mean MSE,
+    which is the same, and the mean of their MS-SSIM, which lacks the windows across their borders.
     """
     height, width, _ = original.shape
     strips = np.array_split(np.arange(height), -(-height * width // STRIP_PIXELS))
@@ -109,7 +118,7 @@ def _similarity(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _window_means(x: Tensor) -> Tensor:
-    """Gaussian-weighted means over all windows that lie inside the image, one axis after the other."""
+    """Gaussian-weighted means over all windows inside the image, one axis after the other."""
     channels = x.shape[1]
     column = _gaussian(min(WINDOW_SIDE, x.shape[2]), x.device).view(1, 1, -1, 1).expand(channels, 1, -1, 1)
     row = _gaussian(min(WINDOW_SIDE, x.shape[3]), x.device).view(1, 1, 1, -1).expand(channels, 1, 1, -1)
@@ -123,7 +132,10 @@ def _gaussian(size: int, device: torch.device) -> Tensor:
 
 
 def _halve(x: Tensor) -> Tensor:
-    """2x2 averages; an odd side is padded with zeros on both ends, as in the reference implementations."""
+    """2x2 averages.
+
+    An odd side is padded with zeros on both ends, as in the reference implementations.
+    """
     return F.avg_pool2d(x, 2, padding=(x.shape[2] % 2, x.shape[3] % 2))
 
 

@@ -40,7 +40,9 @@ class Picture:
         if self.rgb.dtype != np.uint8 or self.rgb.ndim != 3 or self.rgb.shape[2] != 3:
             raise PictureError(f"a picture is (H, W, 3) of uint8, not {self.rgb.shape} of {self.rgb.dtype}")
         _check_sides(self.width, self.height)
-        if self.alpha is not None and (self.alpha.dtype != np.uint8 or self.alpha.shape != self.rgb.shape[:2]):
+        if self.alpha is not None and (
+            self.alpha.dtype != np.uint8 or self.alpha.shape != self.rgb.shape[:2]
+        ):
             expected = f"{self.rgb.shape[:2]} of uint8"
             raise PictureError(f"alpha is {expected}, not {self.alpha.shape} of {self.alpha.dtype}")
 

@@ -20,7 +20,9 @@ class Progress:
 
 
 class PartOf(Progress):
-    """Part `number` of `count` equal parts of a whole: tells the whole's progress how far the whole is."""
+    """Part `number` of `count` equal parts of a whole: tells the whole's progress how far the whole
+    is.
+    """
 
     def __init__(self, whole: Progress, number: int, count: int) -> None:
         self._whole = whole
@@ -37,7 +39,9 @@ class PartOf(Progress):
 
 
 class Repeated(Progress):
-    """Work done a second time, beyond what was announced: goes on while there is time for what is left of it."""
+    """Work done a second time, beyond what was announced: goes on while there is time for what is
+    left of it.
+    """
 
     def __init__(self, first: Progress) -> None:
         self._first = first

@@ -38,9 +38,9 @@ class Stream:
         model: name of the model.
         probes: positions that rate control looked at (1 when a quality was asked for).
         target: what was asked for.
-        target_met: within the budget and at most 1 % (or 8 bytes) under it; always true for a quality. False means that the budget
-            lies outside the model's range for this picture: `data` is then the largest stream (under the budget) or the smallest (over
-            it) there is.
+        target_met: within the budget and at most 1 % (or 8 bytes) under it; always true for a
+            quality. False means that the budget lies outside the model's range for this picture:
+            `data` is then the largest stream (under the budget) or the smallest (over it) there is.
         codec: what made the payload.
         auto: when that was left to the codec, how the two compared.
     """

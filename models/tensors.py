@@ -14,7 +14,8 @@ _LUMA = np.array(LUMA_WEIGHTS, np.float32)
 
 
 def to_batch(pictures: Sequence[NDArray[np.uint8]], device: torch.device, *, multiple: int = 1) -> Tensor:
-    """Stack pixels (H, W, 3) of equal padded size into (N, 3, H', W') in [0, 1], channels last in memory.
+    """Stack pixels (H, W, 3) of equal padded size into (N, 3, H', W') in [0, 1], channels last in
+    memory.
 
     Args:
         pictures: at least one.
@@ -27,7 +28,9 @@ def to_batch(pictures: Sequence[NDArray[np.uint8]], device: torch.device, *, mul
 
 def to_pixels(batch: Tensor) -> NDArray[np.uint8]:
     """Round a float batch (N, 3, H, W), clamped to [0, 1] in place, to pixels (N, H, W, 3)."""
-    pixels: NDArray[np.uint8] = batch.clamp_(0, 1).mul_(255).round_().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    pixels: NDArray[np.uint8] = (
+        batch.clamp_(0, 1).mul_(255).round_().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    )
     return pixels
 
 

@@ -106,7 +106,9 @@ async def _open_store(settings: Settings, metrics: Metrics) -> AsyncIterator[Str
     """Open the store of the settings, and let Prometheus watch it."""
     opened = StreamStore(
         settings.store,
-        limits=Limits(settings.store_max_bytes, settings.store_max_age_seconds, settings.store_min_age_seconds),
+        limits=Limits(
+            settings.store_max_bytes, settings.store_max_age_seconds, settings.store_min_age_seconds
+        ),
         timeout_seconds=settings.store_timeout_seconds,
         on_failure=metrics.store_failed,
     )
@@ -156,4 +158,6 @@ def _answers() -> Iterator[tuple[str, str, int]]:
         for route in router.routes:
             if isinstance(route, APIRoute):
                 statuses = {route.status_code or 200, 500, *map(int, route.responses)}
-                yield from ((route.path, method, status) for method in route.methods or () for status in statuses)
+                yield from (
+                    (route.path, method, status) for method in route.methods or () for status in statuses
+                )

@@ -26,7 +26,8 @@ class StreamFacts(BaseModel):
     codec: str = Field(description="learned or hybrid.")
     model_id: str = Field(description="8 hex digits.")
     profile: str | None = Field(
-        description="The model of this id, or avif for a hybrid stream; null when it did not come with this version."
+        description="The model of this id, or avif for a hybrid stream; null when it did not come with "
+        "this version."
     )
     quality: float = Field(description="0 to 100, on the model's own axis.")
     greyscale: bool

@@ -125,7 +125,9 @@ def open_lossy(file: bytes, *, max_pixels: int) -> tuple[Image.Image, Source]:
     image = open_image(file, max_pixels=max_pixels)
     source = sources.read(file)
     if image.mode not in _PLAIN_MODES:
-        raise SourceError(f"the file's pixels are {image.mode}, and post-processing is for colours on screens and for grey")
+        raise SourceError(
+            f"the file's pixels are {image.mode}, and post-processing is for colours on screens and for grey"
+        )
     return image, source
 
 

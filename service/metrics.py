@@ -19,7 +19,14 @@ from resource import getpagesize
 from typing import Literal, get_args
 
 import torch
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -78,12 +85,19 @@ class _RequestMetrics:
     """Requests, whatever they ask for."""
 
     def __init__(self, declare: _Declare) -> None:
-        self.answered = declare.counter("requests", "Requests answered; status 499 is a client that hung up.", "route", "method", "status")
+        self.answered = declare.counter(
+            "requests", "Requests answered; status 499 is a client that hung up.", "route", "method", "status"
+        )
         self.duration = declare.histogram(
-            "request_duration_seconds", "From the request line to the answer's last byte.", _REQUEST_SECONDS, "route"
+            "request_duration_seconds",
+            "From the request line to the answer's last byte.",
+            _REQUEST_SECONDS,
+            "route",
         )
         self.in_flight = declare.gauge("in_flight_requests", "Requests begun and not ended.")
-        self.rejected = declare.counter("rejected", "Requests refused, by the last part of the problem's type.", "reason")
+        self.rejected = declare.counter(
+            "rejected", "Requests refused, by the last part of the problem's type.", "reason"
+        )
 
 
 class _StageMetrics:
@@ -92,16 +106,25 @@ class _StageMetrics:
     def __init__(self, declare: _Declare) -> None:
         self.duration = declare.histogram(
             "stage_duration_seconds",
-            "Time in a stage, which never overlaps another: device and rate_control per batch, the others per image or stream.",
+            "Time in a stage, which never overlaps another: device and rate_control per batch, the "
+            "others per image or stream.",
             _STAGE_SECONDS,
             "stage",
         )
         self.queue_images = declare.gauge("queue_images", "Images and streams waiting for the device.")
         self.queue_pixels = declare.gauge("queue_pixels", "Pixels of requests admitted and not answered.")
-        self.queue_max_pixels = declare.gauge("queue_max_pixels", "Pixels admitted before requests are refused.")
-        self.queue_oldest_age = declare.gauge("queue_oldest_age_seconds", "Waiting time of the oldest in the queue; 0 when it is empty.")
-        self.batch_images = declare.histogram("batch_images", "Images or streams per batch on the device.", _BATCH_IMAGES)
-        self.batch_padding_ratio = declare.histogram("batch_padding_ratio", "Share of a batch's pixels that is padding.", _PADDING_RATIO)
+        self.queue_max_pixels = declare.gauge(
+            "queue_max_pixels", "Pixels admitted before requests are refused."
+        )
+        self.queue_oldest_age = declare.gauge(
+            "queue_oldest_age_seconds", "Waiting time of the oldest in the queue; 0 when it is empty."
+        )
+        self.batch_images = declare.histogram(
+            "batch_images", "Images or streams per batch on the device.", _BATCH_IMAGES
+        )
+        self.batch_padding_ratio = declare.histogram(
+            "batch_padding_ratio", "Share of a batch's pixels that is padding.", _PADDING_RATIO
+        )
         for stage in get_args(Stage):
             self.duration.labels(stage)
 
@@ -111,8 +134,12 @@ class _CodingMetrics:
 
     def __init__(self, declare: _Declare) -> None:
         self.pixels = declare.counter("pixels", "Pixels compressed, decompressed and enhanced.", "direction")
-        self.bytes = declare.counter("bytes", "Bytes of streams written and read, and of files enhanced.", "direction")
-        self.streams = declare.counter("streams", "Streams made, by what codec=auto came to or the request asked for.", "codec")
+        self.bytes = declare.counter(
+            "bytes", "Bytes of streams written and read, and of files enhanced.", "direction"
+        )
+        self.streams = declare.counter(
+            "streams", "Streams made, by what codec=auto came to or the request asked for.", "codec"
+        )
         # Not "bits_per_pixel": `promtool check metrics` would ask for that in bytes.
         self.rate_bpp = declare.histogram("rate_bpp", "Bits per pixel of streams made.", _BITS_PER_PIXEL)
         self.rate_error_ratio = declare.histogram(
@@ -120,11 +147,21 @@ class _CodingMetrics:
             "Size achieved / size asked for; streams made to a quality do not count.",
             _RATE_ERROR_RATIO,
         )
-        self.rate_missed = declare.counter("rate_missed", "Streams whose budget was out of the model's reach.")
-        self.entropy_symbols = declare.counter("entropy_symbols", "Symbols that the range coder wrote and read.", "direction")
-        self.entropy_worker_restarts = declare.counter("entropy_worker_restarts", "Entropy worker processes replaced because they died.")
-        self.allocation_images = declare.histogram("allocation_images", "Images that shared one budget.", _ALLOCATION_IMAGES)
-        self.refinements = declare.counter("refinements", "Pictures compressed with effort, by what became of it.", "outcome")
+        self.rate_missed = declare.counter(
+            "rate_missed", "Streams whose budget was out of the model's reach."
+        )
+        self.entropy_symbols = declare.counter(
+            "entropy_symbols", "Symbols that the range coder wrote and read.", "direction"
+        )
+        self.entropy_worker_restarts = declare.counter(
+            "entropy_worker_restarts", "Entropy worker processes replaced because they died."
+        )
+        self.allocation_images = declare.histogram(
+            "allocation_images", "Images that shared one budget.", _ALLOCATION_IMAGES
+        )
+        self.refinements = declare.counter(
+            "refinements", "Pictures compressed with effort, by what became of it.", "outcome"
+        )
         for direction in get_args(Direction):
             self.entropy_symbols.labels(direction)
         for transit in get_args(Transit):
@@ -140,19 +177,25 @@ class _DeviceMetrics:
     """The device that the networks run on, and its thread."""
 
     def __init__(self, declare: _Declare) -> None:
-        self.up = declare.gauge("device_up", "1 while the device thread runs and was seen lately, as /livez says; else 0.")
+        self.up = declare.gauge(
+            "device_up", "1 while the device thread runs and was seen lately, as /livez says; else 0."
+        )
         self.heartbeat_age = declare.gauge(
             "device_heartbeat_age_seconds",
             "Since the device thread was last seen between two batches; +Inf when it has ended.",
         )
-        self.out_of_memory = declare.counter("device_out_of_memory", "Batches that the device had no memory for.")
+        self.out_of_memory = declare.counter(
+            "device_out_of_memory", "Batches that the device had no memory for."
+        )
 
 
 class _StoreMetrics:
     """The stream store, local or in a bucket."""
 
     def __init__(self, declare: _Declare) -> None:
-        self.errors = declare.counter("store_errors", "Operations that the place behind the store failed.", "operation")
+        self.errors = declare.counter(
+            "store_errors", "Operations that the place behind the store failed.", "operation"
+        )
         for operation in get_args(StoreOperation):
             self.errors.labels(operation)
 
@@ -208,7 +251,9 @@ class Metrics:
 
         `route` is a template, never a path that a client chose.
         """
-        self._requests.answered.labels(route, method if method in _KNOWN_METHODS else "other", str(status)).inc()
+        self._requests.answered.labels(
+            route, method if method in _KNOWN_METHODS else "other", str(status)
+        ).inc()
         self._requests.duration.labels(route).observe(seconds)
 
     def refused(self, reason: str) -> None:
@@ -239,7 +284,12 @@ class Metrics:
         self._stages.batch_padding_ratio.observe(1 - pixels / padded_pixels)
 
     def watch_queue(
-        self, *, images: Callable[[], int], pixels: Callable[[], int], oldest_age: Callable[[], float], max_pixels: int
+        self,
+        *,
+        images: Callable[[], int],
+        pixels: Callable[[], int],
+        oldest_age: Callable[[], float],
+        max_pixels: int,
     ) -> None:
         """Read the queue whenever Prometheus asks.
 
@@ -292,7 +342,9 @@ class Metrics:
 
     # Device
 
-    def watch_device(self, device: str, *, up: Callable[[], bool], heartbeat_age: Callable[[], float]) -> None:
+    def watch_device(
+        self, device: str, *, up: Callable[[], bool], heartbeat_age: Callable[[], float]
+    ) -> None:
         """Read the device's memory and the pulse of its thread whenever Prometheus asks.
 
         The pulse is an age in seconds, for the reasons that `watch_queue` gives.
@@ -315,15 +367,23 @@ class Metrics:
         """Record that the disk or the bucket behind the store failed."""
         self._store.errors.labels(operation).inc()
 
-    def watch_store(self, *, stored_bytes: Callable[[], float], stored_objects: Callable[[], float], max_bytes: float) -> None:
+    def watch_store(
+        self, *, stored_bytes: Callable[[], float], stored_objects: Callable[[], float], max_bytes: float
+    ) -> None:
         """Read the bytes and streams in a local store whenever Prometheus asks.
 
         A bucket is not watched, and has no such series.
         """
         self._store_use.read = lambda: [
-            GaugeMetricFamily("ziggurat_store_bytes", "Bytes of the streams in the local store.", stored_bytes()),
+            GaugeMetricFamily(
+                "ziggurat_store_bytes", "Bytes of the streams in the local store.", stored_bytes()
+            ),
             GaugeMetricFamily("ziggurat_store_objects", "Streams in the local store.", stored_objects()),
-            GaugeMetricFamily("ziggurat_store_max_bytes", "Bytes that the local store keeps; +Inf without a quota.", max_bytes),
+            GaugeMetricFamily(
+                "ziggurat_store_max_bytes",
+                "Bytes that the local store keeps; +Inf without a quota.",
+                max_bytes,
+            ),
         ]
 
 
@@ -342,7 +402,9 @@ def _device_memory(device: torch.device) -> Iterator[Metric]:
     A GPU's is what PyTorch's allocator uses, what it holds, and what there is. A CPU's is the
     process's resident memory.
     """
-    family = GaugeMetricFamily("ziggurat_device_memory_bytes", "Memory of the device that the networks run on.", labels=["kind"])
+    family = GaugeMetricFamily(
+        "ziggurat_device_memory_bytes", "Memory of the device that the networks run on.", labels=["kind"]
+    )
     if device.type == "cuda":
         family.add_metric(["allocated"], torch.cuda.memory_allocated(device))
         family.add_metric(["reserved"], torch.cuda.memory_reserved(device))

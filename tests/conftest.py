@@ -1,4 +1,6 @@
-"""What all tests share: one thread, one seed, no settings from outside, and a picture worth compressing."""
+"""What all tests share: one thread, one seed, no settings from outside, and a picture worth
+compressing.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
     from models.learned.codec import LearnedCodec
 
 
-# Tiny pictures are faster on one thread; subprocesses inherit it. Settings of the machine's owner must not reach the tests.
+# Tiny pictures are faster on one thread; subprocesses inherit it. Settings of the machine's owner
+# must not reach the tests.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
 for name in [name for name in os.environ if name.startswith("ZIGGURAT_")]:
@@ -36,7 +39,9 @@ def _seeded() -> None:
 
 @pytest.fixture(scope="session")
 def photo() -> Image.Image:
-    """128x96, RGB: smooth light, an edge, and a textured patch, so that the rate follows the quality as it does on photographs."""
+    """128x96, RGB: smooth light, an edge, and a textured patch, so that the rate follows the
+    quality as it does on photographs.
+    """
     rows, columns = np.mgrid[0:96, 0:128]
     light = 40 + columns + 0.6 * rows
     rgb = np.stack([light, 0.8 * light + 30 * np.sin(rows / 9), 200 - light], axis=2)
@@ -55,12 +60,17 @@ def codec() -> LearnedCodec:
 
 @pytest.fixture(scope="session")
 def installed() -> Callable[[str], str]:
-    """The path of a program that not every machine has. Without it a test is skipped, but never in CI."""
+    """The path of a program that not every machine has.
+
+    Without it a test is skipped, but never in CI.
+    """
 
     def find(program: str) -> str:
         path = shutil.which(program)
         if path is None and os.environ.get("CI"):
             pytest.fail(f"{program} is not installed")
-        return path or pytest.skip(f"{program} is not installed: apt-get install prometheus, or https://prometheus.io/download")
+        return path or pytest.skip(
+            f"{program} is not installed: apt-get install prometheus, or https://prometheus.io/download"
+        )
 
     return find

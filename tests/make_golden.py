@@ -1,8 +1,11 @@
-"""Makes the golden streams; run it only for a new kind of model: what it wrote must decode for ever.
+"""Makes the golden streams.
+
+Run it only for a new kind of model: what it wrote must decode for ever.
 
     python -m tests.make_golden
 
-The model behind them is tiny and random but complete, so that the goldens hold the format and the integer arithmetic, not any training.
+The model behind them is tiny and random but complete, so that the goldens hold the format and the
+integer arithmetic, not any training.
 """
 
 from __future__ import annotations
@@ -62,14 +65,18 @@ def main() -> None:
     sampler = CropSampler([golden_picture().rgb], 128, np.random.default_rng(0))
     model = finish(AutoEncoder(TINY), sampler, steps=30, batch=2, context_crops=64, context_steps=1)
     context_model = random_context_model(TINY.latents, model.context_model.band_starts, seed=0)
-    export(model.network, model.scale_decoder, model.tables, context_model, model.bits_per_significant).save(FIXTURES / "tiny.safetensors")
+    export(model.network, model.scale_decoder, model.tables, context_model, model.bits_per_significant).save(
+        FIXTURES / "tiny.safetensors"
+    )
     codec = tiny_codec()
     digests = {}
     for quality in QUALITIES:
         data = codec.encode([golden_picture()], [Target(quality=quality)])[0].data
         (GOLDEN / f"tiny-{quality:g}.zgt").write_bytes(data)
         digests[f"tiny-{quality:g}.zgt"] = symbols_digest(codec, data)
-    (GOLDEN / "symbols.json").write_text(json.dumps({"model_id": codec.model_id, "symbols": digests}, indent=2) + "\n")
+    (GOLDEN / "symbols.json").write_text(
+        json.dumps({"model_id": codec.model_id, "symbols": digests}, indent=2) + "\n"
+    )
 
 
 if __name__ == "__main__":

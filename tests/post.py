@@ -27,7 +27,9 @@ def tiny_post_model(kinds: tuple[str, ...] = KINDS) -> PostModel:
 
 def tiny_post_card(model_id: str, kinds: tuple[str, ...] = KINDS, finest: float = 0.0) -> PostCard:
     """For sources down to this coarseness."""
-    return PostCard("tiny", model_id, tuple(Trained(kind, finest, 1.0) for kind in kinds), 0, "", "", 0, (), "", ())
+    return PostCard(
+        "tiny", model_id, tuple(Trained(kind, finest, 1.0) for kind in kinds), 0, "", "", 0, (), "", ()
+    )
 
 
 def install(name: str = FILES, kinds: tuple[str, ...] = KINDS, finest: float = 0.0) -> None:
@@ -37,7 +39,9 @@ def install(name: str = FILES, kinds: tuple[str, ...] = KINDS, finest: float = 0
     replace(tiny_post_card(model.model_id, kinds, finest), name=name).save(path.with_suffix(".json"))
 
 
-def tiny_post_processor(kinds: tuple[str, ...] = KINDS, *, finest: float = 0.0, tile: int = 32) -> PostProcessor:
+def tiny_post_processor(
+    kinds: tuple[str, ...] = KINDS, *, finest: float = 0.0, tile: int = 32
+) -> PostProcessor:
     """On the CPU."""
     model = tiny_post_model(kinds)
     return PostProcessor(model, tiny_post_card(model.model_id, kinds, finest), tile=tile)

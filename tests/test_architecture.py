@@ -20,9 +20,15 @@ TESTS_OF_SEVERAL = {
     "tests/service/store/test_over_http.py": "settings, store and routes",
 }
 
+
 def modules() -> set[str]:
     """Every module but the faces of packages."""
-    return {str(path.relative_to(ROOT)) for package in PACKAGES for path in (ROOT / package).rglob("*.py") if path.name != "__init__.py"}
+    return {
+        str(path.relative_to(ROOT))
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+        if path.name != "__init__.py"
+    }
 
 
 def mirror(module: str) -> str:
@@ -40,7 +46,11 @@ def test_every_module_has_a_test_of_its_name() -> None:
 
 
 def test_every_test_has_a_module_of_its_name() -> None:
-    tests = {str(path.relative_to(ROOT)) for package in PACKAGES for path in (ROOT / "tests" / package).rglob("test_*.py")}
+    tests = {
+        str(path.relative_to(ROOT))
+        for package in PACKAGES
+        for path in (ROOT / "tests" / package).rglob("test_*.py")
+    }
     without = tests - {mirror(module) for module in modules()}
     assert sorted(without - set(TESTS_OF_SEVERAL)) == []
 

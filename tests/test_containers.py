@@ -24,8 +24,16 @@ OURS = ("ziggurat", "ziggurat-gpu")
 
 
 def test_what_the_dockerfile_copies_exists_and_is_not_ignored() -> None:
-    rules = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
-    copied = {source for line in re.findall(r"^COPY (?!--from)(.*)$", DOCKERFILE, re.MULTILINE) for source in line.split()[:-1]}
+    rules = [
+        line
+        for line in (ROOT / ".dockerignore").read_text().splitlines()
+        if line and not line.startswith("#")
+    ]
+    copied = {
+        source
+        for line in re.findall(r"^COPY (?!--from)(.*)$", DOCKERFILE, re.MULTILINE)
+        for source in line.split()[:-1]
+    }
 
     assert rules[0] == "*"
     assert copied == {rule[1:] for rule in rules if rule.startswith("!")}
@@ -35,11 +43,20 @@ def test_what_the_dockerfile_copies_exists_and_is_not_ignored() -> None:
 
 
 def test_the_image_sets_settings_that_exist_and_checks_its_health_by_a_command_that_exists() -> None:
-    commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    commands = {
+        command.name or command.callback.__name__ for command in app.registered_commands if command.callback
+    }
 
-    assert {name.lower() for name in re.findall(r"\bZIGGURAT_([A-Z_]+)=", DOCKERFILE)} == {"host", "store"} <= set(Settings.model_fields)
+    assert (
+        {name.lower() for name in re.findall(r"\bZIGGURAT_([A-Z_]+)=", DOCKERFILE)}
+        == {"host", "store"}
+        <= set(Settings.model_fields)
+    )
     assert re.search(r'HEALTHCHECK .*CMD \["ziggurat", "(\w+)"\]', DOCKERFILE)
-    assert set(re.findall(r'"ziggurat", "(\w+)"|^CMD \["(\w+)"\]', DOCKERFILE, re.MULTILINE)) == {("health", ""), ("", "serve")}
+    assert set(re.findall(r'"ziggurat", "(\w+)"|^CMD \["(\w+)"\]', DOCKERFILE, re.MULTILINE)) == {
+        ("health", ""),
+        ("", "serve"),
+    }
     assert {"health", "serve"} <= commands
 
 
@@ -70,14 +87,23 @@ def test_what_is_mounted_exists(name: str) -> None:
 def test_ports_agree() -> None:
     port = Settings.model_fields["port"].default
     prometheus = yaml.safe_load((ROOT / "docker/prometheus/prometheus.yml").read_text())
-    targets = {target for job in prometheus["scrape_configs"] for static in job["static_configs"] for target in static["targets"]}
-    datasources = yaml.safe_load((ROOT / "docker/grafana/provisioning/datasources/prometheus.yaml").read_text())["datasources"]
+    targets = {
+        target
+        for job in prometheus["scrape_configs"]
+        for static in job["static_configs"]
+        for target in static["targets"]
+    }
+    datasources = yaml.safe_load(
+        (ROOT / "docker/grafana/provisioning/datasources/prometheus.yaml").read_text()
+    )["datasources"]
 
     assert {SERVICES[name]["ports"][0] for name in OURS} == {f"127.0.0.1:{port}:{port}"}
     assert f"EXPOSE {port}" in DOCKERFILE
     assert targets == {f"ziggurat:{port}"}
     assert "ziggurat" in SERVICES["ziggurat-gpu"]["networks"]["default"]["aliases"]
-    assert {source["url"] for source in datasources} == {f"http://prometheus:{SERVICES['prometheus']['ports'][0].split(':')[-1]}"}
+    assert {source["url"] for source in datasources} == {
+        f"http://prometheus:{SERVICES['prometheus']['ports'][0].split(':')[-1]}"
+    }
 
 
 def test_the_rules_and_dashboards_that_are_mounted_are_those_that_are_read() -> None:

@@ -26,7 +26,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     for package in ("models", "service"):
-        shutil.copytree(ROOT / package, source / package, ignore=shutil.ignore_patterns("__pycache__", "results"))
+        shutil.copytree(
+            ROOT / package, source / package, ignore=shutil.ignore_patterns("__pycache__", "results")
+        )
     program = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
     output = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-c", program, str(output)]
@@ -37,7 +39,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_everything_that_the_packages_read(wheel: Path) -> None:
     packed = set(zipfile.ZipFile(wheel).namelist())
     expected = {"models/py.typed", "service/py.typed"}
-    for pattern in ("models/weights/**/*.safetensors", "models/weights/**/*.json", "models/evaluation/*.json"):
+    for pattern in (
+        "models/weights/**/*.safetensors",
+        "models/weights/**/*.json",
+        "models/evaluation/*.json",
+    ):
         found = {str(path.relative_to(ROOT)) for path in ROOT.glob(pattern)}
         assert found, pattern
         expected |= found
@@ -59,8 +65,15 @@ for name in registry.available():
 print(service.__version__)
 """
     (tmp_path / "program.py").write_text(program)
-    command = [sys.executable, "-P", "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import program"]
-    answered = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.split()
+    command = [
+        sys.executable,
+        "-P",
+        "-c",
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import program",
+    ]
+    answered = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout.split()
     assert answered[-1] == PROJECT["version"]
     assert len(answered) == 1 + len(list((ROOT / "models/weights").glob("*.safetensors")))
 

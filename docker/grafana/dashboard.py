@@ -35,7 +35,8 @@ def dashboard() -> dict[str, Any]:
     return {
         "uid": "ziggurat",
         "title": "Ziggurat",
-        "description": "Is it slow? Where? Is it full? Does it miss its targets? Is it sick? The first row answers, the others say why.",
+        "description": "Is it slow? Where? Is it full? Does it miss its targets? Is it sick? The first "
+        "row answers, the others say why.",
         "tags": ["ziggurat"],
         "schemaVersion": 39,
         "editable": False,
@@ -54,7 +55,14 @@ def _panels(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     y = 0
     for row in rows:
         place = {"h": 1, "w": COLUMNS, "x": 0, "y": y}
-        yield {"id": next(ids), "type": "row", "title": row["row"], "collapsed": False, "gridPos": place, "panels": []}
+        yield {
+            "id": next(ids),
+            "type": "row",
+            "title": row["row"],
+            "collapsed": False,
+            "gridPos": place,
+            "panels": [],
+        }
         y += 1
         height = row.get("height", 8)
         panels = row["panels"]
@@ -83,7 +91,10 @@ def _panel(
     for_all = limits if isinstance(limits, list) else []
     defaults: dict[str, Any] = {"unit": unit, "min": 0, "thresholds": _thresholds(for_all)}
     overrides = [
-        {"matcher": {"id": "byName", "options": name}, "properties": [{"id": "thresholds", "value": _thresholds(its)}]}
+        {
+            "matcher": {"id": "byName", "options": name},
+            "properties": [{"id": "thresholds", "value": _thresholds(its)}],
+        }
         for name, its in by_query.items()
     ]
     targets: list[dict[str, Any]] = [

@@ -148,7 +148,9 @@ def still_picture(properties: Sequence[bytes], media: bytes) -> bytes:
     """An AVIF file of one item: its property boxes, and its OBUs."""
     ftyp = box(b"ftyp", b"avif", bytes(4), b"avif", b"mif1", b"miaf")
     essential = 0x80  # readers must know the decoder's configuration; the others tell what it tells
-    associations = bytes(number | essential * (content[4:8] == b"av1C") for number, content in enumerate(properties, 1))
+    associations = bytes(
+        number | essential * (content[4:8] == b"av1C") for number, content in enumerate(properties, 1)
+    )
     iprp = box(
         b"iprp",
         box(b"ipco", *properties),

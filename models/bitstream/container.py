@@ -117,8 +117,12 @@ class Bitstream:
         if fault := self._fault():
             raise ValueError(fault)
         sections = [self.z, self.y] if self.alpha is None else [self.z, self.y, self.alpha]
-        flags = _ALPHA * (self.alpha is not None) | _GREYSCALE * self.greyscale | _POSTPROCESS * self.postprocess
-        header = _FIXED.pack(MAGIC, VERSION, self.codec, flags, self.model_id, self.width, self.height, self.position.index)
+        flags = (
+            _ALPHA * (self.alpha is not None) | _GREYSCALE * self.greyscale | _POSTPROCESS * self.postprocess
+        )
+        header = _FIXED.pack(
+            MAGIC, VERSION, self.codec, flags, self.model_id, self.width, self.height, self.position.index
+        )
         body = b"".join([header, *(leb128.encode(len(section)) for section in sections), *sections])
         return body + _CHECKSUM.pack(zlib.crc32(body))
 
@@ -158,7 +162,9 @@ class Bitstream:
         if fault := stream._fault():
             raise DamagedStreamError(fault)
         if max_pixels is not None and width * height > max_pixels:
-            raise StreamTooLargeError(f"the stream holds {width}x{height} pixels, over the limit of {max_pixels} pixels")
+            raise StreamTooLargeError(
+                f"the stream holds {width}x{height} pixels, over the limit of {max_pixels} pixels"
+            )
         return stream
 
     def _fault(self) -> str | None:
@@ -195,7 +201,9 @@ def _check_beginning(data: bytes) -> None:
     if version == 0:
         raise DamagedStreamError("format version 0 does not exist")
     if version < VERSION:
-        raise OlderVersionError(f"the stream has format version {version}, which is no longer read; this is version {VERSION}")
+        raise OlderVersionError(
+            f"the stream has format version {version}, which is no longer read; this is version {VERSION}"
+        )
 
 
 def _section_lengths(data: bytes, offset: int, count: int) -> tuple[list[int], int]:

@@ -22,7 +22,15 @@ import constriction
 import numpy as np
 from numpy.typing import NDArray
 
-from models.entropy.context_model import HYPER_CONTEXTS, PHASES, ContextModel, Integers, Known, hyper_contexts, known_before
+from models.entropy.context_model import (
+    HYPER_CONTEXTS,
+    PHASES,
+    ContextModel,
+    Integers,
+    Known,
+    hyper_contexts,
+    known_before,
+)
 from models.entropy.tables import ESCAPE_BITS, LAPLACE_TABLES, LARGEST_RESIDUAL, TOTAL, Counts, Tables
 from models.errors import DamagedStreamError
 from models.grid import Phase
@@ -209,7 +217,9 @@ class _Groups:
     def spans(self) -> list[tuple[int, int, int]]:
         """List (index, start, stop) of each group that has elements."""
         stops = np.cumsum(self._counts)
-        return [(int(i), int(stops[i] - self._counts[i]), int(stops[i])) for i in np.flatnonzero(self._counts)]
+        return [
+            (int(i), int(stops[i] - self._counts[i]), int(stops[i])) for i in np.flatnonzero(self._counts)
+        ]
 
     def gather(self, residuals: Residuals) -> Residuals:
         """Take the coded elements of `residuals` in order: (size,)."""

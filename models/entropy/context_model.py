@@ -85,7 +85,9 @@ class Layer(Generic[Array]):
     @staticmethod
     def of(weight: Integers, bias: Integers, multiplier: Integers) -> Layer[Integers]:
         """Take integers of any type, (out, in), (out,) and (out,)."""
-        return Layer(weight.astype(np.float32), bias.astype(np.float32)[:, None], multiplier.astype(np.int64)[:, None])
+        return Layer(
+            weight.astype(np.float32), bias.astype(np.float32)[:, None], multiplier.astype(np.int64)[:, None]
+        )
 
     def __call__(self, parts: Sequence[Array], lowest: int, highest: int) -> Array:
         """Compute int64 (..., out, n) in [lowest, highest].
@@ -100,7 +102,9 @@ class Layer(Generic[Array]):
             stop = start + part.shape[-2]
             total = total + self.weight[:, start:stop] @ _float32(part)
             start = stop
-        return ((_int64(total) * self.multiplier + (1 << (MULTIPLIER_BITS - 1))) >> MULTIPLIER_BITS).clip(lowest, highest)
+        return ((_int64(total) * self.multiplier + (1 << (MULTIPLIER_BITS - 1))) >> MULTIPLIER_BITS).clip(
+            lowest, highest
+        )
 
     def worst_sum(self, input_limit: int) -> int:
         """Bound the magnitude of every partial sum, for inputs in 0..input_limit."""
@@ -206,7 +210,9 @@ class ContextModel(ContextNetworks[Integers]):
         for network in (network for networks in self.networks for network in networks):
             for number, layer in enumerate(network):
                 if layer.worst_sum(ACTIVATION_LIMIT if number else INPUT_LIMIT) >= EXACT_LIMIT:
-                    raise WeightsError("a context network can exceed 2**24: its sums would not be exact in float32")
+                    raise WeightsError(
+                        "a context network can exceed 2**24: its sums would not be exact in float32"
+                    )
 
     @classmethod
     def identity(cls) -> ContextModel:
@@ -218,7 +224,10 @@ class ContextModel(ContextNetworks[Integers]):
         return ContextNetworks(
             self.band_starts,
             tuple(
-                tuple(tuple(Layer(to(x.weight), to(x.bias), to(x.multiplier)) for x in network) for network in networks)
+                tuple(
+                    tuple(Layer(to(x.weight), to(x.bias), to(x.multiplier)) for x in network)
+                    for network in networks
+                )
                 for networks in self.networks
             ),
         )
@@ -247,17 +256,23 @@ class ContextModel(ContextNetworks[Integers]):
         def network(name: str) -> Network[Integers]:
             depth = sum(key.startswith(f"{name}.") and key.endswith(".weight") for key in arrays)
             parts = ("weight", "bias", "multiplier")
-            return tuple(Layer.of(*(arrays[f"{name}.{number}.{part}"] for part in parts)) for number in range(depth))
+            return tuple(
+                Layer.of(*(arrays[f"{name}.{number}.{part}"] for part in parts)) for number in range(depth)
+            )
 
         starts = tuple(int(start) for start in arrays[f"{ARRAYS}.band_starts"])
-        names = ([f"{ARRAYS}.{number}.{band}" for band in range(len(starts))] for number in range(len(PASSES)))
+        names = (
+            [f"{ARRAYS}.{number}.{band}" for band in range(len(starts))] for number in range(len(PASSES))
+        )
         found = cls(starts, tuple(tuple(map(network, of_pass)) for of_pass in names))
         if unknown := {name for name in arrays if name.startswith(f"{ARRAYS}.")} - found.to_arrays().keys():
             raise WeightsError(f"not of this version: {min(unknown)}")
         return found
 
 
-def network_inputs(known: Known[Array], residuals: Array, channels: slice, rows: slice = slice(None)) -> list[Array]:
+def network_inputs(
+    known: Known[Array], residuals: Array, channels: slice, rows: slice = slice(None)
+) -> list[Array]:
     """Collect the input of a band's network: parts (..., channels, places), integers in 0..63.
 
     Args:
@@ -330,7 +345,9 @@ def neighbour_sum(values: Array, phase: Phase) -> Array:
     for row, column in NEIGHBOURS[phase]:
         to_row, from_row = _first(first_row + row)
         to_column, from_column = _first(first_column + column)
-        part = values[..., from_row::2, from_column::2][..., : total.shape[-2] - to_row, : total.shape[-1] - to_column]
+        part = values[..., from_row::2, from_column::2][
+            ..., : total.shape[-2] - to_row, : total.shape[-1] - to_column
+        ]
         total[..., to_row : to_row + part.shape[-2], to_column : to_column + part.shape[-1]] += part
     return total
 

@@ -47,9 +47,16 @@ class IntegerLayer:
 
     def worst_sum(self, input_limit: int) -> int:
         """Bound the magnitude of every partial sum, for inputs of at most `input_limit`."""
-        return int((np.abs(self.weight.astype(np.int64)).sum((1, 2, 3)) * input_limit + np.abs(self.bias.astype(np.int64))).max())
+        return int(
+            (
+                np.abs(self.weight.astype(np.int64)).sum((1, 2, 3)) * input_limit
+                + np.abs(self.bias.astype(np.int64))
+            ).max()
+        )
 
-    def __call__(self, x: NDArray[np.integer[Any]], limit: int, arithmetic: type[np.float32 | np.int64]) -> NDArray[np.int64]:
+    def __call__(
+        self, x: NDArray[np.integer[Any]], limit: int, arithmetic: type[np.float32 | np.int64]
+    ) -> NDArray[np.int64]:
         """Compute (h, w, out) in [0, limit] from x (h, w, in), integers of any type.
 
         Args:
@@ -96,9 +103,13 @@ class IntegerScaleDecoder:
         limits = (INPUT_LIMIT, ACTIVATION_LIMIT, ACTIVATION_LIMIT)
         for number, (layer, limit) in enumerate(zip(self.layers, limits, strict=True)):
             if layer.worst_sum(limit) >= EXACT_LIMIT:
-                raise WeightsError(f"layer {number} of the scale decoder can exceed 2**24: its sums would be inexact")
+                raise WeightsError(
+                    f"layer {number} of the scale decoder can exceed 2**24: its sums would be inexact"
+                )
 
-    def __call__(self, z_hat: NDArray[np.integer[Any]], *, arithmetic: type[np.float32 | np.int64] = np.float32) -> NDArray[np.uint8]:
+    def __call__(
+        self, z_hat: NDArray[np.integer[Any]], *, arithmetic: type[np.float32 | np.int64] = np.float32
+    ) -> NDArray[np.uint8]:
         """Compute table indices uint8 (M, 4 h, 4 w) from z_hat (C, h, w)."""
         first, second, third = self.layers
         z = z_hat.clip(-INPUT_LIMIT, INPUT_LIMIT).transpose(1, 2, 0)
@@ -120,7 +131,9 @@ class IntegerScaleDecoder:
         """
 
         def layer(number: int) -> IntegerLayer:
-            return IntegerLayer(*(arrays[f"scale.{number}.{part}"] for part in ("weight", "bias", "multiplier")))
+            return IntegerLayer(
+                *(arrays[f"scale.{number}.{part}"] for part in ("weight", "bias", "multiplier"))
+            )
 
         return cls((layer(0), layer(1), layer(2)), arrays["scale.lookup"])
 
@@ -138,4 +151,6 @@ class IntegerScaleDecoder:
         """Raise `WeightsError` if this machine's float32 matrix products round integers."""
         z_hat, expected = self.extremes()
         if not np.array_equal(self(z_hat), expected):
-            raise WeightsError("NumPy's float32 matrix products are not exact over integers; refusing to code with them")
+            raise WeightsError(
+                "NumPy's float32 matrix products are not exact over integers; refusing to code with them"
+            )

@@ -17,7 +17,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.entropy.scale_decoder import ACTIVATION_LIMIT, INPUT_LIMIT, MULTIPLIER_BITS, RAW_LIMIT, IntegerScaleDecoder
+from models.entropy.scale_decoder import (
+    ACTIVATION_LIMIT,
+    INPUT_LIMIT,
+    MULTIPLIER_BITS,
+    RAW_LIMIT,
+    IntegerScaleDecoder,
+)
 from models.errors import WeightsError
 
 
@@ -79,7 +85,8 @@ class ExactScaleDecoder:
     def to(self, device: torch.device) -> ExactScaleDecoder:
         """Copy the decoder to `device`."""
         first, second, third = (
-            ExactLayer(layer.weight.to(device), layer.bias.to(device), layer.multiplier.to(device)) for layer in self.layers
+            ExactLayer(layer.weight.to(device), layer.bias.to(device), layer.multiplier.to(device))
+            for layer in self.layers
         )
         return ExactScaleDecoder((first, second, third), self.lookup.to(device))
 
@@ -101,13 +108,17 @@ class ExactScaleDecoder:
         """
 
         def layer(number: int) -> ExactLayer:
-            return ExactLayer(*(arrays[f"scale.{number}.{part}"] for part in ("weight", "bias", "multiplier")))
+            return ExactLayer(
+                *(arrays[f"scale.{number}.{part}"] for part in ("weight", "bias", "multiplier"))
+            )
 
         return cls((layer(0), layer(1), layer(2)), arrays["scale.lookup"])
 
     def integer(self) -> IntegerScaleDecoder:
         """Convert to the definition, in NumPy."""
-        return IntegerScaleDecoder.from_arrays({name: tensor.cpu().numpy() for name, tensor in self.to_arrays().items()})
+        return IntegerScaleDecoder.from_arrays(
+            {name: tensor.cpu().numpy() for name, tensor in self.to_arrays().items()}
+        )
 
     def self_check(self) -> None:
         """Raise `WeightsError` if this backend rounds integers: TF32, bfloat16, a faulty device."""
@@ -115,4 +126,6 @@ class ExactScaleDecoder:
         indices = self(torch.from_numpy(z_hat)[None].to(self.lookup.device))[0].cpu().numpy()
         if not np.array_equal(indices, expected):
             device = self.lookup.device
-            raise WeightsError(f"float32 matrix products on {device} are not exact over integers; refusing to code")
+            raise WeightsError(
+                f"float32 matrix products on {device} are not exact over integers; refusing to code"
+            )

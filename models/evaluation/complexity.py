@@ -99,7 +99,10 @@ def published_costs() -> list[Cost]:
 def context_cost(context_model: ContextModel) -> Cost:
     """Count the networks that shift table indices, each for its share of the places."""
     places = sum(map(len, PASSES))
-    products = [sum(layer.weight.size for network in networks for layer in network) for networks in context_model.networks]
+    products = [
+        sum(layer.weight.size for network in networks for layer in network)
+        for networks in context_model.networks
+    ]
     per_latent = sum(count * len(phases) / places for count, phases in zip(products, PASSES, strict=True))
     return Cost("tables' context", sum(products), per_latent / STRIDE**2 / 1000)
 

@@ -127,7 +127,9 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def _between(points: Sequence[Point], bpp: float, values: Sequence[float | None]) -> float | None:
     """Interpolate values linearly in ln(rate), without those that are None; None out of range."""
-    taken = [(math.log(point.bpp), value) for point, value in zip(points, values, strict=True) if value is not None]
+    taken = [
+        (math.log(point.bpp), value) for point, value in zip(points, values, strict=True) if value is not None
+    ]
     if not taken or not taken[0][0] <= math.log(bpp) <= taken[-1][0]:
         return None
     return float(np.interp(math.log(bpp), [rate for rate, _ in taken], [value for _, value in taken]))

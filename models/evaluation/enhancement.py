@@ -139,7 +139,9 @@ def _mean_gain(
     )
 
 
-def _points(post_processor: PostProcessor, picture: Picture, maker: Maker, quality: int, files: Path) -> tuple[Point, Point]:
+def _points(
+    post_processor: PostProcessor, picture: Picture, maker: Maker, quality: int, files: Path
+) -> tuple[Point, Point]:
     """Measure one picture before post-processing and after it."""
     file = encoded(picture, maker, quality, files)
     decoded = maker.decode(file)

@@ -140,9 +140,12 @@ def _measured(report: Report, metric: QualityMetric) -> list[Line]:
     own = [curve for curve in curves if curve.codec in report.ours]
     others = drawn([curve for curve in curves if curve.codec not in report.ours], metric)
     lines = [
-        Line(curve.codec, curve.rate_quality(metric), colour, 2.6, marker="o") for colour, curve in zip(OUR_COLOURS, own, strict=False)
+        Line(curve.codec, curve.rate_quality(metric), colour, 2.6, marker="o")
+        for colour, curve in zip(OUR_COLOURS, own, strict=False)
     ]
-    lines += [Line(curve.codec, curve.rate_quality(metric), FAMILY_COLOURS[_family(curve)], 1.6) for curve in others]
+    lines += [
+        Line(curve.codec, curve.rate_quality(metric), FAMILY_COLOURS[_family(curve)], 1.6) for curve in others
+    ]
     return lines
 
 

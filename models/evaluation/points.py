@@ -193,7 +193,10 @@ class AnchorPoints:
         """Write the file anew, atomically."""
         if self._path is None:
             return
-        rows = {key: {quality: point.to_json() for quality, point in stored.items()} for key, stored in self._stored.items()}
+        rows = {
+            key: {quality: point.to_json() for quality, point in stored.items()}
+            for key, stored in self._stored.items()
+        }
         lines = ",\n".join(f"  {json.dumps(key)}: {json.dumps(row)}" for key, row in sorted(rows.items()))
         text = f'{{"method": {json.dumps(self.METHOD)}, "points": {{\n{lines}\n}}}}\n'
         write_atomically(self._path, text.encode())

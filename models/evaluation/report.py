@@ -186,7 +186,9 @@ class Report:
     ) -> Report:
         """Compute everything that follows from the sweeps, one for each picture and codec."""
         everyone = {**ours, **theirs}
-        curves = {codec: curve_of(codec, [sweep.points for sweep in sweeps]) for codec, sweeps in everyone.items()}
+        curves = {
+            codec: curve_of(codec, [sweep.points for sweep in sweeps]) for codec, sweeps in everyone.items()
+        }
         return cls(
             name=name,
             images=tuple(images),
@@ -194,9 +196,14 @@ class Report:
             versions=dict(versions),
             curves=tuple(curves.values()),
             at_rate=tuple(_at_rate(codec, sweeps) for codec, sweeps in everyone.items()),
-            operating=tuple(point for codec, sweeps in ours.items() for point in operating_points(codec, sweeps)),
+            operating=tuple(
+                point for codec, sweeps in ours.items() for point in operating_points(codec, sweeps)
+            ),
             comparisons=tuple(
-                BDComparison.from_curves(curves[codec], curves[anchor], metric) for metric in METRICS for codec in ours for anchor in theirs
+                BDComparison.from_curves(curves[codec], curves[anchor], metric)
+                for metric in METRICS
+                for codec in ours
+                for anchor in theirs
             ),
             ours=tuple(ours),
         )
@@ -325,7 +332,12 @@ def rounded(value: object) -> object:
 
 
 def _at_rate(codec: str, sweeps: Sequence[ImageSweep]) -> AtRate:
-    real = [row.point for sweep in sweeps for row in sweep.exact if row.target_bpp == HEADLINE and row.point.bpp <= HEADLINE]
+    real = [
+        row.point
+        for sweep in sweeps
+        for row in sweep.exact
+        if row.target_bpp == HEADLINE and row.point.bpp <= HEADLINE
+    ]
     between = [point for sweep in sweeps if (point := interpolated(sweep.points, HEADLINE)) is not None]
     return AtRate(
         codec=codec,

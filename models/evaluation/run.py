@@ -53,7 +53,9 @@ class EvaluationOptions:
     jobs: int = 1
 
 
-def evaluate(folder: Path, output: Path, options: EvaluationOptions, *, on_step: OnStep | None = None) -> Report:
+def evaluate(
+    folder: Path, output: Path, options: EvaluationOptions, *, on_step: OnStep | None = None
+) -> Report:
     """Measure our profiles and other codecs on the pictures of a folder, and write the results.
 
     Writes `NAME.json`, `NAME.md`, a plot `NAME-METRIC.png` for each metric and

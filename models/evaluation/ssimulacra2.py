@@ -63,7 +63,11 @@ def ssimulacra2(x_hat: Tensor, x: Tensor) -> Tensor:
 def _calibrated(distance: Tensor) -> Tensor:
     """Map weighted sums (N,) to scores (N,), by libjxl's fit to what people said."""
     distance = 0.9562382616834844 * distance
-    distance = 2.326765642916932 * distance - 0.020884521182843837 * distance**2 + 6.248496625763138e-05 * distance**3
+    distance = (
+        2.326765642916932 * distance
+        - 0.020884521182843837 * distance**2
+        + 6.248496625763138e-05 * distance**3
+    )
     score = 100 - 10 * distance.clamp(min=0) ** 0.6276336467831387
     return torch.where(distance > 0, score, 100.0)
 

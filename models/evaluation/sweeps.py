@@ -89,7 +89,9 @@ class OwnSweeps:
             if document["method"] == AnchorPoints.METHOD:
                 shipped = tuple(_shipped(name) for name in registry.available())
                 self._sweeps = {
-                    key: ImageSweep.from_json(row) for key, row in document["sweeps"].items() if key.partition(" ")[2].startswith(shipped)
+                    key: ImageSweep.from_json(row)
+                    for key, row in document["sweeps"].items()
+                    if key.partition(" ")[2].startswith(shipped)
                 }
 
     def sweep(
@@ -111,7 +113,9 @@ class OwnSweeps:
         wanted = [rate for rate in rates if not effort or rate == HEADLINE]
         known = self._sweeps.get(key)
         if known is None or not self._serves(known, wanted):
-            known = sweep_codec(codec, picture, wanted, effort=effort, perceptual=self._perceptual, device=device)
+            known = sweep_codec(
+                codec, picture, wanted, effort=effort, perceptual=self._perceptual, device=device
+            )
             self._sweeps[key] = known
         return known
 

@@ -36,7 +36,9 @@ def vmaf(decoded: NDArray[np.uint8], original: NDArray[np.uint8]) -> float:
     from imageio_ffmpeg import get_ffmpeg_exe
 
     height, width = original.shape[:2]
-    to_luma = "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int+bitexact,format=yuv444p"
+    to_luma = (
+        "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int+bitexact,format=yuv444p"
+    )
     compare = f"libvmaf=model=version={MODEL}:n_threads=1:log_fmt=json:log_path=vmaf.json"
     graph = f"[0:v]{to_luma}[d];[1:v]{to_luma}[r];[d][r]{compare}"
     with TemporaryDirectory() as folder:

@@ -46,7 +46,9 @@ class _Draft:
         made: the streams made of it so far, by setting.
     """
 
-    def __init__(self, picture: Picture, metric: Metric, alpha: bytes | None, post_processor: PostProcessor | None) -> None:
+    def __init__(
+        self, picture: Picture, metric: Metric, alpha: bytes | None, post_processor: PostProcessor | None
+    ) -> None:
         self.made: dict[int, bytes] = {}
         self._post_processor = post_processor
         self._picture = picture
@@ -174,7 +176,9 @@ class HybridCodec:
             codec=CodecKind.HYBRID,
         )
 
-    def decode(self, data: bytes, *, max_pixels: int | None = None, postprocess: Postprocess = "auto") -> Picture:
+    def decode(
+        self, data: bytes, *, max_pixels: int | None = None, postprocess: Postprocess = "auto"
+    ) -> Picture:
         """Decompress a hybrid stream of at most `max_pixels` to its picture.
 
         Raises:
@@ -190,7 +194,9 @@ class HybridCodec:
             return picture
         return self.post_processor.improve([picture], [source])[0]
 
-    def decode_av1(self, stream: Bitstream, *, postprocess: Postprocess = "auto") -> tuple[Picture, Source | None]:
+    def decode_av1(
+        self, stream: Bitstream, *, postprocess: Postprocess = "auto"
+    ) -> tuple[Picture, Source | None]:
         """Do the CPU's share of `decode`.
 
         Returns:

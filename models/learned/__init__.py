@@ -1,1 +1,4 @@
-"""The learned codec. Empty on purpose: entropy workers import `symbol_codec` and must not load torch."""
+"""The learned codec.
+
+Empty on purpose: entropy workers import `symbol_codec` and must not load torch.
+"""

@@ -3,8 +3,8 @@
     encode   pictures --encoder--> symbols --refiner (effort)--> symbols --symbol codec--> streams
     decode   streams --symbol codec--> symbols --transforms--> pictures --post-processor--> pictures
 
-`encode` and `decode` are two stages each: `quantise` and `reconstruct` on the device, and `SymbolCodec` on the CPU,
-which may be another process's.
+`encode` and `decode` are two stages each: `quantise` and `reconstruct` on the device, and
+`SymbolCodec` on the CPU, which may be another process's.
 """
 
 from __future__ import annotations
@@ -46,9 +46,12 @@ class LearnedCodec:
         model: weights, exact scale decoder, tables.
         card: of the model.
         device: where the transforms run.
-        bfloat16: run the transforms in bfloat16 or not; None takes what the device is fast at. Streams decode alike.
-        tile: side in hyper-latents (64 pixels) of the tiles that a picture of more than so many squared goes through in.
-        post_processor: for this very model's artefacts; one that was trained for others' improves nothing.
+        bfloat16: run the transforms in bfloat16 or not; None takes what the device is fast at.
+            Streams decode alike.
+        tile: side in hyper-latents (64 pixels) of the tiles that a picture of more than so many
+            squared goes through in.
+        post_processor: for this very model's artefacts; one that was trained for others' improves
+            nothing.
 
     Raises:
         WeightsError: card and weights disagree, or the device's arithmetic fails the self-check.
@@ -65,19 +68,25 @@ class LearnedCodec:
         post_processor: PostProcessor | None = None,
     ) -> None:
         if model.model_id != card.model_id:
-            raise WeightsError(f"the weights of {card.name} have id {model.model_id}, their card says {card.model_id}")
+            raise WeightsError(
+                f"the weights of {card.name} have id {model.model_id}, their card says {card.model_id}"
+            )
         self.card = card
         self.device = torch.device(device)
         self.post_processor = post_processor
-        self.symbol_codec = SymbolCodec(card.name, card.model_id, model.tables, model.scale_decoder.integer(), model.context_model)
+        self.symbol_codec = SymbolCodec(
+            card.name, card.model_id, model.tables, model.scale_decoder.integer(), model.context_model
+        )
         self._objective = Objective.of(card)
         self._transforms = Transforms(model, self.device, bfloat16=bfloat16, tile=tile)
         self._encoder = Encoder(model, self._transforms)
         self._refiner = Refiner(model, self._objective, self._transforms, post_processor)
 
     @classmethod
-    def load(cls, name: str = "ms-ssim", *, device: str = "cpu", bfloat16: bool | None = None) -> LearnedCodec:
-        """Load one of `registry.available()`, with the post-processor of its name, if there is one."""
+    def load(
+        cls, name: str = "ms-ssim", *, device: str = "cpu", bfloat16: bool | None = None
+    ) -> LearnedCodec:
+        """Load one of `registry.available()`, with the post-processor of its name, if any."""
         return cls(
             CodecModel.load(registry.weights(name)),
             registry.card(name),
@@ -109,11 +118,16 @@ class LearnedCodec:
         effort: int = 0,
         progress: Progress | None = None,
     ) -> list[Stream]:
-        """Compress a batch of any sizes, each to its own target; streams in the same order. See `quantise`."""
+        """Compress a batch of any sizes, each to its own target; streams in the same order.
+
+        See `quantise`.
+        """
         quantised = self.quantise(pictures, targets, effort=effort, progress=progress)
         return [self.symbol_codec.write(picture) for picture in quantised]
 
-    def decode(self, streams: Sequence[bytes], *, max_pixels: int | None = None, postprocess: Postprocess = "auto") -> list[Picture]:
+    def decode(
+        self, streams: Sequence[bytes], *, max_pixels: int | None = None, postprocess: Postprocess = "auto"
+    ) -> list[Picture]:
         """Decompress streams of this model to pictures, in the same order.
 
         Raises:
@@ -139,7 +153,9 @@ class LearnedCodec:
         return replace(stream, postprocess=wanted)
 
     def score(self, decoded: Picture, original: Picture, metric: Metric) -> float:
-        """Compare two pictures by `models.metrics`, on this codec's device: dB, or MS-SSIM in [0, 1]."""
+        """Compare two pictures by `models.metrics`, on this codec's device: dB, or MS-SSIM in [0,
+        1].
+        """
         return score(decoded.rgb, original.rgb, metric, self.device)
 
     def quantise(
@@ -151,14 +167,18 @@ class LearnedCodec:
         effort: int = 0,
         progress: Progress | None = None,
     ) -> list[Quantised]:
-        """Do the device's share of `encode`: a batch of any sizes, each at the position that its target allows.
+        """Do the device's share of `encode`: a batch of any sizes, each at the position that its
+        target allows.
 
         Args:
             pictures: what to compress.
             targets: one for each picture.
-            alphas: what `encode_alpha` made of each picture, if that is done; it need not keep the device waiting.
-            effort: 0 to 9; above 0 each picture is refined, one after the other. Decoding costs the same.
-            progress: follows the refinement of all pictures, and may end it early, with valid streams.
+            alphas: what `encode_alpha` made of each picture, if that is done; it need not keep the
+                device waiting.
+            effort: 0 to 9; above 0 each picture is refined, one after the other. Decoding costs the
+                same.
+            progress: follows the refinement of all pictures, and may end it early, with valid
+                streams.
 
         Raises:
             ValueError: another number of targets than of pictures, or an effort outside 0 to 9.
@@ -172,7 +192,12 @@ class LearnedCodec:
         fraction = target_fraction(ITERATIONS[effort], self._objective.distortion)
         quantised: dict[int, Quantised] = {}
         for group in _groups([latent_size(picture.height, picture.width) for picture in pictures]):
-            found = self._quantised([pictures[i] for i in group], [targets[i] for i in group], [alphas[i] for i in group], fraction)
+            found = self._quantised(
+                [pictures[i] for i in group],
+                [targets[i] for i in group],
+                [alphas[i] for i in group],
+                fraction,
+            )
             quantised.update(zip(group, found, strict=True))
         if effort:
             progress = progress or Progress()
@@ -183,7 +208,9 @@ class LearnedCodec:
 
     @torch.inference_mode()
     def reconstruct(self, symbols: Sequence[Symbols]) -> list[Picture]:
-        """Do the device's share of `decode`: a batch of any sizes, post-processed where the symbols say so."""
+        """Do the device's share of `decode`: a batch of any sizes, post-processed where the symbols
+        say so.
+        """
         pictures: dict[int, Picture] = {}
         for group in _groups([picture.residuals.shape[1:] for picture in symbols]):
             pictures.update(zip(group, self._transforms.pictures([symbols[i] for i in group]), strict=True))
@@ -202,14 +229,24 @@ class LearnedCodec:
         alphas: Sequence[bytes | None],
         fraction: float = 1.0,
     ) -> list[Quantised]:
-        """Quantise pictures of equal latent size without effort; recommend post-processing where there is one for them."""
+        """Quantise pictures of equal latent size without effort.
+
+        Recommend post-processing where there is one for them.
+        """
         found = self._encoder.quantise(pictures, targets, alphas, target_fraction=fraction)
         return [
-            replace(picture, symbols=replace(picture.symbols, postprocess=self._recommends(picture.symbols.position))) for picture in found
+            replace(
+                picture,
+                symbols=replace(picture.symbols, postprocess=self._recommends(picture.symbols.position)),
+            )
+            for picture in found
         ]
 
     def _refined(self, picture: Picture, found: Quantised, iterations: int, progress: Progress) -> Quantised:
-        """Refine one picture within its budget; it never ends worse than without effort, as far as there is time."""
+        """Refine one picture within its budget.
+
+        It never ends worse than without effort, as far as there is time.
+        """
         refined = self._refiner.refine(picture, found, iterations=iterations, progress=progress)
         if found.budget is None:
             return refined
@@ -217,11 +254,14 @@ class LearnedCodec:
             return refined if _keeps_to_budget(refined, found) else found
         return self._annealed(picture, found, refined, iterations, progress)
 
-    def _annealed(self, picture: Picture, found: Quantised, refined: Quantised, iterations: int, progress: Progress) -> Quantised:
+    def _annealed(
+        self, picture: Picture, found: Quantised, refined: Quantised, iterations: int, progress: Progress
+    ) -> Quantised:
         """Choose between an annealed picture and the picture without effort.
 
-        Annealing starts from less than the budget, because the bits that it adds are worth more than finer quantiser
-        steps. Where it does not come back to the budget, it starts again from the budget itself, if there is time.
+        Annealing starts from less than the budget, because the bits that it adds are worth more
+        than finer quantiser steps. Where it does not come back to the budget, it starts again from
+        the budget itself, if there is time.
         """
         windows = self._refiner.windows(found.symbols)
         plain = self._quantised([picture], [found.target], [found.alpha])[0]
@@ -259,10 +299,12 @@ def _keeps_to_budget(refined: Quantised, plain: Quantised) -> bool:
 
 
 def _groups(sizes: Sequence[tuple[int, ...]]) -> Iterator[list[int]]:
-    """Yield indices of equal sizes, in batches of at most BATCH_PIXELS (a single larger image goes alone).
+    """Yield indices of equal sizes, in batches of at most BATCH_PIXELS (a single larger image goes
+    alone).
 
-    Only equal ones: padding the smaller to the size of others would change its y near the right and the bottom border,
-    where the network's own padding belongs, and a picture's stream would depend on the company it came in.
+    Only equal ones: padding the smaller to the size of others would change its y near the right and
+    the bottom border, where the network's own padding belongs, and a picture's stream would depend
+    on the company it came in.
     """
     by_size: dict[tuple[int, ...], list[int]] = {}
     for i, size in enumerate(sizes):

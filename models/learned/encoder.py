@@ -28,8 +28,9 @@ from models.rate_control import GainSearch, Position, Target
 
 CODER_BYTES = 6.0  # what two range-coded sections take beyond the tables' code lengths (measured: 4 to 10)
 
-# The dead zone around 0 is wider where a step to 0 saves many bits: 0.02 dB at equal bytes, for either profile. A wider
-# one loses: what many small steps take away adds up in g_s to blur, which effort can judge and a threshold cannot.
+# The dead zone around 0 is wider where a step to 0 saves many bits: 0.02 dB at equal bytes, for
+# either profile. A wider one loses: what many small steps take away adds up in g_s to blur, which
+# effort can judge and a threshold cannot.
 DEAD_ZONE = 0.5  # quantiser steps on either side of 0, rounding alone
 DEAD_ZONE_SLOPE_PER_BIT = 0.02  # quantiser steps wider for every bit that a step to 0 saves
 DEAD_ZONE_FREE_BITS = 3.0  # beyond so many
@@ -107,7 +108,8 @@ class Encoder:
             for i, (budget, target, alpha) in enumerate(zip(budgets, targets, alphas, strict=True))
         ]
         found: dict[int, Quantised] = {}
-        # A budget's search has waited for y on the device; without one there is hardly anything to measure.
+        # A budget's search has waited for y on the device; without one there is hardly anything to
+        # measure.
         begun = time.perf_counter()
         while pending := [i for i in range(len(pictures)) if i not in found]:
             positions = [_wanted(searches[i], targets[i]) for i in pending]
@@ -131,7 +133,10 @@ class Encoder:
         return [replace(found[i], search_seconds=seconds) for i in range(len(pictures))]
 
     def _latents(self, pictures: Sequence[Picture]) -> Tensor:
-        """y (N, M, h, w); computed once of a picture that is there several times, with several targets."""
+        """y (N, M, h, w).
+
+        Computed once of a picture that is there several times, with several targets.
+        """
         unique = {id(picture): picture for picture in pictures}
         y = self._transforms.latents(list(unique.values()))
         if len(unique) == len(pictures):
@@ -139,8 +144,13 @@ class Encoder:
         rows = {name: row for row, name in enumerate(unique)}
         return y[[rows[id(picture)] for picture in pictures]]
 
-    def _search(self, budget: int | None, target: Target, y: Tensor, alpha: bytes | None, target_fraction: float) -> GainSearch | None:
-        """The search for a budget in bytes, with the sizes to expect at the anchors; None for a quality."""
+    def _search(
+        self, budget: int | None, target: Target, y: Tensor, alpha: bytes | None, target_fraction: float
+    ) -> GainSearch | None:
+        """The search for a budget in bytes, with the sizes to expect at the anchors.
+
+        None for a quality.
+        """
         if budget is None:
             return None
         network = self._transforms.network
@@ -159,7 +169,9 @@ class Encoder:
         return header + payload + len(alpha or b"")
 
     def _probe(self, y: Tensor, positions: list[Position]) -> _Probe:
-        """Run hyper path and quantiser at one position per image: everything rate control needs, and what to code."""
+        """Run hyper path and quantiser at one position per image: everything rate control needs,
+        and what to code.
+        """
         anchors = self._transforms.anchors(positions)
         z = self._transforms.hyper_latents(y, anchors)
         residuals = torch.empty(y.shape, dtype=torch.int16, device=z.device)
@@ -199,7 +211,10 @@ def _is_settled(search: GainSearch, position: Position, size: float) -> bool:
 
 
 def _dead_zone(tables: Tables) -> Tensor:
-    """Magnitudes that are rounded to 0 under each table (64,). Infinite for table 0, which can say nothing else."""
+    """Magnitudes that are rounded to 0 under each table (64,).
+
+    Infinite for table 0, which can say nothing else.
+    """
     bits = torch.from_numpy(tables.laplace_bits()).float()
     saved = bits[:, 1] - bits[:, 0]
     widening = DEAD_ZONE_SLOPE_PER_BIT * (saved - DEAD_ZONE_FREE_BITS)

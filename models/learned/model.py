@@ -1,4 +1,6 @@
-"""CodecModel: a trained model as a file: half-precision weights, the exact scale decoder, the tables, and its id."""
+"""CodecModel: a trained model as a file: half-precision weights, the exact scale decoder, the
+tables, and its id.
+"""
 
 from __future__ import annotations
 
@@ -34,14 +36,15 @@ class CodecModel:
     """Everything that encoder and decoder must share.
 
     Attributes:
-        network: the transforms and the hyperprior; its `h_scale` is the float equivalent of `scale_decoder`, to train
-            on from.
+        network: the transforms and the hyperprior; its `h_scale` is the float equivalent of
+            `scale_decoder`, to train on from.
         scale_decoder: integers in the place of `h_scale`, for the entropy coder.
         tables: of z and of the residuals.
         context_model: corrects the tables of symbols by those decoded before them.
-        bits_per_significant: bits that each significant latent costs at every anchor of the gain axis (anchors,),
-            float32; rate control's first guess.
-        model_id: 8 hex digits: the first 4 bytes of the SHA-256 over everything that decoding depends on.
+        bits_per_significant: bits that each significant latent costs at every anchor of the gain
+            axis (anchors,), float32; rate control's first guess.
+        model_id: 8 hex digits: the first 4 bytes of the SHA-256 over everything that decoding
+            depends on.
     """
 
     network: AutoEncoder
@@ -53,48 +56,91 @@ class CodecModel:
 
     def save(self, path: Path) -> None:
         """Write a .safetensors file."""
-        tensors = _tensors(self.network, self.scale_decoder, self.tables, self.context_model, self.bits_per_significant)
+        tensors = _tensors(
+            self.network, self.scale_decoder, self.tables, self.context_model, self.bits_per_significant
+        )
         weights_file.save(path, self.network.topology, tensors)
 
     @classmethod
     def load(cls, path: Path) -> CodecModel:
-        """Read a .safetensors file; WeightsError when it is missing, damaged or of another topology."""
-        return weights_file.load(path, lambda topology, tensors: assemble(Topology.restored(topology), tensors))
+        """Read a .safetensors file.
+
+        WeightsError when it is missing, damaged or of another topology.
+        """
+        return weights_file.load(
+            path, lambda topology, tensors: assemble(Topology.restored(topology), tensors)
+        )
 
 
 def _tensors(
-    network: AutoEncoder, scale_decoder: ExactScaleDecoder, tables: Tables, context_model: ContextModel, bits_per_significant: Tensor
+    network: AutoEncoder,
+    scale_decoder: ExactScaleDecoder,
+    tables: Tables,
+    context_model: ContextModel,
+    bits_per_significant: Tensor,
 ) -> dict[str, Tensor]:
     tensors = {"bits_per_significant": bits_per_significant}
     for name, tensor in network.state_dict(prefix="network.").items():
         if not name.startswith("network.h_scale."):
-            tensors[name] = (tensor.float() if name.startswith(KEPT_IN_FLOAT32) else tensor.half()).contiguous()
-    arrays = {name: torch.from_numpy(array) for name, array in (tables.to_arrays() | context_model.to_arrays()).items()}
+            tensors[name] = (
+                tensor.float() if name.startswith(KEPT_IN_FLOAT32) else tensor.half()
+            ).contiguous()
+    arrays = {
+        name: torch.from_numpy(array)
+        for name, array in (tables.to_arrays() | context_model.to_arrays()).items()
+    }
     return tensors | scale_decoder.to_arrays() | arrays
 
 
 def _identify(topology: Topology, tensors: dict[str, Tensor]) -> str:
-    sizes = {name: value for name, value in asdict(topology).items() if name != "depths"}  # which the tensors' names tell
-    return weights_file.identify(sizes, {name: tensor for name, tensor in tensors.items() if not name.startswith(ENCODER_ONLY)})
+    sizes = {
+        name: value for name, value in asdict(topology).items() if name != "depths"
+    }  # which the tensors' names tell
+    return weights_file.identify(
+        sizes, {name: tensor for name, tensor in tensors.items() if not name.startswith(ENCODER_ONLY)}
+    )
 
 
 def assemble(topology: Topology, tensors: dict[str, Tensor]) -> CodecModel:
     """Assemble a model from the tensors of its file. Raises `KeyError` and `WeightsError`."""
     scale_decoder = ExactScaleDecoder.from_arrays(tensors)
-    arrays = {name: tensor.numpy() for name, tensor in tensors.items() if name.startswith(("tables.", "neighbours."))}
+    arrays = {
+        name: tensor.numpy()
+        for name, tensor in tensors.items()
+        if name.startswith(("tables.", "neighbours."))
+    }
     tables = Tables.from_arrays(arrays)
     context_model = ContextModel.from_arrays(arrays)
     network = AutoEncoder(topology)
-    floats = {name.removeprefix("network."): tensor.float() for name, tensor in tensors.items() if name.startswith("network.")}
+    floats = {
+        name.removeprefix("network."): tensor.float()
+        for name, tensor in tensors.items()
+        if name.startswith("network.")
+    }
     network.load_state_dict(floats | _float_equivalent(scale_decoder))
-    return CodecModel(network.eval(), scale_decoder, tables, context_model, tensors["bits_per_significant"], _identify(topology, tensors))
+    return CodecModel(
+        network.eval(),
+        scale_decoder,
+        tables,
+        context_model,
+        tensors["bits_per_significant"],
+        _identify(topology, tensors),
+    )
 
 
 def export(
-    network: AutoEncoder, scale_decoder: ExactScaleDecoder, tables: Tables, context_model: ContextModel, bits_per_significant: Tensor
+    network: AutoEncoder,
+    scale_decoder: ExactScaleDecoder,
+    tables: Tables,
+    context_model: ContextModel,
+    bits_per_significant: Tensor,
 ) -> CodecModel:
-    """Make the model exactly as a reader of its file will see it: weights rounded to half precision, id computed."""
-    return assemble(network.topology, _tensors(network, scale_decoder, tables, context_model, bits_per_significant))
+    """Make the model exactly as a reader of its file will see it: weights rounded to half
+    precision, id computed.
+    """
+    return assemble(
+        network.topology, _tensors(network, scale_decoder, tables, context_model, bits_per_significant)
+    )
 
 
 def scale_decoder_convolutions(h_scale: nn.Sequential) -> tuple[nn.Conv2d, nn.Conv2d, nn.Conv2d]:
@@ -104,13 +150,17 @@ def scale_decoder_convolutions(h_scale: nn.Sequential) -> tuple[nn.Conv2d, nn.Co
 
 
 def _float_equivalent(exact: ExactScaleDecoder) -> dict[str, Tensor]:
-    """Weights of `h_scale` that compute what the exact decoder does, but for its roundings and upper clamps."""
+    """Weights of `h_scale` that compute what the exact decoder does, but for its roundings and
+    upper clamps.
+    """
     state: dict[str, Tensor] = {}
     names = ("h_scale.0.0", "h_scale.2.0", "h_scale.4")
     for name, layer in zip(names, exact.layers, strict=True):
         ratio = layer.multiplier.double() / (1 << MULTIPLIER_BITS) * (RAW_STEP if name == names[-1] else 1.0)
         state[f"{name}.weight"] = (layer.weight.double() * ratio.view(-1, 1, 1, 1)).float()
-        state[f"{name}.bias"] = (layer.bias.double() * ratio + (RAW_LOW if name == names[-1] else 0.0)).float()
+        state[f"{name}.bias"] = (
+            layer.bias.double() * ratio + (RAW_LOW if name == names[-1] else 0.0)
+        ).float()
     return state
 
 

@@ -15,7 +15,10 @@ from models.weights.card import Distortion, ModelCard
 
 __all__ = ["FORMULAS", "OBJECTIVES", "Distortion", "Objective"]
 
-FORMULAS: dict[Distortion, str] = {"mse": "MSE", "ms-ssim": "0.2 MSE + 0.8 (1 - MS-SSIM)"}  # as in model cards
+FORMULAS: dict[Distortion, str] = {
+    "mse": "MSE",
+    "ms-ssim": "0.2 MSE + 0.8 (1 - MS-SSIM)",
+}  # as in model cards
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """SymbolCodec: symbols to streams and back, on the CPU alone.
 
-It needs neither a network nor torch, so that a process that only codes entropy is small and starts in a fraction of a
-second.
+It needs neither a network nor torch, so that a process that only codes entropy is small and starts
+in a fraction of a second.
 
     write   z, residuals, table indices --range coder--> container
     read    container --range coder--> z --scale decoder--> table indices
@@ -46,7 +46,14 @@ class SymbolCodec:
         WeightsError: NumPy's float32 matrix products are not exact over integers.
     """
 
-    def __init__(self, name: str, model_id: str, tables: Tables, scale_decoder: IntegerScaleDecoder, context_model: ContextModel) -> None:
+    def __init__(
+        self,
+        name: str,
+        model_id: str,
+        tables: Tables,
+        scale_decoder: IntegerScaleDecoder,
+        context_model: ContextModel,
+    ) -> None:
         scale_decoder.self_check()
         self.name = name
         self.model_id = model_id
@@ -58,7 +65,10 @@ class SymbolCodec:
     @classmethod
     @cache
     def load(cls, name: str = "ms-ssim") -> SymbolCodec:
-        """Load one of `registry.available()`; the same object whenever it is asked for. Raises `WeightsError`."""
+        """Load one of `registry.available()`; the same object whenever it is asked for.
+
+        Raises `WeightsError`.
+        """
         path = registry.weights(name)
         try:
             with safe_open(path, "np") as file:
@@ -77,8 +87,9 @@ class SymbolCodec:
     def write(self, quantised: Quantised) -> Stream:
         """Code a picture; the stream is never over a budget that the prediction met.
 
-        The prediction knows each section's code length and not how the coder ends it. Where that makes a stream a few bytes too long, the
-        residuals whose bits buy least are stepped towards zero until it fits: a few of thousands, and any reader reads it.
+        The prediction knows each section's code length and not how the coder ends it. Where that
+        makes a stream a few bytes too long, the residuals whose bits buy least are stepped towards
+        zero until it fits: a few of thousands, and any reader reads it.
         """
         symbols = quantised.symbols
         budget = quantised.budget
@@ -102,7 +113,10 @@ class SymbolCodec:
         )
 
     def read(self, stream: Bitstream) -> Symbols:
-        """Decode the sections of a stream of this model. Raises a `BitstreamError`, a subclass per cause."""
+        """Decode the sections of a stream of this model.
+
+        Raises a `BitstreamError`, a subclass per cause.
+        """
         if stream.codec is not CodecKind.LEARNED or stream.model_id.hex() != self.model_id:
             raise UnknownModelError(stream.model_id.hex())
         alpha = decode_alpha(stream)
@@ -136,8 +150,11 @@ class SymbolCodec:
             alpha=quantised.alpha,
         ).to_bytes()
 
-    def _shrink_to_fit(self, residuals: NDArray[np.int16], indices: NDArray[np.uint8], bits: float) -> NDArray[np.int16]:
-        """Save at least `bits` where possible: the residuals that save most by a step towards zero take it.
+    def _shrink_to_fit(
+        self, residuals: NDArray[np.int16], indices: NDArray[np.uint8], bits: float
+    ) -> NDArray[np.int16]:
+        """Save at least `bits` where possible: the residuals that save most by a step towards zero
+        take it.
 
         Args:
             residuals: (M, h, w).

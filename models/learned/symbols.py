@@ -1,4 +1,6 @@
-"""Symbols: the small integers that travel between the device and the entropy coder, possibly from process to process."""
+"""Symbols: the small integers that travel between the device and the entropy coder, possibly from
+process to process.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ class Symbols:
         z: hyper-latents, int8 (C, h/4, w/4).
         residuals: rounded y - mean, int16 (M, h, w).
         alpha: the plane (height, width), None when opaque.
-        coded: number of symbols that the range coder takes: all of z, and the residuals that are not surely zero.
+        coded: number of symbols that the range coder takes: all of z, and the residuals that are
+            not surely zero.
     """
 
     width: int
@@ -42,11 +45,13 @@ class Quantised:
 
     Attributes:
         symbols: what to code.
-        indices: the table of every residual by the scale decoder, uint8 (M, h, w); the context model corrects it.
+        indices: the table of every residual by the scale decoder, uint8 (M, h, w); the context
+            model corrects it.
         alpha: the stream's alpha section.
         target: what was asked for.
         budget: bytes that the stream may have; None when a quality was asked for.
-        predicted_bytes: size that the stream will have, give or take a few; over the budget only where even the lowest quality is.
+        predicted_bytes: size that the stream will have, give or take a few; over the budget only
+            where even the lowest quality is.
         probes: positions that rate control looked at (1 when a quality was asked for).
         search_seconds: how long rate control took, of its whole batch.
     """

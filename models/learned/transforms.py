@@ -1,9 +1,11 @@
-"""Transforms: the network on a device, tile by tile: pictures to y, y to z, z to means and indices, symbols to pictures.
+"""Transforms: the network on a device, tile by tile: pictures to y, y to z, z to means and indices,
+symbols to pictures.
 
-The transforms take 16-pixel blocks: pictures are padded by replication to whole blocks and cropped on the way back.
-Only those blocks' latents are coded; the hyperprior pads them to multiples of four by itself. Every transform runs
-over the tiles of `models.grid`, one for an ordinary picture. Kept of the whole picture is y (5 bytes a pixel), or
-residuals, table indices and pixels (1 to 3 bytes a pixel).
+The transforms take 16-pixel blocks: pictures are padded by replication to whole blocks and cropped
+on the way back. Only those blocks' latents are coded; the hyperprior pads them to multiples of four
+by itself. Every transform runs over the tiles of `models.grid`, one for an ordinary picture. Kept
+of the whole picture is y (5 bytes a pixel), or residuals, table indices and pixels (1 to 3 bytes a
+pixel).
 """
 
 from __future__ import annotations
@@ -15,7 +17,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.grid import CONTEXT_HALO, HALO, HYPER_PIXELS, HYPER_STRIDE, STRIDE, Tile, hyper_size, latent_size, tiles
+from models.grid import (
+    CONTEXT_HALO,
+    HALO,
+    HYPER_PIXELS,
+    HYPER_STRIDE,
+    STRIDE,
+    Tile,
+    hyper_size,
+    latent_size,
+    tiles,
+)
 from models.learned.model import CodecModel
 from models.learned.symbols import Symbols
 from models.network.autoencoder import ResidualsOf
@@ -24,7 +36,8 @@ from models.picture import Picture
 from models.rate_control.position import MAX_INDEX, Position
 from models.tensors import paste, to_batch, to_pixels
 
-# Hyper-latents on a side, 2048 pixels: at most 0.8 GB of activations. Tiles of 768 pixels cost 18 % more time than none.
+# Hyper-latents on a side, 2048 pixels: at most 0.8 GB of activations. Tiles of 768 pixels cost 18 %
+# more time than none.
 TILE = 32
 
 
@@ -61,7 +74,8 @@ class Transforms:
 
     def anchors(self, positions: Sequence[Position]) -> Tensor:
         """Place positions between the network's gain anchors (N,)."""
-        # In float32, as today's streams were made: `Position.anchor` in float64 may round to another last bit.
+        # In float32, as today's streams were made: `Position.anchor` in float64 may round to
+        # another last bit.
         indices = torch.tensor([position.index for position in positions], device=self.device)
         anchors: Tensor = indices / MAX_INDEX * (self.network.topology.anchors - 1)
         return anchors
@@ -79,7 +93,9 @@ class Transforms:
         return y
 
     def hyper_latents(self, y: Tensor, anchors: Tensor) -> Tensor:
-        """Make side information of y (N, M, h, w): z_hat (N, C, h/4, w/4), integers within their tables."""
+        """Make side information of y (N, M, h, w): z_hat (N, C, h/4, w/4), integers within their
+        tables.
+        """
         shape = (len(y), self.network.topology.hyper, *hyper_size(*y.shape[-2:]))
         z = torch.empty(shape, device=self.device, memory_format=torch.channels_last)
         for tile in self.tiles(*y.shape[-2:]):
@@ -90,7 +106,8 @@ class Transforms:
         return z
 
     def mean(self, z: Tensor, anchors: Tensor, like: Tensor, residuals_of: ResidualsOf) -> Tensor:
-        """Predict scaled y from z and what is decoded before it, in the shape of `like` (N, M, h, w).
+        """Predict scaled y from z and what is decoded before it, in the shape of `like` (N, M, h,
+        w).
 
         See `AutoEncoder.mean_in_context`.
         """
@@ -108,18 +125,25 @@ class Transforms:
         results = [np.empty((picture.height, picture.width, 3), np.uint8) for picture in symbols]
         for tile in self.tiles(*y_hat.shape[-2:]):
             with self.autocast():
-                x_hat = self.network.g_s(y_hat[..., *tile.outer(HYPER_STRIDE)])[..., *tile.within(HYPER_PIXELS)].float()
+                x_hat = self.network.g_s(y_hat[..., *tile.outer(HYPER_STRIDE)])[
+                    ..., *tile.within(HYPER_PIXELS)
+                ].float()
             parts = to_pixels(x_hat)
             for picture, rgb, part in zip(symbols, results, parts, strict=True):
                 paste(part, rgb[tile.inner(HYPER_PIXELS)], greyscale=picture.greyscale)
-        return [Picture(rgb, picture.alpha, picture.greyscale) for picture, rgb in zip(symbols, results, strict=True)]
+        return [
+            Picture(rgb, picture.alpha, picture.greyscale)
+            for picture, rgb in zip(symbols, results, strict=True)
+        ]
 
     def _dequantised(self, symbols: Sequence[Symbols]) -> Tensor:
         """Rebuild y_hat (N, M, h, w) of symbols of equal size, channels last in memory."""
         anchors = self.anchors([picture.position for picture in symbols])
         z = torch.from_numpy(np.stack([picture.z for picture in symbols])).to(self.device).float()
         channels, rows, columns = symbols[0].residuals.shape
-        y_hat = torch.empty((len(symbols), channels, rows, columns), device=self.device, memory_format=torch.channels_last)
+        y_hat = torch.empty(
+            (len(symbols), channels, rows, columns), device=self.device, memory_format=torch.channels_last
+        )
         for tile in self.tiles(rows, columns, halo=CONTEXT_HALO):
             outer = tile.outer(HYPER_STRIDE)
             within = tile.within(HYPER_STRIDE)

@@ -34,7 +34,9 @@ class Analysis(nn.Module):
     def __init__(self, widths: tuple[int, int, int], latents: int, depths: tuple[int, int, int]) -> None:
         super().__init__()
         a, b, c = widths
-        self.stage4 = nn.Sequential(nn.PixelUnshuffle(4), nn.Conv2d(48, a, 3, 1, 1), *residual_blocks(a, depths[0]))
+        self.stage4 = nn.Sequential(
+            nn.PixelUnshuffle(4), nn.Conv2d(48, a, 3, 1, 1), *residual_blocks(a, depths[0])
+        )
         self.stage8 = nn.Sequential(down(a, b), *residual_blocks(b, depths[1]))
         self.stage16 = nn.Sequential(down(b, c), *residual_blocks(c, depths[2]))
         self.side4 = nn.Sequential(nn.PixelUnshuffle(4), nn.Conv2d(16 * a, SIDE_CHANNELS, 1))

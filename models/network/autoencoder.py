@@ -52,7 +52,9 @@ class Topology:
     @classmethod
     def restored(cls, stored: dict[str, Any]) -> Self:
         """Undo `dataclasses.asdict` and JSON. Raises TypeError for anything else."""
-        restored: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
+        restored: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()
+        }
         return cls(**restored)
 
 
@@ -118,10 +120,14 @@ class AutoEncoder(nn.Module):
         self.h_mean = hyper_synthesis(hyper, latents)
         self.context_in_channels = min(CONTEXT_IN_CHANNELS, latents)
         self.context_out_channels = min(CONTEXT_OUT_CHANNELS, latents)
-        self.context = nn.ModuleList(MeanContext(self.context_in_channels, self.context_out_channels) for _ in PASSES[1:])
+        self.context = nn.ModuleList(
+            MeanContext(self.context_in_channels, self.context_out_channels) for _ in PASSES[1:]
+        )
         self.prior_z = FactorizedPrior(hyper)
         # From 0.7 to 26, where uniform quantisation is optimal for the lambdas of the anchors.
-        log_gain = torch.linspace(math.log(0.7), math.log(26.0), topology.anchors).view(-1, 1).repeat(1, latents)
+        log_gain = (
+            torch.linspace(math.log(0.7), math.log(26.0), topology.anchors).view(-1, 1).repeat(1, latents)
+        )
         self.gain = nn.Parameter(log_gain.clone())
         self.inverse_gain = nn.Parameter(-log_gain.clone())
 
@@ -141,7 +147,10 @@ class AutoEncoder(nn.Module):
         The rate is nearly proportional to that count plus one.
         """
         magnitude = y.abs()
-        counts = [torch.count_nonzero(magnitude > 0.5 * torch.exp(-row)[:, None, None], (1, 2, 3)) for row in self.gain]
+        counts = [
+            torch.count_nonzero(magnitude > 0.5 * torch.exp(-row)[:, None, None], (1, 2, 3))
+            for row in self.gain
+        ]
         return torch.stack(counts, 1).double()
 
     def side_information(self, y_scaled: Tensor) -> Tensor:
@@ -170,7 +179,9 @@ class AutoEncoder(nn.Module):
         for number in range(len(PASSES)):
             mask = pass_mask(number, mean)
             if number:
-                found = self.context[number - 1](deviation * inverse_gain[:, :channels_in]).float() / inverse_gain
+                found = (
+                    self.context[number - 1](deviation * inverse_gain[:, :channels_in]).float() / inverse_gain
+                )
                 correction = torch.where(mask, found, correction)
             if number < len(PASSES) - 1:
                 corrected = correction[:, :channels_in]
@@ -208,7 +219,11 @@ class AutoEncoder(nn.Module):
         mean = self.mean(z_hat, *y.shape[-2:])
         mean = self.mean_in_context(mean, anchor, lambda low: for_distortion(y[:, : low.shape[1]] - low))
         r = y - mean
-        return r, mean, self.prior_z(for_rate(z)).sum((1, 2, 3)) + laplace_bits(for_rate(r), scale).sum((1, 2, 3))
+        return (
+            r,
+            mean,
+            self.prior_z(for_rate(z)).sum((1, 2, 3)) + laplace_bits(for_rate(r), scale).sum((1, 2, 3)),
+        )
 
     def forward(self, x: Tensor, anchor: Tensor, *, hard: bool = False) -> tuple[Tensor, Tensor]:
         """Encode and decode, and estimate the rate.

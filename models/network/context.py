@@ -46,7 +46,9 @@ class MeanContext(nn.Module):
             deviation: y_hat less its prediction from z alone (N, in, h, w); 0 where nothing is
                 decoded yet.
         """
-        correction: Tensor = self.linear(deviation) + self.bend(F.leaky_relu(self.hidden(deviation), NEGATIVE_SLOPE))
+        correction: Tensor = self.linear(deviation) + self.bend(
+            F.leaky_relu(self.hidden(deviation), NEGATIVE_SLOPE)
+        )
         return correction
 
 

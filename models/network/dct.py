@@ -35,7 +35,10 @@ def dct_order(channels: int) -> list[tuple[int, int, int]]:
     Each is (colour plane, vertical frequency, horizontal frequency).
     """
     ranked = sorted(
-        (i + j + (CHROMA_DIAGONALS if plane else 0), plane, i, j) for plane in range(3) for i in range(BLOCK) for j in range(BLOCK)
+        (i + j + (CHROMA_DIAGONALS if plane else 0), plane, i, j)
+        for plane in range(3)
+        for i in range(BLOCK)
+        for j in range(BLOCK)
     )
     return [(plane, i, j) for _, plane, i, j in ranked[:channels]]
 
@@ -49,7 +52,9 @@ def dct_filters(channels: int, planes: tuple[tuple[float, float, float], ...]) -
     """
     basis = dct_basis(BLOCK)
     colours = torch.tensor(planes)
-    return torch.stack([colours[p][:, None, None] * torch.outer(basis[i], basis[j]) for p, i, j in dct_order(channels)])
+    return torch.stack(
+        [colours[p][:, None, None] * torch.outer(basis[i], basis[j]) for p, i, j in dct_order(channels)]
+    )
 
 
 class LinearAnalysis(nn.Conv2d):
@@ -62,8 +67,8 @@ class LinearAnalysis(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """Transform every block; a single column of blocks lies down for it in a CPU's bfloat16.
 
-        oneDNN's AMX convolution reads uninitialised memory there (torch 2.13, 304x16 pixels): y held
-        NaN, or finite garbage. Rows of blocks are sound.
+        oneDNN's AMX convolution reads uninitialised memory there (torch 2.13, 304x16 pixels): y
+        held NaN, or finite garbage. Rows of blocks are sound.
         """
         one_column = x.shape[-1] == BLOCK < x.shape[-2]
         if one_column and x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):

@@ -28,7 +28,9 @@ def laplace_bits(value: Tensor, scale: Tensor) -> Tensor:
     """
 
     def cdf(t: Tensor) -> Tensor:
-        return torch.where(t < 0, 0.5 * torch.exp(t.clamp(max=0) / scale), 1 - 0.5 * torch.exp(-t.clamp(min=0) / scale))
+        return torch.where(
+            t < 0, 0.5 * torch.exp(t.clamp(max=0) / scale), 1 - 0.5 * torch.exp(-t.clamp(min=0) / scale)
+        )
 
     value = -value.abs()  # the lower tail keeps its precision
     return -torch.log2((cdf(value + 0.5) - cdf(value - 0.5)).clamp_min(PROBABILITY_FLOOR))

@@ -77,7 +77,9 @@ class PostNetwork(nn.Module):
         self.blocks = nn.ModuleList(ResidualBlock(channels) for _ in range(topology.blocks))
         self.last = nn.Conv2d(channels, folded, 3, 1, 1)
         modulation = nn.Linear(topology.hidden, 2 * (topology.blocks + 1) * channels)
-        self.modulation = nn.Sequential(nn.Linear(2 * len(topology.kinds), topology.hidden), nn.LeakyReLU(NEGATIVE_SLOPE), modulation)
+        self.modulation = nn.Sequential(
+            nn.Linear(2 * len(topology.kinds), topology.hidden), nn.LeakyReLU(NEGATIVE_SLOPE), modulation
+        )
         for parameter in (*self.last.parameters(), *modulation.parameters()):
             nn.init.zeros_(parameter)
         self.register_buffer("basis", _folding(topology.fold), persistent=False)

@@ -89,7 +89,9 @@ class Encoder(nn.Module):
         f2 = self.stage2(x)
         f4 = self.stage4(f2)
         f8 = self.stage8(f4)
-        y: Tensor = self.fuse(torch.cat([self.side2(f2), self.side4(f4), self.side8(f8), self.stage16(f8)], 1))
+        y: Tensor = self.fuse(
+            torch.cat([self.side2(f2), self.side4(f4), self.side8(f8), self.stage16(f8)], 1)
+        )
         return y
 
 
@@ -115,7 +117,11 @@ class HyperEncoder(nn.Module):
         super().__init__()
         self.layers = nn.Sequential(
             *(_conv(FILTERS, HYPER_FILTERS), nn.LeakyReLU(NEGATIVE_SLOPE)),
-            *(_conv(HYPER_FILTERS, HYPER_FILTERS), _conv(HYPER_FILTERS, HYPER_FILTERS, stride=2), nn.LeakyReLU(NEGATIVE_SLOPE)),
+            *(
+                _conv(HYPER_FILTERS, HYPER_FILTERS),
+                _conv(HYPER_FILTERS, HYPER_FILTERS, stride=2),
+                nn.LeakyReLU(NEGATIVE_SLOPE),
+            ),
             *(_conv(HYPER_FILTERS, HYPER_FILTERS), _conv(HYPER_FILTERS, HYPER_FILTERS, stride=2)),
         )
 

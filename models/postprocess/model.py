@@ -92,9 +92,13 @@ class PostCard(Card):
             kinds = ", ".join(trained.kind for trained in self.trained)
             raise SourceError(f"post-processing is for {kinds}, not {source.kind}")
         if source.coarseness < trained.finest:
-            raise SourceError(f"the {source.kind} file is of higher quality than what post-processing improves")
+            raise SourceError(
+                f"the {source.kind} file is of higher quality than what post-processing improves"
+            )
         if source.coarseness > trained.coarsest:
-            raise SourceError(f"the {source.kind} file is of lower quality than what post-processing improves")
+            raise SourceError(
+                f"the {source.kind} file is of lower quality than what post-processing improves"
+            )
 
     def suits(self, source: Source) -> bool:
         """Tell whether the network was trained for this source."""

@@ -63,7 +63,9 @@ class PostProcessor:
         tile: int = TILE,
     ) -> None:
         if model.model_id != card.model_id:
-            raise WeightsError(f"the weights of {card.name} have id {model.model_id}, their card says {card.model_id}")
+            raise WeightsError(
+                f"the weights of {card.name} have id {model.model_id}, their card says {card.model_id}"
+            )
         self.card = card
         self.device = torch.device(device)
         self._network = placed(model.network, self.device).requires_grad_(False)
@@ -165,19 +167,26 @@ class PostProcessor:
             parts = to_pixels(self._forward(x_hat, sources)[..., *tile.within(UNIT)])
             for picture, result, part in zip(pictures, results, parts, strict=True):
                 paste(part, result[tile.inner(UNIT)], greyscale=picture.greyscale)
-        return [Picture(result, picture.alpha, picture.greyscale) for picture, result in zip(pictures, results, strict=True)]
+        return [
+            Picture(result, picture.alpha, picture.greyscale)
+            for picture, result in zip(pictures, results, strict=True)
+        ]
 
     def _forward(self, x_hat: Tensor, sources: Sequence[Source]) -> Tensor:
         """Run the network on a padded batch (N, 3, H, W), of one source each."""
         kinds = self.topology.kinds
-        conditions = [self._network.condition(kinds.index(source.kind), source.coarseness) for source in sources]
+        conditions = [
+            self._network.condition(kinds.index(source.kind), source.coarseness) for source in sources
+        ]
         condition = torch.stack(conditions).to(self.device)
         with transform_autocast(self.device, bfloat16=self._bfloat16):
             x: Tensor = self._network(x_hat, condition)
         return x.float()
 
 
-def decide(wanted: Postprocess, *, recommended: bool, source: Source, post_processor: PostProcessor | None) -> bool:
+def decide(
+    wanted: Postprocess, *, recommended: bool, source: Source, post_processor: PostProcessor | None
+) -> bool:
     """Decide whether to post-process a picture of this source.
 
     Raises:

@@ -96,9 +96,15 @@ class AvifSearch:
 
     def _next(self) -> int | None:
         """The next probe; None when there is nothing left to try."""
-        fitting = max((level for level, size in self._level_sizes.items() if size <= self.budget), default=None)
+        fitting = max(
+            (level for level, size in self._level_sizes.items() if size <= self.budget), default=None
+        )
         level = self._promising()
-        strengths = {setting % STRENGTHS: size for setting, size in self._sizes.items() if setting // STRENGTHS == fitting}
+        strengths = {
+            setting % STRENGTHS: size
+            for setting, size in self._sizes.items()
+            if setting // STRENGTHS == fitting
+        }
         if len(strengths) <= 1 and level != fitting:
             # Known already: even level 0 is over the budget.
             return level * STRENGTHS if level not in self._level_sizes else None
@@ -145,6 +151,9 @@ class AvifSearch:
         Between two levels it is shifted along a line, and beyond the ends as at the ends.
         """
         levels = sorted(self._level_sizes)
-        shifts = [math.log(max(self._level_sizes[level] - self._fixed, 1)) - self._ln_expected[level] for level in levels]
+        shifts = [
+            math.log(max(self._level_sizes[level] - self._fixed, 1)) - self._ln_expected[level]
+            for level in levels
+        ]
         bent = self._ln_expected + np.interp(np.arange(LEVELS), levels, shifts)
         self._ln_expected = np.maximum.accumulate(bent)

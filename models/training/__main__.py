@@ -46,14 +46,18 @@ def _arguments() -> argparse.Namespace:
         type=Path,
         help="start from a checkpoint.pt (averaged weights), an exported model, or a smaller network",
     )
-    options.add_argument("--anchors-below", type=int, default=3, help="new gain anchors below those of a smaller network")
+    options.add_argument(
+        "--anchors-below", type=int, default=3, help="new gain anchors below those of a smaller network"
+    )
     options.add_argument(
         "--depths",
         type=int,
         nargs=3,
         help="residual blocks at 1/4, 1/8 and 1/16; as in --init unless given",
     )
-    options.add_argument("--solve-context", action="store_true", help="start the mean's context by least squares")
+    options.add_argument(
+        "--solve-context", action="store_true", help="start the mean's context by least squares"
+    )
     return options.parse_args()
 
 

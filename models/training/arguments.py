@@ -14,7 +14,9 @@ Recipe = TypeVar("Recipe", bound=Schedule)
 
 def parser(module: str, description: str | None) -> argparse.ArgumentParser:
     """Make the parser of `python -m module`, with --data, which every command of training takes."""
-    made = argparse.ArgumentParser(prog=f"python -m {module}", description=description, formatter_class=argparse.RawTextHelpFormatter)
+    made = argparse.ArgumentParser(
+        prog=f"python -m {module}", description=description, formatter_class=argparse.RawTextHelpFormatter
+    )
     made.add_argument("--data", type=Path, required=True, help="folder of .tar shards of training images")
     return made
 
@@ -42,8 +44,12 @@ def add_export(to: argparse.ArgumentParser) -> None:
     """Add the options of an export: the run, the card's test images, what came before the run."""
     to.add_argument("--run", type=Path, required=True, help="folder of the training run")
     to.add_argument("--images", type=Path, required=True, help="folder of test images for the card")
-    to.add_argument("--earlier-steps", type=int, default=0, help="steps of the weights that the run started from")
-    to.add_argument("--history", action="append", default=[], help="a line about the weights that the run started from")
+    to.add_argument(
+        "--earlier-steps", type=int, default=0, help="steps of the weights that the run started from"
+    )
+    to.add_argument(
+        "--history", action="append", default=[], help="a line about the weights that the run started from"
+    )
 
 
 def say(line: str) -> None:

@@ -158,14 +158,19 @@ def trained_context_model(
     changes: list[float] = []
     for step in range(1, steps + 1):
         optimizer.zero_grad(set_to_none=True)
-        spent = [_backward(draft, of_pass, part.drawn(BATCH), bits) for of_pass, part in zip(networks, places, strict=True)]
+        spent = [
+            _backward(draft, of_pass, part.drawn(BATCH), bits)
+            for of_pass, part in zip(networks, places, strict=True)
+        ]
         optimizer.step()
         scheduler.step()
         with_context, without = np.sum(spent, 0)
         changes.append(with_context / without - 1)
         if step % REPORT_EVERY == 0:
             mean = np.mean(changes[-REPORT_EVERY:])
-            report(f"context networks step {step} of {steps}: {mean:+.2%} bits against the scale decoder alone")
+            report(
+                f"context networks step {step} of {steps}: {mean:+.2%} bits against the scale decoder alone"
+            )
     exact = tuple(tuple(network.exact() for network in of_pass) for of_pass in networks)
     return ContextModel(draft.band_starts, exact)
 
@@ -179,7 +184,9 @@ def _untrained(draft: ContextModel, places: _Places, channels: int) -> list[Roun
     return networks
 
 
-def _backward(draft: ContextModel, networks: Sequence[RoundedNetwork], places: _Places, bits: Tensor) -> tuple[float, float]:
+def _backward(
+    draft: ContextModel, networks: Sequence[RoundedNetwork], places: _Places, bits: Tensor
+) -> tuple[float, float]:
     """Add the gradients of one pass's networks on some of its places.
 
     Returns:

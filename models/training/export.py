@@ -74,8 +74,12 @@ def _arguments() -> argparse.Namespace:
     options = parser("models.training.export", __doc__)
     add_export(options)
     options.add_argument("--name", required=True, help="of the model: psnr or ms-ssim")
-    options.add_argument("--scale-steps", type=int, default=600, help="training steps of the integer scale decoder")
-    options.add_argument("--context-steps", type=int, default=2000, help="training steps of the context networks")
+    options.add_argument(
+        "--scale-steps", type=int, default=600, help="training steps of the integer scale decoder"
+    )
+    options.add_argument(
+        "--context-steps", type=int, default=2000, help="training steps of the context networks"
+    )
     options.add_argument(
         "--context-crops",
         type=int,
@@ -85,7 +89,9 @@ def _arguments() -> argparse.Namespace:
     return options.parse_args()
 
 
-def _card(arguments: argparse.Namespace, recipe: Recipe, checkpoint: Checkpoint, model: CodecModel) -> ModelCard:
+def _card(
+    arguments: argparse.Namespace, recipe: Recipe, checkpoint: Checkpoint, model: CodecModel
+) -> ModelCard:
     """Describe the model, before it is evaluated."""
     objective = OBJECTIVES[recipe.distortion]
     last_phase = (

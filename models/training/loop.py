@@ -129,7 +129,9 @@ class Trainer(Run[AutoEncoder]):
         values = [f"{loss:.5f}", f"{mse:.6f}", f"{bpp:.5f}"]
         return values, f"loss {values[0]}, mse {values[1]}, {values[2]} bpp"
 
-    def _train_step(self, forward: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], crops: Tensor) -> tuple[float, float, float]:
+    def _train_step(
+        self, forward: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], crops: Tensor
+    ) -> tuple[float, float, float]:
         """Take a step on crops (N, 3, size, size); returns what `log_entry` tells."""
         x = crops.to(self.device, non_blocking=True)
         share = sample_shares(len(x), self.recipe.emphasised_to).to(self.device)

@@ -35,7 +35,10 @@ def solve_context(network: AutoEncoder, sampler: CropSampler, *, crops: int = 16
         batch: crops that go through the network together.
     """
     last_anchor = network.topology.anchors - 1
-    batches = [(_latents(network, sampler.batch(batch)), sample_shares(batch) * last_anchor) for _ in range(crops // batch)]
+    batches = [
+        (_latents(network, sampler.batch(batch)), sample_shares(batch) * last_anchor)
+        for _ in range(crops // batch)
+    ]
     for number, (context, taps) in enumerate(zip(network.context, NEIGHBOURS, strict=True), 1):
         assert isinstance(context.linear, torch.nn.Conv2d)
         weight = context.linear.weight
@@ -60,7 +63,9 @@ def _latents(network: AutoEncoder, x: Tensor) -> Tensor:
     return y.half()
 
 
-def _samples(network: AutoEncoder, y: Tensor, anchor: Tensor, number: int, taps: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+def _samples(
+    network: AutoEncoder, y: Tensor, anchor: Tensor, number: int, taps: tuple[int, ...]
+) -> tuple[Tensor, Tensor]:
     """Make the least-squares problem of one pass, in units in which all rates weigh alike.
 
     Args:

@@ -132,7 +132,15 @@ class Run(ABC, Generic[Network]):
     columns: ClassVar[tuple[str, ...]]
     """Names of the log's columns after step, seconds and learning rate."""
 
-    def __init__(self, folder: Path, schedule: Schedule, model: Network, topology: Topology | PostTopology, *, device: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        schedule: Schedule,
+        model: Network,
+        topology: Topology | PostTopology,
+        *,
+        device: str,
+    ) -> None:
         self.folder = folder
         self.schedule = schedule
         self.topology = topology
@@ -262,7 +270,10 @@ class Run(ABC, Generic[Network]):
 def _stop_signals() -> Iterator[list[int]]:
     """Collect SIGTERM and SIGINT in a list while the context is open, instead of ending."""
     received: list[int] = []
-    handlers = {number: signal.signal(number, lambda number, _: received.append(number)) for number in (signal.SIGTERM, signal.SIGINT)}
+    handlers = {
+        number: signal.signal(number, lambda number, _: received.append(number))
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
     try:
         yield received
     finally:

@@ -90,7 +90,9 @@ class RoundedScaleDecoder(nn.Module):
     def exact(self) -> ExactScaleDecoder:
         """Make the integer decoder that computes the same."""
         parts = (integers(*self._layer(number)) for number in range(LAYERS))
-        first, second, third = (ExactLayer(weight.to(torch.int8), bias, multiplier) for weight, bias, multiplier in parts)
+        first, second, third = (
+            ExactLayer(weight.to(torch.int8), bias, multiplier) for weight, bias, multiplier in parts
+        )
         return ExactScaleDecoder((first, second, third), raw_lookup(index_thresholds(), RAW_LIMIT + 1))
 
     def _layer(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -191,7 +193,9 @@ def symbols(encoder: Encoder, sampler: CropSampler, shares: Tensor) -> tuple[Ten
     return torch.from_numpy(indices), torch.from_numpy(residuals)
 
 
-def with_context(model: CodecModel, sample: Sample, *, steps: int, report: Callable[[str], None] = print) -> CodecModel:
+def with_context(
+    model: CodecModel, sample: Sample, *, steps: int, report: Callable[[str], None] = print
+) -> CodecModel:
     """Train context networks on a sample of the model's symbols, and count its tables on it."""
     laplace = counted(model.tables, ContextModel.identity(), sample)
     context_model = trained_context_model(laplace, sample, steps=steps, report=report)

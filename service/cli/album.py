@@ -131,7 +131,9 @@ class AlbumCompressor:
         decoded = self._codec.decode([stream.data])
         (result,) = compare(self._codec, picture, decoded, [len(stream.data)])
         image_id = hashlib.sha256(file).hexdigest()
-        made = MadeStream(image_id, model_id, max_bytes, self._effort, id_of(stream.data), stream.quality, result)
+        made = MadeStream(
+            image_id, model_id, max_bytes, self._effort, id_of(stream.data), stream.quality, result
+        )
         # First the journal: a stream that it does not know would not be replaced by the next run.
         self._journal.add(made)
         paths.write(target, stream.data)

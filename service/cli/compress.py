@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class CodecChoice(Enum):
-    """What may make a stream: the values of `models.codec.CodecName`, which is slow to import."""
+    """A codec to make streams with: the values of `models.codec.CodecName`, slow to import."""
 
     LEARNED = "learned"
     HYBRID = "hybrid"
@@ -30,7 +30,9 @@ class CodecChoice(Enum):
 Bpp = Annotated[float | None, typer.Option(help="Budget in bits per pixel, the whole stream counted.")]
 MaxBytes = Annotated[int | None, typer.Option(help="Budget in bytes for each stream.")]
 Quality = Annotated[float | None, typer.Option(help="Quality from 0 to 100, instead of a budget.")]
-BudgetBpp = Annotated[float | None, typer.Option(help="One budget for all images together, in bits per pixel of all.")]
+BudgetBpp = Annotated[
+    float | None, typer.Option(help="One budget for all images together, in bits per pixel of all.")
+]
 BudgetBytes = Annotated[int | None, typer.Option(help="One budget for all images together, in bytes.")]
 BestIn = Annotated[
     str | None,
@@ -49,7 +51,9 @@ Effort = Annotated[
 ]
 Choice = Annotated[
     CodecChoice,
-    typer.Option(help="learned; hybrid, which is AVIF in our container; or auto, the better of the two for each image."),
+    typer.Option(
+        help="learned; hybrid, which is AVIF in our container; or auto, the better of the two for each image."
+    ),
 ]
 
 
@@ -98,7 +102,9 @@ def compress(
         raise typer.Exit(1)
 
 
-def compress_each(sources: list[Path], options: Options, *, bpp: float | None, max_bytes: int | None, quality: float | None) -> bool:
+def compress_each(
+    sources: list[Path], options: Options, *, bpp: float | None, max_bytes: int | None, quality: float | None
+) -> bool:
     """Compress every image to the same target, one of three, and return whether all went well.
 
     Raises:
@@ -137,7 +143,9 @@ def compress_each(sources: list[Path], options: Options, *, bpp: float | None, m
     return work_through(targets, work, "Compressing")
 
 
-def compress_album(sources: list[Path], options: Options, *, bpp: float | None, max_bytes: int | None, metric: str | None) -> bool:
+def compress_album(
+    sources: list[Path], options: Options, *, bpp: float | None, max_bytes: int | None, metric: str | None
+) -> bool:
     """Compress all images to one budget, and return whether all went well.
 
     Args:
@@ -161,7 +169,9 @@ def compress_album(sources: list[Path], options: Options, *, bpp: float | None, 
         raise typer.BadParameter("one budget for all is for the learned codec", param_hint="--codec")
     output = options.output
     if output is None:
-        raise typer.BadParameter("one budget needs a folder for its streams and its report", param_hint="--output")
+        raise typer.BadParameter(
+            "one budget needs a folder for its streams and its report", param_hint="--output"
+        )
     try:
         Target(bpp=bpp, max_bytes=max_bytes)
     except TargetError as error:
@@ -178,7 +188,9 @@ def compress_album(sources: list[Path], options: Options, *, bpp: float | None, 
         replaceable=lambda target: is_ours(journal, target),
     )
     codec = load_codec(options.profile, options.device).learned
-    album = AlbumCompressor(codec, targets, output, journal, metric=best_in or codec.metric, effort=options.effort)
+    album = AlbumCompressor(
+        codec, targets, output, journal, metric=best_in or codec.metric, effort=options.effort
+    )
     return album.run(bpp=bpp, max_bytes=max_bytes)
 
 

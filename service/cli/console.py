@@ -30,7 +30,9 @@ Sources = Annotated[
     list[Path],
     typer.Argument(exists=True, help="Images, or folders that are searched for them all the way down."),
 ]
-Streams = Annotated[list[Path], typer.Argument(exists=True, help="Streams (.zgt), or folders that are searched for them.")]
+Streams = Annotated[
+    list[Path], typer.Argument(exists=True, help="Streams (.zgt), or folders that are searched for them.")
+]
 Output = Annotated[
     Path | None,
     typer.Option("--output", "-o", help="File, or folder for several.", show_default="beside the source"),
@@ -41,7 +43,9 @@ Format = Annotated[
     str | None,
     typer.Option("--format", help="png, webp, avif or jpeg.", show_default="as -o ends, or png"),
 ]
-Force = Annotated[bool, typer.Option("--force", "-f", help="Replace existing files, also those that -o does not name.")]
+Force = Annotated[
+    bool, typer.Option("--force", "-f", help="Replace existing files, also those that -o does not name.")
+]
 
 
 def print_table(*rows: list[str], title: str | None = None) -> None:
@@ -59,7 +63,9 @@ def check_profile(name: str) -> None:
     from models.weights import registry
 
     if name not in registry.available():
-        raise typer.BadParameter(f"{name}: the models are {', '.join(registry.available())}", param_hint="--profile")
+        raise typer.BadParameter(
+            f"{name}: the models are {', '.join(registry.available())}", param_hint="--profile"
+        )
 
 
 def load_codec(profile: str, device: str) -> Codec:

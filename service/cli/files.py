@@ -49,7 +49,9 @@ def decompress(
     image_format: Format = None,
     postprocess: Annotated[
         PostprocessMode,
-        typer.Option(help="Take out what compressing left: auto, as the stream recommends; on, in any case; or off."),
+        typer.Option(
+            help="Take out what compressing left: auto, as the stream recommends; on, in any case; or off."
+        ),
     ] = PostprocessMode.AUTO,
     device: Device = "cpu",
     force: Force = False,
@@ -58,7 +60,9 @@ def decompress(
     from ..images import encode
     from .pictures import formats
 
-    targets = paths.targets(sources, output, suffixes={".zgt"}, becomes=f".{image_format or 'png'}", force=force)
+    targets = paths.targets(
+        sources, output, suffixes={".zgt"}, becomes=f".{image_format or 'png'}", force=force
+    )
     formats_of = formats(targets.values(), image_format)
     decoder = _Decoder(device, postprocess)
 
@@ -126,7 +130,9 @@ def enhance(
 @app.command()
 def info(
     sources: Streams,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of tables.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a line instead of tables.")
+    ] = False,
 ) -> None:
     """Tell what streams hold, without decoding them."""
     from ..facts import StreamFacts
@@ -136,7 +142,10 @@ def info(
         if as_json:
             out.print(json.dumps({"file": str(source)} | facts))
         else:
-            rows = ([name.replace("_", " "), "–" if value is None else str(value)] for name, value in facts.items())
+            rows = (
+                [name.replace("_", " "), "–" if value is None else str(value)]
+                for name, value in facts.items()
+            )
             print_table(*rows, title=str(source))
 
     _all(paths.files(sources, {".zgt"}), work, "Reading")

@@ -18,16 +18,26 @@ if TYPE_CHECKING:
 
 @app.command()
 def evaluate(
-    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder of images, best lossless ones.")],
+    folder: Annotated[
+        Path, typer.Argument(exists=True, file_okay=False, help="Folder of images, best lossless ones.")
+    ],
     against: Annotated[
         str,
-        typer.Option(help="Codecs to compare with: avif, webp, jpeg, jxl, heic, or one variant such as avif-444."),
+        typer.Option(
+            help="Codecs to compare with: avif, webp, jpeg, jxl, heic, or one variant such as avif-444."
+        ),
     ] = "avif,webp,jpeg,jxl,heic",
-    rates: Annotated[str, typer.Option(help="Bits per pixel to ask our rate control for.")] = "0.05,0.1,0.15,0.25,0.5,0.8",
+    rates: Annotated[
+        str, typer.Option(help="Bits per pixel to ask our rate control for.")
+    ] = "0.05,0.1,0.15,0.25,0.5,0.8",
     profile: Annotated[str, typer.Option(help="Models to measure, separated by commas.")] = "ms-ssim,psnr",
-    effort: Annotated[str, typer.Option(help="Efforts of our encoder, 0 to 9, separated by commas; a curve for each.")] = "0",
+    effort: Annotated[
+        str, typer.Option(help="Efforts of our encoder, 0 to 9, separated by commas; a curve for each.")
+    ] = "0",
     perceptual: Annotated[bool, typer.Option(help="Take SSIMULACRA2 and VMAF NEG too.")] = True,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for tables, JSON and plots.")] = Path("results"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for tables, JSON and plots.")] = Path(
+        "results"
+    ),
     device: Device = "cpu",
 ) -> None:
     """Measure rate and distortion on a folder of images, beside other codecs, in real bytes."""
@@ -66,7 +76,9 @@ def evaluate(
             options,
             on_step=lambda what, done, of: bar.update(task, description=what, completed=done, total=of),
         )
-    out.print(Markdown(report.markdown()) if out.is_terminal else report.markdown(), soft_wrap=not out.is_terminal)
+    out.print(
+        Markdown(report.markdown()) if out.is_terminal else report.markdown(), soft_wrap=not out.is_terminal
+    )
     err.print(f"tables, JSON and plots are in {output}")
 
 

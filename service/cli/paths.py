@@ -56,19 +56,24 @@ def targets(
 
     Args:
         sources: files, and folders that are searched.
-        output: a file; or a folder, in which the sources' folders are kept; None, beside each source.
+        output: a file; or a folder, in which the sources' folders are kept; None, beside each
+            source.
         suffixes: what a file in a folder must end in.
         becomes: suffix of the results.
         force: replace existing files that `output` does not name.
         replaceable: tells which existing files need no force.
 
     Raises:
-        typer.BadParameter: nothing to do, two results of one name, or a file that must not be replaced.
+        typer.BadParameter: nothing to do, two results of one name, or a file that must not be
+            replaced.
     """
     found = files(sources, suffixes)
     if output is not None and len(found) == 1 and not output.is_dir() and not sources[0].is_dir():
         return dict.fromkeys(found, output)
-    becoming = {file: (file if output is None else output / below).with_suffix(becomes) for file, below in found.items()}
+    becoming = {
+        file: (file if output is None else output / below).with_suffix(becomes)
+        for file, below in found.items()
+    }
     for target, count in Counter(becoming.values()).items():
         if count > 1:
             raise typer.BadParameter(f"{count} sources would become {target}", param_hint="SOURCES")

@@ -39,5 +39,7 @@ def formats(targets: Iterable[Path], image_format: str | None) -> dict[Path, Ima
     known = {known.name.lower(): known for known in ImageFormat} | {"jpg": ImageFormat.JPEG}
     endings = {target: (image_format or target.suffix.removeprefix(".")).lower() for target in targets}
     if unknown := set(endings.values()) - set(known):
-        raise typer.BadParameter(f"{unknown.pop()!r} is none of {', '.join(known)}", param_hint="--format, --output")
+        raise typer.BadParameter(
+            f"{unknown.pop()!r} is none of {', '.join(known)}", param_hint="--format, --output"
+        )
     return {target: known[ending] for target, ending in endings.items()}

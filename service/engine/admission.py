@@ -29,7 +29,9 @@ class Admission:
             to come back.
     """
 
-    def __init__(self, *, max_requests: int, max_pixels: int, timeout: float, seconds_per_pixel: Callable[[], float]) -> None:
+    def __init__(
+        self, *, max_requests: int, max_pixels: int, timeout: float, seconds_per_pixel: Callable[[], float]
+    ) -> None:
         self.requests = 0
         self.pixels = 0
         self._effort = 0.0
@@ -67,7 +69,9 @@ class Admission:
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            raise DeadlineExceededError("the request took too long", retry_after=self._retry_after()) from error
+            raise DeadlineExceededError(
+                "the request took too long", retry_after=self._retry_after()
+            ) from error
         finally:
             self.requests -= 1
             self.pixels -= pixels

@@ -38,7 +38,15 @@ from .queue import Job
 from .results import Compressed, Decompressed, Measure, better
 from .stages import Stages
 from .timings import DECODE_AV1, ENCODE_ALPHA, Timings
-from .work import CompareTask, DeviceModel, DevicePostProcessor, EnhanceTask, MeasureTask, QuantiseTask, RefineTask
+from .work import (
+    CompareTask,
+    DeviceModel,
+    DevicePostProcessor,
+    EnhanceTask,
+    MeasureTask,
+    QuantiseTask,
+    RefineTask,
+)
 
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
@@ -71,7 +79,9 @@ class _Compression:
         """The original."""
         return self.task.picture
 
-    def job(self, work: Callable[[Sequence[_Task]], Sequence[_Result]], task: _Task, *, long: bool = False) -> Job[_Task, _Result]:
+    def job(
+        self, work: Callable[[Sequence[_Task]], Sequence[_Result]], task: _Task, *, long: bool = False
+    ) -> Job[_Task, _Result]:
         """Make a job of the size of the picture."""
         return _job(work, task, self.picture, self.deadline, long=long)
 
@@ -90,7 +100,14 @@ class PictureCoder:
         accepting: says whether the service still accepts work; effort ends early when not.
     """
 
-    def __init__(self, settings: Settings, metrics: Metrics, models: Models, stages: Stages, accepting: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        models: Models,
+        stages: Stages,
+        accepting: Callable[[], bool],
+    ) -> None:
         self._timeout = settings.request_timeout_seconds
         self._metrics = metrics
         self._models = models
@@ -147,7 +164,13 @@ class PictureCoder:
         return made
 
     async def measure(
-        self, picture: Picture, alpha: bytes | None, quality: float, *, profile: str, deadline: float = math.inf
+        self,
+        picture: Picture,
+        alpha: bytes | None,
+        quality: float,
+        *,
+        profile: str,
+        deadline: float = math.inf,
     ) -> tuple[int, Mapping[Measure, float]]:
         """Measure the stream that a quality makes of a picture; nobody gets the stream itself.
 
@@ -202,7 +225,9 @@ class PictureCoder:
         if profile == self._models.hybrid.name:
             made = await self._decompress_hybrid(stream, postprocess, deadline, timings)
         else:
-            made = await self._decompress_learned(self._models.model(profile), stream, postprocess, deadline, timings)
+            made = await self._decompress_learned(
+                self._models.model(profile), stream, postprocess, deadline, timings
+            )
         self._metrics.decompressed(made.picture.pixels, stream.size)
         return made
 
@@ -238,12 +263,16 @@ class PictureCoder:
             quantised, reached = await self._refine(wanted)
         else:
             quantised = await self._stages.on_device(wanted.job(model.quantise, wanted.task), timings)
-        stream = await self._stages.in_entropy_coder(timings, entropy_worker.write, model.codec.name, quantised)
+        stream = await self._stages.in_entropy_coder(
+            timings, entropy_worker.write, model.codec.name, quantised
+        )
         self._metrics.entropy_coded("compress", quantised.symbols.coded)
         scores: dict[Measure, float] = {}
         if wanted.report:
             parsed = Bitstream.parse(stream.data)
-            symbols = await self._stages.in_entropy_coder(timings, entropy_worker.read, model.codec.name, parsed)
+            symbols = await self._stages.in_entropy_coder(
+                timings, entropy_worker.read, model.codec.name, parsed
+            )
             task = MeasureTask(symbols, wanted.picture, wanted.report)
             scores = await self._stages.on_device(wanted.job(model.measure, task), timings)
         return Compressed(stream, scores, reached)
@@ -260,7 +289,9 @@ class PictureCoder:
         )
         scores: dict[Measure, float] = {}
         if wanted.report:
-            decoded = await self._decompress_hybrid(Bitstream.parse(stream.data), "auto", wanted.deadline, timings)
+            decoded = await self._decompress_hybrid(
+                Bitstream.parse(stream.data), "auto", wanted.deadline, timings
+            )
             task = CompareTask(decoded.picture, wanted.picture, wanted.report)
             scores = await self._stages.on_device(wanted.job(wanted.model.compare, task), timings)
         return Compressed(stream, scores, reached)
@@ -268,7 +299,9 @@ class PictureCoder:
     async def _refine(self, wanted: _Compression) -> tuple[Quantised, int]:
         """Quantise with effort. Returns the effort that there was time for, too."""
         device = self._stages.device
-        progress = EffortDeadline(wanted.effort, until=wanted.effort_until, run_others=device.run_between, wanted=self._accepting)
+        progress = EffortDeadline(
+            wanted.effort, until=wanted.effort_until, run_others=device.run_between, wanted=self._accepting
+        )
         padded_pixels = math.prod(padded_size(wanted.picture.height, wanted.picture.width, STRIDE))
         task = RefineTask(wanted.task, progress, device.seconds_per_pixel * padded_pixels)
         try:
@@ -280,16 +313,29 @@ class PictureCoder:
         return quantised, progress.reached
 
     async def _decompress_learned(
-        self, model: DeviceModel, stream: Bitstream, postprocess: Postprocess, deadline: float, timings: Timings
+        self,
+        model: DeviceModel,
+        stream: Bitstream,
+        postprocess: Postprocess,
+        deadline: float,
+        timings: Timings,
     ) -> Decompressed:
         decided = model.codec.decided(stream, postprocess)
         symbols = await self._stages.in_entropy_coder(timings, entropy_worker.read, model.codec.name, decided)
-        job = Job(model.reconstruct, symbols, padded_size(stream.height, stream.width, STRIDE), stream.pixels, deadline)
+        job = Job(
+            model.reconstruct,
+            symbols,
+            padded_size(stream.height, stream.width, STRIDE),
+            stream.pixels,
+            deadline,
+        )
         picture = await self._stages.on_device(job, timings)
         self._metrics.entropy_coded("decompress", symbols.coded)
         return Decompressed(picture, model.codec.post_processor if decided.postprocess else None)
 
-    async def _decompress_hybrid(self, stream: Bitstream, postprocess: Postprocess, deadline: float, timings: Timings) -> Decompressed:
+    async def _decompress_hybrid(
+        self, stream: Bitstream, postprocess: Postprocess, deadline: float, timings: Timings
+    ) -> Decompressed:
         picture, source = await self._stages.on_image_thread(
             DECODE_AV1, timings, self._models.hybrid.decode_av1, stream, postprocess=postprocess
         )
@@ -299,7 +345,9 @@ class PictureCoder:
         improved = await self._improve(loaded, picture, source, deadline, timings)
         return Decompressed(improved, loaded.post_processor)
 
-    async def _improve(self, loaded: DevicePostProcessor, picture: Picture, source: Source, deadline: float, timings: Timings) -> Picture:
+    async def _improve(
+        self, loaded: DevicePostProcessor, picture: Picture, source: Source, deadline: float, timings: Timings
+    ) -> Picture:
         size = loaded.post_processor.padded(picture.height, picture.width)
         job = Job(loaded.improve, EnhanceTask(picture, source), size, picture.pixels, deadline)
         return await self._stages.on_device(job, timings)

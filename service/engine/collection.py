@@ -133,7 +133,9 @@ async def _sweep(coder: PictureCoder, picture: Picture, profile: str, deadline: 
 
     async def at(quality: float) -> Measured:
         async with room:
-            return _measured(*await coder.measure(picture, alpha, quality, profile=profile, deadline=deadline))
+            return _measured(
+                *await coder.measure(picture, alpha, quality, profile=profile, deadline=deadline)
+            )
 
     try:
         async with asyncio.TaskGroup() as group:

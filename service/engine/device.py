@@ -63,7 +63,9 @@ class DeviceThread:
             large picture will cost.
     """
 
-    def __init__(self, queue: JobQueue, load: Callable[[], None], metrics: Metrics, *, lanes: int = 1) -> None:
+    def __init__(
+        self, queue: JobQueue, load: Callable[[], None], metrics: Metrics, *, lanes: int = 1
+    ) -> None:
         self.ready: Future[None] = Future()
         self.seconds_per_pixel = 0.0
         self._queue = queue
@@ -72,7 +74,10 @@ class DeviceThread:
         self._cores = 1
         self._busy = 0  # threads with a batch
         self._counting = threading.Lock()
-        self._lanes = [threading.Thread(target=self._run, args=(lane,), name=f"device-{lane}", daemon=True) for lane in range(lanes)]
+        self._lanes = [
+            threading.Thread(target=self._run, args=(lane,), name=f"device-{lane}", daemon=True)
+            for lane in range(lanes)
+        ]
         self._pulses: dict[threading.Thread, float] = {}  # of the lanes that were started
         # Seconds that each lane has lent, in all, to others in the middle of its long jobs.
         self._lent: defaultdict[threading.Thread, float] = defaultdict(float)
@@ -222,7 +227,9 @@ class DeviceThread:
         if exhausted:
             height, width = batch[0].size
             _log.error("the device has no memory for a job of %dx%d pixels", width, height)
-            failure = OutOfMemoryError("the device has not enough memory for a picture of this size", retry_after=30)
+            failure = OutOfMemoryError(
+                "the device has not enough memory for a picture of this size", retry_after=30
+            )
         elif not isinstance(failure, CodecError | EngineError):
             _log.error("a job failed on the device", exc_info=failure)
             fault = DeviceError(f"the device failed: {type(failure).__name__}")

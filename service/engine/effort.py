@@ -44,7 +44,9 @@ class EffortDeadline(Progress):
         lent_seconds: how long others had the device between iterations.
     """
 
-    def __init__(self, effort: int, *, until: float, run_others: Callable[[], None], wanted: Callable[[], bool]) -> None:
+    def __init__(
+        self, effort: int, *, until: float, run_others: Callable[[], None], wanted: Callable[[], bool]
+    ) -> None:
         self.effort = effort
         self.abandoned = False
         self.lent_seconds = 0.0
@@ -77,7 +79,9 @@ class EffortDeadline(Progress):
         # This window still takes two passes and its last iteration. Every window that is left takes
         # one more than that, for y and what it rounds to.
         windows_left = self._windows - 1 - done // iterations
-        if self._cut_at is None and (self._unwanted or now + self._slowest * (3 + 4 * windows_left) > self._until):
+        if self._cut_at is None and (
+            self._unwanted or now + self._slowest * (3 + 4 * windows_left) > self._until
+        ):
             self._cut_at = done
         return self._cut_at is None
 

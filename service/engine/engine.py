@@ -39,7 +39,9 @@ class Engine:
         self._accepting = False
         self.models = Models(settings, metrics)
         self.stages = Stages(settings, metrics, self.models.load)
-        self.coder = PictureCoder(settings, metrics, self.models, self.stages, accepting=lambda: self._accepting)
+        self.coder = PictureCoder(
+            settings, metrics, self.models, self.stages, accepting=lambda: self._accepting
+        )
         self._admission = Admission(
             max_requests=settings.max_queued_requests,
             max_pixels=settings.max_queued_pixels,
@@ -52,7 +54,9 @@ class Engine:
             oldest_age=lambda: self.stages.queue.oldest_age,
             max_pixels=settings.max_queued_pixels,
         )
-        metrics.watch_device(settings.device, up=lambda: self.alive, heartbeat_age=lambda: self.stages.device.silence)
+        metrics.watch_device(
+            settings.device, up=lambda: self.alive, heartbeat_age=lambda: self.stages.device.silence
+        )
 
     async def start(self) -> None:
         """Load and warm up the models; raises what that raises."""

@@ -61,14 +61,18 @@ class EntropyStage:
         for worker in workers:
             self._idle.put_nowait(worker)
         loop = asyncio.get_running_loop()
-        await asyncio.gather(*(loop.run_in_executor(worker, entropy_worker.load, models) for worker in workers))
+        await asyncio.gather(
+            *(loop.run_in_executor(worker, entropy_worker.load, models) for worker in workers)
+        )
 
     def close(self) -> None:
         """Stop the workers; call it when no work is left."""
         while not self._idle.empty():
             self._idle.get_nowait().shutdown(wait=False, cancel_futures=True)
 
-    async def run(self, timings: Timings | None, function: Callable[[Unpack[_Arguments]], _T], *arguments: *_Arguments) -> _T:
+    async def run(
+        self, timings: Timings | None, function: Callable[[Unpack[_Arguments]], _T], *arguments: *_Arguments
+    ) -> _T:
         """Run a function on the next free worker; `timings` is the account of its request.
 
         Raises:

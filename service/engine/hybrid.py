@@ -88,7 +88,9 @@ class _Search(Progress):
         abandoned: set it when nobody waits any more.
     """
 
-    def __init__(self, codec: HybridCodec, task: QuantiseTask, metric: Metric, effort: int, until: float) -> None:
+    def __init__(
+        self, codec: HybridCodec, task: QuantiseTask, metric: Metric, effort: int, until: float
+    ) -> None:
         self.effort = effort
         self.abandoned = False
         self._codec = codec
@@ -99,10 +101,18 @@ class _Search(Progress):
     def run(self) -> Stream:
         picture = self._task.picture
         # An encode cannot be stopped: each must be expected to end in time before it begins.
-        while self.effort and time.monotonic() + MEAN_ENCODES * _encode_seconds(picture, self.effort) > self._until:
+        while (
+            self.effort
+            and time.monotonic() + MEAN_ENCODES * _encode_seconds(picture, self.effort) > self._until
+        ):
             self.effort -= 1
         return self._codec.encode(
-            picture, self._task.target, metric=self._metric, alpha=self._task.alpha, effort=self.effort, progress=self
+            picture,
+            self._task.target,
+            metric=self._metric,
+            alpha=self._task.alpha,
+            effort=self.effort,
+            progress=self,
         )
 
     def advance(self, done: int, of: int) -> bool:

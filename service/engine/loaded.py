@@ -54,7 +54,9 @@ class Models:
             self._post_processor = DevicePostProcessor(files, self._metrics)
             self.hybrid = HybridCodec(files)
         for post_processor in self.post_processors:
-            self._metrics.model_loaded(f"post-{post_processor.name}", post_processor.model_id, str(post_processor.device))
+            self._metrics.model_loaded(
+                f"post-{post_processor.name}", post_processor.model_id, str(post_processor.device)
+            )
 
     @property
     def codecs(self) -> dict[str, LearnedCodec]:
@@ -70,7 +72,9 @@ class Models:
     def model(self, profile: str) -> DeviceModel:
         """Look up the loaded model of this name. Raises `UnknownProfileError`."""
         if profile not in self._learned:
-            raise UnknownProfileError(f"profile {profile!r} is not loaded; there is {', '.join(self._learned)}")
+            raise UnknownProfileError(
+                f"profile {profile!r} is not loaded; there is {', '.join(self._learned)}"
+            )
         return self._learned[profile]
 
     def post_processor(self) -> DevicePostProcessor:

@@ -198,6 +198,8 @@ def _begin(job: AnyJob) -> bool:
     if not job.future.set_running_or_notify_cancel():
         return False
     if time.monotonic() > job.deadline:
-        job.future.set_exception(DeadlineExceededError("the request waited too long in the queue", retry_after=5))
+        job.future.set_exception(
+            DeadlineExceededError("the request waited too long in the queue", retry_after=5)
+        )
         return False
     return True

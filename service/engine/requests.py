@@ -133,13 +133,18 @@ class Requests:
             size = len(made.stream.data)
             budget = wanted.target.budget(picture.pixels)
             if wanted.strict and budget is not None and size > budget:
-                raise TargetMissedError(f"the smallest stream that {made.stream.model} makes of this image has {size} bytes, not {budget}")
+                raise TargetMissedError(
+                    f"the smallest stream that {made.stream.model} makes of this image has {size} bytes, "
+                    f"not {budget}"
+                )
             bind_contextvars(bpp=round(made.stream.bpp, 6))
             with self._stages.in_store(timings):
                 stream_id = await self._store.put(made.stream.data)
         return StoredStream(made, stream_id, timings)
 
-    async def decompress_stored(self, stream_id: str, image_format: ImageFormat, postprocess: Postprocess) -> PictureFile:
+    async def decompress_stored(
+        self, stream_id: str, image_format: ImageFormat, postprocess: Postprocess
+    ) -> PictureFile:
         """Decompress a stored stream to an image file."""
         timings = Timings()
         with self._stages.in_store(timings):
@@ -154,7 +159,9 @@ class Requests:
         stream = await self._parse(data)
         bind_contextvars(pixels=stream.pixels, bpp=round(8 * len(data) / stream.pixels, 6))
         async with self._engine.admit(stream.pixels) as deadline:
-            made = await self._coder.decompress(stream, postprocess=postprocess, deadline=deadline, timings=timings)
+            made = await self._coder.decompress(
+                stream, postprocess=postprocess, deadline=deadline, timings=timings
+            )
             return await self._encode(made.picture, image_format, made.post_processor, timings)
 
     async def enhance(self, file: bytes, image_format: ImageFormat) -> EnhancedFile:
@@ -166,12 +173,16 @@ class Requests:
         """
         timings = Timings()
         post_processor = self._engine.models.post_processor().post_processor
-        image, source = await self._stages.on_image_thread(READ_HEADER, None, _open_suitable, file, self._max_pixels, post_processor)
+        image, source = await self._stages.on_image_thread(
+            READ_HEADER, None, _open_suitable, file, self._max_pixels, post_processor
+        )
         pixels = image.width * image.height
         bind_contextvars(pixels=pixels, bpp=round(8 * len(file) / pixels, 6))
         async with self._engine.admit(pixels) as deadline:
             coded = await self._stages.on_image_thread(DECODE, timings, images.decode_as_coded, image)
-            improved = await self._coder.enhance(coded, source, file_bytes=len(file), deadline=deadline, timings=timings)
+            improved = await self._coder.enhance(
+                coded, source, file_bytes=len(file), deadline=deadline, timings=timings
+            )
             picture = await self._stages.on_image_thread(FINISH, timings, images.finished, improved, image)
             return EnhancedFile(await self._encode(picture, image_format, post_processor, timings), source)
 
@@ -209,7 +220,9 @@ class Requests:
         timings = Timings()
         pixels = [member.pixels for member in members]
         if sum(pixels) > self._max_pixels:
-            raise ImageTooLargeError(f"the images have {sum(pixels)} pixels together; the limit is {self._max_pixels}")
+            raise ImageTooLargeError(
+                f"the images have {sum(pixels)} pixels together; the limit is {self._max_pixels}"
+            )
         bind_contextvars(pixels=sum(pixels), images=len(members))
         budget = max(1, wanted.target.budget(sum(pixels)) or 0)
         async with self._engine.admit(sum(pixels), effort=wanted.effort) as deadline:
@@ -226,7 +239,8 @@ class Requests:
             )
             if wanted.strict and found.size > budget:
                 raise TargetMissedError(
-                    f"the smallest streams that {wanted.profile} makes of these images have {found.size} bytes, not {budget}"
+                    f"the smallest streams that {wanted.profile} makes of these images have {found.size} "
+                    f"bytes, not {budget}"
                 )
             with self._stages.in_store(timings):
                 ids = [await self._store.put(made.stream.data) for made in found.made]
@@ -234,16 +248,24 @@ class Requests:
         return StoredCollection(found, budget, sum(pixels), tuple(ids), timings)
 
     async def _open(self, file: bytes) -> Image.Image:
-        return await self._stages.on_image_thread(READ_HEADER, None, images.open_image, file, max_pixels=self._max_pixels)
+        return await self._stages.on_image_thread(
+            READ_HEADER, None, images.open_image, file, max_pixels=self._max_pixels
+        )
 
     async def _parse(self, data: bytes) -> Bitstream:
         """Parse a stream of a loaded model; an unknown model is refused before admission."""
-        stream = await self._stages.on_image_thread(READ_HEADER, None, Bitstream.parse, data, max_pixels=self._max_pixels)
+        stream = await self._stages.on_image_thread(
+            READ_HEADER, None, Bitstream.parse, data, max_pixels=self._max_pixels
+        )
         self._engine.models.profile_of(stream.model_id.hex())
         return stream
 
     async def _encode(
-        self, picture: Picture, image_format: ImageFormat, post_processor: PostProcessor | None, timings: Timings
+        self,
+        picture: Picture,
+        image_format: ImageFormat,
+        post_processor: PostProcessor | None,
+        timings: Timings,
     ) -> PictureFile:
         file, digest = await self._stages.on_image_thread(ENCODE, timings, _encode, picture, image_format)
         return PictureFile(file, digest, post_processor, timings)

@@ -44,7 +44,9 @@ class Compressed:
     effort: int = 0
 
 
-def better(learned: Compressed, hybrid: Compressed, measure: Measure, asked: frozenset[Measure]) -> Compressed:
+def better(
+    learned: Compressed, hybrid: Compressed, measure: Measure, asked: frozenset[Measure]
+) -> Compressed:
     """Choose between both codecs' streams, by a measure that both report.
 
     Args:

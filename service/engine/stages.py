@@ -65,7 +65,9 @@ class Stages:
     def __init__(self, settings: Settings, metrics: Metrics, load: Callable[[], None]) -> None:
         on_cpu = torch.device(settings.device).type == "cpu"
         default_lanes = min(settings.threads or torch.get_num_threads(), MAX_LANES) if on_cpu else 1
-        workers = default_workers(settings.device) if settings.entropy_workers is None else settings.entropy_workers
+        workers = (
+            default_workers(settings.device) if settings.entropy_workers is None else settings.entropy_workers
+        )
         self._timer = StageTimer(metrics)
         self.queue = JobQueue(settings.max_batch_pixels or (CPU_BATCH_PIXELS if on_cpu else GPU_BATCH_PIXELS))
         self.device = DeviceThread(self.queue, load, metrics, lanes=settings.device_threads or default_lanes)
@@ -87,7 +89,12 @@ class Stages:
         self._image_threads.shutdown(wait=False, cancel_futures=True)
 
     async def on_image_thread(
-        self, step: Step, timings: Timings | None, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
+        self,
+        step: Step,
+        timings: Timings | None,
+        function: Callable[_P, _T],
+        *args: _P.args,
+        **kwargs: _P.kwargs,
     ) -> _T:
         """Run a function that reads or writes image files, or is about as quick."""
         asked = time.monotonic()
@@ -112,7 +119,9 @@ class Stages:
             timings.add("device", job.device_seconds)
         return result
 
-    async def in_entropy_coder(self, timings: Timings | None, function: Callable[[Unpack[_Arguments]], _T], *arguments: *_Arguments) -> _T:
+    async def in_entropy_coder(
+        self, timings: Timings | None, function: Callable[[Unpack[_Arguments]], _T], *arguments: *_Arguments
+    ) -> _T:
         """Run a function of `entropy_worker`."""
         with _memory_errors_typed():
             return await self._entropy.run(timings, function, *arguments)
@@ -129,7 +138,9 @@ class Stages:
     ) -> tuple[Stream, int]:
         """Compress with the hybrid codec; see `HybridStage.compress`."""
         with _memory_errors_typed():
-            return await self._hybrid.compress(codec, task, metric, effort=effort, until=until, timings=timings)
+            return await self._hybrid.compress(
+                codec, task, metric, effort=effort, until=until, timings=timings
+            )
 
     def in_store(self, timings: Timings | None = None) -> AbstractContextManager[None]:
         """Measure the body of the `with`, which waits for the store."""

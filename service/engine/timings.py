@@ -75,7 +75,9 @@ class StageTimer:
         self._metrics = metrics
 
     @contextmanager
-    def timed(self, step: Step, timings: Timings | None = None, *, since: float | None = None) -> Iterator[None]:
+    def timed(
+        self, step: Step, timings: Timings | None = None, *, since: float | None = None
+    ) -> Iterator[None]:
         """Record how long the body of the `with` takes, also when it fails.
 
         Args:

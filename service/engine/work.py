@@ -80,7 +80,9 @@ class DevicePostProcessor:
     def improve(self, tasks: Sequence[EnhanceTask]) -> list[Picture]:
         """Take artefacts out of pictures, in the order of the tasks."""
         with self._metrics.stage_timer("device"):
-            return self.post_processor.improve([task.picture for task in tasks], [task.source for task in tasks])
+            return self.post_processor.improve(
+                [task.picture for task in tasks], [task.source for task in tasks]
+            )
 
 
 class DeviceModel:
@@ -93,7 +95,9 @@ class DeviceModel:
     def quantise(self, tasks: Sequence[QuantiseTask]) -> list[Quantised]:
         """Find each picture's position and its symbols there. All probes run as one batch."""
         begun = time.monotonic()
-        quantised = self.codec.quantise([task.picture for task in tasks], [task.target for task in tasks], [task.alpha for task in tasks])
+        quantised = self.codec.quantise(
+            [task.picture for task in tasks], [task.target for task in tasks], [task.alpha for task in tasks]
+        )
         searching = quantised[0].search_seconds
         self._metrics.stage("rate_control", searching)
         self._metrics.stage("device", time.monotonic() - begun - searching)
@@ -108,7 +112,9 @@ class DeviceModel:
             self._metrics.refined("skipped")
             return self.quantise([plain])
         begun = time.monotonic()
-        (quantised,) = self.codec.quantise([plain.picture], [plain.target], [plain.alpha], effort=deadline.effort, progress=deadline)
+        (quantised,) = self.codec.quantise(
+            [plain.picture], [plain.target], [plain.alpha], effort=deadline.effort, progress=deadline
+        )
         searching = quantised.search_seconds
         self._metrics.stage("rate_control", searching)
         self._metrics.stage("refine", time.monotonic() - begun - searching - deadline.lent_seconds)
@@ -124,12 +130,17 @@ class DeviceModel:
         """Decode pictures from symbols, and score them against the originals."""
         with self._metrics.stage_timer("device"):
             decoded = self.codec.reconstruct([task.symbols for task in tasks])
-            return [self._scores(picture, task.original, task.measures) for task, picture in zip(tasks, decoded, strict=True)]
+            return [
+                self._scores(picture, task.original, task.measures)
+                for task, picture in zip(tasks, decoded, strict=True)
+            ]
 
     def compare(self, tasks: Sequence[CompareTask]) -> list[dict[Measure, float]]:
         """Score pictures that were decoded elsewhere against the originals."""
         with self._metrics.stage_timer("device"):
             return [self._scores(task.decoded, task.original, task.measures) for task in tasks]
 
-    def _scores(self, decoded: Picture, original: Picture, measures: frozenset[Measure]) -> dict[Measure, float]:
+    def _scores(
+        self, decoded: Picture, original: Picture, measures: frozenset[Measure]
+    ) -> dict[Measure, float]:
         return {measure: self.codec.score(decoded, original, measure.metric) for measure in measures}

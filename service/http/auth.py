@@ -14,8 +14,12 @@ from fastapi import Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import SecretStr
 
-_Bearer = Annotated[HTTPAuthorizationCredentials | None, Security(HTTPBearer(scheme_name="bearer", auto_error=False))]
-_Header = Annotated[str | None, Security(APIKeyHeader(name="X-API-Key", scheme_name="api-key", auto_error=False))]
+_Bearer = Annotated[
+    HTTPAuthorizationCredentials | None, Security(HTTPBearer(scheme_name="bearer", auto_error=False))
+]
+_Header = Annotated[
+    str | None, Security(APIKeyHeader(name="X-API-Key", scheme_name="api-key", auto_error=False))
+]
 
 
 class UnauthorizedError(Exception):

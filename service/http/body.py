@@ -68,7 +68,9 @@ async def read_body(request: Request, *, accepts: str, max_bytes: int, seconds: 
     if declared == _MULTIPART:
         return await _multipart_file(request, _checked(request, max_bytes, seconds))
     if declared not in _UNDECLARED and not _fits(declared, accepts):
-        raise UnsupportedBodyError(f"Content-Type is {declared}; this takes {accepts}, application/octet-stream or {_MULTIPART}")
+        raise UnsupportedBodyError(
+            f"Content-Type is {declared}; this takes {accepts}, application/octet-stream or {_MULTIPART}"
+        )
     return b"".join([chunk async for chunk in _checked(request, max_bytes, seconds)])
 
 
@@ -151,7 +153,9 @@ async def _checked(request: Request, max_bytes: int, seconds: float) -> AsyncGen
         yield chunk
     for name, running in hashes.items():
         if base64.b64encode(running.digest()).decode() != promised[name]:
-            raise DigestMismatchError(f"the {name} of the {received} bytes received is not the one in Content-Digest")
+            raise DigestMismatchError(
+                f"the {name} of the {received} bytes received is not the one in Content-Digest"
+            )
 
 
 async def _multipart_file(request: Request, stream: AsyncGenerator[bytes, None]) -> bytes:

@@ -117,9 +117,15 @@ class Problem(BaseModel):
     title: str
     status: int
     detail: str
-    request_id: str | None = Field(default=None, description="As in the `X-Request-ID` header and in the log.")
-    model_id: str | None = Field(default=None, description="The model that the stream was written with, of `unknown-model`.")
-    errors: list[InvalidParameter] | None = Field(default=None, description="The parameters that are wrong, of `invalid-request`.")
+    request_id: str | None = Field(
+        default=None, description="As in the `X-Request-ID` header and in the log."
+    )
+    model_id: str | None = Field(
+        default=None, description="The model that the stream was written with, of `unknown-model`."
+    )
+    errors: list[InvalidParameter] | None = Field(
+        default=None, description="The parameters that are wrong, of `invalid-request`."
+    )
 
 
 def describe(*statuses: int) -> dict[int | str, dict[str, Any]]:

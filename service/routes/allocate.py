@@ -39,19 +39,29 @@ class AllocateQuery(BaseModel):
         description="Budget in bits per pixel of all images together, all streams counted.",
         json_schema_extra={"exclusiveMinimum": 0, "maximum": 32},
     )
-    budget_bytes: int | None = Field(default=None, description="Budget in bytes of all streams.", json_schema_extra={"minimum": 1})
+    budget_bytes: int | None = Field(
+        default=None, description="Budget in bytes of all streams.", json_schema_extra={"minimum": 1}
+    )
     metric: Metric | None = Field(
         default=None,
-        description="What to be best in: the mean `ms-ssim` over the images, or one `psnr` over all their pixels. Unset, as the model.",
+        description="What to be best in: the mean `ms-ssim` over the images, or one `psnr` over all "
+        "their pixels. Unset, as the model.",
     )
-    profile: str | None = Field(default=None, description="The model: `ms-ssim` (for the eye) or `psnr`. Unset, the service's default.")
+    profile: str | None = Field(
+        default=None,
+        description="The model: `ms-ssim` (for the eye) or `psnr`. Unset, the service's default.",
+    )
     effort: int = Field(
         default=0,
         ge=0,
         le=9,
-        description="0 is fast; more makes better pictures of the same bytes, in the time that a request has, shared out by pixels.",
+        description="0 is fast; more makes better pictures of the same bytes, in the time that a request "
+        "has, shared out by pixels.",
     )
-    strict: bool = Field(default=False, description="Answer 422 instead of the smallest streams when those are over the budget.")
+    strict: bool = Field(
+        default=False,
+        description="Answer 422 instead of the smallest streams when those are over the budget.",
+    )
 
 
 class Share(BaseModel):
@@ -65,7 +75,9 @@ class Share(BaseModel):
     bytes: int
     bpp: float
     quality: float = Field(description="0 to 100, on the model's own axis.")
-    effort_reached: int = Field(description="What was done of the effort: less where there was no time for more.")
+    effort_reached: int = Field(
+        description="What was done of the effort: less where there was no time for more."
+    )
     psnr: float | None = Field(description="dB; null when the picture came back exactly.")
     ms_ssim: float
 
@@ -81,15 +93,22 @@ class Allocated(BaseModel):
     bytes: int = Field(description="Of all streams.")
     bpp: float = Field(description="Bits per pixel of all images together.")
     target_met: bool = Field(
-        description="Within the budget and at most 0.5 % (or 8 bytes) under it; false when it is out of the model's reach."
+        description="Within the budget and at most 0.5 % (or 8 bytes) under it; false when it is out of "
+        "the model's reach."
     )
-    psnr: float | None = Field(description="dB, of one mean squared error over all pixels; null when all came back exactly.")
+    psnr: float | None = Field(
+        description="dB, of one mean squared error over all pixels; null when all came back exactly."
+    )
     ms_ssim: float = Field(description="0 to 1, the mean over the images.")
     streams: list[Share]
 
 
 _BINARY = {"type": "string", "format": "binary"}
-_FORM = {"type": "object", "properties": {"file": {"type": "array", "items": _BINARY, "minItems": 1}}, "required": ["file"]}
+_FORM = {
+    "type": "object",
+    "properties": {"file": {"type": "array", "items": _BINARY, "minItems": 1}},
+    "required": ["file"],
+}
 _BODY = {"multipart/form-data": {"schema": _FORM}, JSON: {"schema": StoredStreams.model_json_schema()}}
 
 
@@ -99,7 +118,8 @@ _BODY = {"multipart/form-data": {"schema": _FORM}, JSON: {"schema": StoredStream
     responses={
         200: {
             "model": Allocated,
-            "description": "A zip archive of the streams with the facts about them (`allocation.json` and `allocation.csv`), or with "
+            "description": "A zip archive of the streams with the facts about them (`allocation.json` "
+            "and `allocation.csv`), or with "
             "`Accept: application/json` the facts alone. The streams are stored in either case.",
             "content": {archive.MEDIA_TYPE: {"schema": _BINARY}},
         },
@@ -108,7 +128,10 @@ _BODY = {"multipart/form-data": {"schema": _FORM}, JSON: {"schema": StoredStream
     openapi_extra={"requestBody": {"required": True, "content": _BODY}},
 )
 async def allocate(
-    request: Request, runtime: RuntimeDependency, requests: RequestsDependency, query: Annotated[AllocateQuery, Query()]
+    request: Request,
+    runtime: RuntimeDependency,
+    requests: RequestsDependency,
+    query: Annotated[AllocateQuery, Query()],
 ) -> Response:
     """Compress images, sent as multipart fields `file` or named by the ids of stored streams, to
     one budget for all of them.
@@ -126,7 +149,9 @@ async def allocate(
     stored = await requests.allocate(members, wanted)
 
     names = archive.safe_names([member.name for member in members], ".zgt")
-    urls = [str(request.app.url_path_for("decompress_stored", stream_id=stream_id)) for stream_id in stored.ids]
+    urls = [
+        str(request.app.url_path_for("decompress_stored", stream_id=stream_id)) for stream_id in stored.ids
+    ]
     facts = _facts(stored, wanted, codec.model_id, _shares(stored, names, urls))
     body = facts.model_dump_json().encode()
     if media_type == archive.MEDIA_TYPE:
@@ -148,7 +173,9 @@ def _target(query: AllocateQuery) -> Target:
         raise TargetError(f"the budget's {error}") from None
 
 
-def _facts(stored: StoredCollection, wanted: AllocateRequest, model_id: str, streams: list[Share]) -> Allocated:
+def _facts(
+    stored: StoredCollection, wanted: AllocateRequest, model_id: str, streams: list[Share]
+) -> Allocated:
     size = stored.collected.size
     return Allocated(
         profile=wanted.profile,

@@ -16,23 +16,44 @@ from ..runtime import RuntimeDependency
 router = APIRouter(prefix="/bitstreams/{stream_id}", tags=["streams"])
 
 _STREAM: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The stream.", "content": {STREAM_TYPE: {"schema": {"type": "string", "format": "binary"}}}}
+    200: {
+        "description": "The stream.",
+        "content": {STREAM_TYPE: {"schema": {"type": "string", "format": "binary"}}},
+    }
 }
 _PART: dict[int | str, dict[str, Any]] = {
     206: {
         "description": "The part of the stream that Range asks for.",
         "content": {STREAM_TYPE: {"schema": {"type": "string", "format": "binary"}}},
-        "headers": {"Content-Range": {"description": "First and last byte, and the size of all.", "schema": {"type": "string"}}},
+        "headers": {
+            "Content-Range": {
+                "description": "First and last byte, and the size of all.",
+                "schema": {"type": "string"},
+            }
+        },
     }
 }
 _UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "If-None-Match names the stream's ETag."}}
 
-Range = Annotated[str | None, Header(description="One range of bytes, such as `bytes=0-27`. Several at once are answered with all.")]
-IfRange = Annotated[str | None, Header(description="An ETag; with any other than the stream's, all of it is answered.")]
+Range = Annotated[
+    str | None,
+    Header(description="One range of bytes, such as `bytes=0-27`. Several at once are answered with all."),
+]
+IfRange = Annotated[
+    str | None, Header(description="An ETag; with any other than the stream's, all of it is answered.")
+]
 
 
-@router.get("", response_class=Response, responses=_STREAM | _PART | _UNCHANGED | problems.describe(404, 416, 503))
-async def stream(request: Request, runtime: RuntimeDependency, stream_id: str, range: Range = None, if_range: IfRange = None) -> Response:
+@router.get(
+    "", response_class=Response, responses=_STREAM | _PART | _UNCHANGED | problems.describe(404, 416, 503)
+)
+async def stream(
+    request: Request,
+    runtime: RuntimeDependency,
+    stream_id: str,
+    range: Range = None,
+    if_range: IfRange = None,
+) -> Response:
     """The stream, as it was made, or a part of it. It never changes, and may be cached for ever."""
     etag = _etag(stream_id)
     if matches_etag(request.headers.get("if-none-match"), etag):

@@ -39,16 +39,26 @@ class CompressQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     bpp: float | None = Field(
-        default=None, description="Budget in bits per pixel, of the whole stream.", json_schema_extra={"exclusiveMinimum": 0, "maximum": 32}
+        default=None,
+        description="Budget in bits per pixel, of the whole stream.",
+        json_schema_extra={"exclusiveMinimum": 0, "maximum": 32},
     )
-    max_bytes: int | None = Field(default=None, description="Budget in bytes, of the whole stream.", json_schema_extra={"minimum": 1})
+    max_bytes: int | None = Field(
+        default=None, description="Budget in bytes, of the whole stream.", json_schema_extra={"minimum": 1}
+    )
     quality: float | None = Field(
-        default=None, description="A point on the model's own axis.", json_schema_extra={"minimum": 0, "maximum": 100}
+        default=None,
+        description="A point on the model's own axis.",
+        json_schema_extra={"minimum": 0, "maximum": 100},
     )
-    profile: str | None = Field(default=None, description="The model: `ms-ssim` (for the eye) or `psnr`. Unset, the service's default.")
+    profile: str | None = Field(
+        default=None,
+        description="The model: `ms-ssim` (for the eye) or `psnr`. Unset, the service's default.",
+    )
     codec: CodecName = Field(
         default="learned",
-        description="`hybrid` is AVIF in our container, tuned for the profile's metric. `auto` makes both within the budget and answers "
+        description="`hybrid` is AVIF in our container, tuned for the profile's metric. `auto` makes "
+        "both within the budget and answers "
         "the better by that metric.",
     )
     report: Annotated[list[Measure], BeforeValidator(_split)] = Field(
@@ -58,9 +68,12 @@ class CompressQuery(BaseModel):
         default=0,
         ge=0,
         le=9,
-        description="0 is fast; more makes a better picture of the same bytes, in the time that a request has. Decoding costs the same.",
+        description="0 is fast; more makes a better picture of the same bytes, in the time that a "
+        "request has. Decoding costs the same.",
     )
-    strict: bool = Field(default=False, description="Answer 422 instead of the smallest stream when that is over the budget.")
+    strict: bool = Field(
+        default=False, description="Answer 422 instead of the smallest stream when that is over the budget."
+    )
 
 
 class Scores(BaseModel):
@@ -83,14 +96,21 @@ class Compression(BaseModel):
     height: int
     bytes: int
     bpp: float = Field(description="Bits per pixel, of the whole stream.")
-    target_bpp: float | None = Field(description="The budget in bits per pixel; null when a quality was asked for.")
+    target_bpp: float | None = Field(
+        description="The budget in bits per pixel; null when a quality was asked for."
+    )
     target_met: bool = Field(
-        description="Within the budget and at most 1 % under it, or a quality; false when it is out of the model's reach."
+        description="Within the budget and at most 1 % under it, or a quality; false when it is out of "
+        "the model's reach."
     )
     quality: float = Field(description="0 to 100, on the model's own axis.")
     effort: int = Field(description="What was asked for, 0 to 9.")
-    effort_reached: int = Field(description="What was done: less where the deadline, or a shutdown, ended it early.")
-    psnr: float | None = Field(default=None, description="dB, when asked for; null when the picture came back exactly.")
+    effort_reached: int = Field(
+        description="What was done: less where the deadline, or a shutdown, ended it early."
+    )
+    psnr: float | None = Field(
+        default=None, description="dB, when asked for; null when the picture came back exactly."
+    )
     ms_ssim: float | None = Field(default=None, description="0 to 1, when asked for.")
     auto: Scores | None = Field(default=None, description="With `codec=auto`, how the two compared.")
 
@@ -104,7 +124,8 @@ HEADERS = {
     "Ziggurat-Target-Bpp": "The budget in bits per pixel, unless a quality was asked for.",
     "Ziggurat-Target-Met": "true or false.",
     "Ziggurat-Codec": "learned or hybrid.",
-    "Ziggurat-Auto": "With codec=auto, the metric and what both scored: `metric=ms-ssim, learned=0.94120, hybrid=0.93310`.",
+    "Ziggurat-Auto": "With codec=auto, the metric and what both scored: "
+    "`metric=ms-ssim, learned=0.94120, hybrid=0.93310`.",
     "Ziggurat-Model": "Profile and model id.",
     "Ziggurat-Effort": "What was done, 0 to 9; less than asked for where the deadline ended it early.",
     "Ziggurat-PSNR": "dB, when asked for.",
@@ -119,16 +140,22 @@ HEADERS = {
     responses={
         201: {
             "model": Compression,
-            "description": "The stream, or with `Accept: application/json` the facts about it. It is stored in either case.",
+            "description": "The stream, or with `Accept: application/json` the facts about it. It is "
+            "stored in either case.",
             "content": {STREAM_TYPE: {"schema": {"type": "string", "format": "binary"}}},
-            "headers": {name: {"description": text, "schema": {"type": "string"}} for name, text in HEADERS.items()},
+            "headers": {
+                name: {"description": text, "schema": {"type": "string"}} for name, text in HEADERS.items()
+            },
         },
         **problems.describe(406, 413, 415, 422, 429, 503, 507),
     },
     openapi_extra=describe_body("image/*"),
 )
 async def compress(
-    request: Request, runtime: RuntimeDependency, requests: RequestsDependency, query: Annotated[CompressQuery, Query()]
+    request: Request,
+    runtime: RuntimeDependency,
+    requests: RequestsDependency,
+    query: Annotated[CompressQuery, Query()],
 ) -> Response:
     """Compress an image, sent raw or as multipart field `file`, to a budget. The same image, budget
     and effort done give the same id."""
@@ -137,7 +164,9 @@ async def compress(
     if query.codec == "auto":
         check_auto(target)
     profile = model_of(runtime, query.profile).codec.name  # a wrong one is refused before the body
-    wanted = CompressRequest(target, profile, query.codec, frozenset(query.report), query.effort, query.strict)
+    wanted = CompressRequest(
+        target, profile, query.codec, frozenset(query.report), query.effort, query.strict
+    )
 
     file = await file_in(request, runtime, accepts="image/*")
     stored = await requests.compress(file, wanted)
@@ -200,7 +229,10 @@ def _headers(facts: Compression, body: bytes) -> dict[str, str]:
     if facts.ms_ssim is not None:
         headers["Ziggurat-MS-SSIM"] = f"{facts.ms_ssim:.5f}"
     if facts.auto is not None:
-        headers["Ziggurat-Auto"] = f"metric={facts.auto.metric}, learned={_score(facts.auto.learned)}, hybrid={_score(facts.auto.hybrid)}"
+        headers["Ziggurat-Auto"] = (
+            f"metric={facts.auto.metric}, learned={_score(facts.auto.learned)}, "
+            f"hybrid={_score(facts.auto.hybrid)}"
+        )
     return headers
 
 

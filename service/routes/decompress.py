@@ -23,16 +23,21 @@ router = APIRouter(tags=["compression"], dependencies=[Depends(refuse_when_leavi
 PostprocessMode = Annotated[
     Postprocess,
     Query(
-        description="Take out what compressing left: as the stream recommends (`auto`), in any case (`on`; 422 where there is no "
+        description="Take out what compressing left: as the stream recommends (`auto`), in any case "
+        "(`on`; 422 where there is no "
         "post-processor for the stream), or not at all (`off`)."
     ),
 ]
 _PICTURE = described(PICTURE, {"Ziggurat-Postprocess": "Name and id of the post-processor, or off."})
-_UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "If-None-Match names the picture's ETag."}}
+_UNCHANGED: dict[int | str, dict[str, Any]] = {
+    304: {"description": "If-None-Match names the picture's ETag."}
+}
 
 
 @router.get(
-    "/decompress/{stream_id}", response_class=Response, responses=_PICTURE | _UNCHANGED | problems.describe(404, 406, 422, 429, 503)
+    "/decompress/{stream_id}",
+    response_class=Response,
+    responses=_PICTURE | _UNCHANGED | problems.describe(404, 406, 422, 429, 503),
 )
 async def decompress_stored(
     request: Request,
@@ -54,9 +59,17 @@ async def decompress_stored(
     return answer
 
 
-@router.head("/decompress/{stream_id}", response_class=Response, responses=_PICTURE | _UNCHANGED | problems.describe(404, 406, 422, 503))
+@router.head(
+    "/decompress/{stream_id}",
+    response_class=Response,
+    responses=_PICTURE | _UNCHANGED | problems.describe(404, 406, 422, 503),
+)
 async def probe_stored(
-    request: Request, runtime: RuntimeDependency, stream_id: str, format: Format = None, postprocess: PostprocessMode = "auto"
+    request: Request,
+    runtime: RuntimeDependency,
+    stream_id: str,
+    format: Format = None,
+    postprocess: PostprocessMode = "auto",
 ) -> Response:
     """What GET would answer, without decoding; hence without a length."""
     image_format = wanted(request, format)
@@ -87,7 +100,9 @@ async def decompress_sent(
     return _answer(runtime, await requests.decompress(stream, image_format, postprocess), image_format)
 
 
-def _headers(runtime: Runtime, stream_id: str, image_format: ImageFormat, postprocess: Postprocess) -> dict[str, str]:
+def _headers(
+    runtime: Runtime, stream_id: str, image_format: ImageFormat, postprocess: Postprocess
+) -> dict[str, str]:
     # Weak: another device or library version gives the same picture to float noise, not the same
     # bytes. Other post-processors do not.
     post_processors = [] if postprocess == "off" else runtime.engine.models.post_processors
@@ -98,5 +113,7 @@ def _headers(runtime: Runtime, stream_id: str, image_format: ImageFormat, postpr
 
 def _answer(runtime: Runtime, made: PictureFile, image_format: ImageFormat) -> Response:
     answer = picture_answer(runtime, made, image_format)
-    answer.headers["Ziggurat-Postprocess"] = "off" if made.post_processor is None else named(made.post_processor)
+    answer.headers["Ziggurat-Postprocess"] = (
+        "off" if made.post_processor is None else named(made.post_processor)
+    )
     return answer

@@ -25,7 +25,9 @@ _PICTURE = described(PICTURE, HEADERS)
     responses=_PICTURE | problems.describe(406, 413, 415, 422, 429, 501, 503),
     openapi_extra=describe_body("image/*"),
 )
-async def enhance(request: Request, runtime: RuntimeDependency, requests: RequestsDependency, format: Format = None) -> Response:
+async def enhance(
+    request: Request, runtime: RuntimeDependency, requests: RequestsDependency, format: Format = None
+) -> Response:
     """A better picture of a JPEG, WebP or AVIF file, sent raw or as multipart field `file`. Nothing
     is stored.
 

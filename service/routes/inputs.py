@@ -45,7 +45,9 @@ async def file_in(request: Request, runtime: Runtime, *, accepts: str) -> bytes:
     """
     runtime.engine.check_room()
     settings = runtime.settings
-    return await read_body(request, accepts=accepts, max_bytes=settings.max_body_bytes, seconds=settings.body_timeout_seconds)
+    return await read_body(
+        request, accepts=accepts, max_bytes=settings.max_body_bytes, seconds=settings.body_timeout_seconds
+    )
 
 
 async def members_in(request: Request, runtime: Runtime, requests: Requests) -> list[Member]:
@@ -56,7 +58,9 @@ async def members_in(request: Request, runtime: Runtime, requests: Requests) -> 
     settings = runtime.settings
     if not is_form(request):
         body = await file_in(request, runtime, accepts=JSON)
-        return [await requests.stored(stream_id) for stream_id in _ids_in(body, settings.max_allocation_images)]
+        return [
+            await requests.stored(stream_id) for stream_id in _ids_in(body, settings.max_allocation_images)
+        ]
     runtime.engine.check_room()
     uploads = await read_files(
         request,
@@ -71,7 +75,9 @@ def _ids_in(body: bytes, max_ids: int) -> list[str]:
     try:
         ids = StoredStreams.model_validate_json(body).ids
     except ValidationError as error:
-        raise RequestValidationError([{**found, "loc": ("body", *found["loc"])} for found in error.errors()]) from None
+        raise RequestValidationError(
+            [{**found, "loc": ("body", *found["loc"])} for found in error.errors()]
+        ) from None
     if len(ids) > max_ids:
         detail = f"{len(ids)} images for one budget; the limit is {max_ids}"
         raise RequestValidationError([{"loc": ("body", "ids"), "msg": detail}])

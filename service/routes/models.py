@@ -27,7 +27,9 @@ class Model(BaseModel):
     loaded: bool
     default: bool = Field(description="Whether it is taken when a request names none.")
     device: str | None = Field(description="Where it runs, when loaded.")
-    card: dict[str, Any] = Field(description="How it was trained, and what it measures; of the hybrid codec, its library.")
+    card: dict[str, Any] = Field(
+        description="How it was trained, and what it measures; of the hybrid codec, its library."
+    )
 
 
 @router.head("/models", include_in_schema=False)
@@ -38,7 +40,10 @@ async def models(runtime: RuntimeDependency) -> list[Model]:
     return [
         *(_describe(name, runtime) for name in sorted({*codecs, *registry.available()})),
         _hybrid(),
-        *(_describe_post_processor(post_processor) for post_processor in runtime.engine.models.post_processors),
+        *(
+            _describe_post_processor(post_processor)
+            for post_processor in runtime.engine.models.post_processors
+        ),
     ]
 
 
@@ -58,7 +63,15 @@ def _describe(name: str, runtime: Runtime) -> Model:
 
 def _hybrid() -> Model:
     card = {"name": HybridCodec.name, "library": f"libavif {features.version('avif')}"}
-    return Model(name=HybridCodec.name, kind="hybrid", model_id=HybridCodec.model_id, loaded=True, default=False, device="cpu", card=card)
+    return Model(
+        name=HybridCodec.name,
+        kind="hybrid",
+        model_id=HybridCodec.model_id,
+        loaded=True,
+        default=False,
+        device="cpu",
+        card=card,
+    )
 
 
 def _describe_post_processor(post_processor: PostProcessor) -> Model:

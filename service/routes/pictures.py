@@ -16,21 +16,29 @@ from ..images import ImageFormat
 from ..runtime import Runtime
 
 Format = Annotated[
-    Literal["png", "webp", "avif", "jpeg"] | None, Query(description="The image format; goes before Accept. PNG is exact, and the default.")
+    Literal["png", "webp", "avif", "jpeg"] | None,
+    Query(description="The image format; goes before Accept. PNG is exact, and the default."),
 ]
 _MEDIA_TYPES = tuple(image_format.value for image_format in ImageFormat)
 PICTURE: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The picture.",
-        "content": {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in _MEDIA_TYPES},
+        "content": {
+            media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in _MEDIA_TYPES
+        },
     }
 }
 
 
-def described(responses: dict[int | str, dict[str, Any]], headers: Mapping[str, str]) -> dict[int | str, dict[str, Any]]:
+def described(
+    responses: dict[int | str, dict[str, Any]], headers: Mapping[str, str]
+) -> dict[int | str, dict[str, Any]]:
     """Add headers, which are strings, to OpenAPI's description of the answer 200."""
     schema = {"type": "string"}
-    return {200: responses[200] | {"headers": {name: {"description": text, "schema": schema} for name, text in headers.items()}}}
+    return {
+        200: responses[200]
+        | {"headers": {name: {"description": text, "schema": schema} for name, text in headers.items()}}
+    }
 
 
 def wanted(request: Request, format: str | None) -> ImageFormat:

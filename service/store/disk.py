@@ -91,7 +91,9 @@ class Disk:
         quota = self.limits.max_bytes
         if quota is None or total <= _SWEPT_QUOTA_FRACTION * quota:
             return Usage(total, len(sizes), now)
-        return self._enforce_quota(np.asarray(stored_at), np.asarray(sizes), _SWEPT_QUOTA_FRACTION * quota, now)
+        return self._enforce_quota(
+            np.asarray(stored_at), np.asarray(sizes), _SWEPT_QUOTA_FRACTION * quota, now
+        )
 
     def _remove_expired(self, now: float) -> tuple[array[float], array[int]]:
         """Remove leftovers and streams over age.
@@ -112,7 +114,9 @@ class Disk:
                 sizes.append(stat.st_size)
         return stored_at, sizes
 
-    def _enforce_quota(self, stored_at: NDArray[np.float64], sizes: NDArray[np.int64], goal: float, now: float) -> Usage:
+    def _enforce_quota(
+        self, stored_at: NDArray[np.float64], sizes: NDArray[np.int64], goal: float, now: float
+    ) -> Usage:
         """Evict the least recently stored streams, if old enough, until `goal` bytes are left."""
         left = len(sizes)
         total = int(sizes.sum())

@@ -40,4 +40,6 @@ class StoreDamagedError(StoreError):
     """The bytes under an id do not hash to it any more. Storing the stream again replaces them."""
 
     def __init__(self, stream_id: str) -> None:
-        super().__init__(f"what is stored under {stream_id} is damaged; compressing the image again restores it")
+        super().__init__(
+            f"what is stored under {stream_id} is damaged; compressing the image again restores it"
+        )

@@ -75,7 +75,9 @@ class StreamStore:
         if "://" in location:
             # No client_options: they would replace the environment's (AWS_ALLOW_HTTP, ...).
             retry_timeout = timedelta(seconds=timeout_seconds)
-            self._store = from_url(location, retry_config={"max_retries": _MAX_RETRIES, "retry_timeout": retry_timeout})
+            self._store = from_url(
+                location, retry_config={"max_retries": _MAX_RETRIES, "retry_timeout": retry_timeout}
+            )
         else:
             self._store = LocalStore(Path(location), mkdir=True)
         root = self._store.prefix if isinstance(self._store, LocalStore) else None
@@ -205,7 +207,9 @@ class StreamStore:
             raise StoreUnavailableError from error
         except (BaseError, OSError) as error:  # TimeoutError is an OSError
             self._on_failure(operation)
-            full = _NO_ROOM_TEXT.search(str(error)) if isinstance(error, BaseError) else error.errno in _NO_ROOM
+            full = (
+                _NO_ROOM_TEXT.search(str(error)) if isinstance(error, BaseError) else error.errno in _NO_ROOM
+            )
             raise (StoreFullError if full else StoreUnavailableError)() from error
 
 

@@ -23,7 +23,9 @@ def test_ratios_are_of_times_of_the_same_round() -> None:
     assert (row.old, row.new) == ([2.0, 4.0], [1.0, 5.0])
 
 
-def test_the_worker_times_the_codecs_of_the_checkout_that_it_is_given(photo: Image.Image, tmp_path: Path) -> None:
+def test_the_worker_times_the_codecs_of_the_checkout_that_it_is_given(
+    photo: Image.Image, tmp_path: Path
+) -> None:
     photo.crop((0, 0, 64, 64)).save(tmp_path / "a.png")
     ran = subprocess.run(
         [sys.executable, "-P", str(WORKER), str(tmp_path / "a.png")],

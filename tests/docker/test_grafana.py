@@ -33,7 +33,11 @@ def test_the_dashboard_is_found_where_its_provider_looks() -> None:
 
 def test_every_query_goes_to_the_data_source_provisioned() -> None:
     (source,) = yaml.safe_load((PROVISIONING / "datasources" / "prometheus.yaml").read_text())["datasources"]
-    asking = [*SHOWN, *DASHBOARD["annotations"]["list"], *(target for panel in SHOWN for target in panel["targets"])]
+    asking = [
+        *SHOWN,
+        *DASHBOARD["annotations"]["list"],
+        *(target for panel in SHOWN for target in panel["targets"]),
+    ]
     asked = {(asker["datasource"]["type"], asker["datasource"]["uid"]) for asker in asking}
     assert asked == {(source["type"], source["uid"])}
 
@@ -58,14 +62,25 @@ def test_panels_have_places_of_their_own() -> None:
 
 
 def _overlap(first: dict[str, int], second: dict[str, int]) -> bool:
-    return all(first[at] < second[at] + second[size] and second[at] < first[at] + first[size] for at, size in (("x", "w"), ("y", "h")))
+    return all(
+        first[at] < second[at] + second[size] and second[at] < first[at] + first[size]
+        for at, size in (("x", "w"), ("y", "h"))
+    )
 
 
 @pytest.mark.parametrize("panel", [pytest.param(panel, id=panel["title"]) for panel in SHOWN])
 def test_a_panel_says_what_it_shows(panel: dict[str, Any]) -> None:
     assert panel["type"] in {"timeseries", "stat", "bargauge", "table"}
     assert panel["description"].endswith(".")
-    assert panel["fieldConfig"]["defaults"]["unit"] in {"s", "bytes", "Bps", "reqps", "ops", "percentunit", "short"}
+    assert panel["fieldConfig"]["defaults"]["unit"] in {
+        "s",
+        "bytes",
+        "Bps",
+        "reqps",
+        "ops",
+        "percentunit",
+        "short",
+    }
     assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"]) > 0
     names = {target["legendFormat"] for target in panel["targets"]}
     thresholds = [panel["fieldConfig"]["defaults"]["thresholds"]]

@@ -18,9 +18,13 @@ from service.metrics import Metrics
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "docker" / "prometheus"
 RULES: list[dict[str, Any]] = [
-    rule for group in yaml.safe_load((PROMETHEUS / "rules.yml").read_text())["groups"] for rule in group["rules"]
+    rule
+    for group in yaml.safe_load((PROMETHEUS / "rules.yml").read_text())["groups"]
+    for rule in group["rules"]
 ]
-DASHBOARD = json.loads((ROOT / "docker" / "grafana" / "provisioning" / "dashboards" / "ziggurat.json").read_text())
+DASHBOARD = json.loads(
+    (ROOT / "docker" / "grafana" / "provisioning" / "dashboards" / "ziggurat.json").read_text()
+)
 QUERIES = [target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", ())]
 
 
@@ -44,7 +48,10 @@ def _families() -> Iterator[Family]:
     for metric in metrics.registry.collect():
         labels = set[str]().union(*(sample.labels for sample in metric.samples)) - {"le"}
         yield Family(
-            metric.name + ("_total" if metric.type == "counter" else ""), metric.type, {sample.name for sample in metric.samples}, labels
+            metric.name + ("_total" if metric.type == "counter" else ""),
+            metric.type,
+            {sample.name for sample in metric.samples},
+            labels,
         )
 
 
@@ -53,16 +60,28 @@ FROM_PROMETHEUS = {"le", "instance", "job", "alertname", "alertstate"}
 
 
 @pytest.mark.parametrize(
-    "arguments", [("check", "config", "prometheus.yml"), ("check", "rules", "rules.yml"), ("test", "rules", "rules_test.yml")], ids=" ".join
+    "arguments",
+    [
+        ("check", "config", "prometheus.yml"),
+        ("check", "rules", "rules.yml"),
+        ("test", "rules", "rules_test.yml"),
+    ],
+    ids=" ".join,
 )
 def test_promtool_is_content(arguments: tuple[str, ...], installed: Callable[[str], str]) -> None:
-    done = subprocess.run([installed("promtool"), *arguments], cwd=PROMETHEUS, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [installed("promtool"), *arguments], cwd=PROMETHEUS, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_every_alert_is_tested_both_ways() -> None:
     tests = yaml.safe_load((PROMETHEUS / "rules_test.yml").read_text())["tests"]
-    cases = [(case["alertname"], bool(case.get("exp_alerts"))) for test in tests for case in test["alert_rule_test"]]
+    cases = [
+        (case["alertname"], bool(case.get("exp_alerts")))
+        for test in tests
+        for case in test["alert_rule_test"]
+    ]
     assert set(cases) == {(rule["alert"], fires) for rule in RULES for fires in (True, False)}
 
 
@@ -88,10 +107,22 @@ def test_queries_name_metrics_and_labels_that_exist() -> None:
 
 def test_every_metric_is_on_the_dashboard() -> None:
     asked = set(re.findall(r"\bziggurat_\w+", " ".join(QUERIES)))
-    assert [family.name for family in FAMILIES if family.name.startswith("ziggurat_") and not family.samples & asked] == []
+    assert [
+        family.name
+        for family in FAMILIES
+        if family.name.startswith("ziggurat_") and not family.samples & asked
+    ] == []
 
 
 def test_the_documentation_lists_every_metric_with_its_labels() -> None:
-    rows = re.findall(r"^\| `(ziggurat_\w+)` \| (\w+) \|([^|]*)\|", (ROOT / "docs/operating/metrics.md").read_text(), re.MULTILINE)
+    rows = re.findall(
+        r"^\| `(ziggurat_\w+)` \| (\w+) \|([^|]*)\|",
+        (ROOT / "docs/operating/metrics.md").read_text(),
+        re.MULTILINE,
+    )
     listed = {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
-    assert listed == {family.name: (family.kind, family.labels) for family in FAMILIES if family.name.startswith("ziggurat_")}
+    assert listed == {
+        family.name: (family.kind, family.labels)
+        for family in FAMILIES
+        if family.name.startswith("ziggurat_")
+    }

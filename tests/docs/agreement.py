@@ -56,7 +56,9 @@ def by_codec(codec: LearnedCodec, data: bytes, max_pixels: int | None = None) ->
 
 
 def by_page(file: bytes, data: bytes, max_pixels: int | None = None) -> tuple[object, ...]:
-    """Symbols of a stream as the page reads them, or the class of the error that its cause stands for."""
+    """Symbols of a stream as the page reads them, or the class of the error that its cause stands
+    for.
+    """
     try:
         fields, z, residuals = SPEC.decode_symbols(data, file, max_pixels)
     except SPEC.Refused as refused:

@@ -1,4 +1,6 @@
-"""The pages of the documentation as the tests see them: their code blocks, commands, headings and links."""
+"""The pages of the documentation as the tests see them: their code blocks, commands, headings and
+links.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,9 @@ class Page:
     def section(self, heading: str) -> str:
         """What follows a heading, up to the next of its level or above."""
         level = heading.partition(" ")[0]
-        found = re.search(rf"^{re.escape(heading)}\n(.*?)(?=^#{{1,{len(level)}}} |\Z)", self.text, re.DOTALL | re.MULTILINE)
+        found = re.search(
+            rf"^{re.escape(heading)}\n(.*?)(?=^#{{1,{len(level)}}} |\Z)", self.text, re.DOTALL | re.MULTILINE
+        )
         assert found, f"{self} has no heading {heading!r}"
         return found[1]
 
@@ -68,4 +72,9 @@ def slug(heading: str) -> str:
 
 
 README = Page(ROOT / "README.md")
-PAGES = [README, Page(ROOT / "CONTRIBUTING.md"), Page(ROOT / "docker" / "README.md"), *map(Page, sorted(DOCS.rglob("*.md")))]
+PAGES = [
+    README,
+    Page(ROOT / "CONTRIBUTING.md"),
+    Page(ROOT / "docker" / "README.md"),
+    *map(Page, sorted(DOCS.rglob("*.md"))),
+]

@@ -1,4 +1,5 @@
-"""The decoder that docs/stream-format.md spells out: its Python blocks, joined in the order of the page.
+"""The decoder that docs/stream-format.md spells out: its Python blocks, joined in the order of the
+page.
 
 Nothing of the codec is imported here, and the blocks may not import it either.
 """

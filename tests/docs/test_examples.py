@@ -18,16 +18,24 @@ from service.cli import app, main
 from service.settings import Settings
 from tests.docs.pages import DOCS, PAGES, ROOT, Page
 
-COMMANDS = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+COMMANDS = {
+    command.name or command.callback.__name__ for command in app.registered_commands if command.callback
+}
 SHOWN = [command for page in PAGES for command in page.commands()]
-ZIGGURAT = [found.groups() for command in SHOWN if (found := re.fullmatch(r"(?:\w+=\S+ )*ziggurat (\w+)(.*)", command))]
+ZIGGURAT = [
+    found.groups()
+    for command in SHOWN
+    if (found := re.fullmatch(r"(?:\w+=\S+ )*ziggurat (\w+)(.*)", command))
+]
 CURL = [command for command in SHOWN if command.startswith("curl ")]
 PATHS: dict[str, dict[str, Any]] = create_app(Settings()).openapi()["paths"]
 SENDS_A_BODY = {"--data-binary", "-F", "--json"}
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.blocks("python")], ids=str)
-def test_python_examples_run(page: Page, photo: Image.Image, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_python_examples_run(
+    page: Page, photo: Image.Image, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"image": photo}  # the examples of a page are one session
     for example in page.blocks("python"):
@@ -50,7 +58,9 @@ def test_the_options_shown_exist(command: str, capsys: pytest.CaptureFixture[str
 
 @pytest.mark.parametrize("command", sorted(COMMANDS - {"serve"}))  # its options are the settings
 def test_every_option_is_described(command: str) -> None:
-    options = {name for parameter in _click(command).params for name in (*parameter.opts, *parameter.secondary_opts)}
+    options = {
+        name for parameter in _click(command).params for name in (*parameter.opts, *parameter.secondary_opts)
+    }
     described = re.findall(r"`(--?[a-z-]+)", Page(DOCS / "cli.md").section(f"## {command}"))
     assert {name for name in options - {"--help"} if name.startswith("--")} <= set(described)
     assert set(described) <= options

@@ -40,15 +40,23 @@ def test_the_table_of_settings_is_current() -> None:
 
 @pytest.mark.parametrize("name", Settings.model_fields)
 def test_every_setting_is_described_with_its_default(name: str) -> None:
-    row = next((line for line in SETTINGS.text.splitlines() if line.startswith(f"| `ZIGGURAT_{name.upper()}` |")), "")
+    row = next(
+        (line for line in SETTINGS.text.splitlines() if line.startswith(f"| `ZIGGURAT_{name.upper()}` |")), ""
+    )
     default = Settings.model_fields[name].default
-    shown = "unset" if default in (None, ()) else f"`{','.join(default) if isinstance(default, tuple) else default}`"
+    shown = (
+        "unset"
+        if default in (None, ())
+        else f"`{','.join(default) if isinstance(default, tuple) else default}`"
+    )
     assert shown in row
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_no_setting_is_named_that_does_not_exist(page: Page) -> None:
-    assert {name.lower() for name in re.findall(r"\bZIGGURAT_([A-Z][A-Z_]+)", page.text)} <= set(Settings.model_fields)
+    assert {name.lower() for name in re.findall(r"\bZIGGURAT_([A-Z][A-Z_]+)", page.text)} <= set(
+        Settings.model_fields
+    )
 
 
 def test_the_endpoints_described_are_the_endpoints_there_are() -> None:
@@ -66,7 +74,11 @@ def test_every_parameter_and_header_is_described(operation: tuple[str, str]) -> 
 
 @pytest.mark.parametrize("heading", sorted(set(HEADINGS.values())))
 def test_every_parameter_described_exists(heading: str) -> None:
-    known = {parameter["name"].lower() for operation in _under(heading) for parameter in operation.get("parameters", ())}
+    known = {
+        parameter["name"].lower()
+        for operation in _under(heading)
+        for parameter in operation.get("parameters", ())
+    }
     table = re.search(r"^\| parameter \|.*?\n\n", HTTP.section(heading), re.DOTALL | re.MULTILINE)
     shown = re.findall(r"^\| `([\w-]+)`", table[0], re.MULTILINE) if table else []
     assert {name.lower() for name in shown} <= known
@@ -99,13 +111,17 @@ def test_no_metric_is_named_that_does_not_exist(page: Page) -> None:
 
 
 def test_every_dependency_is_explained() -> None:
-    rows = re.findall(r"^\| ([a-z0-9, -]+) \|", Page(DOCS / "design.md").section("## Dependencies"), re.MULTILINE)
+    rows = re.findall(
+        r"^\| ([a-z0-9, -]+) \|", Page(DOCS / "design.md").section("## Dependencies"), re.MULTILINE
+    )
     assert {name for row in rows for name in row.split(", ")} - {"package"} == _dependencies()
 
 
 def test_every_dependency_is_pinned() -> None:
     pins = (ROOT / "constraints.txt").read_text()
-    assert {name.lower().replace("_", "-") for name in re.findall(r"^(\S+)==", pins, re.MULTILINE)} >= _dependencies()
+    assert {
+        name.lower().replace("_", "-") for name in re.findall(r"^(\S+)==", pins, re.MULTILINE)
+    } >= _dependencies()
 
 
 def _under(heading: str) -> list[dict[str, Any]]:

@@ -83,7 +83,9 @@ def test_beginnings_are_refused_for_the_same_cause(header: bytes) -> None:
     st.integers(0, 10**6),
     st.binary(min_size=1, max_size=9),
 )
-def test_damage_inside_is_read_alike(tiny: LearnedCodec, section: str, how: str, place: int, put: bytes) -> None:
+def test_damage_inside_is_read_alike(
+    tiny: LearnedCodec, section: str, how: str, place: int, put: bytes
+) -> None:
     """The checksum is right, so that only the range decoder can find the damage."""
     stream = Bitstream.parse((GOLDEN / "tiny-50.zgt").read_bytes())
     content = getattr(stream, section)

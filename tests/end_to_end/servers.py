@@ -29,12 +29,16 @@ class Process:
     As a context manager it is ready at the beginning and killed at the end.
     """
 
-    def __init__(self, command: Sequence[str], address: str, *, ready: str, log: Path, **environment: str) -> None:
+    def __init__(
+        self, command: Sequence[str], address: str, *, ready: str, log: Path, **environment: str
+    ) -> None:
         self.address = address
         self._ready = ready
         self._log = log
         with log.open("wb") as output:
-            self.process = subprocess.Popen(command, env=os.environ | environment, stdout=output, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen(
+                command, env=os.environ | environment, stdout=output, stderr=subprocess.STDOUT
+            )
 
     def stop(self) -> int:
         """End it with SIGTERM; gives its exit code."""
@@ -65,6 +69,13 @@ class Server(Process):
 
     def __init__(self, folder: Path, *, prelude: str = "", **settings: str) -> None:
         address = free_address()
-        command = [sys.executable, "-c", f"{prelude}\nfrom service.cli import main; main()", "serve", "--port", address.rpartition(":")[2]]
+        command = [
+            sys.executable,
+            "-c",
+            f"{prelude}\nfrom service.cli import main; main()",
+            "serve",
+            "--port",
+            address.rpartition(":")[2],
+        ]
         settings = {"ZIGGURAT_STORE": str(folder / "store"), "ZIGGURAT_MAX_BODY_BYTES": "4000000"} | settings
         super().__init__(command, address, ready="/readyz", log=folder / "server.log", **settings)

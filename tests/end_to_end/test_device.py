@@ -37,7 +37,9 @@ def picture(side: int) -> bytes:
 
 
 def ask(server: Server, path: str, body: bytes | None = None) -> tuple[int, bytes]:
-    request = urllib.request.Request(f"http://{server.address}{path}", body, {"Content-Type": "image/png"} if body else {})
+    request = urllib.request.Request(
+        f"http://{server.address}{path}", body, {"Content-Type": "image/png"} if body else {}
+    )
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, answer.read()
@@ -65,7 +67,10 @@ def test_a_device_that_dies_turns_livez_red_and_leaves_nobody_waiting(tmp_path: 
 
 
 def test_a_device_that_sticks_turns_livez_red_until_it_moves(tmp_path: Path) -> None:
-    with Server(tmp_path, ZIGGURAT_MODELS="ms-ssim", ZIGGURAT_STALL_SECONDS="1") as server, ThreadPoolExecutor(1) as clients:
+    with (
+        Server(tmp_path, ZIGGURAT_MODELS="ms-ssim", ZIGGURAT_STALL_SECONDS="1") as server,
+        ThreadPoolExecutor(1) as clients,
+    ):
         answer = clients.submit(ask, server, "/compress?quality=50", picture(2400))
         while ask(server, "/livez")[0] == 200:
             assert not answer.done()
@@ -75,10 +80,24 @@ def test_a_device_that_sticks_turns_livez_red_until_it_moves(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("settings", "reason"), [(["--models", "vmaf", "--profile", "vmaf"], "cannot load vmaf"), (["--device", "cuda:99"], "on cuda:99")]
+    ("settings", "reason"),
+    [
+        (["--models", "vmaf", "--profile", "vmaf"], "cannot load vmaf"),
+        (["--device", "cuda:99"], "on cuda:99"),
+    ],
 )
 def test_a_server_whose_models_do_not_load_does_not_stay(settings: list[str], reason: str) -> None:
-    command = [sys.executable, "-c", "from service.cli import main; main()", "serve", "--port", "0", "--store", "memory://", *settings]
+    command = [
+        sys.executable,
+        "-c",
+        "from service.cli import main; main()",
+        "serve",
+        "--port",
+        "0",
+        "--store",
+        "memory://",
+        *settings,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
 
     assert done.returncode == 3

@@ -77,7 +77,9 @@ def test_effort_is_bounded_and_in_nobodys_way(tmp_path: Path, codec: LearnedCode
                 break
             side = int(side * max(1.2, math.sqrt(TOO_LONG / (time.monotonic() - begun))))
 
-        with urllib.request.urlopen(f"http://{server.address}/bitstreams/{facts['id']}", timeout=30) as stream:
+        with urllib.request.urlopen(
+            f"http://{server.address}/bitstreams/{facts['id']}", timeout=30
+        ) as stream:
             assert codec.decode([stream.read()])[0].width == side
         with urllib.request.urlopen(f"http://{server.address}/metrics", timeout=30) as metrics:
             assert b'ziggurat_refinements_total{outcome="cut"} 1.0' in metrics.read()

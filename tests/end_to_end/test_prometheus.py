@@ -26,11 +26,15 @@ from tests.end_to_end.servers import Process, Server, free_address
 
 DOCKER = Path(__file__).parents[2] / "docker"
 RULES: list[dict[str, Any]] = [
-    rule for group in yaml.safe_load((DOCKER / "prometheus" / "rules.yml").read_text())["groups"] for rule in group["rules"]
+    rule
+    for group in yaml.safe_load((DOCKER / "prometheus" / "rules.yml").read_text())["groups"]
+    for rule in group["rules"]
 ]
 DASHBOARD = json.loads((DOCKER / "grafana" / "provisioning" / "dashboards" / "ziggurat.json").read_text())
 PANELS = {
-    f"{panel['title']} {target['legendFormat']}": target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", ())
+    f"{panel['title']} {target['legendFormat']}": target["expr"]
+    for panel in DASHBOARD["panels"]
+    for target in panel.get("targets", ())
 }
 
 
@@ -84,7 +88,11 @@ def watched(
     """A server after requests of all kinds, and a Prometheus that has watched it from the start."""
     program = installed("prometheus")
     folder = tmp_path_factory.mktemp("prometheus")
-    limits = {"ZIGGURAT_MAX_PIXELS": "100000", "ZIGGURAT_MAX_BODY_BYTES": "200000", "ZIGGURAT_STORE_MAX_BYTES": "1000000"}
+    limits = {
+        "ZIGGURAT_MAX_PIXELS": "100000",
+        "ZIGGURAT_MAX_BODY_BYTES": "200000",
+        "ZIGGURAT_STORE_MAX_BYTES": "1000000",
+    }
     server = Server(folder, ZIGGURAT_MODELS="psnr", ZIGGURAT_PROFILE="psnr", **limits)
     with server, Prometheus(program, folder, server.address) as prometheus:
         prometheus.wait_for('up{job="ziggurat"} == 1')
@@ -134,15 +142,23 @@ def _png(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def test_promtool_finds_no_fault_with_the_metrics(watched: tuple[Server, Prometheus], installed: Callable[[str], str]) -> None:
+def test_promtool_finds_no_fault_with_the_metrics(
+    watched: tuple[Server, Prometheus], installed: Callable[[str], str]
+) -> None:
     metrics = httpx2.get(f"http://{watched[0].address}/metrics").content
-    done = subprocess.run([installed("promtool"), "check", "metrics"], input=metrics, capture_output=True, timeout=60)
+    done = subprocess.run(
+        [installed("promtool"), "check", "metrics"], input=metrics, capture_output=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr.decode()
 
 
 def test_every_panel_shows_something(watched: tuple[Server, Prometheus]) -> None:
     _, prometheus = watched
-    assert [name for name, query in PANELS.items() if not prometheus.values(query.replace("$__rate_interval", "1m"))] == []
+    assert [
+        name
+        for name, query in PANELS.items()
+        if not prometheus.values(query.replace("$__rate_interval", "1m"))
+    ] == []
 
 
 def test_every_stage_of_the_work_is_timed(watched: tuple[Server, Prometheus]) -> None:
@@ -161,7 +177,9 @@ def test_every_rule_is_evaluated_and_looks_at_something(watched: tuple[Server, P
     (group,) = prometheus.api("rules")["groups"]
     assert {(rule["health"], rule.get("lastError", "")) for rule in group["rules"]} == {("ok", "")}
     states = {rule["name"]: rule["state"] for rule in group["rules"]}
-    assert {states[f"Ziggurat{name}"] for name in ("Down", "DeviceDown", "Errors", "StoreErrors")} == {"inactive"}
+    assert {states[f"Ziggurat{name}"] for name in ("Down", "DeviceDown", "Errors", "StoreErrors")} == {
+        "inactive"
+    }
 
 
 def test_a_server_that_dies_is_noticed(watched: tuple[Server, Prometheus]) -> None:

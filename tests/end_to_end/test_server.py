@@ -48,7 +48,13 @@ def curl(server: Server, folder: Path) -> Curl:
 
     def run(*arguments: str) -> str:
         words = [word.replace("localhost:8000", server.address) for word in arguments]
-        done = subprocess.run(["curl", "-sS", "--fail-with-body", *words], cwd=folder, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(
+            ["curl", "-sS", "--fail-with-body", *words],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -76,23 +82,43 @@ def test_the_first_minutes(curl: Curl, folder: Path) -> None:
         with Image.open(folder / name) as image:
             assert (image.format, image.size) == (expected, (128, 96))
 
-    curl("--data-binary", "@photo.zgt", "-H", "Content-Type: image/vnd.ziggurat", "localhost:8000/decompress", "-o", "photo.png")
+    curl(
+        "--data-binary",
+        "@photo.zgt",
+        "-H",
+        "Content-Type: image/vnd.ziggurat",
+        "localhost:8000/decompress",
+        "-o",
+        "photo.png",
+    )
     with Image.open(folder / "photo.png") as image:
         assert image.size == (128, 96)
 
-    assert 'ziggurat_requests_total{method="POST",route="/compress",status="201"} 3.0' in curl("localhost:8000/metrics")
+    assert 'ziggurat_requests_total{method="POST",route="/compress",status="201"} 3.0' in curl(
+        "localhost:8000/metrics"
+    )
 
 
 def test_hybrid_and_auto_come_back_too(curl: Curl, folder: Path) -> None:
     for codec in ("hybrid", "auto"):
         query = f"localhost:8000/compress?bpp=1&profile=psnr&codec={codec}"
-        headers = curl("--data-binary", "@photo.jpg", "-H", "Content-Type: image/jpeg", query, "-D-", "-o", "either.zgt")
+        headers = curl(
+            "--data-binary", "@photo.jpg", "-H", "Content-Type: image/jpeg", query, "-D-", "-o", "either.zgt"
+        )
         told = dict(line.split(": ", 1) for line in headers.splitlines() if ": " in line)
         stream = Bitstream.parse((folder / "either.zgt").read_bytes())
         assert told["ziggurat-codec"] == stream.codec.name.lower()
         assert (codec == "auto") == ("ziggurat-auto" in told)
         assert 8 * (folder / "either.zgt").stat().st_size <= 128 * 96
-        curl("--data-binary", "@either.zgt", "-H", "Content-Type: image/vnd.ziggurat", "localhost:8000/decompress", "-o", "either.png")
+        curl(
+            "--data-binary",
+            "@either.zgt",
+            "-H",
+            "Content-Type: image/vnd.ziggurat",
+            "localhost:8000/decompress",
+            "-o",
+            "either.png",
+        )
         with Image.open(folder / "either.png") as back, Image.open(folder / "photo.jpg") as photo:
             assert np.square(np.asarray(back, float) - np.asarray(photo, float)).mean() < 200
     assert {"codec", "hybrid"} <= {model["kind"] for model in json.loads(curl("localhost:8000/models"))}
@@ -101,13 +127,20 @@ def test_hybrid_and_auto_come_back_too(curl: Curl, folder: Path) -> None:
 def test_a_body_over_the_limit_is_answered_before_it_is_sent(server: Server, folder: Path) -> None:
     with (folder / "zeros").open("wb") as file:
         file.truncate(20_000_000)
-    for sent in (["--data-binary", "@zeros"], ["-H", "Transfer-Encoding: chunked", "--data-binary", "@zeros"]):
+    for sent in (
+        ["--data-binary", "@zeros"],
+        ["-H", "Transfer-Encoding: chunked", "--data-binary", "@zeros"],
+    ):
         words = ["curl", "-sS", *sent, "-H", "Content-Type: image/png", f"{server.address}/compress?bpp=1"]
-        problem = json.loads(subprocess.run(words, cwd=folder, capture_output=True, timeout=120, check=True).stdout)
+        problem = json.loads(
+            subprocess.run(words, cwd=folder, capture_output=True, timeout=120, check=True).stdout
+        )
         assert problem["type"] == "urn:problem-type:ziggurat:body-too-large"
 
 
-def test_a_drain_under_load_says_so_first_refuses_then_and_drops_nothing(folder: Path, tmp_path: Path) -> None:
+def test_a_drain_under_load_says_so_first_refuses_then_and_drops_nothing(
+    folder: Path, tmp_path: Path
+) -> None:
     photo = (folder / "photo.jpg").read_bytes()
     refused_at: list[float] = []
     statuses: Counter[int] = Counter()
@@ -132,7 +165,10 @@ def test_a_drain_under_load_says_so_first_refuses_then_and_drops_nothing(folder:
                 assert int(answer.headers["Retry-After"]) > 0
                 refused_at.append(time.monotonic())
 
-    with Server(tmp_path, ZIGGURAT_DRAIN_SECONDS="1.5", ZIGGURAT_MODELS="ms-ssim") as server, ThreadPoolExecutor(7) as clients:
+    with (
+        Server(tmp_path, ZIGGURAT_DRAIN_SECONDS="1.5", ZIGGURAT_MODELS="ms-ssim") as server,
+        ThreadPoolExecutor(7) as clients,
+    ):
         running = [clients.submit(load, server.address) for _ in range(6)]
         while statuses[201] < 6:
             time.sleep(0.01)
@@ -166,7 +202,14 @@ def test_leaving_an_idle_service_takes_no_time_and_a_second_signal_none_at_all(t
 
 
 def test_a_taken_port_is_told_at_once(server: Server) -> None:
-    words = [sys.executable, "-c", "from service.cli import main; main()", "serve", "--port", server.address.rpartition(":")[2]]
+    words = [
+        sys.executable,
+        "-c",
+        "from service.cli import main; main()",
+        "serve",
+        "--port",
+        server.address.rpartition(":")[2],
+    ]
     second = subprocess.run(words, capture_output=True, text=True, timeout=60)
     assert second.returncode == 1
     assert "in use" in second.stderr
@@ -180,16 +223,25 @@ def test_every_line_of_the_log_is_json_and_names_its_request(folder: Path, tmp_p
         photo = (folder / "photo.jpg").read_bytes()
         urllib.request.urlopen(urllib.request.Request(address, photo, headers), timeout=60).close()
         with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(urllib.request.Request(address, photo, headers | {"X-API-Key": "swordfish"}), timeout=60)
+            urllib.request.urlopen(
+                urllib.request.Request(address, photo, headers | {"X-API-Key": "swordfish"}), timeout=60
+            )
         problem = json.loads(refused.value.read())
         refused.value.close()
         assert server.stop() == 0
     log = (tmp_path / "server.log").read_text()
     lines = [json.loads(line) for line in log.splitlines()]
-    made, unauthorized = [line for line in lines if line["message"] == "request" and line["route"] == "/compress"]
+    made, unauthorized = [
+        line for line in lines if line["message"] == "request" and line["route"] == "/compress"
+    ]
 
     assert made["request_id"] == problem["request_id"] == "of-the-client"
-    assert (made["method"], made["status"], made["level"], made["bytes_in"]) == ("POST", 201, "info", len(photo))
+    assert (made["method"], made["status"], made["level"], made["bytes_in"]) == (
+        "POST",
+        201,
+        "info",
+        len(photo),
+    )
     assert 0 < made["bpp"] <= 1
     assert made["pixels"] == 128 * 96
     assert (unauthorized["status"], unauthorized["bytes_in"]) == (401, 0), "the body was not asked for"
@@ -199,7 +251,9 @@ def test_every_line_of_the_log_is_json_and_names_its_request(folder: Path, tmp_p
 def _status(server: Server, path: str, body: bytes | None = None) -> int:
     headers = {"Content-Type": "application/octet-stream"} if body else {}
     try:
-        with urllib.request.urlopen(urllib.request.Request(f"http://{server.address}{path}", body, headers), timeout=60) as answer:
+        with urllib.request.urlopen(
+            urllib.request.Request(f"http://{server.address}{path}", body, headers), timeout=60
+        ) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         with error:

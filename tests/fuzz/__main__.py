@@ -1,14 +1,17 @@
-"""Feed one of the targets with mutated inputs until the time is over; the findings are kept as files.
+"""Feed one of the targets with mutated inputs until the time is over.
+
+The findings are kept as files.
 
     python -m tests.fuzz container --minutes 20     # or endpoints, images
-    python -m tests.fuzz container --minutes 0      # the seeds and earlier findings only; a test does that
+    python -m tests.fuzz container --minutes 0      # only seeds and earlier findings, as in tests
 
-A target is a module of this package with `seeds() -> dict[str, bytes]`, `check(data) -> str`, which names the outcome or raises what is
-wrong, and perhaps `mutate`.
-A finding (an exception, or an input that took longer than SECONDS of processor time) does not stop the run: one input per kind and place
-is written to `<corpus>/<target>-findings/`. What takes the process down (a native crash, memory, a hang) stops it; libFuzzer writes the
-input beside them. Inputs that reach new code are kept in `<corpus>/<target>/`, from which the next run goes on. What was found and repaired
-goes to `tests/fixtures/fuzz/<target>/` and stays repaired.
+A target is a module of this package with `seeds() -> dict[str, bytes]`, `check(data) -> str`, which
+names the outcome or raises what is wrong, and perhaps `mutate`. A finding (an exception, or an
+input that took longer than SECONDS of processor time) does not stop the run: one input per kind and
+place is written to `<corpus>/<target>-findings/`. What takes the process down (a native crash,
+memory, a hang) stops it; libFuzzer writes the input beside them. Inputs that reach new code are
+kept in `<corpus>/<target>/`, from which the next run goes on. What was found and repaired goes to
+`tests/fixtures/fuzz/<target>/` and stays repaired.
 """
 
 from __future__ import annotations
@@ -54,11 +57,15 @@ class Findings:
 
 def main() -> None:
     """Run one target."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("target", choices=["container", "endpoints", "images"])
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--corpus", type=Path, default=Path("build/fuzz"))
-    parser.add_argument("--seed", type=int, default=0, help="of the mutations; 0 takes another one in each run")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the mutations; 0 takes another one in each run"
+    )
     arguments = parser.parse_args()
 
     if not arguments.minutes:
@@ -90,18 +97,43 @@ def main() -> None:
             raise
         except BaseException as error:  # a panic in Rust is no Exception
             frame = traceback.extract_tb(error.__traceback__)[-1]
-            findings.add(type(error).__name__, f"{Path(frame.filename).stem}-{frame.lineno}", data, traceback.format_exc())
+            findings.add(
+                type(error).__name__,
+                f"{Path(frame.filename).stem}-{frame.lineno}",
+                data,
+                traceback.format_exc(),
+            )
         if (used := time.process_time() - used) > SECONDS:
             findings.add("Slow", f"{used:.0f}s", data, f"{used:.2f} s of processor time")
         if time.monotonic() - reported > REPORT:
             reported = time.monotonic()
-            facts = {"target": arguments.target, "minutes": (reported - begun) / 60, "processor_minutes": time.process_time() / 60}
-            print(json.dumps(facts | {"executions": outcomes.total(), "outcomes": outcomes, "findings": findings.seen}), flush=True)
+            facts = {
+                "target": arguments.target,
+                "minutes": (reported - begun) / 60,
+                "processor_minutes": time.process_time() / 60,
+            }
+            print(
+                json.dumps(
+                    facts | {"executions": outcomes.total(), "outcomes": outcomes, "findings": findings.seen}
+                ),
+                flush=True,
+            )
             if reported - begun > 60 * arguments.minutes:
-                os._exit(bool(findings.seen))  # libFuzzer has no other end that lets Python have the last word
+                os._exit(
+                    bool(findings.seen)
+                )  # libFuzzer has no other end that lets Python have the last word
 
-    limits = [f"-rss_limit_mb={megabytes}", f"-timeout={HANG}", f"-report_slow_units={HANG}", f"-max_len={LENGTH}"]
-    flags = [*limits, f"-seed={arguments.seed or random.randrange(1, 1 << 31)}", f"-artifact_prefix={findings.folder}/"]
+    limits = [
+        f"-rss_limit_mb={megabytes}",
+        f"-timeout={HANG}",
+        f"-report_slow_units={HANG}",
+        f"-max_len={LENGTH}",
+    ]
+    flags = [
+        *limits,
+        f"-seed={arguments.seed or random.randrange(1, 1 << 31)}",
+        f"-artifact_prefix={findings.folder}/",
+    ]
     options = {"custom_mutator": target.mutate} if hasattr(target, "mutate") else {}
     atheris.Setup([sys.argv[0], *flags, str(corpus)], test_one_input, **options)
     atheris.Fuzz()

@@ -1,7 +1,9 @@
-"""Fuzz target: a stream to its parser and, with the tiny model of the golden streams or as AVIF, all the way to pixels.
+"""Fuzz target: a stream to its parser and, with the tiny model of the golden streams or as AVIF,
+all the way to pixels.
 
-Only `BitstreamError`s may come out, and a stream that decodes is what its header says. Bytes at random would all fail at the checksum:
-the mutator changes fields and sections of a well-formed stream and writes a right checksum behind them.
+Only `BitstreamError`s may come out, and a stream that decodes is what its header says. Bytes at
+random would all fail at the checksum: the mutator changes fields and sections of a well-formed
+stream and writes a right checksum behind them.
 """
 
 from __future__ import annotations
@@ -40,8 +42,13 @@ def seeds() -> dict[str, bytes]:
         "pixel": Picture(rgb[:1, :1], None, False),
         "wide": Picture(np.resize(rgb, (1, 700, 3)), None, False),
     }
-    made = {name: _CODEC.encode([picture], [Target(quality=60)])[0].data for name, picture in pictures.items()}
-    made |= {f"hybrid-{name}": _HYBRID.encode(picture, Target(quality=20)).data for name, picture in pictures.items()}
+    made = {
+        name: _CODEC.encode([picture], [Target(quality=60)])[0].data for name, picture in pictures.items()
+    }
+    made |= {
+        f"hybrid-{name}": _HYBRID.encode(picture, Target(quality=20)).data
+        for name, picture in pictures.items()
+    }
     return made | {path.stem: path.read_bytes() for path in GOLDEN.glob("*.zgt")}
 
 
@@ -60,13 +67,17 @@ def check(data: bytes) -> str:
             picture = _CODEC.decode([data], max_pixels=MAX_PIXELS)[0]
     except BitstreamError as error:
         return f"not decoded: {type(error).__name__}"
-    assert (picture.width, picture.height, picture.greyscale) == (stream.width, stream.height, stream.greyscale)
+    assert (picture.width, picture.height, picture.greyscale) == (
+        stream.width,
+        stream.height,
+        stream.greyscale,
+    )
     assert (picture.alpha is None) == (stream.alpha is None)
     return "decoded"
 
 
 def mutate(data: bytes, max_size: int, seed: int) -> bytes:
-    """Mostly one field or section of a stream, well-formed around it; now and then bytes anywhere."""
+    """Change one field or section of a sound stream; now and then bytes anywhere."""
     import atheris
 
     rng = random.Random(seed)
@@ -97,19 +108,24 @@ def with_checksum(data: bytes) -> bytes:
     return body + zlib.crc32(body).to_bytes(4, "little")
 
 
-def _changed(stream: Bitstream, rng: random.Random, mutated: Callable[[bytes, int], bytes], room: int) -> Bitstream:
+def _changed(
+    stream: Bitstream, rng: random.Random, mutated: Callable[[bytes, int], bytes], room: int
+) -> Bitstream:
     match rng.choice(("z", "y", "y", "alpha", "size", "size", "quality", "greyscale", "postprocess")):
         case "z":
             return replace(stream, z=mutated(stream.z, room))
         case "y":
             return replace(stream, y=mutated(stream.y, room))
         case "alpha" if stream.alpha is not None:
-            return replace(stream, alpha=None if rng.random() < 0.1 else png_with_checksums(mutated(stream.alpha, room)))
+            return replace(
+                stream, alpha=None if rng.random() < 0.1 else png_with_checksums(mutated(stream.alpha, room))
+            )
         case "alpha":
             return stream
         case "size":
             width, height = (
-                max(1, rng.choice((side - 1, side + 1, side + 16, rng.randrange(1, 400), side))) for side in (stream.width, stream.height)
+                max(1, rng.choice((side - 1, side + 1, side + 16, rng.randrange(1, 400), side)))
+                for side in (stream.width, stream.height)
             )
             return replace(stream, width=width, height=height)
         case "quality":

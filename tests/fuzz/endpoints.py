@@ -1,8 +1,10 @@
-"""Fuzz target: a request to `POST /compress`, `POST /decompress` or what is stored, through the whole app in this process.
+"""Fuzz target: a request to `POST /compress`, `POST /decompress` or what is stored, through the
+whole app in this process.
 
-An input is a request as HTTP/1.1 writes it: request line, headers, an empty line, the body. A header `X-Chunk` says how many bytes of it
-arrive at a time. Whatever is asked, the answer is one that the endpoint documents, every error is a problem with a type, no 500 occurs, and
-a picture that comes back is of the size that its stream's header says.
+An input is a request as HTTP/1.1 writes it: request line, headers, an empty line, the body. A
+header `X-Chunk` says how many bytes of it arrive at a time. Whatever is asked, the answer is one
+that the endpoint documents, every error is a problem with a type, no 500 occurs, and a picture that
+comes back is of the size that its stream's header says.
 """
 
 from __future__ import annotations
@@ -35,21 +37,31 @@ class _Service:
     """A running app with the tiny model alone, and a loop to ask it on."""
 
     def __init__(self) -> None:
-        # The registry's models take a hundred times as long, and the fuzzer looks at the code around them.
+        # The registry's models take a hundred times as long, and the fuzzer looks at the code
+        # around them.
         registry.WEIGHTS = Path(tempfile.mkdtemp(prefix="ziggurat-fuzz-"))
         (registry.WEIGHTS / "tiny.safetensors").symlink_to(FIXTURES / "tiny.safetensors")
         post_model.WEIGHTS = registry.WEIGHTS / "postprocess"
         post_model.WEIGHTS.mkdir()
         install()
         tiny_card(tiny_codec().model_id).save(registry.WEIGHTS / "tiny.json")
-        settings = Settings(store="memory://", models=("tiny",), profile="tiny", max_pixels=LIMIT, max_body_bytes=LIMIT, threads=1)
+        settings = Settings(
+            store="memory://",
+            models=("tiny",),
+            profile="tiny",
+            max_pixels=LIMIT,
+            max_body_bytes=LIMIT,
+            threads=1,
+        )
         self._app = create_app(settings)
         self._loop = asyncio.new_event_loop()
         self._lifespan = self._app.router.lifespan_context(self._app)
         self._loop.run_until_complete(self._lifespan.__aenter__())
         document = self._app.openapi()["paths"]
         self.documented = {
-            (path.replace("{stream_id}", "*"), method.upper()): {int(status) for status in operation["responses"]}
+            (path.replace("{stream_id}", "*"), method.upper()): {
+                int(status) for status in operation["responses"]
+            }
             for path, operations in document.items()
             for method, operation in operations.items()
         }
@@ -74,7 +86,12 @@ class _Service:
             "server": ("127.0.0.1", 8000),
         }
         pieces = [body[start : start + chunk] for start in range(0, len(body), chunk)] or [b""]
-        incoming = iter([{"type": "http.request", "body": piece, "more_body": i + 1 < len(pieces)} for i, piece in enumerate(pieces)])
+        incoming = iter(
+            [
+                {"type": "http.request", "body": piece, "more_body": i + 1 < len(pieces)}
+                for i, piece in enumerate(pieces)
+            ]
+        )
         sent: list[MutableMapping[str, Any]] = []
 
         async def receive() -> dict[str, Any]:
@@ -100,17 +117,28 @@ _IMAGES = images.seeds()
 def seeds() -> dict[str, bytes]:
     """One request of every kind, plain and multipart."""
     stream, jpeg, png = _STREAMS["tiny-50"], _IMAGES["jpeg"], _IMAGES["png-alpha"]
-    form = b'--b\r\nContent-Disposition: form-data; name="%s"; filename="a"\r\nContent-Type: image/png\r\n\r\n%s\r\n--b--\r\n'
+    form = (
+        b'--b\r\nContent-Disposition: form-data; name="%s"; filename="a"\r\n'
+        b"Content-Type: image/png\r\n\r\n%s\r\n--b--\r\n"
+    )
     multipart = "Content-Type: multipart/form-data; boundary=b"
     ours = "Content-Type: image/vnd.ziggurat"
     requests = {
         "decompress": ("POST /decompress", [ours], stream),
         "decompress-webp": ("POST /decompress?format=webp", ["X-Chunk: 100"], stream),
-        "decompress-accept": ("POST /decompress", [ours, "Accept: image/png;q=0.5, image/jpeg, */*;q=0.1"], _STREAMS["alpha"]),
+        "decompress-accept": (
+            "POST /decompress",
+            [ours, "Accept: image/png;q=0.5, image/jpeg, */*;q=0.1"],
+            _STREAMS["alpha"],
+        ),
         "decompress-form": ("POST /decompress", [multipart, "X-Chunk: 7"], form % (b"file", stream)),
         "decompress-length": ("POST /decompress", ["Content-Length: 99999999"], stream),
         "compress": ("POST /compress?bpp=2", ["Content-Type: image/jpeg"], jpeg),
-        "compress-json": ("POST /compress?max_bytes=400&profile=tiny&report=psnr,ms-ssim", ["Accept: application/json"], png),
+        "compress-json": (
+            "POST /compress?max_bytes=400&profile=tiny&report=psnr,ms-ssim",
+            ["Accept: application/json"],
+            png,
+        ),
         "compress-quality": ("POST /compress?quality=50&strict=true", [], jpeg),
         "compress-hybrid": ("POST /compress?bpp=2&codec=hybrid&report=psnr", [], png),
         "compress-auto": ("POST /compress?bpp=2&codec=auto", ["Accept: application/json"], jpeg),
@@ -118,7 +146,11 @@ def seeds() -> dict[str, bytes]:
         "compress-form": ("POST /compress?bpp=0.5&strict=1", [multipart], form % (b"file", png)),
         "compress-other-field": ("POST /compress?bpp=1", [multipart, "X-Chunk: 1"], form % (b"picture", b"")),
         "enhance": ("POST /enhance", ["Content-Type: image/jpeg"], _IMAGES["jpeg-coarse"]),
-        "enhance-form": ("POST /enhance?format=jpeg", [multipart, "X-Chunk: 50"], form % (b"file", _IMAGES["webp-coarse"])),
+        "enhance-form": (
+            "POST /enhance?format=jpeg",
+            [multipart, "X-Chunk: 50"],
+            form % (b"file", _IMAGES["webp-coarse"]),
+        ),
         "stored": (f"GET /decompress/{'0' * 64}", ['If-None-Match: W/"a", *'], b""),
         "stored-head": (f"HEAD /decompress/{'0' * 64}?format=avif", [], b""),
         "bitstream": (f"GET /bitstreams/{'0' * 64}", [], b""),
@@ -126,7 +158,10 @@ def seeds() -> dict[str, bytes]:
         "delete": ("DELETE /bitstreams/%00", [], b""),
         "models": ("GET /models", [], b""),
     }
-    return {name: "\r\n".join([line, *headers, "\r\n"]).encode() + body for name, (line, headers, body) in requests.items()}
+    return {
+        name: "\r\n".join([line, *headers, "\r\n"]).encode() + body
+        for name, (line, headers, body) in requests.items()
+    }
 
 
 def check(data: bytes) -> str:
@@ -134,13 +169,32 @@ def check(data: bytes) -> str:
     head, _, body = data.partition(b"\r\n\r\n")
     line, *fields = head.decode("latin-1").split("\r\n")
     method, _, target = line.partition(" ")
-    headers = [(name.strip().lower(), value.strip()) for name, colon, value in (field.partition(":") for field in fields) if colon]
-    chunk = next((int(value) for name, value in headers if name == "x-chunk" and value.isdecimal() and 0 < int(value) < 1000), 1 << 16)
+    headers = [
+        (name.strip().lower(), value.strip())
+        for name, colon, value in (field.partition(":") for field in fields)
+        if colon
+    ]
+    chunk = next(
+        (
+            int(value)
+            for name, value in headers
+            if name == "x-chunk" and value.isdecimal() and 0 < int(value) < 1000
+        ),
+        1 << 16,
+    )
     path = target.partition("?")[0]
-    if not path.startswith("/") or not target.isascii() or not target.isprintable() or not method.isalpha() or len(body) > 200 * chunk:
+    if (
+        not path.startswith("/")
+        or not target.isascii()
+        or not target.isprintable()
+        or not method.isalpha()
+        or len(body) > 200 * chunk
+    ):
         return "not asked"  # the HTTP server refuses it
 
-    status, answer, content = _SERVICE.ask(method, target, [(n.encode("latin-1"), v.encode("latin-1")) for n, v in headers], body, chunk)
+    status, answer, content = _SERVICE.ask(
+        method, target, [(n.encode("latin-1"), v.encode("latin-1")) for n, v in headers], body, chunk
+    )
 
     parts = path.split("/")
     route = "/".join([*parts[:2], "*", *parts[3:]]) if len(parts) > 2 else path
@@ -162,7 +216,9 @@ def check(data: bytes) -> str:
 
 
 def mutate(data: bytes, max_size: int, seed: int) -> bytes:
-    """Either the head, or the body as what it is: a stream or a PNG with right checksums, an image, a form."""
+    """Either the head, or the body as what it is: a stream or a PNG with right checksums, an image,
+    a form.
+    """
     import atheris
 
     rng = random.Random(seed)

@@ -1,7 +1,8 @@
 """Fuzz target: an image file to a `Picture`, as an upload is read.
 
-Only `ImageError`s and `PictureError` may come out, nothing over the pixel limit is decoded, and a picture is of the size that its header
-said. The checksums of a PNG are put right, as otherwise nothing would get behind them.
+Only `ImageError`s and `PictureError` may come out, nothing over the pixel limit is decoded, and a
+picture is of the size that its header said. The checksums of a PNG are put right, as otherwise
+nothing would get behind them.
 """
 
 from __future__ import annotations
@@ -28,7 +29,11 @@ def seeds() -> dict[str, bytes]:
     rng = np.random.default_rng(0)
     samples = rng.integers(0, 256, (9, 13, 4), np.uint8)
     rgba = Image.fromarray(samples)
-    rgb, grey, grey16 = rgba.convert("RGB"), rgba.convert("L"), Image.fromarray(samples[..., 0].astype(np.uint16) * 257)
+    rgb, grey, grey16 = (
+        rgba.convert("RGB"),
+        rgba.convert("L"),
+        Image.fromarray(samples[..., 0].astype(np.uint16) * 257),
+    )
     palette = rgb.quantize(16)
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     exif = Image.Exif()
@@ -75,10 +80,15 @@ def seeds() -> dict[str, bytes]:
         "pbm": (grey.convert("1"), "PPM", {}),
         "pfm": (grey.convert("F"), "PPM", {}),
     }
-    files = {"ppm-plain": b"P3\n# a comment\n2 2\n255\n1 2 3 4 5 6 7 8 9 10 11 12\n", "pbm-plain": b"P1 3 2 1 0 1 0 1 0"}
+    files = {
+        "ppm-plain": b"P3\n# a comment\n2 2\n255\n1 2 3 4 5 6 7 8 9 10 11 12\n",
+        "pbm-plain": b"P1 3 2 1 0 1 0 1 0",
+    }
     for name, (image, file_format, options) in variants.items():
         file = io.BytesIO()
-        image.copy().save(file, file_format, **options)  # Pillow leaves its encoder's settings on what it saved
+        image.copy().save(
+            file, file_format, **options
+        )  # Pillow leaves its encoder's settings on what it saved
         files[name] = file.getvalue()
     return files
 
@@ -100,7 +110,8 @@ def check(data: bytes) -> str:
 
 
 def mutate(data: bytes, max_size: int, seed: int) -> bytes:
-    """Bytes anywhere, or a few bytes of a whole file: coverage shrinks inputs to headers, and decoders in C, which it does not see, starve.
+    """Bytes anywhere, or a few bytes of a whole file: coverage shrinks inputs to headers, and
+    decoders in C, which it does not see, starve.
 
     A PNG mostly gets right checksums again.
     """

@@ -1,4 +1,7 @@
-"""The fuzz targets: what they start from, and what they once found, passes. Each in a process of its own, as one changes the registry."""
+"""The fuzz targets: what they start from, and what they once found, passes.
+
+Each in a process of its own, as one changes the registry.
+"""
 
 from __future__ import annotations
 
@@ -10,5 +13,10 @@ import pytest
 
 @pytest.mark.parametrize("target", ["container", "endpoints", "images"])
 def test_seeds_and_earlier_findings_pass(target: str) -> None:
-    done = subprocess.run([sys.executable, "-m", "tests.fuzz", target, "--minutes", "0"], capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.fuzz", target, "--minutes", "0"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr

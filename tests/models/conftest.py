@@ -1,4 +1,6 @@
-"""Codecs that several tests share: the tiny one of the golden streams where any will do, the shipped ones where quality counts."""
+"""Codecs that several tests share: the tiny one of the golden streams where any will do, the
+shipped ones where quality counts.
+"""
 
 from __future__ import annotations
 
@@ -32,13 +34,18 @@ def shipped(request: pytest.FixtureRequest) -> LearnedCodec:
 
 @pytest.fixture
 def found(shipped: LearnedCodec, photo: Image.Image) -> tuple[Quantised, Window]:
-    """The photo as quantised without effort, as one window; fine enough for single steps to find something in so small a picture."""
+    """The photo as quantised without effort, as one window.
+
+    Fine enough for single steps to find something in so small a picture.
+    """
     model, picture = CodecModel.load(registry.weights(shipped.name)), Picture.from_image(photo)
     transforms = Transforms(model, shipped.device, bfloat16=False, tile=TILE)
     with torch.inference_mode():
         quantised = Encoder(model, transforms).quantise([picture], [Target(quality=75.0)], [None])[0]
     symbols, objective = quantised.symbols, Objective.of(shipped.card)
-    residuals, indices, z = (torch.from_numpy(values)[None] for values in (symbols.residuals, quantised.indices, symbols.z))
+    residuals, indices, z = (
+        torch.from_numpy(values)[None] for values in (symbols.residuals, quantised.indices, symbols.z)
+    )
     anchor = transforms.anchors([symbols.position])
     with torch.no_grad():
         z_mean = transforms.network.mean(z.float(), *residuals.shape[-2:])

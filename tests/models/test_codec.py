@@ -20,7 +20,17 @@ from tests.make_golden import golden_picture
 
 def stream(codec: CodecKind, size: int, budget: int = 100) -> Stream:
     target = Target(max_bytes=budget)
-    return Stream(bytes(size), width=10, height=10, quality=5, model="x", probes=1, target=target, target_met=size <= budget, codec=codec)
+    return Stream(
+        bytes(size),
+        width=10,
+        height=10,
+        quality=5,
+        model="x",
+        probes=1,
+        target=target,
+        target_met=size <= budget,
+        codec=codec,
+    )
 
 
 @pytest.mark.parametrize(
@@ -35,7 +45,9 @@ def stream(codec: CodecKind, size: int, budget: int = 100) -> Stream:
         (90, 95, (30.0, 30.0), CodecKind.LEARNED),
     ],
 )
-def test_the_better_within_the_budget_is_chosen(learned: int, hybrid: int, scores: tuple[float, float], chosen: CodecKind) -> None:
+def test_the_better_within_the_budget_is_chosen(
+    learned: int, hybrid: int, scores: tuple[float, float], chosen: CodecKind
+) -> None:
     compared = Comparison("psnr", *scores)
     made = choose(stream(CodecKind.LEARNED, learned), stream(CodecKind.HYBRID, hybrid), compared)
     assert made.codec is chosen
@@ -46,7 +58,9 @@ def test_auto_is_the_better_of_what_both_make(shipped: LearnedCodec, photo: Imag
     picture = Picture.from_image(photo)
     streams = {codec: Codec(shipped).compress(picture, bpp=1.0, codec=codec) for codec in get_args(CodecName)}
     scores = {
-        codec: shipped.score(Picture.from_image(Codec(shipped).decompress(made.data)), picture, shipped.metric)
+        codec: shipped.score(
+            Picture.from_image(Codec(shipped).decompress(made.data)), picture, shipped.metric
+        )
         for codec, made in streams.items()
     }
 

@@ -19,7 +19,9 @@ ACROSS = 7  # hyper-latents: the middle one and all that it can reach
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 12), st.integers(0, 3))
-def test_tiles_answer_for_everything_once_and_see_around_it(rows: int, columns: int, side: int, halo: int) -> None:
+def test_tiles_answer_for_everything_once_and_see_around_it(
+    rows: int, columns: int, side: int, halo: int
+) -> None:
     answered = np.zeros((rows, columns), int)
     whole = np.arange(rows * columns).reshape(rows, columns)
     for tile in tiles(rows, columns, side, halo):
@@ -37,7 +39,9 @@ def test_an_ordinary_picture_is_one_tile() -> None:
     assert len(list(tiles(33, 32, 32))) == 2
 
 
-TRANSFORMS: dict[str, tuple[Callable[[Tensor], Tensor], int, int, int]] = {  # and channels in, samples per hyper-latent in and out
+TRANSFORMS: dict[
+    str, tuple[Callable[[Tensor], Tensor], int, int, int]
+] = {  # and channels in, samples per hyper-latent in and out
     "g_a": (NETWORK.g_a, 3, HYPER_PIXELS, HYPER_STRIDE),
     "g_s": (NETWORK.g_s, 6, HYPER_STRIDE, HYPER_PIXELS),
     "h_a": (NETWORK.h_a, 6, HYPER_STRIDE, 1),
@@ -52,7 +56,9 @@ def test_the_halo_covers_what_a_transform_sees_and_none_smaller_does(name: str) 
     transform, channels, scale_in, scale_out = TRANSFORMS[name]
     x = torch.zeros(1, channels, ACROSS * scale_in, ACROSS * scale_in)
     middle = ACROSS // 2
-    x[..., middle * scale_in : (middle + 1) * scale_in, middle * scale_in : (middle + 1) * scale_in] = torch.nan
+    x[..., middle * scale_in : (middle + 1) * scale_in, middle * scale_in : (middle + 1) * scale_in] = (
+        torch.nan
+    )
     reached = torch.isnan(transform(x))[0].any(0).nonzero() // scale_out - middle
     assert reached.abs().max() == (HALO if name != "h_a" else 1)
 

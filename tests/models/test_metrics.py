@@ -1,4 +1,6 @@
-"""PSNR and MS-SSIM agree with their definitions and the reference implementation, and can be trained on."""
+"""PSNR and MS-SSIM agree with their definitions and the reference implementation, and can be
+trained on.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,10 @@ from models.metrics import decibels, ms_ssim, psnr
 def picture(height: int, width: int) -> Tensor:
     """(1, 3, H, W) of smooth waves, the same on every machine."""
     row, column = torch.arange(height)[:, None], torch.arange(width)[None]
-    planes = [0.5 + 0.25 * torch.sin(row * f / 7 + column / 11) + 0.2 * torch.cos(column * f / 3 - row / 5) for f in (1.0, 1.7, 2.3)]
+    planes = [
+        0.5 + 0.25 * torch.sin(row * f / 7 + column / 11) + 0.2 * torch.cos(column * f / 3 - row / 5)
+        for f in (1.0, 1.7, 2.3)
+    ]
     return torch.stack(planes)[None].clamp(0, 1)
 
 
@@ -49,7 +54,9 @@ def test_one_value_per_image_whatever_its_neighbours() -> None:
     x = torch.cat([picture(176, 176), picture(176, 176).flip(2)])
     x_hat = torch.cat([damaged(x[:1], 0.3), damaged(x[1:], 1.0)])
     for metric in (psnr, ms_ssim):
-        torch.testing.assert_close(metric(x_hat, x), torch.cat([metric(x_hat[:1], x[:1]), metric(x_hat[1:], x[1:])]))
+        torch.testing.assert_close(
+            metric(x_hat, x), torch.cat([metric(x_hat[:1], x[:1]), metric(x_hat[1:], x[1:])])
+        )
 
 
 def test_psnr_by_hand() -> None:
@@ -88,7 +95,9 @@ def test_gradient_points_towards_the_original() -> None:
     x_hat = damaged(x, 0.5).requires_grad_()
     before = ms_ssim(x_hat, x)
     (gradient,) = torch.autograd.grad(before.sum(), x_hat)
-    assert float(ms_ssim((x_hat + 0.01 * gradient / gradient.abs().max()).detach(), x)) > float(before.detach())
+    assert float(ms_ssim((x_hat + 0.01 * gradient / gradient.abs().max()).detach(), x)) > float(
+        before.detach()
+    )
 
 
 def test_float32_under_autocast() -> None:

@@ -100,7 +100,26 @@ def test_32_bit_integers_are_clipped_to_16_bits() -> None:
 
 
 @pytest.mark.parametrize(
-    "mode", ["1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV", "LAB", "LA", "La", "PA", "RGBA", "RGBa", "I", "I;16", "F"]
+    "mode",
+    [
+        "1",
+        "L",
+        "P",
+        "RGB",
+        "RGBX",
+        "CMYK",
+        "YCbCr",
+        "HSV",
+        "LAB",
+        "LA",
+        "La",
+        "PA",
+        "RGBA",
+        "RGBa",
+        "I",
+        "I;16",
+        "F",
+    ],
 )
 def test_every_mode_is_read(mode: str) -> None:
     picture = Picture.from_image(Image.new(mode, (3, 2)))

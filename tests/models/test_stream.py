@@ -10,14 +10,18 @@ from models.stream import Comparison, Stream
 
 
 def stream(target: Target) -> Stream:
-    return Stream(bytes(30), width=20, height=10, quality=5, model="x", probes=1, target=target, target_met=True)
+    return Stream(
+        bytes(30), width=20, height=10, quality=5, model="x", probes=1, target=target, target_met=True
+    )
 
 
 def test_bits_per_pixel_count_every_byte() -> None:
     assert stream(Target(quality=5)).bpp == 30 * 8 / 200
 
 
-@pytest.mark.parametrize(("target", "bpp"), [(Target(bpp=0.37), 0.37), (Target(max_bytes=50), 2.0), (Target(quality=50), None)])
+@pytest.mark.parametrize(
+    ("target", "bpp"), [(Target(bpp=0.37), 0.37), (Target(max_bytes=50), 2.0), (Target(quality=50), None)]
+)
 def test_the_target_in_bits_per_pixel(target: Target, bpp: float | None) -> None:
     assert stream(target).target_bpp == bpp
 

@@ -21,9 +21,25 @@ def test_openapi_names_media_types_and_statuses(client: TestClient) -> None:
     paths = client.get("/openapi.json").json()["paths"]
 
     compress = paths["/compress"]["post"]
-    assert set(compress["responses"]) == {"201", "405", "406", "408", "413", "415", "422", "429", "500", "503", "507"}
+    assert set(compress["responses"]) == {
+        "201",
+        "405",
+        "406",
+        "408",
+        "413",
+        "415",
+        "422",
+        "429",
+        "500",
+        "503",
+        "507",
+    }
     assert set(compress["responses"]["201"]["content"]) == {"image/vnd.ziggurat", "application/json"}
-    assert set(compress["requestBody"]["content"]) == {"image/*", "application/octet-stream", "multipart/form-data"}
+    assert set(compress["requestBody"]["content"]) == {
+        "image/*",
+        "application/octet-stream",
+        "multipart/form-data",
+    }
     assert set(paths["/decompress/{stream_id}"]["get"]["responses"]["200"]["content"]) == {
         "image/png",
         "image/webp",
@@ -40,7 +56,9 @@ def test_openapi_describes_every_error_as_a_problem(client: TestClient) -> None:
             for status, response in operation["responses"].items():
                 if status >= "400":
                     assert set(response["content"]) == {"application/problem+json"}
-    assert {"Problem", "InvalidParameter", "Compression", "StreamFacts"} <= set(document["components"]["schemas"])
+    assert {"Problem", "InvalidParameter", "Compression", "StreamFacts"} <= set(
+        document["components"]["schemas"]
+    )
     assert "HTTPValidationError" not in document["components"]["schemas"]
 
 
@@ -52,7 +70,10 @@ def test_the_documentation_is_served(client: TestClient, path: str) -> None:
 def test_pages_of_the_origins_set_may_call_and_read_our_headers() -> None:
     app = create_app(Settings(store="memory://", cors_origins=("https://a.example",)))
     client = TestClient(app)  # not started: a preflight and a 404 need no models
-    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x-api-key, content-type"}
+    asked = {
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "x-api-key, content-type",
+    }
 
     welcome = client.options("/compress", headers={"Origin": "https://a.example"} | asked)
     stranger = client.options("/compress", headers={"Origin": "https://b.example"} | asked)
@@ -61,7 +82,17 @@ def test_pages_of_the_origins_set_may_call_and_read_our_headers() -> None:
     assert (welcome.status_code, welcome.headers["access-control-allow-origin"]) == (200, "https://a.example")
     assert "access-control-allow-origin" not in stranger.headers
     exposed = answer.headers["access-control-expose-headers"].lower()
-    assert all(name in exposed for name in ("ziggurat-bpp", "location", "content-digest", "server-timing", "x-request-id", "retry-after"))
+    assert all(
+        name in exposed
+        for name in (
+            "ziggurat-bpp",
+            "location",
+            "content-digest",
+            "server-timing",
+            "x-request-id",
+            "retry-after",
+        )
+    )
 
 
 def test_without_the_setting_no_origin_is_welcome(client: TestClient) -> None:
@@ -130,7 +161,9 @@ def test_every_answer_that_an_endpoint_declares_is_a_series_from_the_start() -> 
 def test_a_store_in_a_directory_is_watched_and_one_in_memory_is_not(tmp_path: Path) -> None:
     watched = {}
     for store in (str(tmp_path), "memory://"):
-        with TestClient(create_app(Settings(store=store, models=("psnr",), profile="psnr", threads=1))) as client:
+        with TestClient(
+            create_app(Settings(store=store, models=("psnr",), profile="psnr", threads=1))
+        ) as client:
             watched[store] = "ziggurat_store_max_bytes +Inf" in client.get("/metrics").text
 
     assert watched == {str(tmp_path): True, "memory://": False}

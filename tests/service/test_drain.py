@@ -29,13 +29,20 @@ def client(app: FastAPI) -> Iterator[TestClient]:
 
 @pytest.mark.parametrize(
     ("phase", "ready", "work", "connection"),
-    [(Phase.SERVING, 200, 201, None), (Phase.DRAINING, 503, 201, "close"), (Phase.REFUSING, 503, 503, "close")],
+    [
+        (Phase.SERVING, 200, 201, None),
+        (Phase.DRAINING, 503, 201, "close"),
+        (Phase.REFUSING, 503, 503, "close"),
+    ],
 )
 def test_readiness_goes_first_and_then_new_work(
     app: FastAPI, client: TestClient, jpeg: bytes, phase: Phase, ready: int, work: int, connection: str | None
 ) -> None:
     app.state.drain.phase = phase
-    answers = [client.get("/readyz"), client.post("/compress?bpp=1", content=jpeg, headers={"Content-Type": "image/jpeg"})]
+    answers = [
+        client.get("/readyz"),
+        client.post("/compress?bpp=1", content=jpeg, headers={"Content-Type": "image/jpeg"}),
+    ]
     live = client.get("/livez")
 
     assert [answer.status_code for answer in answers] == [ready, work]

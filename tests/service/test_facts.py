@@ -30,7 +30,9 @@ def test_facts_are_those_of_the_stream(codec: LearnedCodec, photo: Image.Image) 
 
 
 def _container(model_id: bytes, codec: CodecKind = CodecKind.LEARNED) -> bytes:
-    stream = Bitstream(codec, model_id, 8, 8, Position(0), greyscale=True, postprocess=False, z=b"", y=b"y", alpha=None)
+    stream = Bitstream(
+        codec, model_id, 8, 8, Position(0), greyscale=True, postprocess=False, z=b"", y=b"y", alpha=None
+    )
     return stream.to_bytes()
 
 

@@ -213,7 +213,10 @@ def test_a_gif_frame_far_beyond_its_screen_is_refused_before_it_is_allocated() -
         (b"\xff\xd8", b"\xff\xe9\0\2"),
         (b"\xff\xd8\xff", b"\xff"),
         (b"P6\n", b"#\n"),
-        (b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\0\1\0\0\0\1\x08\2\0\0\0\x90wS\xde", b"\0\0\0\0abCdx\x06\xe9\xb3"),
+        (
+            b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\0\1\0\0\0\1\x08\2\0\0\0\x90wS\xde",
+            b"\0\0\0\0abCdx\x06\xe9\xb3",
+        ),
     ],
     ids=["JPEG markers", "JPEG fill bytes", "PPM comments", "PNG chunks"],
 )
@@ -238,7 +241,10 @@ def test_truncated_files_are_damaged(photo: Image.Image, image_format: str) -> N
         read(whole[: len(whole) * 2 // 3])
 
 
-@pytest.mark.parametrize("file", [b"", b"hello", b"ZGT\1", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"%!PS-Adobe-3.0 EPSF-3.0\n"])
+@pytest.mark.parametrize(
+    "file",
+    [b"", b"hello", b"ZGT\1", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"%!PS-Adobe-3.0 EPSF-3.0\n"],
+)
 def test_what_is_no_image_is_unsupported(file: bytes) -> None:
     with pytest.raises(UnsupportedImageError, match="JPEG, PNG"):
         read(file)
@@ -252,7 +258,9 @@ def test_formats_off_the_list_are_unsupported(photo: Image.Image) -> None:
 @given(st.data())
 def test_damaged_bytes_give_a_picture_or_a_typed_error(data: st.DataObject) -> None:
     image = Image.fromarray(np.arange(16 * 16 * 3, dtype=np.uint8).reshape(16, 16, 3))
-    file = bytearray(saved(image, data.draw(st.sampled_from(["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM"]))))
+    file = bytearray(
+        saved(image, data.draw(st.sampled_from(["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM"])))
+    )
     for _ in range(data.draw(st.integers(1, 8))):
         file[data.draw(st.integers(0, len(file) - 1))] = data.draw(st.integers(0, 255))
 
@@ -323,6 +331,8 @@ def _matrix_profile(gamma: float) -> bytes:
         table += name + struct.pack(">II", 128 + 4 + 12 * len(tags) + len(body), len(content))
         body += content
     size = 128 + len(table) + len(body)
-    header = struct.pack(">I4sI4s4s4s12s4s", size, b"\0" * 4, 0x02100000, b"mntr", b"RGB ", b"XYZ ", b"\0" * 12, b"acsp")
+    header = struct.pack(
+        ">I4sI4s4s4s12s4s", size, b"\0" * 4, 0x02100000, b"mntr", b"RGB ", b"XYZ ", b"\0" * 12, b"acsp"
+    )
     header += b"\0" * (68 - len(header)) + struct.pack(">3i", 63190, 65536, 54061)
     return header.ljust(128, b"\0") + table + body

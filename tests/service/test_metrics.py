@@ -23,11 +23,15 @@ def test_stages_are_timed_also_when_they_fail() -> None:
     with pytest.raises(ValueError, match="broken"), metrics.stage_timer("decode"):
         raise ValueError("broken")
 
-    assert metrics.registry.get_sample_value("ziggurat_stage_duration_seconds_count", {"stage": "decode"}) == 1
+    assert (
+        metrics.registry.get_sample_value("ziggurat_stage_duration_seconds_count", {"stage": "decode"}) == 1
+    )
 
 
 def _stream(size: int, target: Target, *, met: bool = True) -> Stream:
-    return Stream(bytes(size), width=100, height=80, quality=50.0, model="psnr", probes=2, target=target, target_met=met)
+    return Stream(
+        bytes(size), width=100, height=80, quality=50.0, model="psnr", probes=2, target=target, target_met=met
+    )
 
 
 def test_what_was_asked_for_and_what_was_delivered_are_counted() -> None:
@@ -44,7 +48,9 @@ def test_what_was_asked_for_and_what_was_delivered_are_counted() -> None:
     assert value("ziggurat_rate_missed_total") == 1
     assert value("ziggurat_rate_bpp_count") == 4
     assert value("ziggurat_rate_error_ratio_count") == 3, "a quality asks for no size"
-    assert value("ziggurat_rate_error_ratio_bucket", {"le": "1.0"}) == 2, "what is exactly on the budget is not over it"
+    assert value("ziggurat_rate_error_ratio_bucket", {"le": "1.0"}) == 2, (
+        "what is exactly on the budget is not over it"
+    )
     assert value("ziggurat_rate_error_ratio_bucket", {"le": "0.99"}) == 0
 
 
@@ -65,9 +71,17 @@ def test_states_are_read_at_the_scrape() -> None:
     assert value("ziggurat_store_bytes") is None, "a bucket has no such series"
     metrics.watch_store(stored_bytes=lambda: 4096, stored_objects=lambda: 2, max_bytes=10_000)
 
-    assert (value("ziggurat_queue_images"), value("ziggurat_queue_pixels"), value("ziggurat_queue_max_pixels")) == (3, 300, 1000)
+    assert (
+        value("ziggurat_queue_images"),
+        value("ziggurat_queue_pixels"),
+        value("ziggurat_queue_max_pixels"),
+    ) == (3, 300, 1000)
     assert value("ziggurat_queue_oldest_age_seconds") == 1.5
-    assert (value("ziggurat_store_bytes"), value("ziggurat_store_objects"), value("ziggurat_store_max_bytes")) == (4096, 2, 10_000)
+    assert (
+        value("ziggurat_store_bytes"),
+        value("ziggurat_store_objects"),
+        value("ziggurat_store_max_bytes"),
+    ) == (4096, 2, 10_000)
     resident = value("ziggurat_device_memory_bytes", {"kind": "resident"})
     assert resident == pytest.approx(value("process_resident_memory_bytes"), rel=0.05)
     assert value("ziggurat_device_up") == 1
@@ -98,7 +112,14 @@ def test_a_running_app_shows_every_series_from_the_start(client: TestClient) -> 
     assert answer.headers["content-type"].startswith("text/plain; version=")
     assert all(name.startswith(("ziggurat_", "process_")) for name in families)
     assert all(family.documentation for family in families.values())
-    assert {sample.labels["model"] for sample in families["ziggurat_model_info"].samples} == {"ms-ssim", "psnr", "post-files", "post-psnr"}
-    assert {"overloaded", "image-too-large"} <= {sample.labels["reason"] for sample in families["ziggurat_rejected"].samples}
+    assert {sample.labels["model"] for sample in families["ziggurat_model_info"].samples} == {
+        "ms-ssim",
+        "psnr",
+        "post-files",
+        "post-psnr",
+    }
+    assert {"overloaded", "image-too-large"} <= {
+        sample.labels["reason"] for sample in families["ziggurat_rejected"].samples
+    }
     routes = {sample.labels["route"] for sample in families["ziggurat_requests"].samples}
     assert {"/compress", "/decompress/{stream_id}", "/bitstreams/{stream_id}/info"} <= routes

@@ -10,7 +10,9 @@ from service.metrics import Metrics
 from service.runtime import Runtime, RuntimeDependency, refuse_when_leaving
 
 
-@pytest.mark.parametrize(("phase", "status"), [(Phase.SERVING, 200), (Phase.DRAINING, 200), (Phase.REFUSING, 503)])
+@pytest.mark.parametrize(
+    ("phase", "status"), [(Phase.SERVING, 200), (Phase.DRAINING, 200), (Phase.REFUSING, 503)]
+)
 def test_new_work_is_refused_only_in_the_last_phase(phase: Phase, status: int) -> None:
     app = FastAPI()
     app.state.drain = Drain()

@@ -49,7 +49,9 @@ def test_headers_without_end_are_cut_off(server: Live) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /livez HTTP/1.1\r\nX-Slow: "])
-def test_headers_that_do_not_come_are_not_waited_for(server: Live, monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+def test_headers_that_do_not_come_are_not_waited_for(
+    server: Live, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
     monkeypatch.setattr("service.server._MAX_HEADER_SECONDS", 0.2)
     with socket.create_connection(server.address) as client:
         client.settimeout(15)

@@ -29,7 +29,14 @@ def test_every_field_says_what_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"profile": "vmaf"}, {"models": ""}, {"max_pixels": 0}, {"port": 70000}, {"store": "s3://bucket", "store_max_bytes": 1}]
+    "wrong",
+    [
+        {"profile": "vmaf"},
+        {"models": ""},
+        {"max_pixels": 0},
+        {"port": 70000},
+        {"store": "s3://bucket", "store_max_bytes": 1},
+    ],
 )
 def test_nonsense_is_refused_at_start(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):

@@ -1,13 +1,16 @@
-"""Annealing: gradient descent on lambda D + price * R by y of one window, through rounding made soft.
+"""Annealing: gradient descent on lambda D + price * R by y of one window, through rounding made
+soft.
 
-A sigmoid between the two integers around each value stands for rounding (`soften`). Its temperature falls until it is
-rounding again. Values far from a threshold keep their integer from the start. Those near one drift to whichever side
-suits the picture, many at a time, each seeing what the others give up. This is the annealing of Yang, Bamler and Mandt,
-"Improving Inference for Neural Image Compression" (NeurIPS 2020), without its Gumbel noise, which a few dozen
-iterations cannot average out.
+A sigmoid between the two integers around each value stands for rounding (`soften`). Its temperature
+falls until it is rounding again. Values far from a threshold keep their integer from the start.
+Those near one drift to whichever side suits the picture, many at a time, each seeing what the
+others give up. This is the annealing of Yang, Bamler and Mandt, "Improving Inference for Neural
+Image Compression" (NeurIPS 2020), without its Gumbel noise, which a few dozen iterations cannot
+average out.
 
-Residuals come from y as in the encoder, pass by pass, so a value that moves also moves the means of those after it.
-At the end few single steps are left to win: `models.learned.refinement.rdoq` takes those, and lands on the budget.
+Residuals come from y as in the encoder, pass by pass, so a value that moves also moves the means of
+those after it. At the end few single steps are left to win: `models.learned.refinement.rdoq` takes
+those, and lands on the budget.
 """
 
 from __future__ import annotations
@@ -30,7 +33,8 @@ GRADIENT_MEMORY = 0.9  # Adam's beta_1 and beta_2
 SQUARE_MEMORY = 0.95
 LARGEST_MOVE = 0.2  # quantiser steps an iteration
 LARGEST_START_OFFSET = 0.45  # quantiser steps from its integer: what the dead zone took is further away
-TABLE_INTERVAL = 4  # iterations between two looks at the tables, which the context corrects, and at the budget
+# Iterations between two looks at the tables, which the context corrects, and at the budget.
+TABLE_INTERVAL = 4
 PRICE_EXPONENT = 4.0  # 1 % above the aim makes a bit 4 % dearer
 AIM_FRACTION = 1.015  # of the budget: over it, because RDOQ only lands from above
 SOFT_MARGIN = 1e-4  # quantiser steps from an integer, up to which the sigmoid is computed
@@ -88,7 +92,8 @@ class Annealing:
                     excess = window.bits(residuals, tables) / (AIM_FRACTION * budget) - 1
                     price *= math.exp(PRICE_EXPONENT * excess)
             gradient = self._gradient(tables, _temperature(done, iterations), price)
-            # Adam, but half of the mean square is the channel's: alone, what hardly matters would move as fast as what does.
+            # Adam, but half of the mean square is the channel's: alone, what hardly matters would
+            # move as fast as what does.
             square = gradient.square()
             of_channel = square.sum((2, 3), keepdim=True) / movable_places
             mean.lerp_(gradient, 1 - GRADIENT_MEMORY)

@@ -1,9 +1,11 @@
-"""RDOQ, rate-distortion optimised quantisation: steps of integers that lower lambda D + price * R in one window.
+"""RDOQ, rate-distortion optimised quantisation: steps of integers that lower lambda D + price * R
+in one window.
 
-A stream holds residuals, and y_hat = r + mean. A residual changes its own y_hat by its step. Through the mean's
-context it also changes that of up to eight neighbours in later passes. So a step is judged by what it does to the
-picture through all of them. The passes step one after the other: those that follow see how far the steps before
-moved their means, and answer. With d the distance that a mean has moved so far,
+A stream holds residuals, and y_hat = r + mean. A residual changes its own y_hat by its step.
+Through the mean's context it also changes that of up to eight neighbours in later passes. So a step
+is judged by what it does to the picture through all of them. The passes step one after the other:
+those that follow see how far the steps before moved their means, and answer. With d the distance
+that a mean has moved so far,
 
     D(r + e) - D(r) = (g + h d) e + k e^2 / 2
 
@@ -12,12 +14,12 @@ moved their means, and answer. With d the distance that a mean has moved so far,
             backward pass at the start: along random signs, averaged over each channel and pass
             (Hutchinson's estimator). Where no mean looks at a residual, they are the same
 
-R is from the tables that the symbols have at the time. All residuals that promise a gain could step at once, but
-their effects add up in g_s. So a random part of them steps. A trust region scales k and h by how well the last
-promise came true, and takes back what made things worse.
+R is from the tables that the symbols have at the time. All residuals that promise a gain could step
+at once, but their effects add up in g_s. So a random part of them steps. A trust region scales k
+and h by how well the last promise came true, and takes back what made things worse.
 
-A budget is met by the price of a bit: the chosen steps land on it. That takes a few tries, because every step also
-changes its neighbours' means and tables.
+A budget is met by the price of a bit: the chosen steps land on it. That takes a few tries, because
+every step also changes its neighbours' means and tables.
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ from models.learned.refinement.window import Window
 from models.network.context import pass_mask
 from models.progress import Progress
 
-STEP_FRACTION = 0.4  # of the steps that promise a gain, taken at a time; with more, they lose what each of them won
+# Of the steps that promise a gain, taken at a time; with more, they lose what each of them won.
+STEP_FRACTION = 0.4
 CURVATURE_PROBE = 0.25  # quantiser steps along the random signs that measure the curvature
 LOWEST_PRICE = 0.05  # of a bit, in bits of lambda D
 HIGHEST_PRICE = 50.0
@@ -100,7 +103,8 @@ class _Steps:
 
         Args:
             price: of a bit.
-            shift: how far the means of the first residuals have moved (m,); then only theirs are chosen (m,).
+            shift: how far the means of the first residuals have moved (m,); then only theirs are
+                chosen (m,).
         """
         change = self.distortion + price * self.bits
         if shift is not None:
@@ -144,7 +148,8 @@ class Rdoq:
 
         Args:
             iterations: at least 1.
-            budget: bits; every iteration aims at it, and the last makes sure of it. None without a budget.
+            budget: bits; every iteration aims at it, and the last makes sure of it. None without a
+                budget.
             progress: may end it early; one more iteration is then the last.
         """
         trust = INITIAL_TRUST if self._by_mse else INITIAL_TRUST_MS_SSIM
@@ -161,7 +166,10 @@ class Rdoq:
         progress.advance(iterations, iterations)
 
     def _try(self, steps: _Steps, price: float, trust: float) -> float:
-        """Take the steps unless they make things worse; the factor by which to change the trust in the curvature."""
+        """Take the steps unless they make things worse.
+
+        The factor by which to change the trust in the curvature.
+        """
         before = self._state
         moved, mean = self._moved(steps, price)
         after = self._at(moved)
@@ -178,7 +186,10 @@ class Rdoq:
         return TRUST_AFTER_MUCH if kept > MUCH_KEPT else 1.0
 
     def _finish(self, steps: _Steps, price: float, budget: float | None) -> None:
-        """Take the last steps: onto the budget, or without one if they lower the loss. Nobody needs derivatives then."""
+        """Take the last steps: onto the budget, or without one if they lower the loss.
+
+        Nobody needs derivatives then.
+        """
         if budget is not None:
             price = self._landing_price(steps, budget)
         moved, mean = self._moved(steps, price)
@@ -207,7 +218,9 @@ class Rdoq:
         return mean.detach(), float(distortion.detach()), gradient, sensitivity
 
     def _measure_curvature(self) -> tuple[Tensor, Tensor]:
-        """k and h (1, M, h, w): by channel and pass, and where the objective weighs places differently, by place."""
+        """k and h (1, M, h, w): by channel and pass, and where the objective weighs places
+        differently, by place.
+        """
         movable = self._window.movable.float()
         signs = torch.randint(0, 2, movable.shape, generator=self._random).to(movable.device) * 2 - 1
         signs = signs * movable
@@ -237,7 +250,9 @@ class Rdoq:
         bend = 0.5 * trust * self._curvature[may]
         residuals = state.residuals[may]
         tables = state.tables[may]
-        below, here, above = (self._window.code_lengths.under(tables, residuals + step) for step in (-1, 0, 1))
+        below, here, above = (
+            self._window.code_lengths.under(tables, residuals + step) for step in (-1, 0, 1)
+        )
         return _Steps(
             may=may,
             distortion=torch.stack([bend - gradient, bend + gradient]),
@@ -246,7 +261,9 @@ class Rdoq:
         )
 
     def _moved(self, steps: _Steps, price: float) -> tuple[Tensor, Tensor]:
-        """Residuals after the steps at this price, pass by pass, and the mean that is with them: (1, M, h, w) each."""
+        """Residuals after the steps at this price, pass by pass, and the mean that is with them:
+        (1, M, h, w) each.
+        """
         state = self._state
 
         def residual(mean: Tensor) -> Tensor:
@@ -263,7 +280,7 @@ class Rdoq:
             return residual(mean), mean
 
     def _price(self, steps: _Steps, aim: float) -> float:
-        """Find the lowest price of a bit, by bisection, at which the expansion keeps to `aim` bits."""
+        """Find the lowest price of a bit, by bisection, that keeps the expansion to `aim` bits."""
         low = LOWEST_PRICE
         high = HIGHEST_PRICE
         for _ in range(PRICE_BISECTIONS):
@@ -275,9 +292,11 @@ class Rdoq:
         return high
 
     def _landing_price(self, steps: _Steps, budget: float) -> float:
-        """Find the lowest price at which the steps land within the budget, looking at where they land.
+        """Find the lowest price at which the steps land within the budget, looking at where they
+        land.
 
-        Where they overshoot, it aims lower by the excess and a margin; HIGHEST_PRICE where no try lands.
+        Where they overshoot, it aims lower by the excess and a margin; HIGHEST_PRICE where no try
+        lands.
         """
         aim = budget
         lowest = HIGHEST_PRICE

@@ -1,13 +1,14 @@
 """Encoder effort: better symbols for one picture, at no cost to the decoder.
 
-Rounding y - mean is the best that can be done without looking at the picture that comes out. Here symbols change
-where that lowers lambda D + R of this picture: first through y (`annealing`), then by single steps (`rdoq`). z stays
-as it is, and so do the tables that the scale decoder chose. D is of the picture after the post-processor, where the
-symbols recommend it: bits need not pay for what that mends by itself.
+Rounding y - mean is the best that can be done without looking at the picture that comes out. Here
+symbols change where that lowers lambda D + R of this picture: first through y (`annealing`), then
+by single steps (`rdoq`). z stays as it is, and so do the tables that the scale decoder chose. D is
+of the picture after the post-processor, where the symbols recommend it: bits need not pay for what
+that mends by itself.
 
-Large pictures are refined window by window, each among the symbols that its neighbours have by then. The steps of a
-window change the means around it, and so the picture around it, where the window looks too: means are never stored,
-only computed from the symbols.
+Large pictures are refined window by window, each among the symbols that its neighbours have by
+then. The steps of a window change the means around it, and so the picture around it, where the
+window looks too: means are never stored, only computed from the symbols.
 """
 
 from __future__ import annotations
@@ -37,8 +38,12 @@ from models.progress import PartOf, Progress, Stretch
 from models.tensors import to_batch
 
 ITERATIONS = (0, 1, 2, 3, 4, 6, 8, 12, 18, 30)  # at effort 0 to 9
-ANNEALED_FROM: dict[Distortion, int] = {"mse": 8, "ms-ssim": 6}  # iterations: with fewer, RDOQ alone goes further
-ANNEALED_TARGET_FRACTION = 0.97  # of the budget, to anneal from: bits that annealing adds are worth more than finer steps
+ANNEALED_FROM: dict[Distortion, int] = {
+    "mse": 8,
+    "ms-ssim": 6,
+}  # iterations: with fewer, RDOQ alone goes further
+# Of the budget, to anneal from: bits that annealing adds are worth more than finer steps.
+ANNEALED_TARGET_FRACTION = 0.97
 WINDOW_SIDE = 16  # hyper-latents, 1024 pixels: 1.0 (`psnr`) or 1.4 GB of activations for the backward pass
 
 
@@ -52,10 +57,13 @@ def target_fraction(iterations: int, distortion: Distortion) -> float:
     return ANNEALED_TARGET_FRACTION if anneals(iterations, distortion) else 1.0
 
 
-def _refined(window: Window, bits: float, iterations: int, budget: float | None, progress: Progress) -> tuple[Tensor, float]:
+def _refined(
+    window: Window, bits: float, iterations: int, budget: float | None, progress: Progress
+) -> tuple[Tensor, float]:
     """Refine one window.
 
-    Few iterations can make matters worse, on their way to the budget: then the window stays as it was, if it was within.
+    Few iterations can make matters worse, on their way to the budget: then the window stays as it
+    was, if it was within.
 
     Args:
         window: what to refine.
@@ -91,15 +99,25 @@ def _refined(window: Window, bits: float, iterations: int, budget: float | None,
 class Refiner:
     """Refines what the encoder found, with one model and its post-processor."""
 
-    def __init__(self, model: CodecModel, objective: Objective, transforms: Transforms, post_processor: PostProcessor | None) -> None:
+    def __init__(
+        self,
+        model: CodecModel,
+        objective: Objective,
+        transforms: Transforms,
+        post_processor: PostProcessor | None,
+    ) -> None:
         self._model_id = model.model_id
         self._objective = objective
         self._post_processor = post_processor
         self._transforms = transforms
         self._code_lengths = CodeLengths(model.tables, model.context_model, transforms.device)
 
-    def refine(self, picture: Picture, quantised: Quantised, *, iterations: int, progress: Progress) -> Quantised:
-        """Put a picture in symbols that cost less, look better, or both; within its budget, if it has one and they can.
+    def refine(
+        self, picture: Picture, quantised: Quantised, *, iterations: int, progress: Progress
+    ) -> Quantised:
+        """Put a picture in symbols that cost less, look better, or both.
+
+        Within its budget, if it has one and they can.
 
         Args:
             picture: the original.
@@ -119,7 +137,9 @@ class Refiner:
             before = window.bits(window.start, window.tables(window.start))
             due += surplus * bits
             budget = None if quantised.budget is None else max(0.0, before + due - changed)
-            refined, after = _refined(window, before, iterations, budget, PartOf(progress, number, len(tiles)))
+            refined, after = _refined(
+                window, before, iterations, budget, PartOf(progress, number, len(tiles))
+            )
             changed += after - before
             residuals[:, *tile.outer(HYPER_STRIDE)] = refined[0].to(torch.int16).cpu().numpy()
         return replace(
@@ -129,7 +149,9 @@ class Refiner:
         )
 
     def distortion(self, picture: Picture, quantised: Quantised) -> float:
-        """Add up D times pixels over the windows of the picture that symbols decode to, post-processed as they say."""
+        """Add up D times pixels over the windows of the picture that symbols decode to,
+        post-processed as they say.
+        """
         symbols = quantised.symbols
         total = 0.0
         for tile in self._tiles(symbols):
@@ -154,9 +176,14 @@ class Refiner:
         residuals = torch.from_numpy(quantised.symbols.residuals)[None].to(device)
         tables = self._code_lengths.corrected(indices, residuals)
         places = (tile.inner(HYPER_STRIDE) for tile in tiles)
-        return [float(self._code_lengths.under(tables[..., *at], residuals[..., *at]).double().sum()) for at in places]
+        return [
+            float(self._code_lengths.under(tables[..., *at], residuals[..., *at]).double().sum())
+            for at in places
+        ]
 
-    def _window(self, picture: Picture, quantised: Quantised, residuals: NDArray[np.int16], tile: Tile) -> Window:
+    def _window(
+        self, picture: Picture, quantised: Quantised, residuals: NDArray[np.int16], tile: Tile
+    ) -> Window:
         symbols = quantised.symbols
         device = self._transforms.device
         outer = tile.outer(HYPER_STRIDE)
@@ -188,7 +215,10 @@ class Refiner:
 
 
 def _surplus(quantised: Quantised, bits: float) -> float:
-    """Share of the residuals' bits that the budget allows more; negative where the picture is over it, at least -1."""
+    """Share of the residuals' bits that the budget allows more.
+
+    Negative where the picture is over it, at least -1.
+    """
     if quantised.budget is None:
         return 0.0
     return max(-1.0, 8 * (quantised.budget - quantised.predicted_bytes) / max(1.0, bits))

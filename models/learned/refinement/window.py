@@ -1,6 +1,8 @@
-"""Window: a part of a picture whose residuals are being refined, and lambda D + R of any residuals in it.
+"""Window: a part of a picture whose residuals are being refined, and lambda D + R of any residuals
+in it.
 
-y_hat = r + mean. A residual also changes the means of later passes: those of up to eight neighbours.
+y_hat = r + mean. A residual also changes the means of later passes: those of up to eight
+neighbours.
 """
 
 from __future__ import annotations
@@ -29,11 +31,12 @@ class Window:
         x: the pixels (1, 3, H, W) in [0, 1], not padded.
         start: residuals to start from (1, M, h, w), integers.
         indices: table of every residual by the scale decoder (1, M, h, w).
-        movable: residuals that may change (1, M, h, w), bool: those of the window proper and not under table 0, and
-            none around it.
+        movable: residuals that may change (1, M, h, w), bool: those of the window proper and not
+            under table 0, and none around it.
         z_mean: prediction of scaled y from z alone (1, M, h, w).
         anchor: place between the network's gain anchors (1,).
-        postprocess: maps x_hat (1, 3, H, W) to the picture that is looked at; the identity where that is x_hat.
+        postprocess: maps x_hat (1, 3, H, W) to the picture that is looked at; the identity where
+            that is x_hat.
     """
 
     transforms: Transforms
@@ -57,7 +60,10 @@ class Window:
         return float(self.code_lengths.under(tables, residuals).double().sum())
 
     def mean(self, residuals_of: ResidualsOf) -> Tensor:
-        """Predict scaled y (1, M, h, w) from z and what is decoded before it; see `AutoEncoder.mean_in_context`."""
+        """Predict scaled y (1, M, h, w) from z and what is decoded before it.
+
+        See `AutoEncoder.mean_in_context`.
+        """
         with self.transforms.autocast():
             return self.transforms.network.mean_in_context(self.z_mean, self.anchor, residuals_of)
 

@@ -66,14 +66,19 @@ def trained_on(cache: Path, kinds: tuple[str, ...]) -> tuple[Trained, ...]:
     found: dict[str, list[float]] = {kind: [] for kind in kinds}
     for _, kind, file in artefacts.stored(cache):
         found[kind].append(read(file).coarseness)
-    return tuple(Trained(kind, math.floor(100 * min(seen)) / 100, math.ceil(100 * max(seen)) / 100) for kind, seen in found.items())
+    return tuple(
+        Trained(kind, math.floor(100 * min(seen)) / 100, math.ceil(100 * max(seen)) / 100)
+        for kind, seen in found.items()
+    )
 
 
 def _arguments() -> argparse.Namespace:
     options = parser("models.training.postprocess.export", __doc__)
     add_export(options)
     options.add_argument("--name", default="files", help="of the weights")
-    options.add_argument("--cache", type=Path, required=True, help="folder of the pairs that the run was trained on")
+    options.add_argument(
+        "--cache", type=Path, required=True, help="folder of the pairs that the run was trained on"
+    )
     options.add_argument(
         "--files",
         type=Path,

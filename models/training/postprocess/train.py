@@ -124,7 +124,9 @@ class PairSampler:
         rng: the only source of randomness.
     """
 
-    def __init__(self, pairs: Sequence[Pair], recipe: Recipe, network: PostNetwork, rng: np.random.Generator) -> None:
+    def __init__(
+        self, pairs: Sequence[Pair], recipe: Recipe, network: PostNetwork, rng: np.random.Generator
+    ) -> None:
         self._recipe = recipe
         self._network = network
         self._rng = rng
@@ -157,7 +159,9 @@ class PairSampler:
         """Cut the same crop (size, size, 3) of the decoded picture and of the original."""
         fold = self._network.topology.fold
         size = self._recipe.crop
-        top, left = (fold * int(self._rng.integers((side - size) // fold + 1)) for side in pair.original.shape[:2])
+        top, left = (
+            fold * int(self._rng.integers((side - size) // fold + 1)) for side in pair.original.shape[:2]
+        )
         place = np.s_[top : top + size, left : left + size]
         return pair.decoded[place], pair.original[place]
 
@@ -185,7 +189,11 @@ class Trainer(Run[PostNetwork]):
         Those for kinds of sources stay as they are where the kinds differ.
         """
         is_exported = earlier.suffix == ".safetensors"
-        weights = PostModel.load(earlier).network.state_dict() if is_exported else read_checkpoint(earlier)["average"]
+        weights = (
+            PostModel.load(earlier).network.state_dict()
+            if is_exported
+            else read_checkpoint(earlier)["average"]
+        )
         own = self.model.state_dict()
         fitting = {name: tensor for name, tensor in weights.items() if tensor.shape == own[name].shape}
         self.model.load_state_dict(own | fitting)

@@ -26,7 +26,9 @@ def file_with(meta: bytes, media: bytes = b"frame") -> bytes:
 
 
 def item_types(*entries: tuple[int, bytes]) -> bytes:
-    infes = (full_box(b"infe", struct.pack(">HH", item, 0), kind, bytes(1), version=2) for item, kind in entries)
+    infes = (
+        full_box(b"infe", struct.pack(">HH", item, 0), kind, bytes(1), version=2) for item, kind in entries
+    )
     return full_box(b"iinf", struct.pack(">H", len(entries)), *infes)
 
 
@@ -72,9 +74,15 @@ def test_a_grid_gives_its_first_cell() -> None:
     assert coded_item(file) == file[:4]
 
 
-@pytest.mark.parametrize("references", [b"", box(b"dimg", struct.pack(">2H", 9, 0)), box(b"dimg", struct.pack(">3H", 8, 1, 5))])
+@pytest.mark.parametrize(
+    "references", [b"", box(b"dimg", struct.pack(">2H", 9, 0)), box(b"dimg", struct.pack(">3H", 8, 1, 5))]
+)
 def test_a_grid_without_cells_is_refused(references: bytes) -> None:
-    meta = full_box(b"pitm", struct.pack(">H", 9)) + item_types((5, b"av01"), (9, b"grid")) + full_box(b"iref", references)
+    meta = (
+        full_box(b"pitm", struct.pack(">H", 9))
+        + item_types((5, b"av01"), (9, b"grid"))
+        + full_box(b"iref", references)
+    )
     with pytest.raises(ValueError, match="no cells"):
         coded_item(file_with(meta))
 
@@ -84,12 +92,18 @@ def test_an_item_that_is_not_av1_or_lies_nowhere_is_refused() -> None:
     with pytest.raises(ValueError, match="not coded with AV1"):
         coded_item(file_with(primary + item_types((1, b"hvc1"))))
     with pytest.raises(ValueError, match="nowhere"):
-        coded_item(file_with(primary + item_types((1, b"av01")) + full_box(b"iloc", struct.pack(">BBH", 0x44, 0, 0))))
+        coded_item(
+            file_with(primary + item_types((1, b"av01")) + full_box(b"iloc", struct.pack(">BBH", 0x44, 0, 0)))
+        )
 
 
 def test_a_file_of_a_million_items_takes_no_time() -> None:
     locations = struct.pack(">BBI", 0, 0, 1 << 20) + struct.pack(">IHHH", 7, 0, 0, 1) * (1 << 20)
-    meta = full_box(b"pitm", struct.pack(">H", 1)) + item_types((1, b"av01")) + full_box(b"iloc", locations, version=2)
+    meta = (
+        full_box(b"pitm", struct.pack(">H", 1))
+        + item_types((1, b"av01"))
+        + full_box(b"iloc", locations, version=2)
+    )
     file = file_with(meta)
     start = time.perf_counter()
     with pytest.raises(ValueError, match="nowhere"):
@@ -97,6 +111,9 @@ def test_a_file_of_a_million_items_takes_no_time() -> None:
     assert time.perf_counter() - start < 1
 
 
-@pytest.mark.parametrize(("file", "expected"), [(box(b"ftyp", b"mif1", bytes(4), b"avif"), True), (box(b"ftyp", b"heic", b"avif"), False)])
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [(box(b"ftyp", b"mif1", bytes(4), b"avif"), True), (box(b"ftyp", b"heic", b"avif"), False)],
+)
 def test_brands_tell_an_avif_file_and_versions_do_not(file: bytes, expected: bool) -> None:
     assert is_avif(file) == expected

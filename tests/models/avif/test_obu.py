@@ -49,9 +49,12 @@ def test_what_is_written_is_read(header: SequenceHeader) -> None:
 
 
 @pytest.mark.parametrize(
-    ("subsampling", "profile", "halved"), [("4:4:4", 1, (False, False)), ("4:2:2", 2, (True, False)), ("4:2:0", 0, (True, True))]
+    ("subsampling", "profile", "halved"),
+    [("4:4:4", 1, (False, False)), ("4:2:2", 2, (True, False)), ("4:2:0", 0, (True, True))],
 )
-def test_real_headers_tell_size_and_subsampling(photo: Image.Image, subsampling: str, profile: int, halved: tuple[bool, bool]) -> None:
+def test_real_headers_tell_size_and_subsampling(
+    photo: Image.Image, subsampling: str, profile: int, halved: tuple[bool, bool]
+) -> None:
     header = header_of(photo, subsampling=subsampling)
     assert (header.width, header.height, header.profile) == (128, 96, profile)
     assert header.colour.subsampling == halved
@@ -96,7 +99,10 @@ def test_units_come_back(content: list[tuple[int, bytes]]) -> None:
 def test_units_with_an_extension_or_without_a_size_are_not_plain() -> None:
     extended = bytes([obu.FRAME << 3 | 0b110, 0, 2]) + b"ab"
     sizeless = bytes([obu.FRAME << 3]) + b"cde"
-    assert list(obu.units(extended + sizeless)) == [Obu(obu.FRAME, False, 2, b"ab"), Obu(obu.FRAME, False, 3, b"cde")]
+    assert list(obu.units(extended + sizeless)) == [
+        Obu(obu.FRAME, False, 2, b"ab"),
+        Obu(obu.FRAME, False, 3, b"cde"),
+    ]
 
 
 def test_a_unit_that_is_cut_off_tells_its_size() -> None:
@@ -108,6 +114,8 @@ def test_a_unit_that_is_cut_off_tells_its_size() -> None:
 def test_bits_are_read_from_the_highest() -> None:
     bits = Bits(b"\xa5\x0f")
     assert [bits.f(3), bits.flag(), bits.f(8)] == [0b101, False, 0b01010000]
-    assert [Bits(bytes([code])).ns(5) for code in (0b00000000, 0b01000000, 0b10000000, 0b11000000, 0b11100000)] == [0, 1, 2, 3, 4]
+    assert [
+        Bits(bytes([code])).ns(5) for code in (0b00000000, 0b01000000, 0b10000000, 0b11000000, 0b11100000)
+    ] == [0, 1, 2, 3, 4]
     with pytest.raises(IndexError):
         bits.f(5)

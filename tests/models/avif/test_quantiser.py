@@ -18,7 +18,8 @@ def coded(image: Image.Image, **options: object) -> bytes:
     return coded_item(file.getvalue())
 
 
-# libavif gives aom its quality in 64 steps, and aom's table quantizer_to_qindex has an index for each.
+# libavif gives aom its quality in 64 steps, and aom's table quantizer_to_qindex has an index for
+# each.
 @pytest.mark.parametrize(("quality", "index"), [(10, 234), (40, 172), (70, 92)])
 @pytest.mark.parametrize(
     "options",
@@ -31,8 +32,12 @@ def coded(image: Image.Image, **options: object) -> bytes:
         {"codec": "aom", "advanced": {"sb-size": "64"}},
     ],
 )
-def test_the_index_is_the_one_that_the_encoder_chose(photo: Image.Image, quality: int, index: int, options: dict[str, object]) -> None:
-    assert base_q_idx(coded(photo.resize((512, 384)), quality=quality, **options)) == pytest.approx(index, abs=3)
+def test_the_index_is_the_one_that_the_encoder_chose(
+    photo: Image.Image, quality: int, index: int, options: dict[str, object]
+) -> None:
+    assert base_q_idx(coded(photo.resize((512, 384)), quality=quality, **options)) == pytest.approx(
+        index, abs=3
+    )
 
 
 def test_the_first_frame_of_a_film_is_read(photo: Image.Image) -> None:

@@ -17,7 +17,14 @@ from models.errors import AvifError, DamagedStreamError
 
 def avif(image: Image.Image, **options: object) -> bytes:
     file = io.BytesIO()
-    image.save(file, "AVIF", codec="aom", max_threads=1, autotiling=False, **{"subsampling": "4:4:4", "quality": 40, "speed": 9, **options})
+    image.save(
+        file,
+        "AVIF",
+        codec="aom",
+        max_threads=1,
+        autotiling=False,
+        **{"subsampling": "4:4:4", "quality": 40, "speed": 9, **options},
+    )
     return file.getvalue()
 
 
@@ -54,22 +61,40 @@ def test_a_picture_of_another_size_or_kind_is_not_stripped(photo: Image.Image) -
 
 def test_what_the_sequence_header_cannot_say_again_is_not_stripped(photo: Image.Image) -> None:
     with_profile = photo.copy()
-    with_profile.info["icc_profile"] = b"x" * 128  # which leaves the colours of the sequence header undescribed
+    with_profile.info["icc_profile"] = (
+        b"x" * 128
+    )  # which leaves the colours of the sequence header undescribed
     animation = io.BytesIO()
     photo.save(animation, "AVIF", save_all=True, append_images=[photo.rotate(180)], speed=9)
-    for file in (avif(with_profile), avif(photo, range="limited"), animation.getvalue(), avif(photo)[:300], b"", b"not an AVIF file"):
+    for file in (
+        avif(with_profile),
+        avif(photo, range="limited"),
+        animation.getvalue(),
+        avif(photo)[:300],
+        b"",
+        b"not an AVIF file",
+    ):
         with pytest.raises(AvifError):
             strip(file, width=128, height=96, mono=False)
 
 
-@pytest.mark.parametrize(("section", "mono"), [(b"", False), (b"\x00", False), (b"\x80abc", False), (b"\x01abc", True)])
+@pytest.mark.parametrize(
+    ("section", "mono"), [(b"", False), (b"\x00", False), (b"\x80abc", False), (b"\x01abc", True)]
+)
 def test_tools_that_do_not_exist_are_damage(section: bytes, mono: bool) -> None:
     with pytest.raises(DamagedStreamError):
         restore(section, width=8, height=8, mono=mono)
 
 
-@given(frame=st.binary(min_size=1, max_size=300), tools=st.integers(0, 127), width=st.integers(1, 16384), height=st.integers(1, 16384))
-def test_any_section_becomes_a_file_of_the_size_told(frame: bytes, tools: int, width: int, height: int) -> None:
+@given(
+    frame=st.binary(min_size=1, max_size=300),
+    tools=st.integers(0, 127),
+    width=st.integers(1, 16384),
+    height=st.integers(1, 16384),
+)
+def test_any_section_becomes_a_file_of_the_size_told(
+    frame: bytes, tools: int, width: int, height: int
+) -> None:
     section = bytes([tools]) + frame
     file = restore(section, width=width, height=height, mono=False)
 

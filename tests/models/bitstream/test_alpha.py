@@ -52,13 +52,17 @@ def test_an_opaque_picture_has_none() -> None:
     assert decode_alpha(stream(None)) is None
 
 
-@pytest.mark.parametrize("image", [Image.new("RGB", (7, 5)), Image.new("L", (5, 7)), Image.new("L", (9999, 5))])
+@pytest.mark.parametrize(
+    "image", [Image.new("RGB", (7, 5)), Image.new("L", (5, 7)), Image.new("L", (9999, 5))]
+)
 def test_a_png_of_another_kind_is_damage(image: Image.Image) -> None:
     with pytest.raises(DamagedStreamError, match="not a greyscale PNG of the picture's size"):
         decode_alpha(stream(png(image)))
 
 
-@pytest.mark.parametrize("section", [b"", b"GIF89a", png(Image.fromarray(PLANE))[:-40]], ids=["empty", "GIF", "cut off"])
+@pytest.mark.parametrize(
+    "section", [b"", b"GIF89a", png(Image.fromarray(PLANE))[:-40]], ids=["empty", "GIF", "cut off"]
+)
 def test_what_is_no_png_or_cut_off_is_damage(section: bytes) -> None:
     with pytest.raises(DamagedStreamError, match="not a readable PNG"):
         decode_alpha(stream(section))

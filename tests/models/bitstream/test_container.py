@@ -1,4 +1,6 @@
-"""models.bitstream.container: what goes in comes out, and only a stream that an encoder wrote is read."""
+"""models.bitstream.container: what goes in comes out, and only a stream that an encoder wrote is
+read.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ GOLDEN = Bitstream(
     y=bytes(range(200)),
     alpha=b"png",
 )
-GOLDEN_BYTES = bytes.fromhex("5a47540300050badcafe00030002555505c801036879706572" + bytes(range(200)).hex() + "706e67db38d8eb")
+GOLDEN_BYTES = bytes.fromhex(
+    "5a47540300050badcafe00030002555505c801036879706572" + bytes(range(200)).hex() + "706e67db38d8eb"
+)
 
 
 @st.composite
@@ -71,7 +75,8 @@ def test_header_bytes_counts_exactly(stream: Bitstream) -> None:
 
 
 @pytest.mark.parametrize(
-    ("length", "varint"), [(0, 1), (127, 1), (128, 2), (16383, 2), (16384, 3), (2**21 - 1, 3), (2**21, 4), (2**28 - 1, 4)]
+    ("length", "varint"),
+    [(0, 1), (127, 1), (128, 2), (16383, 2), (16384, 3), (2**21 - 1, 3), (2**21, 4), (2**28 - 1, 4)],
 )
 def test_header_bytes_at_the_steps_of_a_varint(length: int, varint: int) -> None:
     assert header_bytes(0, length) == 16 + 1 + varint + 4
@@ -87,7 +92,9 @@ def test_golden_bytes() -> None:
 
 
 @given(
-    st.binary(max_size=64) | st.binary(max_size=64).map(lambda tail: MAGIC + bytes([VERSION]) + tail) | st.binary(max_size=64).map(sealed)
+    st.binary(max_size=64)
+    | st.binary(max_size=64).map(lambda tail: MAGIC + bytes([VERSION]) + tail)
+    | st.binary(max_size=64).map(sealed)
 )
 def test_any_bytes_are_a_stream_or_a_typed_error(data: bytes) -> None:
     try:
@@ -150,7 +157,11 @@ def test_every_truncation_is_refused_as_such(stream: Bitstream) -> None:
         (sealed(b"ZGT\3\1\0idid\1\0\1\0\0\0\1\0z"), DamagedStreamError, "no z section"),
         (sealed(b"ZGT\3\0\0idid\1\0\1\0\0\0\x80\0\0"), DamagedStreamError, "shortest form"),
         (sealed(b"ZGT\3\0\0idid\1\0\1\0\0\0\x80\x80\x80\x80\1\0"), DamagedStreamError, "more than 4 bytes"),
-        (sealed(b"ZGT\3\0\0idid\1\0\1\0\0\0\0\xff\xff\xff\x7f"), TruncatedStreamError, "268435455 bytes short"),
+        (
+            sealed(b"ZGT\3\0\0idid\1\0\1\0\0\0\0\xff\xff\xff\x7f"),
+            TruncatedStreamError,
+            "268435455 bytes short",
+        ),
     ],
 )
 def test_each_cause_has_its_error(data: bytes, error: type[BitstreamError], says: str) -> None:
@@ -164,7 +175,9 @@ def test_a_picture_over_the_limit_is_refused_and_one_at_it_is_not() -> None:
         Bitstream.parse(GOLDEN_BYTES, max_pixels=768 * 512 - 1)
 
 
-@pytest.mark.parametrize("field", [{"width": 0}, {"height": MAX_SIDE + 1}, {"position": Position(1 << 16)}, {"model_id": b"abc"}])
+@pytest.mark.parametrize(
+    "field", [{"width": 0}, {"height": MAX_SIDE + 1}, {"position": Position(1 << 16)}, {"model_id": b"abc"}]
+)
 def test_what_the_format_cannot_hold_is_not_written(field: dict[str, object]) -> None:
     fields = {name: getattr(GOLDEN, name) for name in Bitstream.__slots__} | field
     with pytest.raises(ValueError, match=r"pixels|16 bits|4 bytes"):

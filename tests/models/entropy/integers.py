@@ -14,7 +14,13 @@ from models.grid import PASSES
 VALUES = np.arange(-Z_LIMIT, Z_LIMIT + 1)
 CENTRE = np.array([-3, 0, 0, 7])
 TABLES = Tables.make(
-    np.array([[0.6 ** np.abs(VALUES - centre - context / 2) for context in range(HYPER_CONTEXTS)] for centre in CENTRE]), CENTRE
+    np.array(
+        [
+            [0.6 ** np.abs(VALUES - centre - context / 2) for context in range(HYPER_CONTEXTS)]
+            for centre in CENTRE
+        ]
+    ),
+    CENTRE,
 )
 CHANNELS = 6
 

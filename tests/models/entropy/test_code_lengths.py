@@ -39,7 +39,9 @@ def test_residuals_take_as_many_bits_as_the_coder_writes() -> None:
     indices, residuals = pictures(2, 60)
     written = [8 * len(CODER.encode_residuals(*picture)) for picture in zip(residuals, indices, strict=True)]
     for values in (torch.from_numpy(residuals), torch.from_numpy(residuals).float()):
-        assert LENGTHS.of_residuals(torch.from_numpy(indices), values).tolist() == pytest.approx(written, rel=0.005)
+        assert LENGTHS.of_residuals(torch.from_numpy(indices), values).tolist() == pytest.approx(
+            written, rel=0.005
+        )
 
 
 def test_hyper_latents_take_as_many_bits_as_the_coder_writes() -> None:

@@ -36,7 +36,9 @@ def test_any_residuals_come_back_escaped_ones_too(data: st.DataObject, height: i
 @given(st.data(), st.integers(1, 6), st.integers(1, 6))
 def test_hyper_latents_come_back(data: st.DataObject, height: int, width: int) -> None:
     planes = [
-        data.draw(st.lists(st.integers(int(low), int(high)), min_size=height * width, max_size=height * width))
+        data.draw(
+            st.lists(st.integers(int(low), int(high)), min_size=height * width, max_size=height * width)
+        )
         for low, high in zip(TABLES.z_low, TABLES.z_high, strict=True)
     ]
     z = np.array(planes, np.int8).reshape(-1, height, width)
@@ -46,9 +48,14 @@ def test_hyper_latents_come_back(data: st.DataObject, height: int, width: int) -
 def test_chunks_do_not_show_in_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     coder = SymbolCoder(TABLES, ContextModel.identity())
-    for shape, low, high in (((1, 3, 2 * CHUNK_SYMBOLS + 17), 30, 31), ((3, 5, CHUNK_SYMBOLS - 5), 0, LAPLACE_TABLES)):
+    for shape, low, high in (
+        ((1, 3, 2 * CHUNK_SYMBOLS + 17), 30, 31),
+        ((3, 5, CHUNK_SYMBOLS - 5), 0, LAPLACE_TABLES),
+    ):
         indices = rng.integers(low, high, shape).astype(np.uint8)
-        residuals = (rng.laplace(0, 2 * laplace_scales()[indices]).round() * (indices > 0)).astype(np.int16)  # some escape
+        residuals = (rng.laplace(0, 2 * laplace_scales()[indices]).round() * (indices > 0)).astype(
+            np.int16
+        )  # some escape
         data = coder.encode_residuals(residuals, indices)
         assert np.array_equal(coder.decode_residuals(data, indices), residuals)
         with monkeypatch.context() as patch:
@@ -70,11 +77,15 @@ def test_any_range_decoder_of_integers_reads_it() -> None:
     table = 40
     rng = np.random.default_rng(0)
     residuals = rng.integers(-9, 10, (1, 1, 400)).astype(np.int16)
-    stream = SymbolCoder(TABLES, ContextModel.identity()).encode_residuals(residuals, np.full_like(residuals, table, np.uint8))
+    stream = SymbolCoder(TABLES, ContextModel.identity()).encode_residuals(
+        residuals, np.full_like(residuals, table, np.uint8)
+    )
 
     counts = TABLES.laplace[table]
     before = np.concatenate([[0], np.cumsum(counts)]).tolist()
-    cumulative = [((count * (TOTAL - len(counts))) >> 24) + i for i, count in enumerate(before[:-1])] + [TOTAL]
+    cumulative = [((count * (TOTAL - len(counts))) >> 24) + i for i, count in enumerate(before[:-1])] + [
+        TOTAL
+    ]
     words = iter(np.frombuffer(stream + bytes(-len(stream) % 4), "<u4").tolist())
     mask = (1 << 64) - 1
     lower = 0
@@ -110,6 +121,8 @@ def test_foreign_bytes_give_symbols_or_our_error(data: bytes) -> None:
 
 def test_left_over_symbols_are_damage() -> None:
     indices = np.full((CHANNELS, 10, 10), 40, np.uint8)
-    data = CODER.encode_residuals(np.random.default_rng(0).integers(-9, 10, indices.shape).astype(np.int16), indices)
+    data = CODER.encode_residuals(
+        np.random.default_rng(0).integers(-9, 10, indices.shape).astype(np.int16), indices
+    )
     with pytest.raises(DamagedStreamError):
         CODER.decode_residuals(data, indices[:, :5])

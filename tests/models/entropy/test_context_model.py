@@ -96,7 +96,12 @@ def test_what_is_decoded_does() -> None:
             if NEIGHBOURS[phase]:
                 assert (CONTEXT_MODEL.tables(known_before(indices, larger, phase), own, band) != tables).any()
             if channels.start:
-                assert (CONTEXT_MODEL.tables(known_before(indices, residuals, phase), own + 9 * np.sign(own), band) != tables).any()
+                assert (
+                    CONTEXT_MODEL.tables(
+                        known_before(indices, residuals, phase), own + 9 * np.sign(own), band
+                    )
+                    != tables
+                ).any()
 
 
 @given(size=sizes, batch=st.integers(1, 3))
@@ -111,7 +116,9 @@ def test_torch_draws_the_same_conclusions(size: tuple[int, int, int], batch: int
     centre = CENTRE[:, None, None]
     for phase in PHASES:
         contexts = hyper_contexts(torch.from_numpy(z).float(), torch.from_numpy(centre), phase)
-        assert np.array_equal(contexts.numpy(), np.stack([hyper_contexts(picture, centre, phase) for picture in z]))
+        assert np.array_equal(
+            contexts.numpy(), np.stack([hyper_contexts(picture, centre, phase) for picture in z])
+        )
         assert ((contexts >= 0) & (contexts < HYPER_CONTEXTS)).all()
 
 

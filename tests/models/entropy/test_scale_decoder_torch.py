@@ -41,7 +41,10 @@ def z_hat(decoder: ExactScaleDecoder, batch: int) -> torch.Tensor:
 def test_it_equals_64_bit_integer_arithmetic(decoder: ExactScaleDecoder) -> None:
     z = z_hat(decoder, 4)
     definition = decoder.integer()
-    assert np.array_equal(decoder(z).numpy(), [definition(picture.astype(np.int64), arithmetic=np.int64) for picture in z.numpy()])
+    assert np.array_equal(
+        decoder(z).numpy(),
+        [definition(picture.astype(np.int64), arithmetic=np.int64) for picture in z.numpy()],
+    )
 
 
 def test_batch_and_memory_layout_do_not_show(decoder: ExactScaleDecoder) -> None:
@@ -68,7 +71,9 @@ def test_autocast_does_not_show(decoder: ExactScaleDecoder) -> None:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # inside torch's own compiler
 def test_compilation_does_not_show() -> None:
-    decoder = CodecModel.load(FIXTURES / "tiny.safetensors").scale_decoder  # compiling a large one takes minutes
+    decoder = CodecModel.load(
+        FIXTURES / "tiny.safetensors"
+    ).scale_decoder  # compiling a large one takes minutes
     z = z_hat(decoder, 2)
     compiled = torch.compile(decoder.__call__, backend="inductor" if shutil.which("g++") else "aot_eager")
     assert torch.equal(decoder(z), compiled(z))
@@ -78,7 +83,9 @@ def test_the_self_check_accepts_this_machine(decoder: ExactScaleDecoder) -> None
     decoder.self_check()
 
 
-def test_the_self_check_refuses_arithmetic_that_rounds(decoder: ExactScaleDecoder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_self_check_refuses_arithmetic_that_rounds(
+    decoder: ExactScaleDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     exact_addmm = torch.addmm
     monkeypatch.setattr(torch, "addmm", lambda total, a, b: exact_addmm(total, a, b).bfloat16().float())
     with pytest.raises(WeightsError, match="not exact"):
@@ -89,7 +96,9 @@ def test_sums_that_could_exceed_float32_are_refused(decoder: ExactScaleDecoder) 
     first, second, third = decoder.layers
     assert all(layer.worst_sum(255) < EXACT_LIMIT for layer in decoder.integer().layers)
     with pytest.raises(WeightsError, match="layer 1"):
-        ExactScaleDecoder((first, replace(second, bias=torch.full_like(second.bias, EXACT_LIMIT)), third), decoder.lookup)
+        ExactScaleDecoder(
+            (first, replace(second, bias=torch.full_like(second.bias, EXACT_LIMIT)), third), decoder.lookup
+        )
 
 
 def test_hyper_latents_beyond_the_limit_are_clamped(decoder: ExactScaleDecoder) -> None:

@@ -7,14 +7,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.entropy.tables import LAPLACE_TABLES, LARGEST_SUPPORT, TOTAL, Z_LIMIT, Tables, index_thresholds, integer_counts, laplace_scales
+from models.entropy.tables import (
+    LAPLACE_TABLES,
+    LARGEST_SUPPORT,
+    TOTAL,
+    Z_LIMIT,
+    Tables,
+    index_thresholds,
+    integer_counts,
+    laplace_scales,
+)
 
 
 @pytest.fixture(scope="module")
 def tables() -> Tables:
     values = np.arange(-Z_LIMIT, Z_LIMIT + 1)
     shifts = ((-2, -1), (0, 0), (5, 9))  # by channel and context
-    return Tables.make(np.array([[0.5 ** np.abs(values - shift) for shift in row] for row in shifts]), np.array([-2, 0, 5]))
+    return Tables.make(
+        np.array([[0.5 ** np.abs(values - shift) for shift in row] for row in shifts]), np.array([-2, 0, 5])
+    )
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=2, max_size=600).filter(lambda weights: sum(weights) > 0))
@@ -27,7 +38,11 @@ def test_counts_sum_to_the_total_and_none_is_zero(weights: list[float]) -> None:
 def test_a_laplace_table_has_the_entropy_of_its_distribution(tables: Tables) -> None:
     for scale, counts in zip(laplace_scales()[20:50], tables.laplace[20:50], strict=True):
         k = np.arange(-2000, 2001)
-        edges = np.where(k == 0, 1 - np.exp(-0.5 / scale), 0.5 * np.exp(-(np.abs(k) - 0.5) / scale) * (1 - np.exp(-1 / scale)))
+        edges = np.where(
+            k == 0,
+            1 - np.exp(-0.5 / scale),
+            0.5 * np.exp(-(np.abs(k) - 0.5) / scale) * (1 - np.exp(-1 / scale)),
+        )
         exact = -(edges * np.log2(np.maximum(edges, 1e-300))).sum()
         p = counts / TOTAL
         assert -(p * np.log2(p)).sum() == pytest.approx(exact, rel=1e-3)

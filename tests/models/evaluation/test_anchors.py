@@ -61,7 +61,9 @@ def test_judged_qualities_are_measured_ones() -> None:
 
 def test_greyscale_comes_back_grey(photo: Image.Image) -> None:
     grey = Picture.from_image(photo.convert("L").crop((0, 0, 64, 64)))
-    assert all(anchor.decode(anchor.encode(grey, 40)).greyscale for anchor in (BY_NAME["jpeg"], BY_NAME["avif-420"]))
+    assert all(
+        anchor.decode(anchor.encode(grey, 40)).greyscale for anchor in (BY_NAME["jpeg"], BY_NAME["avif-420"])
+    )
 
 
 def test_families() -> None:
@@ -74,4 +76,6 @@ def test_families() -> None:
 
 
 def test_versions_name_the_library() -> None:
-    assert all(anchor.version.startswith(anchor.library + " ") and "None" not in anchor.version for anchor in ANCHORS)
+    assert all(
+        anchor.version.startswith(anchor.library + " ") and "None" not in anchor.version for anchor in ANCHORS
+    )

@@ -12,11 +12,15 @@ from tests.models.entropy.integers import CONTEXT_MODEL
 
 def test_convolutions_and_products() -> None:
     with torch.device("meta"):
-        network = nn.Sequential(nn.Conv2d(3, 8, 5, 2, 2), nn.Conv2d(8, 8, 3, 1, 1, groups=8), nn.ConvTranspose2d(8, 4, 4, 2, 1))
+        network = nn.Sequential(
+            nn.Conv2d(3, 8, 5, 2, 2), nn.Conv2d(8, 8, 3, 1, 1, groups=8), nn.ConvTranspose2d(8, 4, 4, 2, 1)
+        )
         x = torch.rand(1, 3, 32, 32)
         by_hand = 3 * 8 * 25 / 4 + 8 * 9 / 4 + 8 * 4 * 16 / 4
         assert kmac_per_pixel(network, x, pixels=32 * 32) == pytest.approx(by_hand / 1000)
-        assert kmac_per_pixel(nn.Linear(16, 32), torch.rand(64, 16), pixels=64) == pytest.approx(16 * 32 / 1000)
+        assert kmac_per_pixel(nn.Linear(16, 32), torch.rand(64, 16), pixels=64) == pytest.approx(
+            16 * 32 / 1000
+        )
     assert parameters(network) == (3 * 8 * 25 + 8) + (8 * 9 + 8) + (8 * 4 * 16 + 4)
 
 

@@ -22,7 +22,9 @@ def test_sheet(photo: Image.Image, codec: LearnedCodec) -> None:
     assert np.array_equal(original, np.asarray(photo))
 
 
-def test_first_middle_and_last_beside_one_of_each_family(photo: Image.Image, codec: LearnedCodec, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_first_middle_and_last_beside_one_of_each_family(
+    photo: Image.Image, codec: LearnedCodec, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pictures = [Picture.from_image(photo.crop((0, 0, 64 + number, 64))) for number in range(24)]
     shown: list[tuple[list[int], list[str]]] = []
 
@@ -34,7 +36,15 @@ def test_first_middle_and_last_beside_one_of_each_family(photo: Image.Image, cod
 
     monkeypatch.setattr(crops, "comparison", note)
     psnr = LearnedCodec.load("psnr")
-    list(sheets(pictures, [codec, psnr], 0, of_families(("jpeg", "webp", "avif", "heic", "jxl")), AnchorPoints(None)))
+    list(
+        sheets(
+            pictures,
+            [codec, psnr],
+            0,
+            of_families(("jpeg", "webp", "avif", "heic", "jxl")),
+            AnchorPoints(None),
+        )
+    )
     assert shown == [
         ([0, 12, 23], ["avif-444", "heic-444", "jxl", "webp", "jpeg"]),
         ([0, 12, 23], ["avif-444-psnr", "heic-444-psnr", "jxl", "webp", "jpeg"]),

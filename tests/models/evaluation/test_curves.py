@@ -22,7 +22,10 @@ def test_means_are_per_image_and_raw() -> None:
 
 
 def test_a_curve_rises_in_rate_whatever_the_order_of_settings() -> None:
-    sweeps = [[point(9, 0.4, 33, 0.99), point(1, 0.1, 28, 0.9)], [point(9, 0.2, 35, 0.99), point(1, 0.1, 30, 0.9)]]
+    sweeps = [
+        [point(9, 0.4, 33, 0.99), point(1, 0.1, 28, 0.9)],
+        [point(9, 0.2, 35, 0.99), point(1, 0.1, 30, 0.9)],
+    ]
     curve = curve_of("x", sweeps)
     assert [mean.setting for mean in curve.means] == [1, 9]
     assert curve.rate_quality("psnr").bpp == pytest.approx([0.1, 0.3])

@@ -27,7 +27,11 @@ def test_every_setting_is_measured_before_and_after(
     monkeypatch.setattr(enhancement, "QUALITIES", {"jpeg": (10, 60), "avif-420": (30,)})
     pictures = [Picture.from_image(photo), Picture.from_image(photo.rotate(180))]
     unchanged = enhancement.gains(identity, pictures, tmp_path)
-    assert [(gain.codec, gain.quality) for gain in unchanged] == [("avif-420", 30), ("jpeg", 10), ("jpeg", 60)]
+    assert [(gain.codec, gain.quality) for gain in unchanged] == [
+        ("avif-420", 30),
+        ("jpeg", 10),
+        ("jpeg", 60),
+    ]
     for gain in unchanged:
         assert gain.psnr[0] == gain.psnr[1]
         assert gain.ms_ssim[0] == gain.ms_ssim[1]

@@ -35,7 +35,9 @@ def test_published_curves_belong_to_their_images() -> None:
         assert {"VTM", "BPG 4:4:4", "ELIC 2022"} <= set(names)
         assert len(names) == len(set(names))
     assert published(KODAK[:2], "psnr") == []
-    assert len(plot(report(KODAK), "psnr").axes[0].lines) == len(published(KODAK, "psnr")) + len(plot(report(["a"]), "psnr").axes[0].lines)
+    assert len(plot(report(KODAK), "psnr").axes[0].lines) == len(published(KODAK, "psnr")) + len(
+        plot(report(["a"]), "psnr").axes[0].lines
+    )
 
 
 def test_published_curves_rise() -> None:
@@ -49,8 +51,19 @@ def test_of_a_family_the_first_and_the_best_are_drawn() -> None:
     def curve(name: str, psnr: float) -> MeasuredCurve:
         return MeasuredCurve(name, (Mean(0, 0.1, psnr, 0.9), Mean(1, 0.4, psnr + 5, 0.99)))
 
-    anchors = [curve("jpeg", 20), curve("avif-420", 28), curve("avif-420-psnr", 29), curve("avif-444-psnr", 30), curve("heic-444", 27)]
-    assert [curve.codec for curve in drawn(anchors, "psnr")] == ["jpeg", "avif-420", "avif-444-psnr", "heic-444"]
+    anchors = [
+        curve("jpeg", 20),
+        curve("avif-420", 28),
+        curve("avif-420-psnr", 29),
+        curve("avif-444-psnr", 30),
+        curve("heic-444", 27),
+    ]
+    assert [curve.codec for curve in drawn(anchors, "psnr")] == [
+        "jpeg",
+        "avif-420",
+        "avif-444-psnr",
+        "heic-444",
+    ]
 
 
 def test_names_do_not_overlap() -> None:

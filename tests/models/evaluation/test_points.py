@@ -75,11 +75,15 @@ def test_points_survive_on_disk(picture: Picture, tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(Anchor, "encode", refuse)
     again = AnchorPoints(path).sweep(JPEG, picture)
-    assert [(point.size, point.setting) for point in again] == [(point.size, point.setting) for point in measured]
+    assert [(point.size, point.setting) for point in again] == [
+        (point.size, point.setting) for point in measured
+    ]
     assert [point.psnr for point in again] == pytest.approx([point.psnr for point in measured], abs=1e-4)
 
 
-def test_another_picture_codec_or_method_is_measured_anew(picture: Picture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_picture_codec_or_method_is_measured_anew(
+    picture: Picture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "points.json"
     known = AnchorPoints(path)
     known.point(JPEG, picture, 50)
@@ -107,7 +111,9 @@ def test_perceptual_metrics_are_added_to_what_is_known(picture: Picture, tmp_pat
     assert 0 < point.vmaf <= 100
     assert known.point(JPEG, picture, 33).vmaf is None, "not at other qualities"
     known.save()
-    assert AnchorPoints(path, perceptual=False).point(JPEG, picture, quality).vmaf == pytest.approx(point.vmaf, abs=1e-3)
+    assert AnchorPoints(path, perceptual=False).point(JPEG, picture, quality).vmaf == pytest.approx(
+        point.vmaf, abs=1e-3
+    )
 
 
 def test_largest_within_equals_trying_them_all(picture: Picture) -> None:

@@ -19,16 +19,29 @@ RATES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.2)
 def sweep(factor: float, *, bpp: float = HEADLINE, met: bool = True) -> ImageSweep:
     """A picture of 8000 pixels that takes `factor` times the bits of another; 4 dB a doubling."""
     points = [
-        Point(index, round(1000 * factor * rate), factor * rate, 24 + 4 * index, 1 - 0.2 / 2**index, 20.0 + 10 * index, None)
+        Point(
+            index,
+            round(1000 * factor * rate),
+            factor * rate,
+            24 + 4 * index,
+            1 - 0.2 / 2**index,
+            20.0 + 10 * index,
+            None,
+        )
         for index, rate in enumerate(RATES)
     ]
-    return ImageSweep(tuple(points), (TargetPoint(HEADLINE, Point(1.5, round(1000 * bpp), bpp, 30.0, 0.92), met, probes=3),))
+    return ImageSweep(
+        tuple(points), (TargetPoint(HEADLINE, Point(1.5, round(1000 * bpp), bpp, 30.0, 0.92), met, probes=3),)
+    )
 
 
 @pytest.fixture
 def report() -> Report:
     ours = {"ziggurat-psnr": [sweep(0.8, bpp=0.1499), sweep(0.8, bpp=0.1485)]}
-    theirs = {"webp": [sweep(1.0, bpp=0.148), sweep(1.0)], "jpeg": [sweep(4.0, bpp=0.2, met=False), sweep(1.0)]}
+    theirs = {
+        "webp": [sweep(1.0, bpp=0.148), sweep(1.0)],
+        "jpeg": [sweep(4.0, bpp=0.2, met=False), sweep(1.0)],
+    }
     versions = {"ziggurat-psnr": "model 0123abcd", "webp": "webp 1.6", "jpeg": "jpeg 3"}
     return Report.from_sweeps("pictures", ["a", "b"], 16000, versions, ours, theirs)
 

@@ -39,7 +39,10 @@ def test_evaluation(folder: Path, tmp_path: Path) -> None:
     )
     files = {path.name for path in output.iterdir()}
     plots = {f"-{metric}.png" for metric in METRICS}
-    assert files == {f"pictures{end}" for end in (".json", ".md", "-crops-ms-ssim.jpg", "-anchors.json", "-ours.json", *plots)}
+    assert files == {
+        f"pictures{end}"
+        for end in (".json", ".md", "-crops-ms-ssim.jpg", "-anchors.json", "-ours.json", *plots)
+    }
     assert [done for _, done, _ in steps] == list(range(1, 7))
     assert {of for _, _, of in steps} == {6}
     assert steps[0][0] == "one: jpeg"

@@ -30,7 +30,9 @@ def test_the_same_picture_scores_100(photo: Image.Image) -> None:
 
 
 def test_scores_rise_with_quality(photo: Image.Image) -> None:
-    scores = [float(ssimulacra2(tensor(jpeg(photo, quality)), tensor(photo))) for quality in (5, 20, 50, 80, 95)]
+    scores = [
+        float(ssimulacra2(tensor(jpeg(photo, quality)), tensor(photo))) for quality in (5, 20, 50, 80, 95)
+    ]
     assert scores == sorted(scores)
     assert scores[0] < 30
     assert scores[-1] > 80
@@ -39,7 +41,9 @@ def test_scores_rise_with_quality(photo: Image.Image) -> None:
 def test_a_batch_is_scored_one_by_one(photo: Image.Image) -> None:
     x_hat = torch.cat([tensor(jpeg(photo, 20)), tensor(photo.filter(ImageFilter.GaussianBlur(2)))])
     both = ssimulacra2(x_hat, tensor(photo).expand(2, -1, -1, -1))
-    assert both.tolist() == pytest.approx([float(ssimulacra2(decoded[None], tensor(photo))) for decoded in x_hat], abs=0.05)
+    assert both.tolist() == pytest.approx(
+        [float(ssimulacra2(decoded[None], tensor(photo))) for decoded in x_hat], abs=0.05
+    )
 
 
 def test_the_blur_is_a_gaussian_of_sigma_1_5() -> None:

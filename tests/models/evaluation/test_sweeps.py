@@ -66,7 +66,9 @@ def test_sweeps_of_models_that_are_gone_are_dropped(picture: Picture, tmp_path: 
     assert json.loads(path.read_text())["sweeps"] == {}
 
 
-def test_sweeps_before_another_post_processor_are_dropped(picture: Picture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sweeps_before_another_post_processor_are_dropped(
+    picture: Picture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(post_model, "WEIGHTS", tmp_path)
     path = tmp_path / "ours.json"
     plain = swept(path, picture)

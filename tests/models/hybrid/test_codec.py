@@ -15,7 +15,14 @@ from models import Picture, Target
 from models.avif.section import restore
 from models.bitstream import Bitstream, CodecKind
 from models.codec import Codec
-from models.errors import AvifError, BitstreamError, DamagedStreamError, SourceError, StreamTooLargeError, UnknownModelError
+from models.errors import (
+    AvifError,
+    BitstreamError,
+    DamagedStreamError,
+    SourceError,
+    StreamTooLargeError,
+    UnknownModelError,
+)
 from models.hybrid.codec import HybridCodec
 from models.learned.codec import LearnedCodec
 from models.postprocess.postprocessor import Postprocess
@@ -41,7 +48,9 @@ def error(decoded: Picture, original: Picture) -> float:
 
 
 @pytest.mark.parametrize("metric", ["psnr", "ms-ssim"])
-@pytest.mark.parametrize("target", [Target(bpp=0.5), Target(bpp=1.5), Target(max_bytes=1000), Target(max_bytes=3000)])
+@pytest.mark.parametrize(
+    "target", [Target(bpp=0.5), Target(bpp=1.5), Target(max_bytes=1000), Target(max_bytes=3000)]
+)
 def test_no_budget_is_exceeded(picture: Picture, metric: str, target: Target) -> None:
     made = HYBRID.encode(picture, target, metric=metric)  # type: ignore[arg-type]
 
@@ -55,9 +64,15 @@ def test_no_budget_is_exceeded(picture: Picture, metric: str, target: Target) ->
 
 @settings(max_examples=12)
 @given(bpp=st.floats(0.2, 6), side=st.integers(1, 90), other=st.integers(1, 90))
-def test_streams_of_any_size_say_truly_whether_they_met_their_budget(bpp: float, side: int, other: int) -> None:
+def test_streams_of_any_size_say_truly_whether_they_met_their_budget(
+    bpp: float, side: int, other: int
+) -> None:
     rng = np.random.default_rng(side * other)
-    rgb = np.asarray(Image.fromarray(rng.integers(0, 256, (4, 4, 3), np.uint8)).resize((side, other), Image.Resampling.BICUBIC))
+    rgb = np.asarray(
+        Image.fromarray(rng.integers(0, 256, (4, 4, 3), np.uint8)).resize(
+            (side, other), Image.Resampling.BICUBIC
+        )
+    )
     picture = Picture.from_array(rgb)
     made = HYBRID.encode(picture, Target(bpp=bpp))
 
@@ -79,7 +94,10 @@ def test_a_budget_out_of_reach_gives_the_smallest_or_the_best(picture: Picture) 
 
 
 def test_more_bytes_look_better(picture: Picture) -> None:
-    errors = [error(HYBRID.decode(HYBRID.encode(picture, Target(quality=quality)).data), picture) for quality in (0, 25, 50, 75, 100)]
+    errors = [
+        error(HYBRID.decode(HYBRID.encode(picture, Target(quality=quality)).data), picture)
+        for quality in (0, 25, 50, 75, 100)
+    ]
     assert errors == sorted(errors, reverse=True)
 
 
@@ -141,7 +159,10 @@ def test_pixels_beyond_the_limit_are_refused_before_they_are_decoded(stream: byt
 
 
 def test_a_frame_of_another_size_than_the_header_says_cannot_be_told(stream: bytes) -> None:
-    """The size is in the container alone; a frame for another one is noise or damage, and never of more pixels."""
+    """The size is in the container alone.
+
+    A frame for another one is noise or damage, and never of more pixels.
+    """
     for width, height in ((64, 64), (16384, 1), (1, 1), (127, 96), (1024, 768)):
         hostile = replace(Bitstream.parse(stream), width=width, height=height).to_bytes()
         try:
@@ -152,10 +173,16 @@ def test_a_frame_of_another_size_than_the_header_says_cannot_be_told(stream: byt
 
 
 @given(data=st.data())
-def test_damaged_frames_are_typed_errors_or_pictures_of_the_right_size(stream: bytes, data: st.DataObject) -> None:
+def test_damaged_frames_are_typed_errors_or_pictures_of_the_right_size(
+    stream: bytes, data: st.DataObject
+) -> None:
     header = Bitstream.parse(stream)
     start = data.draw(st.integers(0, len(header.y) - 1))
-    content = header.y[:start] + data.draw(st.binary(max_size=40)) + header.y[data.draw(st.integers(start, len(header.y))) :]
+    content = (
+        header.y[:start]
+        + data.draw(st.binary(max_size=40))
+        + header.y[data.draw(st.integers(start, len(header.y))) :]
+    )
     hostile = replace(header, y=content, greyscale=data.draw(st.booleans())).to_bytes()
     try:
         back = HYBRID.decode(hostile)
@@ -185,7 +212,10 @@ def test_streams_recommend_post_processing_where_it_was_trained(picture: Picture
 
 
 def test_streams_of_other_models_are_not_ours(stream: bytes, tiny: LearnedCodec, picture: Picture) -> None:
-    for other in (replace(Bitstream.parse(stream), model_id=b"none").to_bytes(), Codec(tiny).compress(picture, quality=30).data):
+    for other in (
+        replace(Bitstream.parse(stream), model_id=b"none").to_bytes(),
+        Codec(tiny).compress(picture, quality=30).data,
+    ):
         with pytest.raises(UnknownModelError):
             HYBRID.decode(other)
 

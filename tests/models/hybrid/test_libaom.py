@@ -22,7 +22,9 @@ def test_more_effort_is_never_faster() -> None:
     assert seconds == sorted(seconds)
 
 
-@pytest.mark.parametrize(("pixels", "lowest"), [(8_000_000, 0), (8_000_001, 8), (32_000_000, 8), (32_000_001, 9)])
+@pytest.mark.parametrize(
+    ("pixels", "lowest"), [(8_000_000, 0), (8_000_001, 8), (32_000_000, 8), (32_000_001, 9)]
+)
 def test_large_pictures_are_encoded_faster(pixels: int, lowest: int) -> None:
     assert speed_of(9, pixels) == lowest
     assert speed_of(0, pixels) == max(lowest, EFFORT_SPEEDS[0])

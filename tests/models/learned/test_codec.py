@@ -1,4 +1,6 @@
-"""LearnedCodec: on the tiny golden model where any model will do, on the shipped ones where quality counts."""
+"""LearnedCodec: on the tiny golden model where any model will do, on the shipped ones where quality
+counts.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,13 @@ from PIL import Image
 
 from models import Picture, Target
 from models.bitstream import Bitstream, CodecKind
-from models.errors import DamagedStreamError, SourceError, StreamTooLargeError, UnknownModelError, WeightsError
+from models.errors import (
+    DamagedStreamError,
+    SourceError,
+    StreamTooLargeError,
+    UnknownModelError,
+    WeightsError,
+)
 from models.grid import tiles
 from models.learned.codec import LearnedCodec
 from models.learned.model import CodecModel
@@ -58,7 +66,9 @@ def test_a_photograph_comes_back_within_its_budget(shipped: LearnedCodec, bpp: f
 
 def test_rate_control_predicts_what_the_coder_writes(shipped: LearnedCodec) -> None:
     qualities = (0.0, 30.0, 60.0, 100.0)
-    for quantised in shipped.quantise([golden_picture()] * 4, [Target(quality=quality) for quality in qualities]):
+    for quantised in shipped.quantise(
+        [golden_picture()] * 4, [Target(quality=quality) for quality in qualities]
+    ):
         written = len(shipped.symbol_codec.write(quantised).data)
         assert abs(quantised.predicted_bytes - written) <= max(0.005 * written, 8)
 
@@ -69,9 +79,14 @@ def test_a_batch_gives_the_streams_of_its_members(shipped: LearnedCodec) -> None
     pictures = [photo, turned, photo, photo]
     targets = [Target(bpp=0.3), Target(quality=40), Target(max_bytes=900), Target(bpp=0.1)]
     together = shipped.encode(pictures, targets)
-    alone = [shipped.encode([picture], [target])[0] for picture, target in zip(pictures, targets, strict=True)]
-    for batched, single, decoded in zip(together, alone, shipped.decode([stream.data for stream in together]), strict=True):
-        # Floats of other batches may round a residual to the other side; the streams then differ, but neither is wrong.
+    alone = [
+        shipped.encode([picture], [target])[0] for picture, target in zip(pictures, targets, strict=True)
+    ]
+    for batched, single, decoded in zip(
+        together, alone, shipped.decode([stream.data for stream in together]), strict=True
+    ):
+        # Floats of other batches may round a residual to the other side; the streams then differ,
+        # but neither is wrong.
         assert len(batched.data) == pytest.approx(len(single.data), rel=0.01)
         assert psnr(decoded, shipped.decode([single.data])[0]) > 40
 
@@ -85,7 +100,9 @@ def test_a_picture_in_tiles_is_the_picture_in_one(codec: LearnedCodec, tiled: Le
     rgb = np.tile(golden_picture().rgb, (2, 2, 1))[:283, :333]  # neither whole tiles nor whole blocks
     for picture in (Picture.from_array(rgb), Picture.from_image(Image.fromarray(rgb).convert("L"))):
         whole = codec.encode([picture], [Target(bpp=0.3)])[0]
-        one, other = (each.decode([whole.data], postprocess="off")[0].rgb.astype(int) for each in (codec, tiled))
+        one, other = (
+            each.decode([whole.data], postprocess="off")[0].rgb.astype(int) for each in (codec, tiled)
+        )
         assert np.abs(one - other).max() <= 1
         assert np.mean(one != other) < 1e-4
         # In floats that end on a rounding's edge the encoders may differ, by a symbol of thousands.
@@ -97,18 +114,26 @@ def test_a_picture_in_tiles_is_the_picture_in_one(codec: LearnedCodec, tiled: Le
         assert len(stream.data) == pytest.approx(len(whole.data), rel=0.01)
 
 
-def test_without_its_halo_a_tile_shows(codec: LearnedCodec, tiled: LearnedCodec, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_its_halo_a_tile_shows(
+    codec: LearnedCodec, tiled: LearnedCodec, monkeypatch: pytest.MonkeyPatch
+) -> None:
     picture = Picture.from_array(np.tile(golden_picture().rgb, (2, 2, 1)))
     data = codec.encode([picture], [Target(bpp=0.3)])[0].data
-    monkeypatch.setattr("models.learned.transforms.tiles", lambda rows, columns, side, _: tiles(rows, columns, side, halo=1))
+    monkeypatch.setattr(
+        "models.learned.transforms.tiles", lambda rows, columns, side, _: tiles(rows, columns, side, halo=1)
+    )
     one, other = (each.decode([data], postprocess="off")[0].rgb.astype(int) for each in (codec, tiled))
     assert np.abs(one - other).max() > 1
 
 
-@pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 300), (17, 15), (16, 16), (63, 65), (64, 64), (130, 3), (16384, 1)])
+@pytest.mark.parametrize(
+    ("width", "height"), [(1, 1), (1, 300), (17, 15), (16, 16), (63, 65), (64, 64), (130, 3), (16384, 1)]
+)
 def test_every_size_comes_back_as_it_was(tiny: LearnedCodec, width: int, height: int) -> None:
     rows, columns = np.mgrid[0:height, 0:width]
-    picture = Picture.from_array(np.stack([rows % 256, columns % 256, (rows + columns) % 256], 2).astype(np.uint8))
+    picture = Picture.from_array(
+        np.stack([rows % 256, columns % 256, (rows + columns) % 256], 2).astype(np.uint8)
+    )
     stream = tiny.encode([picture], [Target(quality=50)])[0]
     decoded = tiny.decode([stream.data])[0]
     assert (decoded.width, decoded.height) == (width, height) == (stream.width, stream.height)
@@ -155,7 +180,11 @@ def test_a_foreign_alpha_section_is_damage(tiny: LearnedCodec, alpha: bytes) -> 
 @pytest.mark.parametrize("alpha", ["random", "flat"])
 def test_a_plane_is_never_too_long_but_one_padded_with_chunks_is(tiny: LearnedCodec, alpha: str) -> None:
     rgb = golden_picture().rgb[:50, :30]
-    plane = np.random.default_rng(0).integers(0, 256, rgb.shape[:2], np.uint8) if alpha == "random" else np.full(rgb.shape[:2], 9, np.uint8)
+    plane = (
+        np.random.default_rng(0).integers(0, 256, rgb.shape[:2], np.uint8)
+        if alpha == "random"
+        else np.full(rgb.shape[:2], 9, np.uint8)
+    )
     data = tiny.encode([Picture(rgb, plane, False)], [Target(quality=10)])[0].data
     stream = Bitstream.parse(data)
     assert stream.alpha is not None
@@ -183,15 +212,23 @@ def test_streams_recommend_post_processing_where_it_was_trained(tiny: LearnedCod
     post = tiny_post_processor((tiny.model_id,), finest=0.4)
     codec = LearnedCodec(CodecModel.load(FIXTURES / "tiny.safetensors"), tiny.card, post_processor=post)
     photo = golden_picture()
-    coarse, fine = (stream.data for stream in codec.encode([photo] * 2, [Target(quality=20), Target(quality=80)]))
+    coarse, fine = (
+        stream.data for stream in codec.encode([photo] * 2, [Target(quality=20), Target(quality=80)])
+    )
     assert [Bitstream.parse(data).postprocess for data in (coarse, fine)] == [True, False]
 
     plain = codec.decode([coarse, fine], postprocess="off")
     improved = post.improve(plain[:1], [sources.read(coarse)])[0]
-    for decoded in (codec.decode([fine, coarse])[1], codec.decode([coarse])[0], codec.decode([coarse], postprocess="on")[0]):
+    for decoded in (
+        codec.decode([fine, coarse])[1],
+        codec.decode([coarse])[0],
+        codec.decode([coarse], postprocess="on")[0],
+    ):
         np.testing.assert_array_equal(decoded.rgb, improved.rgb)
     np.testing.assert_array_equal(codec.decode([fine])[0].rgb, plain[1].rgb)
-    np.testing.assert_array_equal(tiny.decode([coarse])[0].rgb, plain[0].rgb)  # there is no post-processor at hand
+    np.testing.assert_array_equal(
+        tiny.decode([coarse])[0].rgb, plain[0].rgb
+    )  # there is no post-processor at hand
     with pytest.raises(SourceError):
         codec.decode([fine], postprocess="on")
     with pytest.raises(SourceError):
@@ -200,7 +237,10 @@ def test_streams_recommend_post_processing_where_it_was_trained(tiny: LearnedCod
 
 def test_threads_may_share_one_codec(tiny: LearnedCodec) -> None:
     """The service runs one codec on several threads at a time."""
-    pictures = [Picture.from_array(np.ascontiguousarray(golden_picture().rgb[:, :side])) for side in (64, 100, 150, 192)]
+    pictures = [
+        Picture.from_array(np.ascontiguousarray(golden_picture().rgb[:, :side]))
+        for side in (64, 100, 150, 192)
+    ]
     alone = [tiny.encode([picture], [Target(bpp=0.4)])[0].data for picture in pictures]
 
     def work(picture: Picture) -> tuple[bytes, Picture]:

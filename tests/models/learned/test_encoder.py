@@ -1,4 +1,7 @@
-"""Encoder: residuals that cost much and say little become 0; a picture is analysed once, however many its targets."""
+"""Encoder: residuals that cost much and say little become 0.
+
+A picture is analysed once, however many its targets.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,9 @@ def test_the_quantiser_rounds_clamps_and_drops() -> None:
     assert residuals.flatten().tolist() == [0, 0, 1, -1, LARGEST_RESIDUAL]
 
 
-def test_one_picture_at_many_qualities_is_analysed_once(tiny: LearnedCodec, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_picture_at_many_qualities_is_analysed_once(
+    tiny: LearnedCodec, monkeypatch: pytest.MonkeyPatch
+) -> None:
     picture, other = golden_picture(), Picture.from_array(np.full((144, 192, 3), 90, np.uint8))
     analysed: list[int] = []
     latents = tiny._transforms.latents
@@ -44,14 +49,21 @@ def test_one_picture_at_many_qualities_is_analysed_once(tiny: LearnedCodec, monk
         return latents(pictures)
 
     monkeypatch.setattr(tiny._transforms, "latents", counted)
-    found = tiny.quantise([picture, other, picture], [Target(quality=20), Target(quality=20), Target(quality=60)])
+    found = tiny.quantise(
+        [picture, other, picture], [Target(quality=20), Target(quality=20), Target(quality=60)]
+    )
     assert analysed == [2]
-    assert [quantised.symbols.position.quality for quantised in found] == pytest.approx([20, 20, 60], abs=0.01)
+    assert [quantised.symbols.position.quality for quantised in found] == pytest.approx(
+        [20, 20, 60], abs=0.01
+    )
     assert found[2].predicted_bytes > found[0].predicted_bytes > found[1].predicted_bytes
 
 
 def test_a_fraction_of_the_budget_is_aimed_at(shipped: LearnedCodec) -> None:
     picture, target = golden_picture(), Target(bpp=0.3)
-    full, less = (shipped._encoder.quantise([picture], [target], [None], target_fraction=fraction)[0] for fraction in (1.0, 0.9))
+    full, less = (
+        shipped._encoder.quantise([picture], [target], [None], target_fraction=fraction)[0]
+        for fraction in (1.0, 0.9)
+    )
     assert full.budget == less.budget
     assert less.predicted_bytes / full.predicted_bytes == pytest.approx(0.9, abs=0.02)

@@ -12,7 +12,14 @@ import pytest
 
 from models import Target
 from models.bitstream import Bitstream
-from models.errors import BitstreamError, DamagedStreamError, StreamTooLargeError, TruncatedStreamError, UnknownModelError, WeightsError
+from models.errors import (
+    BitstreamError,
+    DamagedStreamError,
+    StreamTooLargeError,
+    TruncatedStreamError,
+    UnknownModelError,
+    WeightsError,
+)
 from models.learned.codec import LearnedCodec
 from models.learned.symbol_codec import SymbolCodec
 from models.learned.symbols import Quantised, Symbols
@@ -43,7 +50,10 @@ def test_symbols_survive_the_stream_and_the_way_between_processes(
 
 
 def test_a_process_that_codes_entropy_need_not_load_torch(quantised: Quantised) -> None:
-    program = "import sys, models.learned.symbol_codec as m; m.SymbolCodec.load('ms-ssim'); sys.exit('torch' in sys.modules)"
+    program = (
+        "import sys, models.learned.symbol_codec as m; "
+        "m.SymbolCodec.load('ms-ssim'); sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
@@ -54,19 +64,25 @@ def test_loading_is_once_per_process_and_knows_its_models() -> None:
 
 
 @pytest.mark.parametrize("excess", [1, 5, 100])
-def test_a_stream_that_came_out_too_long_is_trimmed_to_its_budget(symbol_codec: SymbolCodec, quantised: Quantised, excess: int) -> None:
+def test_a_stream_that_came_out_too_long_is_trimmed_to_its_budget(
+    symbol_codec: SymbolCodec, quantised: Quantised, excess: int
+) -> None:
     budget = len(symbol_codec.write(quantised).data) - excess
     stream = symbol_codec.write(replace(quantised, budget=budget, predicted_bytes=budget))
     assert budget - 8 <= len(stream.data) <= budget
     assert stream.target_met
     assert stream.quality == symbol_codec.write(quantised).quality
     # A few residuals gave way by one; the bits they had cost more than the average's.
-    difference = symbol_codec.read(Bitstream.parse(stream.data)).residuals.astype(int) - quantised.symbols.residuals
+    difference = (
+        symbol_codec.read(Bitstream.parse(stream.data)).residuals.astype(int) - quantised.symbols.residuals
+    )
     assert np.abs(difference).max() == 1
     assert np.count_nonzero(difference) <= 3 * excess
 
 
-def test_a_budget_that_even_the_prediction_missed_is_left_alone(symbol_codec: SymbolCodec, quantised: Quantised) -> None:
+def test_a_budget_that_even_the_prediction_missed_is_left_alone(
+    symbol_codec: SymbolCodec, quantised: Quantised
+) -> None:
     untouched = symbol_codec.write(quantised)
     stream = symbol_codec.write(replace(quantised, budget=20))
     assert (stream.data, stream.target_met) == (untouched.data, False)
@@ -88,5 +104,7 @@ def test_errors_of_reading_pickle(symbol_codec: SymbolCodec, quantised: Quantise
     }
     for kind, stream in broken.items():
         with pytest.raises(kind) as caught:
-            symbol_codec.read(Bitstream.parse(stream, max_pixels=1000 if kind is StreamTooLargeError else None))
+            symbol_codec.read(
+                Bitstream.parse(stream, max_pixels=1000 if kind is StreamTooLargeError else None)
+            )
         assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)

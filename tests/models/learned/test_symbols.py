@@ -14,7 +14,9 @@ def test_what_travels_is_small_and_arrives_whole(tiny: LearnedCodec) -> None:
     quantised = tiny.quantise([picture], [Target(bpp=0.5)])[0]
     packed = pickle.dumps(quantised)
     latents = quantised.symbols.residuals.size
-    assert len(packed) < 3 * latents + quantised.symbols.z.size + 4096, "int16 residuals, uint8 indices, int8 z"
+    assert len(packed) < 3 * latents + quantised.symbols.z.size + 4096, (
+        "int16 residuals, uint8 indices, int8 z"
+    )
     back = pickle.loads(packed)
     assert (back.symbols.residuals == quantised.symbols.residuals).all()
     assert back.symbols.position == quantised.symbols.position

@@ -1,4 +1,6 @@
-"""Transforms: positions become places between anchors, and what a tile computes is what the whole would."""
+"""Transforms: positions become places between anchors, and what a tile computes is what the whole
+would.
+"""
 
 from __future__ import annotations
 

@@ -91,8 +91,12 @@ def test_forward_is_what_encoder_and_decoder_do_piece_by_piece(network: AutoEnco
     z = network.side_information(y)
     z_hat = z.round()
     residuals, _ = encoded(network, y, network.mean(z_hat, 4, 8))
-    bits = laplace_bits(residuals, scale_of(network.h_scale(z_hat))).sum((1, 2, 3)) + network.prior_z(z_hat).sum((1, 2, 3))
-    mean = network.mean_in_context(network.mean(z_hat, 4, 8), ANCHOR, lambda low: residuals[:, : low.shape[1]])
+    bits = laplace_bits(residuals, scale_of(network.h_scale(z_hat))).sum((1, 2, 3)) + network.prior_z(
+        z_hat
+    ).sum((1, 2, 3))
+    mean = network.mean_in_context(
+        network.mean(z_hat, 4, 8), ANCHOR, lambda low: residuals[:, : low.shape[1]]
+    )
     x_hat, estimated = network(x, ANCHOR, hard=True)
     torch.testing.assert_close(x_hat, network.reconstruct(residuals, mean, ANCHOR))
     torch.testing.assert_close(estimated, bits)
@@ -150,7 +154,9 @@ def test_the_source_of_residuals_is_asked_as_its_contract_says(network: AutoEnco
 
 def test_gradients_reach_residuals_through_the_means_of_later_passes(network: AutoEncoder) -> None:
     residuals = torch.randn(2, 120, 4, 4, requires_grad=True)
-    mean = network.mean_in_context(torch.zeros(2, 120, 4, 4), ANCHOR, lambda low: residuals[:, : low.shape[1]])
+    mean = network.mean_in_context(
+        torch.zeros(2, 120, 4, 4), ANCHOR, lambda low: residuals[:, : low.shape[1]]
+    )
     (gradient,) = torch.autograd.grad(mean.sum(), residuals)
     reached = gradient.any(0).any(0)
     assert torch.equal(reached, ~pass_mask(len(PASSES) - 1, mean))

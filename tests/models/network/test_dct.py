@@ -34,7 +34,9 @@ def test_synthesis_undoes_analysis() -> None:
     x = torch.rand(2, 3, 32, 48)
     y = LinearAnalysis(EVERY_CHANNEL)(x)
     assert y.shape == (2, EVERY_CHANNEL, 2, 3)
-    assert (LinearSynthesis(EVERY_CHANNEL)(y) - x).abs().max() < 0.005  # JFIF's coefficients have three digits
+    assert (
+        LinearSynthesis(EVERY_CHANNEL)(y) - x
+    ).abs().max() < 0.005  # JFIF's coefficients have three digits
 
 
 @torch.inference_mode()
@@ -55,7 +57,9 @@ def test_few_channels_hold_what_is_smooth() -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(304, 16), (16, 304), (304, 32), (16, 16)])
 def test_bfloat16_reads_nothing_but_the_picture(height: int, width: int) -> None:
-    """Freed memory full of NaN must not show, as it did in a single column of blocks on a CPU with AMX."""
+    """Freed memory full of NaN must not show, as it did in a single column of blocks on a CPU with
+    AMX.
+    """
     transform = placed(LinearAnalysis(320), torch.device("cpu")).requires_grad_(False)
     for _ in range(10):
         x = torch.rand(1, 3, height, width).contiguous(memory_format=torch.channels_last)

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from models.network.hyperprior import SCALE_FLOOR, FactorizedPrior, hyper_analysis, hyper_synthesis, laplace_bits, scale_of
+from models.network.hyperprior import (
+    SCALE_FLOOR,
+    FactorizedPrior,
+    hyper_analysis,
+    hyper_synthesis,
+    laplace_bits,
+    scale_of,
+)
 
 INTEGERS = torch.arange(-300.0, 301.0)
 

@@ -27,7 +27,10 @@ def test_untrained_it_is_the_identity() -> None:
 def test_kind_and_coarseness_decide_what_it_does() -> None:
     network = randomised()
     x = torch.rand(1, 3, 16, 24)
-    results = [network(x, network.condition(kind, coarseness)[None]) for kind, coarseness in ((0, 0.2), (0, 0.8), (1, 0.2))]
+    results = [
+        network(x, network.condition(kind, coarseness)[None])
+        for kind, coarseness in ((0, 0.2), (0, 0.8), (1, 0.2))
+    ]
     for first, second in ((0, 1), (0, 2), (1, 2)):
         assert not torch.allclose(results[first], results[second], atol=1e-3)
 

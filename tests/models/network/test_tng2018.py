@@ -7,12 +7,27 @@ import torch
 from torch import nn
 
 from models.evaluation.complexity import parameters
-from models.network.tng2018 import GDN, SIGMA_FLOOR, TNG2018, Decoder, Encoder, HyperDecoder, HyperEncoder, PostProcessor
+from models.network.tng2018 import (
+    GDN,
+    SIGMA_FLOOR,
+    TNG2018,
+    Decoder,
+    Encoder,
+    HyperDecoder,
+    HyperEncoder,
+    PostProcessor,
+)
 
 
 @pytest.mark.parametrize(
     ("part", "count"),
-    [(Encoder, 6_827_904), (Decoder, 2_440_131), (HyperEncoder, 811_648), (HyperDecoder, 811_712), (PostProcessor, 446_659)],
+    [
+        (Encoder, 6_827_904),
+        (Decoder, 2_440_131),
+        (HyperEncoder, 811_648),
+        (HyperDecoder, 811_712),
+        (PostProcessor, 446_659),
+    ],
 )
 def test_parameters(part: type[nn.Module], count: int) -> None:
     with torch.device("meta"):
@@ -55,4 +70,7 @@ def test_inverse_gdn_multiplies_by_what_gdn_divides_by() -> None:
 def test_gdn_is_differentiable_from_the_start() -> None:
     layer = GDN(4)
     layer(torch.randn(1, 4, 3, 3)).sum().backward()
-    assert all(parameter.grad is not None and torch.isfinite(parameter.grad).all() for parameter in layer.parameters())
+    assert all(
+        parameter.grad is not None and torch.isfinite(parameter.grad).all()
+        for parameter in layer.parameters()
+    )

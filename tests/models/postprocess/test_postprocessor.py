@@ -45,7 +45,9 @@ def test_it_changes_what_it_gets_and_nothing_else(post: PostProcessor, photo: Im
     assert np.array_equal(picture.rgb, before)
 
 
-def test_a_batch_of_all_sizes_and_sources_comes_back_in_order(post: PostProcessor, photo: Image.Image) -> None:
+def test_a_batch_of_all_sizes_and_sources_comes_back_in_order(
+    post: PostProcessor, photo: Image.Image
+) -> None:
     sizes = [(128, 96), (33, 57), (128, 96), (1, 1), (127, 94)]
     pictures = [Picture.from_image(photo.resize(size)) for size in sizes]
     sources = [AVIF, JPEG, JPEG, AVIF, AVIF]
@@ -125,7 +127,10 @@ def psnr(decoded: Picture, original: Picture) -> float:
     return score(decoded.rgb, original.rgb, "psnr", torch.device("cpu"))
 
 
-@pytest.mark.parametrize(("image_format", "quality", "gain"), [("JPEG", 20, 0.5), ("JPEG", 60, 0.4), ("WEBP", 20, 0.1), ("AVIF", 30, 0.05)])
+@pytest.mark.parametrize(
+    ("image_format", "quality", "gain"),
+    [("JPEG", 20, 0.5), ("JPEG", 60, 0.4), ("WEBP", 20, 0.1), ("AVIF", 30, 0.05)],
+)
 def test_what_is_shipped_makes_files_of_others_better(image_format: str, quality: int, gain: float) -> None:
     original = golden_picture()
     file = io.BytesIO()

@@ -17,7 +17,10 @@ from models.rate_control import MEMBER_TOLERANCE, Allocation, Measured, RateDist
 def convex_curves(draw: st.DrawFn, most_bytes: int = 400, most_corners: int = 4) -> RateDistortion:
     """Falling and convex, with whole corners."""
     costs = draw(st.lists(st.integers(1, most_bytes // most_corners), min_size=0, max_size=most_corners - 1))
-    slopes = sorted(draw(st.lists(st.floats(0.01, 100), min_size=len(costs), max_size=len(costs), unique=True)), reverse=True)
+    slopes = sorted(
+        draw(st.lists(st.floats(0.01, 100), min_size=len(costs), max_size=len(costs), unique=True)),
+        reverse=True,
+    )
     sizes = np.cumsum([draw(st.integers(1, most_bytes)), *costs])
     gains = np.array(slopes) * costs
     return RateDistortion(sizes, gains.sum() - np.concatenate([[0.0], np.cumsum(gains)]))
@@ -43,7 +46,9 @@ def test_no_other_way_to_spend_the_budget_is_better(curves: list[RateDistortion]
 def test_a_budget_is_never_exceeded_and_all_of_it_spent(curves: list[RateDistortion], budget: int) -> None:
     lowest, highest = (tuple(int(curve.sizes[end]) for curve in curves) for end in (0, -1))
     allocation = allocate(curves, budget)
-    assert all(low <= size <= high for low, size, high in zip(lowest, allocation.budgets, highest, strict=True))
+    assert all(
+        low <= size <= high for low, size, high in zip(lowest, allocation.budgets, highest, strict=True)
+    )
     if allocation.reach == "within":
         assert sum(allocation.budgets) == budget
     else:
@@ -76,7 +81,9 @@ points = st.lists(st.tuples(st.integers(20, 10**6), st.floats(0, 1)), min_size=1
 
 @given(points)
 @example([(20, 0.9999999999999999), (21, 1e-06), (22, 0.0)])
-def test_a_curve_through_anything_is_falling_convex_and_above_no_measurement(measured: list[tuple[int, float]]) -> None:
+def test_a_curve_through_anything_is_falling_convex_and_above_no_measurement(
+    measured: list[tuple[int, float]],
+) -> None:
     curve = RateDistortion.through(measured)
     assert (np.diff(curve.sizes) > 0).all()
     slopes = np.diff(curve.distortions) / np.diff(curve.sizes)
@@ -100,7 +107,9 @@ def test_a_power_law_is_found_again_from_seven_points() -> None:
     st.lists(st.integers(1, 10**6), min_size=1, max_size=30),
     st.lists(st.floats(0, MEMBER_TOLERANCE), min_size=30, max_size=30),
 )
-def test_streams_that_come_near_their_budgets_come_nearer_to_the_whole(planned: list[int], unspent: list[float]) -> None:
+def test_streams_that_come_near_their_budgets_come_nearer_to_the_whole(
+    planned: list[int], unspent: list[float]
+) -> None:
     budget = sum(planned)
     made: list[int] = []
     allocation = Allocation(tuple(planned), "within")

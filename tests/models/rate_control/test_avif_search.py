@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.rate_control import meets
-from models.rate_control.avif_search import LAST_SETTING, LEVELS, MOST_ENCODES, STRENGTHS, AvifSearch, average_sizes
+from models.rate_control.avif_search import (
+    LAST_SETTING,
+    LEVELS,
+    MOST_ENCODES,
+    STRENGTHS,
+    AvifSearch,
+    average_sizes,
+)
 
 PIXELS = 400_000
 FIXED = 24
@@ -26,12 +33,16 @@ def run(search: AvifSearch, size: Callable[[int], int]) -> dict[int, int]:
 
 
 def picture(shift: float, bend: float, span: float) -> Callable[[int], int]:
-    """Sizes as pictures have them: of their own scale and slope, and with strengths that add nothing or more than a level does."""
+    """Sizes as pictures have them: of their own scale and slope, and with strengths that add
+    nothing or more than a level does.
+    """
     levels = average_sizes(PIXELS)
 
     def size(setting: int) -> int:
         level, strength = divmod(setting, STRENGTHS)
-        return FIXED + round(float(levels[level]) * math.exp(shift + bend * level / LEVELS + span * strength / STRENGTHS))
+        return FIXED + round(
+            float(levels[level]) * math.exp(shift + bend * level / LEVELS + span * strength / STRENGTHS)
+        )
 
     return size
 
@@ -42,9 +53,13 @@ def picture(shift: float, bend: float, span: float) -> Callable[[int], int]:
     span=st.floats(0.09, 0.3),
     share=st.floats(0.1, 0.9),
 )
-def test_any_picture_is_brought_just_under_its_budget(shift: float, bend: float, span: float, share: float) -> None:
+def test_any_picture_is_brought_just_under_its_budget(
+    shift: float, bend: float, span: float, share: float
+) -> None:
     size = picture(shift, bend, span)
-    budget = round(math.exp((1 - share) * math.log(size(0)) + share * math.log(size((LEVELS - 1) * STRENGTHS))))
+    budget = round(
+        math.exp((1 - share) * math.log(size(0)) + share * math.log(size((LEVELS - 1) * STRENGTHS)))
+    )
     search = AvifSearch(budget, FIXED, average_sizes(PIXELS))
     seen = run(search, size)
 

@@ -27,7 +27,9 @@ def run(search: GainSearch, size: object) -> None:
     share=st.floats(0.02, 0.98),
     tolerance=st.sampled_from([0.01, 0.004]),
 )
-def test_any_smooth_rate_curve_is_met_from_below(shift: float, bend: float, ripple: float, share: float, tolerance: float) -> None:
+def test_any_smooth_rate_curve_is_met_from_below(
+    shift: float, bend: float, ripple: float, share: float, tolerance: float
+) -> None:
     def size(position: int) -> float:
         t = position / MAX_INDEX
         return math.exp(shift + 7 + 4 * t + bend * math.sin(3 * t) + ripple * math.sin(900 * t))
@@ -69,5 +71,8 @@ def test_a_step_in_the_curve_ends_below_it() -> None:
 
 def test_a_right_prediction_needs_one_probe() -> None:
     search = GainSearch(10_000, PREDICTED)
-    run(search, lambda position: math.exp(np.interp(position, np.linspace(0, MAX_INDEX, 12), np.log(PREDICTED))))
+    run(
+        search,
+        lambda position: math.exp(np.interp(position, np.linspace(0, MAX_INDEX, 12), np.log(PREDICTED))),
+    )
     assert search.probes == 1

@@ -14,7 +14,9 @@ def test_pchip_equals_scipy() -> None:
     y = np.array([0.0, 2.0, 2.0, 5.0, 4.5, 7.0])
     curve = Pchip(x, y)
     at = np.array([0.0, 0.3, 1.2, 2.0, 2.9, 3.4, 5.0, 6.0])
-    np.testing.assert_allclose(curve(at), [0.0, 0.922, 2.0, 2.777777777778, 4.961777777778, 4.824, 5.145833333333, 7.0], atol=1e-12)
+    np.testing.assert_allclose(
+        curve(at), [0.0, 0.922, 2.0, 2.777777777778, 4.961777777778, 4.824, 5.145833333333, 7.0], atol=1e-12
+    )
     assert curve.mean(0.2, 5.5) == pytest.approx(3.714488371331)
 
 

@@ -64,14 +64,24 @@ def test_train_resume_export_and_code(
     registry.card.cache_clear()
 
 
-def test_training_goes_on_from_a_checkpoint_or_an_exported_model(tmp_path: Path, shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_goes_on_from_a_checkpoint_or_an_exported_model(
+    tmp_path: Path, shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     command = f"train --data {shards} --batch 1 --crop 64 --warmup 1 --steps 1".split()
     monkeypatch.setattr(sys, "argv", [*command, "--run", str(tmp_path / "first")])
     train.main()
-    monkeypatch.setattr(sys, "argv", [*command, "--run", str(tmp_path / "second"), "--init", str(tmp_path / "first" / "checkpoint.pt")])
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        [*command, "--run", str(tmp_path / "second"), "--init", str(tmp_path / "first" / "checkpoint.pt")],
+    )
     train.main()
     assert (tmp_path / "second" / "checkpoint.pt").exists()
-    monkeypatch.setattr(sys, "argv", [*command, "--run", str(tmp_path / "third"), "--init", str(FIXTURES / "tiny.safetensors")])
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        [*command, "--run", str(tmp_path / "third"), "--init", str(FIXTURES / "tiny.safetensors")],
+    )
     train.main()
     assert averaged_model(tmp_path / "third" / "checkpoint.pt").topology == TINY
 

@@ -35,9 +35,14 @@ def test_what_is_decoded_tells_scales_that_the_indices_do_not() -> None:
     residuals = (torch.randn(indices.shape) * torch.randn(60, 1, 1, 1).exp()).round().short()
 
     def bits(context_model: ContextModel) -> float:
-        return float(CodeLengths(TABLES, context_model, torch.device("cpu")).of_residuals(indices, residuals).sum())
+        return float(
+            CodeLengths(TABLES, context_model, torch.device("cpu")).of_residuals(indices, residuals).sum()
+        )
 
-    one_band, two_bands = (trained_context_model(TABLES, [(indices, residuals)], steps=100, band_starts=starts) for starts in ([0], [0, 3]))
+    one_band, two_bands = (
+        trained_context_model(TABLES, [(indices, residuals)], steps=100, band_starts=starts)
+        for starts in ([0], [0, 3])
+    )
     assert bits(one_band) < 0.95 * bits(ContextModel.identity())
     assert bits(two_bands) < 0.98 * bits(one_band)
     tables = counted(TABLES, two_bands, [(indices, residuals)])

@@ -61,7 +61,9 @@ def test_the_same_state_gives_the_same_crops() -> None:
 
 
 def test_larger_crops_come_from_pictures_with_room() -> None:
-    sampler = CropSampler([golden_picture().rgb, golden_picture().rgb[:70, :70]], 64, np.random.default_rng(0))
+    sampler = CropSampler(
+        [golden_picture().rgb, golden_picture().rgb[:70, :70]], 64, np.random.default_rng(0)
+    )
     larger = sampler.larger()
     assert larger.batch(1).shape == (1, 3, 128, 128)
     assert len(larger.pictures) == 1

@@ -64,5 +64,7 @@ def test_training_the_prior_leaves_the_transforms_alone(tmp_path: Path) -> None:
     for name, tensor in new.model.state_dict().items():
         kept = name.startswith(("g_a.", "g_s.", "gain", "inverse_gain"))
         assert not kept or torch.equal(tensor, before[name]), name
-    changed = [name for name, tensor in new.model.state_dict().items() if not torch.equal(tensor, before[name])]
+    changed = [
+        name for name, tensor in new.model.state_dict().items() if not torch.equal(tensor, before[name])
+    ]
     assert {name.split(".")[0] for name in changed} == {"h_a", "h_scale", "h_mean", "context", "prior_z"}

@@ -34,7 +34,9 @@ def test_a_finished_model_codes(tmp_path: Path) -> None:
     torch.manual_seed(0)
     sampler = CropSampler([golden_picture().rgb], 64, np.random.default_rng(0))
     said: list[str] = []
-    model = finish(AutoEncoder(TINY), sampler, steps=50, batch=1, context_crops=8, context_steps=2, report=said.append)
+    model = finish(
+        AutoEncoder(TINY), sampler, steps=50, batch=1, context_crops=8, context_steps=2, report=said.append
+    )
     assert "against the float decoder" in said[0]
     codec = LearnedCodec(model, tiny_card(model.model_id))
     stream = codec.encode([golden_picture()], [Target(quality=50)])[0]

@@ -18,7 +18,9 @@ TENSORS = {"b": torch.arange(6).reshape(2, 3).half(), "a": torch.tensor([1.5])}
 
 def test_tensors_and_sizes_come_back(tmp_path: Path) -> None:
     weights_file.save(tmp_path / "x.safetensors", PostTopology(("avif",), channels=8), TENSORS)
-    topology, tensors = weights_file.load(tmp_path / "x.safetensors", lambda topology, tensors: (topology, tensors))
+    topology, tensors = weights_file.load(
+        tmp_path / "x.safetensors", lambda topology, tensors: (topology, tensors)
+    )
     assert topology == {"kinds": ["avif"], "fold": 4, "channels": 8, "blocks": 6, "hidden": 32}
     assert tensors.keys() == TENSORS.keys()
     assert all(torch.equal(tensors[name], tensor) for name, tensor in TENSORS.items())
@@ -34,7 +36,9 @@ def test_files_that_hold_no_weights_are_refused(tmp_path: Path, content: bytes |
         weights_file.load(path, lambda topology, tensors: None)
 
 
-@pytest.mark.parametrize("error", [KeyError("gain"), TypeError("width"), RuntimeError("shapes"), ValueError("kinds")])
+@pytest.mark.parametrize(
+    "error", [KeyError("gain"), TypeError("width"), RuntimeError("shapes"), ValueError("kinds")]
+)
 def test_weights_of_another_model_are_refused(tmp_path: Path, error: Exception) -> None:
     def assemble(topology: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         raise error

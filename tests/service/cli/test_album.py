@@ -31,7 +31,9 @@ def streams(output: Path) -> dict[str, bytes]:
     return {str(path.relative_to(output)): path.read_bytes() for path in output.rglob("*.zgt")}
 
 
-def test_a_folder_goes_to_one_budget(terminal: Terminal, album: Path, tmp_path: Path, codec: LearnedCodec) -> None:
+def test_a_folder_goes_to_one_budget(
+    terminal: Terminal, album: Path, tmp_path: Path, codec: LearnedCodec
+) -> None:
     output = tmp_path / "out"
     assert terminal.run("compress", album, "--budget-bpp", "0.3", "-o", output) == 0
     made = streams(output)
@@ -41,7 +43,9 @@ def test_a_folder_goes_to_one_budget(terminal: Terminal, album: Path, tmp_path: 
     assert f"of {budget} bytes" in terminal.err
     with (output / "allocation.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert {row["stream"]: int(row["bytes"]) for row in rows} == {str(output / name): len(data) for name, data in made.items()}
+    assert {row["stream"]: int(row["bytes"]) for row in rows} == {
+        str(output / name): len(data) for name, data in made.items()
+    }
     by_name = {Path(row["file"]).name: row for row in rows}
     assert float(by_name["blurred.png"]["bpp"]) < 0.3 < float(by_name["part.png"]["bpp"])
     assert all(0.8 < float(row["ms_ssim"]) < 1 and 20 < float(row["psnr"]) < 60 for row in rows)
@@ -69,10 +73,17 @@ def test_a_run_that_was_cut_off_goes_on(terminal: Terminal, album: Path, tmp_pat
     assert (output / "blurred.zgt").stat().st_mtime_ns == untouched
 
 
-def test_another_budget_measures_nothing_anew_and_replaces_what_is_ours(terminal: Terminal, album: Path, tmp_path: Path) -> None:
+def test_another_budget_measures_nothing_anew_and_replaces_what_is_ours(
+    terminal: Terminal, album: Path, tmp_path: Path
+) -> None:
     output = tmp_path / "out"
     assert terminal.run("compress", album, "--budget-bytes", "900", "-o", output) == 0
-    assert terminal.run("compress", album, "--budget-bytes", "1200", "--metric", "psnr", "--effort", "1", "-o", output) == 0
+    assert (
+        terminal.run(
+            "compress", album, "--budget-bytes", "1200", "--metric", "psnr", "--effort", "1", "-o", output
+        )
+        == 0
+    )
     assert 0.995 * 1200 - 8 <= sum(map(len, streams(output).values())) <= 1200
     assert (output / "allocation.jsonl").read_text().count('"measured"') == 3
 
@@ -100,8 +111,12 @@ def test_files_of_others_are_not_replaced_unasked(terminal: Terminal, album: Pat
     assert (output / "photo.zgt").read_bytes() != b"mine"
 
 
-@pytest.mark.parametrize(("budget", "says"), [("100", "below the model's range"), ("100000", "above the model's range")])
-def test_a_budget_out_of_reach_is_said_and_is_no_failure(terminal: Terminal, album: Path, tmp_path: Path, budget: str, says: str) -> None:
+@pytest.mark.parametrize(
+    ("budget", "says"), [("100", "below the model's range"), ("100000", "above the model's range")]
+)
+def test_a_budget_out_of_reach_is_said_and_is_no_failure(
+    terminal: Terminal, album: Path, tmp_path: Path, budget: str, says: str
+) -> None:
     assert terminal.run("compress", album, "--budget-bytes", budget, "-o", tmp_path / "out") == 0
     assert says in terminal.err
 
@@ -115,7 +130,10 @@ def test_one_bad_file_stops_nothing(terminal: Terminal, album: Path, tmp_path: P
 
 def test_only_bad_files_are_a_failure(terminal: Terminal, tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"no picture")
-    assert terminal.run("compress", tmp_path / "broken.png", "--budget-bytes", "900", "-o", tmp_path / "out") == 1
+    assert (
+        terminal.run("compress", tmp_path / "broken.png", "--budget-bytes", "900", "-o", tmp_path / "out")
+        == 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -130,7 +148,12 @@ def test_only_bad_files_are_a_failure(terminal: Terminal, tmp_path: Path) -> Non
     ],
 )
 def test_options_that_make_no_sense_are_usage_errors(
-    terminal: Terminal, album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], says: str
+    terminal: Terminal,
+    album: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: list[str],
+    says: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert terminal.run("compress", album, *options) == 2

@@ -12,7 +12,9 @@ from PIL import Image
 from tests.service.conftest import Terminal
 
 
-def test_a_photograph_goes_to_its_budget_and_comes_back(terminal: Terminal, photo_file: Path, photo: Image.Image) -> None:
+def test_a_photograph_goes_to_its_budget_and_comes_back(
+    terminal: Terminal, photo_file: Path, photo: Image.Image
+) -> None:
     stream = photo_file.with_name("out.zgt")
     png = photo_file.with_name("back.png")
     assert terminal.run("compress", photo_file, "--bpp", "1", "-o", stream) == 0
@@ -42,7 +44,9 @@ def test_quality(terminal: Terminal, photo_file: Path) -> None:
 
 
 @pytest.mark.parametrize("codec", ["hybrid", "auto"])
-def test_other_codecs_on_the_way_there_and_back(terminal: Terminal, photo_file: Path, photo: Image.Image, codec: str) -> None:
+def test_other_codecs_on_the_way_there_and_back(
+    terminal: Terminal, photo_file: Path, photo: Image.Image, codec: str
+) -> None:
     stream = photo_file.with_suffix(".zgt")
     png = photo_file.with_name("back.png")
     assert terminal.run("compress", photo_file, "--bpp", "1", "--codec", codec) == 0
@@ -67,10 +71,15 @@ def test_effort_makes_another_stream_within_the_same_budget(terminal: Terminal, 
     assert terminal.run("compress", photo_file, "--bpp", "1", "--effort", "10") == 2
 
 
-def test_auto_needs_a_budget_and_one_budget_the_learned_codec(terminal: Terminal, photo_file: Path, tmp_path: Path) -> None:
+def test_auto_needs_a_budget_and_one_budget_the_learned_codec(
+    terminal: Terminal, photo_file: Path, tmp_path: Path
+) -> None:
     assert terminal.run("compress", photo_file, "--quality", "50", "--codec", "auto") == 2
     assert terminal.run("compress", photo_file, "--bpp", "1", "--codec", "jpeg") == 2
-    assert terminal.run("compress", photo_file, "--budget-bpp", "1", "--codec", "hybrid", "-o", tmp_path / "out") == 2
+    assert (
+        terminal.run("compress", photo_file, "--budget-bpp", "1", "--codec", "hybrid", "-o", tmp_path / "out")
+        == 2
+    )
     assert not photo_file.with_suffix(".zgt").exists()
 
 
@@ -79,8 +88,13 @@ def test_a_budget_out_of_reach_is_said_and_is_no_failure(terminal: Terminal, pho
     assert "outside the model's range" in terminal.err
 
 
-@pytest.mark.parametrize("targets", [[], ["--bpp", "1", "--quality", "3"], ["--bpp", "0"], ["--quality", "101"], ["--max-bytes", "0"]])
-def test_a_target_that_makes_no_sense_is_a_usage_error(terminal: Terminal, photo_file: Path, targets: list[str]) -> None:
+@pytest.mark.parametrize(
+    "targets",
+    [[], ["--bpp", "1", "--quality", "3"], ["--bpp", "0"], ["--quality", "101"], ["--max-bytes", "0"]],
+)
+def test_a_target_that_makes_no_sense_is_a_usage_error(
+    terminal: Terminal, photo_file: Path, targets: list[str]
+) -> None:
     assert terminal.run("compress", photo_file, *targets) == 2
     assert not photo_file.with_suffix(".zgt").exists()
     if len(targets) != 2:

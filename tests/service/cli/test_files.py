@@ -19,7 +19,12 @@ def test_post_processing_is_asked_for(terminal: Terminal, photo_file: Path, opti
     assert terminal.run("compress", photo_file, "--quality", "20", *options) == 0
     shown = {}
     for mode in ("auto", "on", "off"):
-        assert terminal.run("decompress", stream, "--postprocess", mode, "-o", photo_file.with_name(f"{mode}.png")) == 0
+        assert (
+            terminal.run(
+                "decompress", stream, "--postprocess", mode, "-o", photo_file.with_name(f"{mode}.png")
+            )
+            == 0
+        )
         shown[mode] = photo_file.with_name(f"{mode}.png").read_bytes()
     assert shown["auto"] == shown["on"] != shown["off"]
 
@@ -28,7 +33,9 @@ def test_post_processing_is_asked_for(terminal: Terminal, photo_file: Path, opti
     ("content", "says"),
     [(b"", "not a Ziggurat stream"), (b"ZGT\x04 from the future", "version 4"), (b"ZGT\x03", "header")],
 )
-def test_a_bad_stream_is_one_line_and_writes_nothing(terminal: Terminal, tmp_path: Path, content: bytes, says: str) -> None:
+def test_a_bad_stream_is_one_line_and_writes_nothing(
+    terminal: Terminal, tmp_path: Path, content: bytes, says: str
+) -> None:
     path = tmp_path / "bad.zgt"
     path.write_bytes(content)
     for command in ("decompress", "info"):
@@ -40,7 +47,9 @@ def test_a_bad_stream_is_one_line_and_writes_nothing(terminal: Terminal, tmp_pat
 
 def test_a_stream_of_an_unknown_model_names_it(terminal: Terminal, stream_file: Path) -> None:
     parsed = Bitstream.parse(stream_file.read_bytes())
-    foreign = {name: getattr(parsed, name) for name in Bitstream.__slots__} | {"model_id": bytes.fromhex("0badcafe")}
+    foreign = {name: getattr(parsed, name) for name in Bitstream.__slots__} | {
+        "model_id": bytes.fromhex("0badcafe")
+    }
     stream_file.write_bytes(Bitstream(**foreign).to_bytes())
     assert terminal.run("decompress", stream_file) == 1
     assert "0badcafe" in terminal.err
@@ -48,7 +57,9 @@ def test_a_stream_of_an_unknown_model_names_it(terminal: Terminal, stream_file: 
     assert json.loads(terminal.out)["profile"] is None
 
 
-def test_a_file_is_enhanced_and_what_has_nothing_to_gain_is_told(terminal: Terminal, tmp_path: Path, photo: Image.Image) -> None:
+def test_a_file_is_enhanced_and_what_has_nothing_to_gain_is_told(
+    terminal: Terminal, tmp_path: Path, photo: Image.Image
+) -> None:
     photo.save(tmp_path / "coarse.jpg", quality=20)
     photo.save(tmp_path / "fine.webp", lossless=True)
     assert terminal.run("enhance", tmp_path / "coarse.jpg") == 0
@@ -67,5 +78,10 @@ def test_info_is_a_table_and_json(terminal: Terminal, stream_file: Path, codec: 
     assert codec.model_id in terminal.out
     assert terminal.run("info", stream_file, "--json") == 0
     facts = json.loads(terminal.out)
-    assert (facts["width"], facts["height"], facts["model_id"], facts["profile"]) == (128, 96, codec.model_id, codec.name)
+    assert (facts["width"], facts["height"], facts["model_id"], facts["profile"]) == (
+        128,
+        96,
+        codec.model_id,
+        codec.name,
+    )
     assert facts["bytes"] == stream_file.stat().st_size

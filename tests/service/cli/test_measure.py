@@ -9,16 +9,23 @@ import pytest
 from tests.service.conftest import Terminal
 
 
-def test_evaluate_prints_tables_and_writes_what_it_found(terminal: Terminal, photo_file: Path, tmp_path: Path) -> None:
+def test_evaluate_prints_tables_and_writes_what_it_found(
+    terminal: Terminal, photo_file: Path, tmp_path: Path
+) -> None:
     results = tmp_path / "results"
-    assert terminal.run("evaluate", photo_file.parent, "--against", "jpeg", "--profile", "psnr", "-o", results) == 0
+    assert (
+        terminal.run("evaluate", photo_file.parent, "--against", "jpeg", "--profile", "psnr", "-o", results)
+        == 0
+    )
     assert "| ziggurat-psnr |" in terminal.out
     written = {path.suffix for path in results.iterdir()}
     assert {".json", ".md", ".png"} <= written
 
 
 @pytest.mark.parametrize("options", [["--against", "betamax"], ["--profile", "psnr,betamax"]])
-def test_evaluate_refuses_codecs_it_does_not_know(terminal: Terminal, photo_file: Path, options: list[str]) -> None:
+def test_evaluate_refuses_codecs_it_does_not_know(
+    terminal: Terminal, photo_file: Path, options: list[str]
+) -> None:
     assert terminal.run("evaluate", photo_file.parent, *options) == 2
     assert "betamax" in terminal.err
 

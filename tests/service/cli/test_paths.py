@@ -17,7 +17,9 @@ from service.cli import paths
 from tests.service.conftest import Terminal
 
 
-def test_a_folder_keeps_its_structure_and_one_bad_file_stops_nothing(terminal: Terminal, tmp_path: Path, photo_file: Path) -> None:
+def test_a_folder_keeps_its_structure_and_one_bad_file_stops_nothing(
+    terminal: Terminal, tmp_path: Path, photo_file: Path
+) -> None:
     album = tmp_path / "album"
     (album / "day 2").mkdir(parents=True)
     for name in ("a.jpg", "b.JPG", "day 2/c.jpg", ".hidden.jpg"):
@@ -25,7 +27,9 @@ def test_a_folder_keeps_its_structure_and_one_bad_file_stops_nothing(terminal: T
     (album / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
     (album / "notes.txt").write_text("no picture")
     assert terminal.run("compress", album, "--bpp", "1", "-o", tmp_path / "out") == 1
-    written = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file())
+    written = sorted(
+        str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()
+    )
     assert written == ["a.zgt", "b.zgt", "day 2/c.zgt"]
     assert sum(line.startswith(f"{album / 'broken.png'}: ") for line in terminal.err.splitlines()) == 1
 
@@ -33,7 +37,9 @@ def test_a_folder_keeps_its_structure_and_one_bad_file_stops_nothing(terminal: T
     assert (tmp_path / "out" / "day 2" / "c.webp").is_file()
 
 
-def test_sources_that_would_become_one_file_are_refused(terminal: Terminal, photo_file: Path, photo: Image.Image) -> None:
+def test_sources_that_would_become_one_file_are_refused(
+    terminal: Terminal, photo_file: Path, photo: Image.Image
+) -> None:
     photo.save(photo_file.with_suffix(".png"))
     assert terminal.run("compress", photo_file, photo_file.with_suffix(".png"), "--bpp", "1") == 2
     assert "photo.zgt" in terminal.err
@@ -103,7 +109,14 @@ def test_existing_files_need_force_unless_they_are_replaceable(tmp_path: Path) -
         (tmp_path / name).touch()
 
     def targets(*, force: bool = False, replaceable: bool = False) -> dict[Path, Path]:
-        return paths.targets([tmp_path], None, suffixes={".jpg"}, becomes=".zgt", force=force, replaceable=lambda _: replaceable)
+        return paths.targets(
+            [tmp_path],
+            None,
+            suffixes={".jpg"},
+            becomes=".zgt",
+            force=force,
+            replaceable=lambda _: replaceable,
+        )
 
     with pytest.raises(typer.BadParameter, match="--force"):
         targets()

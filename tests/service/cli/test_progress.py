@@ -28,8 +28,12 @@ def test_effort_that_takes_long_is_announced_once() -> None:
     assert re.fullmatch(r"large: refining takes about \d+ min more\n", told.getvalue())
 
 
-@pytest.mark.parametrize("error", [SourceError("no quantiser"), DamagedImageError("no picture"), OSError("no disk")])
-def test_a_file_that_fails_is_told_and_the_others_are_done(capsys: pytest.CaptureFixture[str], error: Exception) -> None:
+@pytest.mark.parametrize(
+    "error", [SourceError("no quantiser"), DamagedImageError("no picture"), OSError("no disk")]
+)
+def test_a_file_that_fails_is_told_and_the_others_are_done(
+    capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
     done: list[Path] = []
 
     def work(source: Path, _: Progress) -> None:

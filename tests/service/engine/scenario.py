@@ -10,7 +10,9 @@ from service.metrics import Metrics
 from service.settings import Settings
 
 
-def scenario(steps: Callable[[Engine], Awaitable[None]], metrics: Metrics | None = None, **settings: object) -> Metrics:
+def scenario(
+    steps: Callable[[Engine], Awaitable[None]], metrics: Metrics | None = None, **settings: object
+) -> Metrics:
     """Run steps against an engine with one real model, and stop it."""
     metrics = metrics or Metrics()
 

@@ -11,7 +11,9 @@ from service.engine.effort import cost
 from service.engine.errors import DeadlineExceededError, OverloadedError
 
 
-def admission(*, max_requests: int = 100, max_pixels: int = 1000, timeout: float = 60, seconds_per_pixel: float = 0.0) -> Admission:
+def admission(
+    *, max_requests: int = 100, max_pixels: int = 1000, timeout: float = 60, seconds_per_pixel: float = 0.0
+) -> Admission:
     return Admission(
         max_requests=max_requests,
         max_pixels=max_pixels,
@@ -74,7 +76,9 @@ def test_effort_has_room_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(("seconds_per_pixel", "retry_after"), [(1e-9, 1), (0.004, 4), (10, 60)])
-def test_the_refused_are_told_how_long_the_device_needs_within_reason(seconds_per_pixel: float, retry_after: float) -> None:
+def test_the_refused_are_told_how_long_the_device_needs_within_reason(
+    seconds_per_pixel: float, retry_after: float
+) -> None:
     room = admission(seconds_per_pixel=seconds_per_pixel)
 
     async def steps() -> None:

@@ -25,10 +25,16 @@ def test_many_pictures_at_once_come_back_each_to_its_owner(photo: Image.Image) -
     pictures = [Picture.from_image(photo.crop((0, 0, 40 + 8 * number, 64))) for number in range(6)]
 
     async def steps(engine: Engine) -> None:
-        made = await asyncio.gather(*(engine.coder.compress(picture, Target(quality=50), profile="ms-ssim") for picture in pictures))
+        made = await asyncio.gather(
+            *(engine.coder.compress(picture, Target(quality=50), profile="ms-ssim") for picture in pictures)
+        )
         assert [compressed.stream.width for compressed in made] == [picture.width for picture in pictures]
-        back = await asyncio.gather(*(engine.coder.decompress(Bitstream.parse(compressed.stream.data)) for compressed in made))
-        assert [(found.picture.width, found.picture.height) for found in back] == [(picture.width, picture.height) for picture in pictures]
+        back = await asyncio.gather(
+            *(engine.coder.decompress(Bitstream.parse(compressed.stream.data)) for compressed in made)
+        )
+        assert [(found.picture.width, found.picture.height) for found in back] == [
+            (picture.width, picture.height) for picture in pictures
+        ]
 
     metrics = scenario(steps)
 
@@ -47,21 +53,34 @@ def test_what_worker_processes_code_is_measured_and_exact(photo: Image.Image) ->
     async def steps(engine: Engine) -> None:
         writing = Timings()
         reading = Timings()
-        made = await engine.coder.compress(picture, Target(bpp=1), profile="ms-ssim", report=frozenset(Measure), timings=writing)
+        made = await engine.coder.compress(
+            picture, Target(bpp=1), profile="ms-ssim", report=frozenset(Measure), timings=writing
+        )
         back = await engine.coder.decompress(Bitstream.parse(made.stream.data), timings=reading)
         assert writing.seconds["entropy"] > 0
         assert reading.seconds["entropy"] > 0
         error = back.picture.rgb.astype(float) - picture.rgb
-        assert 10 * np.log10(255**2 / np.square(error).mean()) == pytest.approx(made.report[Measure.PSNR], abs=1e-3)
+        assert 10 * np.log10(255**2 / np.square(error).mean()) == pytest.approx(
+            made.report[Measure.PSNR], abs=1e-3
+        )
 
     metrics = scenario(steps, entropy_workers=1)
 
     for direction in ("compress", "decompress"):
-        symbols = metrics.registry.get_sample_value("ziggurat_entropy_symbols_total", {"direction": direction})
-        assert symbols == metrics.registry.get_sample_value("ziggurat_entropy_symbols_total", {"direction": "compress"})
+        symbols = metrics.registry.get_sample_value(
+            "ziggurat_entropy_symbols_total", {"direction": direction}
+        )
+        assert symbols == metrics.registry.get_sample_value(
+            "ziggurat_entropy_symbols_total", {"direction": "compress"}
+        )
         assert symbols
-    assert metrics.registry.get_sample_value("ziggurat_stage_duration_seconds_count", {"stage": "entropy"}) == 3
-    assert metrics.registry.get_sample_value("ziggurat_stage_duration_seconds_count", {"stage": "rate_control"}) == 1
+    assert (
+        metrics.registry.get_sample_value("ziggurat_stage_duration_seconds_count", {"stage": "entropy"}) == 3
+    )
+    assert (
+        metrics.registry.get_sample_value("ziggurat_stage_duration_seconds_count", {"stage": "rate_control"})
+        == 1
+    )
 
 
 def test_a_damaged_stream_costs_the_device_nothing(photo: Image.Image) -> None:
@@ -78,8 +97,12 @@ def test_reports_measure_the_decoded_picture(photo: Image.Image) -> None:
     picture = Picture.from_image(photo)
 
     async def steps(engine: Engine) -> None:
-        low = await engine.coder.compress(picture, Target(quality=10), profile="ms-ssim", report=frozenset(Measure))
-        high = await engine.coder.compress(picture, Target(quality=90), profile="ms-ssim", report=frozenset(Measure))
+        low = await engine.coder.compress(
+            picture, Target(quality=10), profile="ms-ssim", report=frozenset(Measure)
+        )
+        high = await engine.coder.compress(
+            picture, Target(quality=90), profile="ms-ssim", report=frozenset(Measure)
+        )
         none = await engine.coder.compress(picture, Target(quality=90), profile="ms-ssim")
         assert 10 < low.report[Measure.PSNR] < high.report[Measure.PSNR] < 60
         assert 0 < low.report[Measure.MS_SSIM] < high.report[Measure.MS_SSIM] < 1
@@ -93,12 +116,17 @@ def test_every_request_learns_where_its_time_went(photo: Image.Image) -> None:
         picture = Picture.from_image(photo)
         accounts = {"ms-ssim": Timings(), "psnr": Timings()}
         begun = time.monotonic()
-        jobs = [engine.coder.compress(picture, Target(quality=50), profile=name, timings=timings) for name, timings in accounts.items()]
+        jobs = [
+            engine.coder.compress(picture, Target(quality=50), profile=name, timings=timings)
+            for name, timings in accounts.items()
+        ]
         await asyncio.gather(*jobs)
         elapsed = time.monotonic() - begun
         first, second = (timings.seconds for timings in accounts.values())
         assert 0 < first["device"] < elapsed
-        assert first["device"] < second["queue"] < elapsed, "the second waited while the first was on the device"
+        assert first["device"] < second["queue"] < elapsed, (
+            "the second waited while the first was on the device"
+        )
 
     scenario(steps, models="ms-ssim,psnr")
 
@@ -107,7 +135,12 @@ def test_every_request_learns_where_its_time_went(photo: Image.Image) -> None:
     ("codec", "report", "names", "counts"),
     [
         ("learned", "", "queue device entropy", {"queue": 1, "device": 1, "rate_control": 1, "entropy": 1}),
-        ("learned", "psnr", "queue device entropy", {"queue": 2, "device": 2, "rate_control": 1, "entropy": 2}),
+        (
+            "learned",
+            "psnr",
+            "queue device entropy",
+            {"queue": 2, "device": 2, "rate_control": 1, "entropy": 2},
+        ),
         ("hybrid", "", "queue device entropy avif", {"encode": 1}),
         ("hybrid", "psnr", "queue device entropy avif", {"encode": 1, "decode": 1, "queue": 1, "device": 1}),
         (
@@ -126,7 +159,9 @@ def test_each_stage_is_counted_once_and_named_in_order(
 
     async def steps(engine: Engine) -> None:
         picture = Picture.from_image(photo)
-        await engine.coder.compress(picture, Target(bpp=3), profile="ms-ssim", codec=codec, report=measures, timings=timings)
+        await engine.coder.compress(
+            picture, Target(bpp=3), profile="ms-ssim", codec=codec, report=measures, timings=timings
+        )
 
     # One picture to a batch, so that batches can be counted.
     registry = scenario(steps, max_batch_pixels=1).registry
@@ -170,7 +205,12 @@ def test_avif_keeps_neither_the_event_loop_nor_headers_waiting() -> None:
     picture = Picture.from_array(np.asarray(Image.fromarray(noise).resize((512, 512))))
 
     async def steps(engine: Engine) -> None:
-        busy = [asyncio.create_task(engine.coder.compress(picture, Target(bpp=0.5), profile="ms-ssim", codec="hybrid")) for _ in range(3)]
+        busy = [
+            asyncio.create_task(
+                engine.coder.compress(picture, Target(bpp=0.5), profile="ms-ssim", codec="hybrid")
+            )
+            for _ in range(3)
+        ]
         turns = 0
         while not any(search.done() for search in busy):
             assert await engine.stages.on_image_thread(READ_HEADER, None, lambda: 1) == 1
@@ -181,7 +221,9 @@ def test_avif_keeps_neither_the_event_loop_nor_headers_waiting() -> None:
 
     metrics = scenario(steps, image_threads=1)
     assert metrics.registry.get_sample_value("ziggurat_streams_total", {"codec": "hybrid"}) == 3
-    assert metrics.registry.get_sample_value("ziggurat_batch_images_count") == 0, "the device had nothing to do"
+    assert metrics.registry.get_sample_value("ziggurat_batch_images_count") == 0, (
+        "the device had nothing to do"
+    )
 
 
 def test_a_client_that_hangs_up_ends_its_search() -> None:
@@ -190,12 +232,19 @@ def test_a_client_that_hangs_up_ends_its_search() -> None:
 
     async def steps(engine: Engine) -> None:
         for codec in ("hybrid", "auto"):
-            task = asyncio.create_task(engine.coder.compress(picture, Target(max_bytes=8_000), profile="ms-ssim", codec=codec))
+            task = asyncio.create_task(
+                engine.coder.compress(picture, Target(max_bytes=8_000), profile="ms-ssim", codec=codec)
+            )
             await asyncio.sleep(0.1)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-        await engine.coder.compress(Picture.from_image(Image.new("RGB", (64, 64))), Target(quality=1), profile="ms-ssim", codec="hybrid")
+        await engine.coder.compress(
+            Picture.from_image(Image.new("RGB", (64, 64))),
+            Target(quality=1),
+            profile="ms-ssim",
+            codec="hybrid",
+        )
 
     metrics = scenario(steps, image_threads=1)
     assert metrics.registry.get_sample_value("ziggurat_streams_total", {"codec": "hybrid"}) == 1
@@ -206,6 +255,8 @@ def test_auto_fails_as_one(photo: Image.Image) -> None:
     async def steps(engine: Engine) -> None:
         late = time.monotonic() - 1
         with pytest.raises(DeadlineExceededError):
-            await engine.coder.compress(Picture.from_image(photo), Target(bpp=1), profile="ms-ssim", codec="auto", deadline=late)
+            await engine.coder.compress(
+                Picture.from_image(photo), Target(bpp=1), profile="ms-ssim", codec="auto", deadline=late
+            )
 
     scenario(steps)

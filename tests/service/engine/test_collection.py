@@ -43,7 +43,13 @@ def test_pictures_share_a_budget_and_only_their_streams_are_counted(photo: Image
 
     async def steps(engine: Engine) -> None:
         found = await compress_collection(
-            engine.coder, pictures.sources, pictures.pixels, 1500, metric="ms-ssim", profile="ms-ssim", deadline=float("inf")
+            engine.coder,
+            pictures.sources,
+            pictures.pixels,
+            1500,
+            metric="ms-ssim",
+            profile="ms-ssim",
+            deadline=float("inf"),
         )
         assert 0.995 * 1500 - 8 <= found.size <= 1500
         assert found.allocation.reach == "within"
@@ -53,15 +59,21 @@ def test_pictures_share_a_budget_and_only_their_streams_are_counted(photo: Image
 
     assert pictures.taken == 2 * 3, "one at a time: once to measure, once to compress"
     assert metrics.registry.get_sample_value("ziggurat_rate_bpp_count") == 3
-    assert metrics.registry.get_sample_value("ziggurat_pixels_total", {"direction": "compress"}) == sum(pictures.pixels)
+    assert metrics.registry.get_sample_value("ziggurat_pixels_total", {"direction": "compress"}) == sum(
+        pictures.pixels
+    )
 
 
-def test_the_time_for_effort_is_shared_out_by_pixels(photo: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_for_effort_is_shared_out_by_pixels(
+    photo: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pictures = Shelf(*(Picture.from_image(photo.crop((0, 0, width, 64))) for width in (128, 64, 64)))
     shares = []
     compress = PictureCoder.compress
 
-    async def watched(coder: PictureCoder, *arguments: Any, effort_share: float, **keywords: Any) -> Compressed:
+    async def watched(
+        coder: PictureCoder, *arguments: Any, effort_share: float, **keywords: Any
+    ) -> Compressed:
         shares.append(effort_share)
         return await compress(coder, *arguments, effort_share=effort_share, **keywords)
 
@@ -69,7 +81,14 @@ def test_the_time_for_effort_is_shared_out_by_pixels(photo: Image.Image, monkeyp
 
     async def steps(engine: Engine) -> None:
         found = await compress_collection(
-            engine.coder, pictures.sources, pictures.pixels, 1500, metric="ms-ssim", profile="ms-ssim", effort=1, deadline=float("inf")
+            engine.coder,
+            pictures.sources,
+            pictures.pixels,
+            1500,
+            metric="ms-ssim",
+            profile="ms-ssim",
+            effort=1,
+            deadline=float("inf"),
         )
         assert [compressed.effort for compressed in found.made] == [1, 1, 1]
 
@@ -85,14 +104,22 @@ def test_whoever_comes_in_the_meantime_does_not_wait_for_the_collection(photo: I
     async def steps(engine: Engine) -> None:
         collecting = asyncio.create_task(
             compress_collection(
-                engine.coder, pictures.sources, pictures.pixels, 6000, metric="psnr", profile="ms-ssim", deadline=float("inf")
+                engine.coder,
+                pictures.sources,
+                pictures.pixels,
+                6000,
+                metric="psnr",
+                profile="ms-ssim",
+                deadline=float("inf"),
             )
         )
         longest = 0.0
         while pictures.taken < 4:
             longest = max(longest, metrics.registry.get_sample_value("ziggurat_queue_images") or 0)
             await asyncio.sleep(0.001)
-        await engine.coder.compress(Picture.from_image(photo.resize((40, 40))), Target(quality=50), profile="ms-ssim")
+        await engine.coder.compress(
+            Picture.from_image(photo.resize((40, 40))), Target(quality=50), profile="ms-ssim"
+        )
         assert not collecting.done()
         assert pictures.taken < 12
         assert longest <= JOBS_AT_ONCE
@@ -110,10 +137,24 @@ def test_an_error_is_the_callers_and_leaves_nothing_behind(photo: Image.Image) -
     async def steps(engine: Engine) -> None:
         with pytest.raises(DamagedStreamError, match="it rotted"):
             await compress_collection(
-                engine.coder, [pictures.sources[0], bad], pictures.pixels[:2], 900, metric="psnr", profile="ms-ssim", deadline=float("inf")
+                engine.coder,
+                [pictures.sources[0], bad],
+                pictures.pixels[:2],
+                900,
+                metric="psnr",
+                profile="ms-ssim",
+                deadline=float("inf"),
             )
         with pytest.raises(DeadlineExceededError):
-            await compress_collection(engine.coder, pictures.sources, pictures.pixels, 900, metric="psnr", profile="ms-ssim", deadline=0)
+            await compress_collection(
+                engine.coder,
+                pictures.sources,
+                pictures.pixels,
+                900,
+                metric="psnr",
+                profile="ms-ssim",
+                deadline=0,
+            )
 
     metrics = scenario(steps)
 

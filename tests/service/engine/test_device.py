@@ -53,7 +53,9 @@ def bench() -> Iterator[Bench]:
     assert bench.device.silence == float("inf")
 
 
-def pile_up(bench: Bench, tasks: Sequence[Any], work: Callable[[Sequence[Any]], Sequence[Any]] | None = None) -> list[AnyJob]:
+def pile_up(
+    bench: Bench, tasks: Sequence[Any], work: Callable[[Sequence[Any]], Sequence[Any]] | None = None
+) -> list[AnyJob]:
     """Jobs that the device finds together when it is free again."""
     bench.put("gate")
     while not bench.batches:
@@ -78,13 +80,19 @@ def test_only_the_offender_of_a_batch_fails(bench: Bench) -> None:
     with pytest.raises(DeviceError) as caught:
         jobs[2].future.result(10)
     assert caught.value.__cause__ is fault
-    assert bench.batches == [["gate"], [1, 2, fault, 4], [1, 2], [fault, 4], [fault], [4]], "halved until it is found"
+    assert bench.batches == [["gate"], [1, 2, fault, 4], [1, 2], [fault, 4], [fault], [4]], (
+        "halved until it is found"
+    )
     assert bench.put(5).future.result(10) == "done 5", "the thread lives on"
 
 
 @pytest.mark.parametrize(
     "fault",
-    [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")],
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    ],
     ids=lambda fault: type(fault).__name__,
 )
 def test_out_of_memory_halves_the_batch(bench: Bench, fault: Exception) -> None:
@@ -118,8 +126,12 @@ def test_a_failed_batch_is_gone_from_memory_before_its_halves_run(bench: Bench) 
     assert len(alive) == 5
 
 
-@pytest.mark.parametrize("fault", [torch.AcceleratorError("CUDA error: an illegal memory access was encountered"), SystemExit()])
-def test_what_the_device_does_not_recover_from_ends_it_and_answers_everybody(bench: Bench, fault: BaseException) -> None:
+@pytest.mark.parametrize(
+    "fault", [torch.AcceleratorError("CUDA error: an illegal memory access was encountered"), SystemExit()]
+)
+def test_what_the_device_does_not_recover_from_ends_it_and_answers_everybody(
+    bench: Bench, fault: BaseException
+) -> None:
     other = [bench.put("gate")]
     while not bench.batches:
         time.sleep(0.001)
@@ -164,7 +176,9 @@ def test_a_result_too_few_is_a_fault_of_the_work(bench: Bench) -> None:
     assert bench.put(2).future.result(10) == "done 2"
 
 
-def test_a_fault_of_the_thread_itself_answers_everybody(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_the_thread_itself_answers_everybody(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(images: int, *, pixels: int, padded_pixels: int) -> None:
         raise RuntimeError("a fault of ours")
 

@@ -126,7 +126,9 @@ def test_others_have_the_device_between_iterations() -> None:
     small = Picture.from_array(large.rgb[:64, :64])
 
     async def steps(engine: Engine) -> None:
-        refined = asyncio.create_task(engine.coder.compress(large, Target(bpp=1), profile="ms-ssim", effort=9))
+        refined = asyncio.create_task(
+            engine.coder.compress(large, Target(bpp=1), profile="ms-ssim", effort=9)
+        )
         second = asyncio.create_task(engine.coder.compress(small, Target(bpp=1), profile="ms-ssim", effort=1))
         for _ in range(3):
             plain = await engine.coder.compress(small, Target(bpp=1), profile="ms-ssim")
@@ -142,7 +144,9 @@ def test_others_have_the_device_between_iterations() -> None:
     assert registry.get_sample_value("ziggurat_stage_duration_seconds_count", {"stage": "refine"}) == 2
 
 
-@pytest.mark.parametrize(("left", "share", "outcome"), [(60.2, 1.0, "cut"), (80.0, 0.01, "cut"), (59.0, 1.0, "skipped")])
+@pytest.mark.parametrize(
+    ("left", "share", "outcome"), [(60.2, 1.0, "cut"), (80.0, 0.01, "cut"), (59.0, 1.0, "skipped")]
+)
 def test_the_deadline_bounds_effort(left: float, share: float, outcome: str) -> None:
     """A tenth of the 600 seconds is kept for what comes after, so that the refinement has 0.2
     seconds, or none."""
@@ -152,7 +156,11 @@ def test_the_deadline_bounds_effort(left: float, share: float, outcome: str) -> 
     async def steps(engine: Engine) -> None:
         deadline = time.monotonic() + left
         target = Target(bpp=0.5)
-        made.append(await engine.coder.compress(picture, target, profile="ms-ssim", effort=9, effort_share=share, deadline=deadline))
+        made.append(
+            await engine.coder.compress(
+                picture, target, profile="ms-ssim", effort=9, effort_share=share, deadline=deadline
+            )
+        )
 
     metrics = scenario(steps, request_timeout_seconds=600)
 
@@ -170,12 +178,16 @@ def test_a_client_that_hangs_up_ends_the_refinement() -> None:
         return metrics.registry.get_sample_value(f"ziggurat_{name}", labels) or 0
 
     async def steps(engine: Engine) -> None:
-        client = asyncio.create_task(engine.coder.compress(picture, Target(bpp=1), profile="ms-ssim", effort=9))
+        client = asyncio.create_task(
+            engine.coder.compress(picture, Target(bpp=1), profile="ms-ssim", effort=9)
+        )
         while not value("stage_duration_seconds_count", stage="queue"):
             await asyncio.sleep(0.01)
         client.cancel()
         await asyncio.wait([client])
-        while not value("refinements_total", outcome="cut") and not value("refinements_total", outcome="skipped"):
+        while not value("refinements_total", outcome="cut") and not value(
+            "refinements_total", outcome="skipped"
+        ):
             await asyncio.sleep(0.01)
         assert not value("refinements_total", outcome="complete")
 

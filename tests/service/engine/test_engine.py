@@ -19,7 +19,10 @@ from tests.service.engine.scenario import scenario
 
 
 def test_two_hundred_clients_that_hang_up_cost_no_device_time_and_no_room() -> None:
-    large, small = (Picture.from_array(np.random.default_rng(1).integers(0, 255, (side, side, 3), np.uint8)) for side in (640, 64))
+    large, small = (
+        Picture.from_array(np.random.default_rng(1).integers(0, 255, (side, side, 3), np.uint8))
+        for side in (640, 64)
+    )
 
     async def request(engine: Engine, picture: Picture) -> None:
         async with engine.admit(picture.pixels) as deadline:
@@ -69,7 +72,8 @@ async def main():
     await compress(small)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + 150_000_000,) * 2)
-    results = await asyncio.gather(*(compress(picture) for picture in (small, large, small)), return_exceptions=True)
+    work = [compress(picture) for picture in (small, large, small)]
+    results = await asyncio.gather(*work, return_exceptions=True)
     print([type(result).__name__ for result in results], engine.alive)
     await engine.close()
 

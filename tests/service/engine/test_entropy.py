@@ -41,7 +41,9 @@ def scenario(steps: Callable[[EntropyStage], Awaitable[None]], *, workers: int) 
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_streams_are_the_same_wherever_they_are_coded(workers: int, codec: LearnedCodec, photo: Image.Image) -> None:
+def test_streams_are_the_same_wherever_they_are_coded(
+    workers: int, codec: LearnedCodec, photo: Image.Image
+) -> None:
     picture = Picture.from_image(photo)
     target = Target(bpp=0.5)
     quantised = codec.quantise([picture], [target])[0]
@@ -54,12 +56,16 @@ def test_streams_are_the_same_wherever_they_are_coded(workers: int, codec: Learn
         symbols = await stage.run(None, entropy_worker.read, "ms-ssim", parsed)
         assert (symbols.residuals == quantised.symbols.residuals).all()
         with pytest.raises(DamagedStreamError):
-            await stage.run(None, entropy_worker.read, "ms-ssim", replace(parsed, y=parsed.y + bytes(range(8))))
+            await stage.run(
+                None, entropy_worker.read, "ms-ssim", replace(parsed, y=parsed.y + bytes(range(8)))
+            )
         assert (await stage.run(None, os.getpid) == os.getpid()) == (workers == 0)
 
     metrics = scenario(steps, workers=workers)
 
-    assert metrics.registry.get_sample_value("ziggurat_stage_duration_seconds_count", {"stage": "entropy"}) == 4
+    assert (
+        metrics.registry.get_sample_value("ziggurat_stage_duration_seconds_count", {"stage": "entropy"}) == 4
+    )
 
 
 def test_a_worker_that_dies_is_replaced_its_work_done_again_and_nothing_else_disturbed() -> None:
@@ -143,8 +149,12 @@ def test_a_model_that_cannot_be_loaded_stops_the_start() -> None:
         asyncio.run(start())
 
 
-@pytest.mark.parametrize(("cores", "cpu", "cuda"), [(1, 0, 0), (2, 0, 0), (4, 1, 2), (16, 4, 14), (96, 16, 16)])
-def test_a_gpu_leaves_cores_to_the_coder(cores: int, cpu: int, cuda: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("cores", "cpu", "cuda"), [(1, 0, 0), (2, 0, 0), (4, 1, 2), (16, 4, 14), (96, 16, 16)]
+)
+def test_a_gpu_leaves_cores_to_the_coder(
+    cores: int, cpu: int, cuda: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     machine = SimpleNamespace(sched_getaffinity=lambda _: set(range(cores)))
     monkeypatch.setattr("service.engine.entropy.os", machine)
 

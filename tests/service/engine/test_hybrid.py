@@ -23,7 +23,9 @@ def compress(photo: Image.Image, *, effort: int, until: float) -> tuple[Stream, 
     async def run() -> tuple[Stream, int]:
         stage = HybridStage(1, StageTimer(metrics))
         try:
-            return await stage.compress(HybridCodec(), task, "psnr", effort=effort, until=until, timings=timings)
+            return await stage.compress(
+                HybridCodec(), task, "psnr", effort=effort, until=until, timings=timings
+            )
         finally:
             stage.close()
 
@@ -34,10 +36,14 @@ def compress(photo: Image.Image, *, effort: int, until: float) -> tuple[Stream, 
 def test_it_compresses_as_the_codec_does_and_is_measured(photo: Image.Image) -> None:
     stream, reached, timings, metrics = compress(photo, effort=1, until=math.inf)
 
-    assert stream == HybridCodec().encode(Picture.from_image(photo), Target(max_bytes=800), metric="psnr", effort=1)
+    assert stream == HybridCodec().encode(
+        Picture.from_image(photo), Target(max_bytes=800), metric="psnr", effort=1
+    )
     assert reached == 1
     assert list(timings.seconds) == ["avif"]
-    assert metrics.registry.get_sample_value("ziggurat_stage_duration_seconds_count", {"stage": "encode"}) == 1
+    assert (
+        metrics.registry.get_sample_value("ziggurat_stage_duration_seconds_count", {"stage": "encode"}) == 1
+    )
 
 
 def test_effort_is_what_there_is_time_for(photo: Image.Image) -> None:

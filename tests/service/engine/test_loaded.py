@@ -48,7 +48,9 @@ def test_each_file_of_weights_is_read_once(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_models_are_found_by_name_and_by_id(models: Models) -> None:
-    ids = {name: registry.card(name).model_id for name in ("ms-ssim", "psnr")} | {"avif": HybridCodec.model_id}
+    ids = {name: registry.card(name).model_id for name in ("ms-ssim", "psnr")} | {
+        "avif": HybridCodec.model_id
+    }
 
     assert {name: models.model_id(name) for name in ids} == ids
     assert [models.profile_of(model_id) for model_id in ids.values()] == list(ids)
@@ -71,7 +73,10 @@ def test_what_is_loaded_is_told_to_prometheus() -> None:
     models = Models(Settings(models=("psnr",), profile="psnr", threads=1), metrics)
     models.load()
 
-    for name, model_id in (("psnr", models.model_id("psnr")), ("post-files", models.post_processor().post_processor.model_id)):
+    for name, model_id in (
+        ("psnr", models.model_id("psnr")),
+        ("post-files", models.post_processor().post_processor.model_id),
+    ):
         labels = {"model": name, "model_id": model_id, "device": "cpu"}
         assert metrics.registry.get_sample_value("ziggurat_model_info", labels) == 1
 

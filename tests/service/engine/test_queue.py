@@ -63,7 +63,11 @@ def test_only_equal_padded_sizes_share_a_batch() -> None:
 @given(
     steps=st.lists(
         st.one_of(
-            st.tuples(st.just("put"), st.sampled_from([red, blue]), st.sampled_from([(1, 1), (1, 7), (7, 1), (10, 10), (20, 20)])),
+            st.tuples(
+                st.just("put"),
+                st.sampled_from([red, blue]),
+                st.sampled_from([(1, 1), (1, 7), (7, 1), (10, 10), (20, 20)]),
+            ),
             st.tuples(st.sampled_from(["cancel", "discard"]), st.integers(0, 80)),
             st.tuples(st.just("take")),
         ),
@@ -91,10 +95,17 @@ def test_whatever_comes_in_whatever_order(steps: list[tuple[Any, ...]]) -> None:
         assert batch[0] is live[0]
         assert len({(queued.work, queued.size) for queued in batch}) == 1
         assert len(batch) == 1 or sum(queued.padded_pixels for queued in batch) <= budget
-        assert batch == [queued for queued in live if (queued.work, queued.size) == (batch[0].work, batch[0].size)][: len(batch)]
+        assert (
+            batch
+            == [queued for queued in live if (queued.work, queued.size) == (batch[0].work, batch[0].size)][
+                : len(batch)
+            ]
+        )
         for left in live:
             if left not in batch:
-                overtaken[left] += sum(queued.padded_pixels for queued in batch if jobs.index(queued) > jobs.index(left))
+                overtaken[left] += sum(
+                    queued.padded_pixels for queued in batch if jobs.index(queued) > jobs.index(left)
+                )
                 assert overtaken[left] <= MAX_OVERTAKING_BUDGETS * budget
         taken.extend(batch)
         waiting[:] = [queued for queued in live if queued not in batch]

@@ -83,7 +83,14 @@ def test_a_coarse_file_is_enhanced(photo: Image.Image) -> None:
     async def steps(requests: Requests) -> None:
         file = encoded(photo, "JPEG", quality=30)
         enhanced = await requests.enhance(file, ImageFormat.PNG)
-        assert list(enhanced.file.timings.seconds) == ["decode", "queue", "device", "entropy", "finish", "encode"]
+        assert list(enhanced.file.timings.seconds) == [
+            "decode",
+            "queue",
+            "device",
+            "entropy",
+            "finish",
+            "encode",
+        ]
         assert enhanced.source.kind == "jpeg"
         assert enhanced.file.post_processor is not None
         assert enhanced.file.post_processor.model_id == PostProcessor.load().model_id
@@ -100,7 +107,10 @@ def test_files_and_stored_streams_share_a_budget(photo: Image.Image) -> None:
             await requests.uploaded("a.png", encoded(photo.crop((0, 0, 64, 64)), "PNG")),
             await requests.stored(first.id),
         ]
-        assert [(member.name, member.pixels) for member in members] == [("a.png", 64 * 64), (first.id, 128 * 96)]
+        assert [(member.name, member.pixels) for member in members] == [
+            ("a.png", 64 * 64),
+            (first.id, 128 * 96),
+        ]
 
         stored = await requests.allocate(members, AllocateRequest(Target(max_bytes=900), "ms-ssim", "psnr"))
         assert list(stored.timings.seconds) == ["queue", "device", "entropy", "store"]
@@ -109,18 +119,24 @@ def test_files_and_stored_streams_share_a_budget(photo: Image.Image) -> None:
         made = stored.collected.made
         assert stored.ids == tuple(sha256(compressed.stream.data).hexdigest() for compressed in made)
         with pytest.raises(TargetMissedError, match="not 50"):
-            await requests.allocate(members, AllocateRequest(Target(max_bytes=50), "ms-ssim", "psnr", strict=True))
+            await requests.allocate(
+                members, AllocateRequest(Target(max_bytes=50), "ms-ssim", "psnr", strict=True)
+            )
 
     metrics = run(steps)
 
-    assert metrics.registry.get_sample_value("ziggurat_allocation_images_sum") == 2, "only what was answered counts"
+    assert metrics.registry.get_sample_value("ziggurat_allocation_images_sum") == 2, (
+        "only what was answered counts"
+    )
     assert metrics.registry.get_sample_value("ziggurat_queue_pixels") == 0
 
 
 def test_a_strict_budget_is_kept_or_refused_and_nothing_stored(photo: Image.Image) -> None:
     async def steps(requests: Requests) -> None:
         with pytest.raises(TargetMissedError, match="not 10"):
-            await requests.compress(encoded(photo, "PNG"), CompressRequest(Target(max_bytes=10), "ms-ssim", strict=True))
+            await requests.compress(
+                encoded(photo, "PNG"), CompressRequest(Target(max_bytes=10), "ms-ssim", strict=True)
+            )
 
     assert "store" not in stage_counts(run(steps))
 
@@ -158,7 +174,9 @@ def test_a_stream_of_a_model_that_is_not_loaded_is_refused_before_admission(phot
 
 def test_a_client_that_hangs_up_leaves_its_room(photo: Image.Image) -> None:
     async def steps(requests: Requests) -> None:
-        request = asyncio.create_task(requests.compress(encoded(photo, "PNG"), CompressRequest(Target(bpp=1), "ms-ssim", effort=9)))
+        request = asyncio.create_task(
+            requests.compress(encoded(photo, "PNG"), CompressRequest(Target(bpp=1), "ms-ssim", effort=9))
+        )
         await asyncio.sleep(0.1)
         request.cancel()
         await asyncio.wait([request])

@@ -7,7 +7,15 @@ from service.engine.results import Compressed, Measure, better
 
 def compressed(codec: CodecKind, size: int, psnr: float, effort: int) -> Compressed:
     stream = Stream(
-        bytes(size), width=10, height=10, quality=50, model="psnr", probes=1, target=Target(max_bytes=100), target_met=True, codec=codec
+        bytes(size),
+        width=10,
+        height=10,
+        quality=50,
+        model="psnr",
+        probes=1,
+        target=Target(max_bytes=100),
+        target_met=True,
+        codec=codec,
     )
     return Compressed(stream, {Measure.PSNR: psnr, Measure.MS_SSIM: psnr / 100}, effort)
 
@@ -20,7 +28,11 @@ def test_the_better_of_two_keeps_only_the_report_that_was_asked_for() -> None:
 
     assert (made.stream.codec, made.effort, made.report) == (CodecKind.HYBRID, 2, {Measure.MS_SSIM: 0.31})
     assert made.stream.auto is not None
-    assert (made.stream.auto.metric, made.stream.auto.learned, made.stream.auto.hybrid) == ("psnr", 30.0, 31.0)
+    assert (made.stream.auto.metric, made.stream.auto.learned, made.stream.auto.hybrid) == (
+        "psnr",
+        30.0,
+        31.0,
+    )
 
 
 def test_what_is_within_the_budget_goes_before_what_scores_better() -> None:

@@ -68,4 +68,10 @@ def test_names_come_in_the_order_in_which_they_were_met() -> None:
     timings.add("queue", 4)
     timings.add("entropy", 5)
 
-    assert list(timings.seconds.items()) == [("decode", 1), ("queue", 4), ("device", 0), ("entropy", 7), ("store", 3)]
+    assert list(timings.seconds.items()) == [
+        ("decode", 1),
+        ("queue", 4),
+        ("device", 0),
+        ("entropy", 7),
+        ("store", 3),
+    ]

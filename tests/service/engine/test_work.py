@@ -37,7 +37,10 @@ def test_measuring_symbols_is_comparing_what_they_decode_to(codec: LearnedCodec,
     assert (counted(metrics, "device"), counted(metrics, "rate_control")) == (4, 1)
 
 
-@pytest.mark.parametrize(("until", "effort", "outcome", "stage"), [(math.inf, 2, "complete", "refine"), (0.0, 0, "skipped", "device")])
+@pytest.mark.parametrize(
+    ("until", "effort", "outcome", "stage"),
+    [(math.inf, 2, "complete", "refine"), (0.0, 0, "skipped", "device")],
+)
 def test_a_picture_is_refined_where_there_is_time_for_it(
     codec: LearnedCodec, picture: Picture, until: float, effort: int, outcome: str, stage: str
 ) -> None:

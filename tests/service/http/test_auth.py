@@ -16,7 +16,15 @@ def guarded() -> Iterator[TestClient]:
     """A service that wants a key, also for its metrics."""
     with TestClient(
         create_app(
-            Settings.model_validate({"store": "memory://", "models": "psnr", "profile": "psnr", "api_keys": KEYS, "open_metrics": False})
+            Settings.model_validate(
+                {
+                    "store": "memory://",
+                    "models": "psnr",
+                    "profile": "psnr",
+                    "api_keys": KEYS,
+                    "open_metrics": False,
+                }
+            )
         )
     ) as client:
         yield client
@@ -24,7 +32,11 @@ def guarded() -> Iterator[TestClient]:
 
 @pytest.mark.parametrize("key", KEYS.split(","))
 def test_each_key_opens_in_either_header(guarded: TestClient, key: str) -> None:
-    for headers in ({"X-API-Key": key}, {"Authorization": f"Bearer {key}"}, {"Authorization": "Basic Zm9v", "X-API-Key": key}):
+    for headers in (
+        {"X-API-Key": key},
+        {"Authorization": f"Bearer {key}"},
+        {"Authorization": "Basic Zm9v", "X-API-Key": key},
+    ):
         assert guarded.get("/models", headers=headers).status_code == 200
 
 
@@ -43,21 +55,31 @@ def test_each_key_opens_in_either_header(guarded: TestClient, key: str) -> None:
 )
 def test_anything_else_does_not(guarded: TestClient, headers: dict[str, str]) -> None:
     encoded = {name.encode(): value.encode() for name, value in headers.items()}
-    for method, path in (("GET", "/models"), ("POST", "/compress?bpp=many"), ("DELETE", "/bitstreams/0"), ("GET", "/metrics")):
+    for method, path in (
+        ("GET", "/models"),
+        ("POST", "/compress?bpp=many"),
+        ("DELETE", "/bitstreams/0"),
+        ("GET", "/metrics"),
+    ):
         answer = guarded.request(method, path, headers=encoded)
         assert (answer.status_code, answer.json()["type"]) == (401, "urn:problem-type:ziggurat:unauthorized")
         assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
 def test_probes_and_the_documentation_stay_open(guarded: TestClient) -> None:
-    assert [guarded.get(path).status_code for path in ("/livez", "/readyz", "/docs", "/openapi.json")] == [200] * 4
+    assert [guarded.get(path).status_code for path in ("/livez", "/readyz", "/docs", "/openapi.json")] == [
+        200
+    ] * 4
 
 
 def test_refusals_are_counted_by_the_template_of_their_route(guarded: TestClient) -> None:
     guarded.get("/bitstreams/0123/info")
     metrics = guarded.get("/metrics", headers={"X-API-Key": "new-key-of-ours"}).text
 
-    assert 'ziggurat_requests_total{method="GET",route="/bitstreams/{stream_id}/info",status="401"} 1.0' in metrics
+    assert (
+        'ziggurat_requests_total{method="GET",route="/bitstreams/{stream_id}/info",status="401"} 1.0'
+        in metrics
+    )
 
 
 def test_openapi_tells_who_needs_a_key(guarded: TestClient, client: TestClient) -> None:

@@ -62,7 +62,11 @@ def test_too_much_is_refused_however_it_is_sent(echo: TestClient) -> None:
         ("image/vnd.ziggurat", b"", 415),
         ("multipart/form-data", b"", 422),
         ("multipart/form-data; boundary=x", b"nonsense", 422),
-        ("multipart/form-data; boundary=x", b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\nno file\r\n--x--\r\n', 422),
+        (
+            "multipart/form-data; boundary=x",
+            b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\nno file\r\n--x--\r\n',
+            422,
+        ),
     ],
 )
 def test_other_bodies_are_refused(echo: TestClient, declared: str, body: bytes, status: int) -> None:
@@ -87,7 +91,9 @@ def digest(body: bytes, algorithm: str = "sha-256") -> str:
     ],
 )
 def test_a_body_must_be_what_its_digest_says(echo: TestClient, promised: str, status: int) -> None:
-    answer = echo.post("/", content=b"body", headers={"Content-Type": "image/png", "Content-Digest": promised})
+    answer = echo.post(
+        "/", content=b"body", headers={"Content-Type": "image/png", "Content-Digest": promised}
+    )
 
     assert answer.status_code == status
     assert status == 200 or answer.json()["type"] == "urn:problem-type:ziggurat:digest-mismatch"

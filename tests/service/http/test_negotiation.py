@@ -2,7 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from service.http.negotiation import NotAcceptableError, RangeNotSatisfiableError, byte_range, content_digest, matches_etag, negotiate
+from service.http.negotiation import (
+    NotAcceptableError,
+    RangeNotSatisfiableError,
+    byte_range,
+    content_digest,
+    matches_etag,
+    negotiate,
+)
 
 OFFERS = ("image/png", "image/webp", "image/avif")
 
@@ -70,7 +77,9 @@ def test_content_digest_is_spelt_as_in_rfc_9530() -> None:
         ("bytes=a-b", None),
     ],
 )
-def test_a_single_range_is_cut_to_the_content_and_the_rest_ignored(header: str | None, expected: range | None) -> None:
+def test_a_single_range_is_cut_to_the_content_and_the_rest_ignored(
+    header: str | None, expected: range | None
+) -> None:
     assert byte_range(header, 100) == expected
 
 

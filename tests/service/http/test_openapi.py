@@ -50,13 +50,18 @@ def _damaged(files: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
     return cut | changed
 
 
-IMAGES = st.sampled_from([_image(size, kind) for size in (1, 24, 65) for kind in ("PNG", "JPEG", "WEBP", "GIF")] + [_coarse()])
+IMAGES = st.sampled_from(
+    [_image(size, kind) for size in (1, 24, 65) for kind in ("PNG", "JPEG", "WEBP", "GIF")] + [_coarse()]
+)
 STREAMS = st.deferred(lambda: st.sampled_from(_streams()))
 
 
 def _streams() -> list[bytes]:
     codec = LearnedCodec.load("psnr")
-    return [Codec(codec).compress(Image.linear_gradient("L").resize((size, size)), quality=50).data for size in (1, 40)]
+    return [
+        Codec(codec).compress(Image.linear_gradient("L").resize((size, size)), quality=50).data
+        for size in (1, 40)
+    ]
 
 
 schemathesis.openapi.media_type("image/*", IMAGES | _damaged(IMAGES) | st.binary(max_size=200))
@@ -82,28 +87,45 @@ REFUSABLE = {"positive_data_acceptance": {"expected-statuses": ["2xx", 404, 413,
 CONFIG = {
     # Every request carries the key; the check of ignored keys takes it away.
     "generation": {"with-security-parameters": False},
-    "operations": [{"include-name": f"POST {path}", "checks": REFUSABLE} for path in ("/allocate", "/compress", "/decompress", "/enhance")],
+    "operations": [
+        {"include-name": f"POST {path}", "checks": REFUSABLE}
+        for path in ("/allocate", "/compress", "/decompress", "/enhance")
+    ],
 }
-schema = schemathesis.openapi.from_dict(create_app(SETTINGS).openapi(), config=schemathesis.Config.from_dict(CONFIG))
+schema = schemathesis.openapi.from_dict(
+    create_app(SETTINGS).openapi(), config=schemathesis.Config.from_dict(CONFIG)
+)
 
 
 @schema.hook
 def map_query(context: schemathesis.HookContext, query: dict[str, Any] | None) -> dict[str, Any] | None:
     """Keep the first budget that was drawn, so that many requests get as far as the codec."""
-    budgets = [name for name in ("bpp", "max_bytes", "quality", "budget_bpp", "budget_bytes") if name in (query or {})]
+    budgets = [
+        name
+        for name in ("bpp", "max_bytes", "quality", "budget_bpp", "budget_bytes")
+        if name in (query or {})
+    ]
     return {name: value for name, value in query.items() if name not in budgets[1:]} if query else query
 
 
 @schema.hook
 def map_body(context: schemathesis.HookContext, body: Any) -> Any:
     """Every other list of ids is one of stored streams."""
-    if isinstance(body, dict) and STORED and isinstance(ids := body.get("ids"), list) and ids and len(str(ids)) % 2:
+    if (
+        isinstance(body, dict)
+        and STORED
+        and isinstance(ids := body.get("ids"), list)
+        and ids
+        and len(str(ids)) % 2
+    ):
         return body | {"ids": [STORED[0]] * min(len(ids), 3)}
     return body
 
 
 @schema.hook
-def map_path_parameters(context: schemathesis.HookContext, path_parameters: dict[str, Any] | None) -> dict[str, Any] | None:
+def map_path_parameters(
+    context: schemathesis.HookContext, path_parameters: dict[str, Any] | None
+) -> dict[str, Any] | None:
     """Every other id is that of a stored stream; one is there to be deleted."""
     if path_parameters and STORED and len(str(path_parameters["stream_id"])) % 2:
         deletes = context.operation is not None and context.operation.method == "delete"
@@ -115,7 +137,11 @@ def map_path_parameters(context: schemathesis.HookContext, path_parameters: dict
 def server(live: Callable[[Settings], Live]) -> Iterator[Live]:
     with live(SETTINGS) as server:
         for size in (40, 41):
-            request = Request(f"{server.url}/compress?quality=50", _image(size, "PNG"), {"Content-Type": "image/png", "X-API-Key": KEY})
+            request = Request(
+                f"{server.url}/compress?quality=50",
+                _image(size, "PNG"),
+                {"Content-Type": "image/png", "X-API-Key": KEY},
+            )
             with urlopen(request) as answer:
                 STORED.append(id_of(answer.read()))
         yield server

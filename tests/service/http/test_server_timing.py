@@ -34,14 +34,20 @@ def test_answers_tell_where_their_time_went(client: TestClient, photo: Image.Ima
     answers = [
         (made, "decode queue device entropy store"),
         (client.get(made.headers["location"]), "store queue device entropy encode"),
-        (client.post("/decompress", content=made.content, headers={"Content-Type": ""}), "queue device entropy encode"),
+        (
+            client.post("/decompress", content=made.content, headers={"Content-Type": ""}),
+            "queue device entropy encode",
+        ),
         (hybrid, "decode queue device entropy avif store"),
         (client.get(hybrid.headers["location"]), "store queue device entropy avif encode"),
         (
             client.post("/enhance", content=coarse.getvalue(), headers=headers),
             "decode queue device entropy finish encode",
         ),
-        (client.post("/allocate?budget_bpp=1", files={"file": ("a.jpg", jpeg)}), "queue device entropy store"),
+        (
+            client.post("/allocate?budget_bpp=1", files={"file": ("a.jpg", jpeg)}),
+            "queue device entropy store",
+        ),
     ]
 
     for answer, names in answers:

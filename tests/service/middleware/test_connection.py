@@ -22,13 +22,20 @@ from ..conftest import Live
 @pytest.fixture(scope="module")
 def server(live: Callable[[Settings], Live]) -> Iterator[Live]:
     settings = Settings(
-        store="memory://", models=("ms-ssim",), threads=1, max_body_bytes=4_000_000, body_timeout_seconds=0.5, api_keys="a-key-of-ours"
+        store="memory://",
+        models=("ms-ssim",),
+        threads=1,
+        max_body_bytes=4_000_000,
+        body_timeout_seconds=0.5,
+        api_keys="a-key-of-ours",
     )
     with live(settings) as server:
         yield server
 
 
-def post(server: Live, path: str, body: bytes, *, length: int | None = None, key: str = "a-key-of-ours") -> socket.socket:
+def post(
+    server: Live, path: str, body: bytes, *, length: int | None = None, key: str = "a-key-of-ours"
+) -> socket.socket:
     """A request on its way; the answer has not been read."""
     lines = (
         f"POST {path} HTTP/1.1",
@@ -56,7 +63,11 @@ def _hold_the_device(server: Live) -> threading.Thread:
     large = io.BytesIO()
     noise = Image.fromarray(np.random.default_rng(5).integers(0, 256, (192, 256, 3), np.uint8))
     noise.resize((2048, 1536)).save(large, "JPEG")
-    request = Request(f"{server.url}/compress?bpp=1", large.getvalue(), {"Content-Type": "image/jpeg", "X-API-Key": "a-key-of-ours"})
+    request = Request(
+        f"{server.url}/compress?bpp=1",
+        large.getvalue(),
+        {"Content-Type": "image/jpeg", "X-API-Key": "a-key-of-ours"},
+    )
     holder = threading.Thread(target=lambda: urlopen(request).close())
     holder.start()
     server.wait_for(lambda: server.metric("stage_duration_seconds_count", stage="queue") > 0)
@@ -72,7 +83,9 @@ def test_the_work_of_clients_that_hang_up_is_never_done(server: Live, jpeg: byte
             clients.enter_context(post(server, "/compress?bpp=1", jpeg))
         server.wait_for(lambda: server.metric("queue_images") == 200)
     server.wait_for(lambda: server.metric("in_flight_requests") == 1)
-    assert server.metric("queue_pixels") == pixels, "the room of those who left is free, and the device is still busy"
+    assert server.metric("queue_pixels") == pixels, (
+        "the room of those who left is free, and the device is still busy"
+    )
 
     holder.join()
     server.wait_for(lambda: server.metric("in_flight_requests") == 0 and server.metric("queue_images") == 0)
@@ -85,7 +98,9 @@ def test_the_work_of_clients_that_hang_up_is_never_done(server: Live, jpeg: byte
 def test_a_client_that_leaves_in_the_middle_of_its_body_is_no_error(server: Live, jpeg: bytes) -> None:
     before = server.metric("requests_total", route="/compress", method="POST", status="499")
     post(server, "/compress?bpp=1", jpeg[:100], length=len(jpeg)).close()
-    server.wait_for(lambda: server.metric("requests_total", route="/compress", method="POST", status="499") == before + 1)
+    server.wait_for(
+        lambda: server.metric("requests_total", route="/compress", method="POST", status="499") == before + 1
+    )
     assert server.metric("in_flight_requests") == 0
 
 
@@ -98,7 +113,9 @@ def test_a_body_that_does_not_come_is_not_waited_for(server: Live, jpeg: bytes) 
 
 
 @pytest.mark.parametrize(("key", "status"), [("a-key-of-ours", b"413"), ("another", b"401")])
-def test_an_early_answer_arrives_although_the_body_was_not_read(server: Live, key: str, status: bytes) -> None:
+def test_an_early_answer_arrives_although_the_body_was_not_read(
+    server: Live, key: str, status: bytes
+) -> None:
     """Were the server to close at once, a reset would overtake the answer.
 
     The body is megabytes more than the buffers between the two hold.
@@ -121,7 +138,9 @@ def test_a_connection_serves_the_next_request_after_an_ordinary_one(server: Live
 
 
 def test_when_there_is_no_room_nobody_waits_for_a_body(live: Callable[[Settings], Live], jpeg: bytes) -> None:
-    settings = Settings(store="memory://", models=("psnr",), profile="psnr", threads=1, max_queued_pixels=1_000_000)
+    settings = Settings(
+        store="memory://", models=("psnr",), profile="psnr", threads=1, max_queued_pixels=1_000_000
+    )
     with live(settings) as server:
         holder = _hold_the_device(server)
         for path in ("/compress?bpp=1", "/decompress"):

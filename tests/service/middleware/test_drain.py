@@ -11,7 +11,9 @@ from service.drain import Drain, Phase
 from service.middleware.drain import DrainMiddleware
 
 
-@pytest.mark.parametrize(("phase", "connection"), [(Phase.SERVING, None), (Phase.DRAINING, "close"), (Phase.REFUSING, "close")])
+@pytest.mark.parametrize(
+    ("phase", "connection"), [(Phase.SERVING, None), (Phase.DRAINING, "close"), (Phase.REFUSING, "close")]
+)
 def test_once_draining_every_answer_closes_its_connection(phase: Phase, connection: str | None) -> None:
     drain = Drain()
     drain.phase = phase

@@ -43,7 +43,9 @@ def test_a_fault_reveals_nothing(client: TestClient) -> None:
     assert "swordfish" not in answer.text
 
 
-def test_a_fault_leaves_its_traceback_and_its_id_in_the_log(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_fault_leaves_its_traceback_and_its_id_in_the_log(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
     answer: httpx2.Response = client.get("/")
 
     (record,) = [record for record in caplog.records if record.levelname == "ERROR"]

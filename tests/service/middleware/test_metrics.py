@@ -30,14 +30,21 @@ def test_requests_are_counted_by_template_when_they_end() -> None:
     client.request("BREW", "/hello/you")
 
     def count(route: str, method: str, status: str) -> float | None:
-        return metrics.registry.get_sample_value("ziggurat_requests_total", {"route": route, "method": method, "status": status})
+        return metrics.registry.get_sample_value(
+            "ziggurat_requests_total", {"route": route, "method": method, "status": status}
+        )
 
     assert count("/hello/{name}", "GET", "200") == 2
     assert count("/hello/{name}", "GET", "500") == 1
     assert count("unknown", "GET", "404") == 2
     assert count("/hello/{name}", "other", "405") == 1
     assert metrics.registry.get_sample_value("ziggurat_in_flight_requests") == 0
-    assert metrics.registry.get_sample_value("ziggurat_request_duration_seconds_count", {"route": "/hello/{name}"}) == 4
+    assert (
+        metrics.registry.get_sample_value(
+            "ziggurat_request_duration_seconds_count", {"route": "/hello/{name}"}
+        )
+        == 4
+    )
 
 
 def test_a_client_that_hung_up_is_no_server_error() -> None:
@@ -55,7 +62,12 @@ def test_a_client_that_hung_up_is_no_server_error() -> None:
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(_call(MetricsMiddleware(app, metrics), receive, send))
     assert metrics.registry.get_sample_value("ziggurat_in_flight_requests") == 0
-    assert metrics.registry.get_sample_value("ziggurat_requests_total", {"route": "unknown", "method": "GET", "status": "499"}) == 1
+    assert (
+        metrics.registry.get_sample_value(
+            "ziggurat_requests_total", {"route": "unknown", "method": "GET", "status": "499"}
+        )
+        == 1
+    )
 
 
 async def _call(app: ASGIApp, receive: Receive, send: Send) -> None:

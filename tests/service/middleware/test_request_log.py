@@ -26,7 +26,12 @@ async def length(request: Request) -> PlainTextResponse:
 
 
 def client() -> TestClient:
-    app = Starlette(routes=[Route("/length/{of}", length, methods=["POST"]), Route("/livez", lambda _: PlainTextResponse("ok"))])
+    app = Starlette(
+        routes=[
+            Route("/length/{of}", length, methods=["POST"]),
+            Route("/livez", lambda _: PlainTextResponse("ok")),
+        ]
+    )
     app.add_middleware(RequestLogMiddleware)
     return TestClient(app)
 
@@ -36,8 +41,15 @@ def test_a_request_and_all_that_is_logged_in_it_share_an_id(log: Log) -> None:
 
     library, access = log.lines()
     assert answer.headers["x-request-id"] == answer.text == library["request_id"] == access["request_id"]
-    assert (library["message"], library["level"], library["logger"]) == ("read 5 bytes", "warning", "a.library")
-    assert {name: access[name] for name in ("method", "path", "route", "status", "bytes_in", "bytes_out", "pixels")} == {
+    assert (library["message"], library["level"], library["logger"]) == (
+        "read 5 bytes",
+        "warning",
+        "a.library",
+    )
+    assert {
+        name: access[name]
+        for name in ("method", "path", "route", "status", "bytes_in", "bytes_out", "pixels")
+    } == {
         "method": "POST",
         "path": "/length/mine",
         "route": "/length/{of}",
@@ -59,7 +71,14 @@ def test_what_one_request_bound_does_not_reach_the_next(log: Log) -> None:
 
 @pytest.mark.parametrize(
     ("offered", "taken"),
-    [("0af7-651916cd:43/dd.x_y", True), ("a" * 128, True), ("a" * 129, False), ("", False), ("two words", False), ('{"x":1}', False)],
+    [
+        ("0af7-651916cd:43/dd.x_y", True),
+        ("a" * 128, True),
+        ("a" * 129, False),
+        ("", False),
+        ("two words", False),
+        ('{"x":1}', False),
+    ],
 )
 def test_the_clients_id_is_taken_when_it_is_sane(log: Log, offered: str, taken: bool) -> None:
     answer = client().post("/length/of", headers={"X-Request-ID": offered})

@@ -32,7 +32,11 @@ def files(photo: Image.Image) -> Files:
     """Three images that are worth different numbers of bytes, two with the same name."""
     faded = photo.crop((0, 0, 90, 70))
     faded.putalpha(200)
-    images = {"photo.png": photo, "blurred.png": photo.filter(ImageFilter.GaussianBlur(4)), "../photo.jpg": faded}
+    images = {
+        "photo.png": photo,
+        "blurred.png": photo.filter(ImageFilter.GaussianBlur(4)),
+        "../photo.jpg": faded,
+    }
     return [("file", (name, png(image))) for name, image in images.items()]
 
 
@@ -69,7 +73,9 @@ def test_images_share_one_budget(client: TestClient, files: Files) -> None:
     rates = {share["file"]: share["bpp"] for share in facts["streams"]}
     assert rates["blurred.zgt"] < rates["photo.zgt"]
     rows = list(csv.DictReader(io.StringIO(inside["allocation.csv"].decode())))
-    assert [(row["file"], int(row["bytes"])) for row in rows] == [(share["file"], share["bytes"]) for share in facts["streams"]]
+    assert [(row["file"], int(row["bytes"])) for row in rows] == [
+        (share["file"], share["bytes"]) for share in facts["streams"]
+    ]
     assert client.get(facts["streams"][2]["url"]).headers["content-type"] == "image/png"
     assert Bitstream.parse(streams["photo-2.zgt"]).alpha is not None
 
@@ -87,12 +93,17 @@ def test_the_facts_alone(client: TestClient, files: Files) -> None:
 
 def test_effort_makes_better_pictures_of_the_same_budget(client: TestClient, files: Files) -> None:
     plain, refined = (
-        client.post(f"/allocate?budget_bytes=1500{effort}", files=files, headers={"Accept": "application/json"}).json()
+        client.post(
+            f"/allocate?budget_bytes=1500{effort}", files=files, headers={"Accept": "application/json"}
+        ).json()
         for effort in ("", "&effort=5")
     )
 
     assert (plain["effort"], refined["effort"]) == (0, 5)
-    assert [[share["effort_reached"] for share in facts["streams"]] for facts in (plain, refined)] == [[0] * 3, [5] * 3]
+    assert [[share["effort_reached"] for share in facts["streams"]] for facts in (plain, refined)] == [
+        [0] * 3,
+        [5] * 3,
+    ]
     assert 0.995 * 1500 - 8 <= refined["bytes"] <= 1500
     assert refined["ms_ssim"] > plain["ms_ssim"]
 
@@ -100,7 +111,9 @@ def test_effort_makes_better_pictures_of_the_same_budget(client: TestClient, fil
 def test_stored_streams_are_transcoded(client: TestClient, files: Files) -> None:
     ids = []
     for _, (_, content) in files[:2]:
-        made = client.post("/compress?quality=70&profile=psnr", content=content, headers={"Content-Type": "image/png"})
+        made = client.post(
+            "/compress?quality=70&profile=psnr", content=content, headers={"Content-Type": "image/png"}
+        )
         ids.append(id_of(made.content))
 
     answer = client.post("/allocate?budget_bytes=800", json={"ids": ids})
@@ -115,7 +128,9 @@ def test_stored_streams_are_transcoded(client: TestClient, files: Files) -> None
 
 @pytest.mark.parametrize(("budget", "met"), [(100, False), (1_000_000, False)])
 def test_a_budget_out_of_reach_is_said(client: TestClient, files: Files, budget: int, met: bool) -> None:
-    answer = client.post(f"/allocate?budget_bytes={budget}", files=files, headers={"Accept": "application/json"})
+    answer = client.post(
+        f"/allocate?budget_bytes={budget}", files=files, headers={"Accept": "application/json"}
+    )
 
     assert answer.json()["target_met"] is met
     assert answer.headers["ziggurat-target-met"] == "false"
@@ -169,15 +184,22 @@ def test_wrong_ids_are_told(client: TestClient, body: Any, status: int, kind: st
 def test_the_bad_image_is_named(client: TestClient, files: Files) -> None:
     _, (_, sound) = files[0]
     bad = {"unsupported-image": b"hello", "damaged-image": sound[: len(sound) // 2]}
-    answers = {kind: client.post("/allocate?budget_bpp=1", files=[*files, ("file", ("bad.png", content))]) for kind, content in bad.items()}
+    answers = {
+        kind: client.post("/allocate?budget_bpp=1", files=[*files, ("file", ("bad.png", content))])
+        for kind, content in bad.items()
+    }
 
-    assert {kind: answer.json()["type"].rpartition(":")[2] for kind, answer in answers.items()} == {kind: kind for kind in bad}
+    assert {kind: answer.json()["type"].rpartition(":")[2] for kind, answer in answers.items()} == {
+        kind: kind for kind in bad
+    }
     assert all("bad.png" in answer.json()["detail"] for answer in answers.values())
 
 
 def test_limits_are_of_all_images_together(client: TestClient, photo: Image.Image) -> None:
     half = png(Image.new("L", (1000, 501)))
-    answer = client.post("/allocate?budget_bpp=1", files=[("file", ("a.png", half)), ("file", ("b.png", half))])
+    answer = client.post(
+        "/allocate?budget_bpp=1", files=[("file", ("a.png", half)), ("file", ("b.png", half))]
+    )
     assert (answer.status_code, answer.json()["type"]) == (413, "urn:problem-type:ziggurat:image-too-large")
     assert "1002000 pixels together" in answer.json()["detail"]
 
@@ -198,30 +220,50 @@ def test_limits_are_of_all_images_together(client: TestClient, photo: Image.Imag
         ({"Content-Type": "application/json", "Accept": "image/png"}, b"{}", 406),
     ],
 )
-def test_other_bodies_and_answers_are_refused(client: TestClient, headers: dict[str, str], body: bytes, status: int) -> None:
+def test_other_bodies_and_answers_are_refused(
+    client: TestClient, headers: dict[str, str], body: bytes, status: int
+) -> None:
     assert client.post("/allocate?budget_bpp=1", content=body, headers=headers).status_code == status
 
 
 def test_a_real_server_counts_what_it_made(live: Callable[[Settings], Live], files: Files) -> None:
-    settings = Settings.model_validate({"store": "memory://", "models": "ms-ssim", "threads": 1, "max_allocation_images": 2})
+    settings = Settings.model_validate(
+        {"store": "memory://", "models": "ms-ssim", "threads": 1, "max_allocation_images": 2}
+    )
     boundary = '--x\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
     body = b"".join(boundary.encode() + content + b"\r\n" for _, (_, content) in files[:2]) + b"--x--\r\n"
     with live(settings) as server:
-        with urlopen(Request(f"{server.url}/allocate?budget_bpp=0.5", body, {"Content-Type": "multipart/form-data; boundary=x"})) as answer:
+        with urlopen(
+            Request(
+                f"{server.url}/allocate?budget_bpp=0.5",
+                body,
+                {"Content-Type": "multipart/form-data; boundary=x"},
+            )
+        ) as answer:
             assert set(unpacked(answer.read())) == {"a.zgt", "a-2.zgt", "allocation.json", "allocation.csv"}
-        server.wait_for(lambda: server.metric("requests_total", route="/allocate", method="POST", status="200") == 1)
+        server.wait_for(
+            lambda: server.metric("requests_total", route="/allocate", method="POST", status="200") == 1
+        )
         assert server.metric("allocation_images_sum") == 2
         assert server.metric("rate_bpp_count") == 2
         assert server.metric("queue_pixels") == 0
 
 
 def test_a_collection_has_the_time_of_any_request(live: Callable[[Settings], Live], files: Files) -> None:
-    settings = Settings.model_validate({"store": "memory://", "models": "ms-ssim", "threads": 1, "request_timeout_seconds": 0.1})
+    settings = Settings.model_validate(
+        {"store": "memory://", "models": "ms-ssim", "threads": 1, "request_timeout_seconds": 0.1}
+    )
     boundary = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
     body = b"".join(boundary + content + b"\r\n" for _, (_, content) in files * 20) + b"--x--\r\n"
     with live(settings) as server:
         with pytest.raises(HTTPError) as refused:
-            urlopen(Request(f"{server.url}/allocate?budget_bpp=0.5", body, {"Content-Type": "multipart/form-data; boundary=x"}))
+            urlopen(
+                Request(
+                    f"{server.url}/allocate?budget_bpp=0.5",
+                    body,
+                    {"Content-Type": "multipart/form-data; boundary=x"},
+                )
+            )
         assert refused.value.code == 503
         assert refused.value.headers["retry-after"].isdecimal()
         assert json.loads(refused.value.read())["type"].endswith(":deadline-exceeded")

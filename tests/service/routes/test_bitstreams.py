@@ -26,12 +26,16 @@ def test_head_tells_the_length(client: TestClient, stream: bytes) -> None:
     head = client.head(f"/bitstreams/{id_of(stream)}")
 
     assert (head.content, head.headers["content-length"]) == (b"", str(len(stream)))
-    assert head.headers["content-digest"] == client.get(f"/bitstreams/{id_of(stream)}").headers["content-digest"]
+    assert (
+        head.headers["content-digest"] == client.get(f"/bitstreams/{id_of(stream)}").headers["content-digest"]
+    )
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_a_client_that_has_it_gets_304(client: TestClient, stream: bytes, method: str) -> None:
-    answer = client.request(method, f"/bitstreams/{id_of(stream)}", headers={"If-None-Match": f'"{id_of(stream)}"'})
+    answer = client.request(
+        method, f"/bitstreams/{id_of(stream)}", headers={"If-None-Match": f'"{id_of(stream)}"'}
+    )
 
     assert (answer.status_code, answer.content) == (304, b"")
 
@@ -42,14 +46,21 @@ def test_info_reads_the_header(client: TestClient, stream: bytes) -> None:
     assert facts["id"] == id_of(stream)
     assert (facts["width"], facts["height"], facts["bytes"]) == (128, 96, len(stream))
     assert facts["bpp"] == pytest.approx(8 * len(stream) / (128 * 96), abs=1e-6)
-    assert (facts["codec"], facts["format_version"], facts["profile"], facts["greyscale"]) == ("learned", VERSION, "ms-ssim", False)
+    assert (facts["codec"], facts["format_version"], facts["profile"], facts["greyscale"]) == (
+        "learned",
+        VERSION,
+        "ms-ssim",
+        False,
+    )
     assert facts["alpha_bytes"] is None
     assert 0 < facts["z_bytes"] + facts["y_bytes"] < len(stream)
     assert 0 <= facts["quality"] <= 100
 
 
 def test_info_of_a_hybrid_stream_needs_no_model_either(client: TestClient, jpeg: bytes) -> None:
-    stream = client.post("/compress?bpp=0.9&codec=hybrid", content=jpeg, headers={"Content-Type": "image/jpeg"}).content
+    stream = client.post(
+        "/compress?bpp=0.9&codec=hybrid", content=jpeg, headers={"Content-Type": "image/jpeg"}
+    ).content
     facts = client.get(f"/bitstreams/{id_of(stream)}/info").json()
 
     assert (facts["codec"], facts["profile"], facts["model_id"]) == ("hybrid", "avif", HybridCodec.model_id)
@@ -61,11 +72,17 @@ def test_deleting_forgets(client: TestClient, jpeg: bytes) -> None:
     address = f"/bitstreams/{id_of(stream)}"
 
     assert client.delete(address).status_code == 204
-    assert [client.request(method, address).status_code for method in ("GET", "HEAD", "DELETE")] == [404, 404, 404]
+    assert [client.request(method, address).status_code for method in ("GET", "HEAD", "DELETE")] == [
+        404,
+        404,
+        404,
+    ]
     assert client.get(f"{address}/info").json()["type"] == "urn:problem-type:ziggurat:unknown-id"
 
 
-@pytest.mark.parametrize(("header", "first", "last"), [("bytes=0-27", 0, 27), ("bytes=100-", 100, -1), ("bytes=-4", -4, -1)])
+@pytest.mark.parametrize(
+    ("header", "first", "last"), [("bytes=0-27", 0, 27), ("bytes=100-", 100, -1), ("bytes=-4", -4, -1)]
+)
 def test_a_part_of_the_stream(client: TestClient, stream: bytes, header: str, first: int, last: int) -> None:
     address = f"/bitstreams/{id_of(stream)}"
     answer = client.get(address, headers={"Range": header})
@@ -95,6 +112,11 @@ def test_conditions_go_before_ranges(client: TestClient, stream: bytes) -> None:
     etag = f'"{id_of(stream)}"'
     statuses = [
         client.get(address, headers={"Range": "bytes=0-1"} | condition).status_code
-        for condition in ({"If-Range": etag}, {"If-Range": '"other"'}, {"If-Range": f"W/{etag}"}, {"If-None-Match": etag})
+        for condition in (
+            {"If-Range": etag},
+            {"If-Range": '"other"'},
+            {"If-Range": f"W/{etag}"},
+            {"If-None-Match": etag},
+        )
     ]
     assert statuses == [206, 200, 200, 304]

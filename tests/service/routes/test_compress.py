@@ -28,26 +28,36 @@ def test_the_answer_is_the_stream_and_its_facts(client: TestClient, jpeg: bytes)
     assert answer.headers["content-digest"].startswith("sha-256=:")
     header = Bitstream.parse(answer.content)
     assert answer.headers["ziggurat-model"] == f"ms-ssim/{header.model_id.hex()}"
-    assert float(answer.headers["ziggurat-bpp"]) == pytest.approx(8 * len(answer.content) / (128 * 96), abs=1e-6)
+    assert float(answer.headers["ziggurat-bpp"]) == pytest.approx(
+        8 * len(answer.content) / (128 * 96), abs=1e-6
+    )
     assert answer.headers["ziggurat-target-bpp"] == "0.500000"
     assert answer.headers["ziggurat-target-met"] == ("true" if meets(768, len(answer.content)) else "false")
     assert "ziggurat-psnr" not in answer.headers
 
 
-def test_it_is_what_the_codec_makes_of_the_same_pixels(client: TestClient, codec: LearnedCodec, jpeg: bytes) -> None:
+def test_it_is_what_the_codec_makes_of_the_same_pixels(
+    client: TestClient, codec: LearnedCodec, jpeg: bytes
+) -> None:
     answer = client.post("/compress?quality=40", content=jpeg, headers=RAW)
 
     assert answer.content == Codec(codec).compress(Image.open(io.BytesIO(jpeg)), quality=40).data
 
 
-@pytest.mark.parametrize(("budget", "largest"), [("bpp=0.5", 768), ("max_bytes=700", 700), ("quality=60", 10_000)])
+@pytest.mark.parametrize(
+    ("budget", "largest"), [("bpp=0.5", 768), ("max_bytes=700", 700), ("quality=60", 10_000)]
+)
 def test_no_budget_is_exceeded(client: TestClient, jpeg: bytes, budget: str, largest: int) -> None:
-    answer = client.post(f"/compress?{budget}", files={"file": ("photo.jpg", jpeg)}, headers={"Accept": "application/json"})
+    answer = client.post(
+        f"/compress?{budget}", files={"file": ("photo.jpg", jpeg)}, headers={"Accept": "application/json"}
+    )
 
     facts = answer.json()
     assert answer.status_code == 201
     assert 0 < facts["bytes"] <= largest
-    assert facts["target_met"] == (budget == "quality=60" or facts["bytes"] >= largest - max(0.01 * largest, 8))
+    assert facts["target_met"] == (
+        budget == "quality=60" or facts["bytes"] >= largest - max(0.01 * largest, 8)
+    )
     assert (facts["width"], facts["height"], facts["profile"]) == (128, 96, "ms-ssim")
 
 
@@ -69,7 +79,9 @@ def test_the_same_request_gives_the_same_id(client: TestClient, jpeg: bytes) -> 
     assert len(ids) == 1
 
 
-def test_a_budget_out_of_reach_gives_the_nearest_or_with_strict_an_error(client: TestClient, jpeg: bytes) -> None:
+def test_a_budget_out_of_reach_gives_the_nearest_or_with_strict_an_error(
+    client: TestClient, jpeg: bytes
+) -> None:
     lenient = client.post("/compress?max_bytes=10", content=jpeg, headers=RAW)
     strict = client.post("/compress?max_bytes=10&strict=true", content=jpeg, headers=RAW)
 
@@ -118,9 +130,13 @@ def test_bad_images_are_told_apart(client: TestClient, jpeg: bytes, photo: Image
         "body-too-large": bytes(2_000_001),
     }
 
-    answers = {name: client.post("/compress?bpp=1", content=body, headers=RAW) for name, body in bodies.items()}
+    answers = {
+        name: client.post("/compress?bpp=1", content=body, headers=RAW) for name, body in bodies.items()
+    }
 
-    assert {name: answer.json()["type"].rpartition(":")[2] for name, answer in answers.items()} == {name: name for name in bodies}
+    assert {name: answer.json()["type"].rpartition(":")[2] for name, answer in answers.items()} == {
+        name: name for name in bodies
+    }
     assert [answer.status_code for answer in answers.values()] == [415, 422, 422, 413, 413]
     assert "2 frames" in answers["animated-image"].json()["detail"]
 
@@ -140,7 +156,9 @@ def test_bad_images_are_told_apart(client: TestClient, jpeg: bytes, photo: Image
         ({"Accept": "text/html"}, b"", 406),
     ],
 )
-def test_bodies_and_answers_of_other_types_are_refused(client: TestClient, headers: dict[str, str], body: bytes, status: int) -> None:
+def test_bodies_and_answers_of_other_types_are_refused(
+    client: TestClient, headers: dict[str, str], body: bytes, status: int
+) -> None:
     answer = client.post("/compress?bpp=1", content=body, headers=headers)
 
     assert answer.status_code == status
@@ -166,7 +184,9 @@ def test_effort_is_asked_for_and_told(client: TestClient, codec: LearnedCodec, j
     assert answer.status_code == 201
     assert answer.headers["ziggurat-effort"] == "2"
     assert answer.content == Codec(codec).compress(Image.open(io.BytesIO(jpeg)), bpp=0.5, effort=2).data
-    facts = client.post("/compress?bpp=0.5&effort=2", content=jpeg, headers=RAW | {"Accept": "application/json"}).json()
+    facts = client.post(
+        "/compress?bpp=0.5&effort=2", content=jpeg, headers=RAW | {"Accept": "application/json"}
+    ).json()
     assert (facts["effort"], facts["effort_reached"], facts["id"]) == (2, 2, id_of(answer.content))
 
 
@@ -183,7 +203,9 @@ def test_effort_is_a_digit(client: TestClient, jpeg: bytes, effort: str) -> None
 
 
 def test_the_hybrid_codec_keeps_the_same_promises(client: TestClient, jpeg: bytes) -> None:
-    answer = client.post("/compress?max_bytes=1500&codec=hybrid&report=psnr,ms-ssim", content=jpeg, headers=RAW)
+    answer = client.post(
+        "/compress?max_bytes=1500&codec=hybrid&report=psnr,ms-ssim", content=jpeg, headers=RAW
+    )
 
     assert answer.status_code == 201
     assert 0.9 * 1500 <= len(answer.content) <= 1500
@@ -204,7 +226,11 @@ def test_auto_says_which_codec_it_took_and_by_how_much(client: TestClient, jpeg:
     query = f"/compress?bpp=0.8&profile={profile}"
     auto = client.post(f"{query}&codec=auto", content=jpeg, headers=RAW | {"Accept": "application/json"})
     alone = {
-        codec: client.post(f"{query}&codec={codec}&report={profile}", content=jpeg, headers=RAW | {"Accept": "application/json"}).json()
+        codec: client.post(
+            f"{query}&codec={codec}&report={profile}",
+            content=jpeg,
+            headers=RAW | {"Accept": "application/json"},
+        ).json()
         for codec in ("learned", "hybrid")
     }
 
@@ -213,10 +239,14 @@ def test_auto_says_which_codec_it_took_and_by_how_much(client: TestClient, jpeg:
     scores = {codec: alone[codec][measure] for codec in alone}
     assert facts["codec"] == max(scores, key=scores.__getitem__)
     assert facts["id"] == alone[facts["codec"]]["id"]
-    assert facts["auto"] == {"metric": profile} | {codec: pytest.approx(score, abs=1e-4) for codec, score in scores.items()}
+    assert facts["auto"] == {"metric": profile} | {
+        codec: pytest.approx(score, abs=1e-4) for codec, score in scores.items()
+    }
     assert facts[measure] is None, "nobody asked for a report"
     assert auto.headers["ziggurat-codec"] == facts["codec"]
-    assert auto.headers["ziggurat-auto"].startswith(f"metric={profile}, learned={facts['auto']['learned']:.5f}, hybrid=")
+    assert auto.headers["ziggurat-auto"].startswith(
+        f"metric={profile}, learned={facts['auto']['learned']:.5f}, hybrid="
+    )
 
 
 def test_alpha_and_grey_survive_every_codec(client: TestClient, photo: Image.Image) -> None:
@@ -228,7 +258,11 @@ def test_alpha_and_grey_survive_every_codec(client: TestClient, photo: Image.Ima
         for original, mode in ((transparent, "RGBA"), (grey, "L")):
             file = io.BytesIO()
             original.save(file, "PNG")
-            answer = client.post(f"/compress?bpp=8&codec={codec}", content=file.getvalue(), headers={"Content-Type": "image/png"})
+            answer = client.post(
+                f"/compress?bpp=8&codec={codec}",
+                content=file.getvalue(),
+                headers={"Content-Type": "image/png"},
+            )
             with Image.open(io.BytesIO(client.get(answer.headers["location"]).content)) as image:
                 assert image.mode == mode
                 assert mode == "L" or np.array_equal(np.asarray(image)[..., 3], np.asarray(plane))

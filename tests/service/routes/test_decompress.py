@@ -24,15 +24,21 @@ def stream(client: TestClient, jpeg: bytes) -> bytes:
 @pytest.fixture(scope="module")
 def url(client: TestClient, jpeg: bytes, stream: bytes) -> str:
     """Path of the stored stream's picture."""
-    return client.post("/compress?bpp=1", content=jpeg, headers={"Content-Type": "image/jpeg"}).headers["location"]
+    return client.post("/compress?bpp=1", content=jpeg, headers={"Content-Type": "image/jpeg"}).headers[
+        "location"
+    ]
 
 
-def test_the_png_is_exactly_what_the_codec_decodes(client: TestClient, codec: LearnedCodec, url: str, stream: bytes) -> None:
+def test_the_png_is_exactly_what_the_codec_decodes(
+    client: TestClient, codec: LearnedCodec, url: str, stream: bytes
+) -> None:
     answer = client.get(url)
 
     assert answer.headers["content-type"] == "image/png"
     assert "immutable" in answer.headers["cache-control"]
-    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(answer.content))), np.asarray(Codec(codec).decompress(stream)))
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(io.BytesIO(answer.content))), np.asarray(Codec(codec).decompress(stream))
+    )
 
 
 @pytest.mark.parametrize("image_format", ["png", "webp", "avif", "jpeg"])
@@ -76,8 +82,14 @@ def test_a_stream_can_be_sent_along(client: TestClient, url: str, stream: bytes,
 
 
 @pytest.mark.parametrize("codec_name", ["learned", "hybrid"])
-def test_post_processing_is_as_the_stream_recommends_unless_one_says_otherwise(client: TestClient, jpeg: bytes, codec_name: str) -> None:
-    made = client.post(f"/compress?quality=20&profile=psnr&codec={codec_name}", content=jpeg, headers={"Content-Type": "image/jpeg"})
+def test_post_processing_is_as_the_stream_recommends_unless_one_says_otherwise(
+    client: TestClient, jpeg: bytes, codec_name: str
+) -> None:
+    made = client.post(
+        f"/compress?quality=20&profile=psnr&codec={codec_name}",
+        content=jpeg,
+        headers={"Content-Type": "image/jpeg"},
+    )
     url = made.headers["location"]
     codec = Codec.load("psnr")
     modes: tuple[Postprocess, ...] = ("auto", "on", "off")
@@ -89,18 +101,34 @@ def test_post_processing_is_as_the_stream_recommends_unless_one_says_otherwise(c
     name = "psnr" if codec_name == "learned" else "files"
     named = f"{name}/{post_model.card(name).model_id}"
     assert [answer.headers["ziggurat-postprocess"] for answer in answers.values()] == [named, named, "off"]
-    assert client.get(url).content == answers["auto"].content == answers["on"].content != answers["off"].content
+    assert (
+        client.get(url).content == answers["auto"].content == answers["on"].content != answers["off"].content
+    )
     assert len({answer.headers["etag"] for answer in answers.values()}) == 3
-    sent = client.post("/decompress?postprocess=off", content=made.content, headers={"Content-Type": "image/vnd.ziggurat"})
+    sent = client.post(
+        "/decompress?postprocess=off", content=made.content, headers={"Content-Type": "image/vnd.ziggurat"}
+    )
     assert sent.content == answers["off"].content
-    assert client.get(f"{made.headers['location'].replace('decompress', 'bitstreams')}/info").json()["postprocess"] is True
+    assert (
+        client.get(f"{made.headers['location'].replace('decompress', 'bitstreams')}/info").json()[
+            "postprocess"
+        ]
+        is True
+    )
 
 
-def test_post_processing_that_cannot_be_is_a_problem_only_when_asked_for(client: TestClient, jpeg: bytes) -> None:
+def test_post_processing_that_cannot_be_is_a_problem_only_when_asked_for(
+    client: TestClient, jpeg: bytes
+) -> None:
     for query in ("quality=90&profile=psnr", "quality=20&profile=ms-ssim", "quality=100&codec=hybrid"):
-        url = client.post(f"/compress?{query}", content=jpeg, headers={"Content-Type": "image/jpeg"}).headers["location"]
+        url = client.post(f"/compress?{query}", content=jpeg, headers={"Content-Type": "image/jpeg"}).headers[
+            "location"
+        ]
         refused = client.get(f"{url}?postprocess=on")
-        assert (refused.status_code, refused.json()["type"]) == (422, "urn:problem-type:ziggurat:unsuitable-source")
+        assert (refused.status_code, refused.json()["type"]) == (
+            422,
+            "urn:problem-type:ziggurat:unsuitable-source",
+        )
         assert client.get(url).headers["ziggurat-postprocess"] == "off"
     assert client.get(f"{url}?postprocess=perhaps").status_code == 422
 
@@ -118,9 +146,14 @@ def test_bad_streams_are_told_apart(client: TestClient, stream: bytes) -> None:
         "stream-too-large": large.to_bytes(),
     }
 
-    answers = {name: client.post("/decompress", content=body, headers={"Content-Type": ""}) for name, body in bodies.items()}
+    answers = {
+        name: client.post("/decompress", content=body, headers={"Content-Type": ""})
+        for name, body in bodies.items()
+    }
 
-    assert {name: answer.json()["type"].rpartition(":")[2] for name, answer in answers.items()} == {name: name for name in bodies}
+    assert {name: answer.json()["type"].rpartition(":")[2] for name, answer in answers.items()} == {
+        name: name for name in bodies
+    }
     assert {answer.status_code for answer in answers.values()} == {422}
     assert answers["unknown-model"].json()["model_id"] == "00010203"
 
@@ -135,7 +168,9 @@ def test_unknown_ids_and_unwanted_types(client: TestClient, url: str) -> None:
 
 
 def test_hostile_hybrid_streams_are_typed_problems(client: TestClient, jpeg: bytes) -> None:
-    stream = client.post("/compress?bpp=1&codec=hybrid", content=jpeg, headers={"Content-Type": "image/jpeg"}).content
+    stream = client.post(
+        "/compress?bpp=1&codec=hybrid", content=jpeg, headers={"Content-Type": "image/jpeg"}
+    ).content
     header = Bitstream.parse(stream)
     hostile = {
         "stream-too-large": replace(header, width=16384, height=16384),
@@ -144,16 +179,21 @@ def test_hostile_hybrid_streams_are_typed_problems(client: TestClient, jpeg: byt
     }
     streams = {name: bad.to_bytes() for name, bad in hostile.items()} | {"truncated-stream": stream[:-100]}
     answers = {
-        name: client.post("/decompress", content=body, headers={"Content-Type": "image/vnd.ziggurat"}) for name, body in streams.items()
+        name: client.post("/decompress", content=body, headers={"Content-Type": "image/vnd.ziggurat"})
+        for name, body in streams.items()
     }
 
-    assert {name: answer.json()["type"].rpartition(":")[2] for name, answer in answers.items()} == {name: name for name in streams}
+    assert {name: answer.json()["type"].rpartition(":")[2] for name, answer in answers.items()} == {
+        name: name for name in streams
+    }
     assert {answer.status_code for answer in answers.values()} == {422}
 
 
 def test_a_hybrid_stream_that_says_learned_and_the_other_way_round(client: TestClient, jpeg: bytes) -> None:
     for codec, other in (("hybrid", CodecKind.LEARNED), ("learned", CodecKind.HYBRID)):
-        stream = client.post(f"/compress?bpp=1&codec={codec}", content=jpeg, headers={"Content-Type": "image/jpeg"}).content
+        stream = client.post(
+            f"/compress?bpp=1&codec={codec}", content=jpeg, headers={"Content-Type": "image/jpeg"}
+        ).content
         swapped = replace(Bitstream.parse(stream), codec=other, z=b"").to_bytes()
         answer = client.post("/decompress", content=swapped, headers={"Content-Type": "image/vnd.ziggurat"})
         assert (answer.status_code, answer.json()["type"]) == (422, "urn:problem-type:ziggurat:unknown-model")

@@ -55,14 +55,21 @@ def test_multipart_accept_and_format(client: TestClient, photo: Image.Image) -> 
 
     assert by_accept.headers["content-type"] == by_format.headers["content-type"] == "image/webp"
     assert by_accept.content == by_format.content
-    assert client.post("/enhance", content=file, headers={"Content-Type": "image/jpeg", "Accept": "text/html"}).status_code == 406
+    assert (
+        client.post(
+            "/enhance", content=file, headers={"Content-Type": "image/jpeg", "Accept": "text/html"}
+        ).status_code
+        == 406
+    )
 
 
 def test_the_picture_comes_out_upright_and_in_srgb(client: TestClient, photo: Image.Image) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    plain = client.post("/enhance", content=encode(photo, "JPEG", quality=40), headers={"Content-Type": "image/jpeg"})
+    plain = client.post(
+        "/enhance", content=encode(photo, "JPEG", quality=40), headers={"Content-Type": "image/jpeg"}
+    )
     turned_file = encode(photo, "JPEG", quality=40, exif=exif, icc_profile=profile)
     turned = client.post("/enhance", content=turned_file, headers={"Content-Type": "image/jpeg"})
 
@@ -75,9 +82,17 @@ def test_the_picture_comes_out_upright_and_in_srgb(client: TestClient, photo: Im
 def test_alpha_and_grey_are_kept(client: TestClient, photo: Image.Image) -> None:
     transparent = photo.copy()
     transparent.putalpha(photo.convert("L"))
-    answer = client.post("/enhance", content=encode(transparent, "WEBP", quality=20), headers={"Content-Type": "image/webp"})
-    np.testing.assert_array_equal(np.asarray(opened(answer.content).getchannel("A")), np.asarray(photo.convert("L")))
-    grey = client.post("/enhance", content=encode(photo.convert("L"), "JPEG", quality=20), headers={"Content-Type": "image/jpeg"})
+    answer = client.post(
+        "/enhance", content=encode(transparent, "WEBP", quality=20), headers={"Content-Type": "image/webp"}
+    )
+    np.testing.assert_array_equal(
+        np.asarray(opened(answer.content).getchannel("A")), np.asarray(photo.convert("L"))
+    )
+    grey = client.post(
+        "/enhance",
+        content=encode(photo.convert("L"), "JPEG", quality=20),
+        headers={"Content-Type": "image/jpeg"},
+    )
     assert opened(grey.content).mode == "L"
 
 
@@ -97,13 +112,20 @@ def test_what_it_is_not_for_is_refused_with_the_reason(client: TestClient, photo
 
 def test_without_weights_it_says_so(jpeg: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(post_model, "WEIGHTS", tmp_path)
-    with TestClient(create_app(Settings(store="memory://", models=("psnr",), profile="psnr", threads=1))) as client:
+    with TestClient(
+        create_app(Settings(store="memory://", models=("psnr",), profile="psnr", threads=1))
+    ) as client:
         answer = client.post("/enhance", content=jpeg, headers={"Content-Type": "image/jpeg"})
-        assert (answer.status_code, answer.json()["type"]) == (501, "urn:problem-type:ziggurat:no-post-processor")
+        assert (answer.status_code, answer.json()["type"]) == (
+            501,
+            "urn:problem-type:ziggurat:no-post-processor",
+        )
         assert {model["kind"] for model in client.get("/models").json()} == {"codec", "hybrid"}
 
 
-def test_hostile_files_get_the_problems_that_they_get_everywhere(client: TestClient, photo: Image.Image) -> None:
+def test_hostile_files_get_the_problems_that_they_get_everywhere(
+    client: TestClient, photo: Image.Image
+) -> None:
     file = encode(photo, "JPEG", quality=30)
     problems = {
         "unsupported-image": b"nothing",
@@ -118,7 +140,9 @@ def test_hostile_files_get_the_problems_that_they_get_everywhere(client: TestCli
 def test_it_is_counted(client: TestClient, photo: Image.Image) -> None:
     def pixels() -> float:
         line = next(
-            line for line in client.get("/metrics").text.splitlines() if line.startswith('ziggurat_pixels_total{direction="enhance"}')
+            line
+            for line in client.get("/metrics").text.splitlines()
+            if line.startswith('ziggurat_pixels_total{direction="enhance"}')
         )
         return float(line.split()[1])
 

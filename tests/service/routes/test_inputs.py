@@ -30,7 +30,9 @@ def test_a_body_of_another_type_is_refused(client: TestClient, path: str, media_
 
 
 @pytest.mark.parametrize(("path", "media_type"), ENDPOINTS)
-def test_without_room_no_body_is_read(client: TestClient, path: str, media_type: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_room_no_body_is_read(
+    client: TestClient, path: str, media_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runtime = client.app.state.runtime  # type: ignore[attr-defined]
     monkeypatch.setattr(runtime.engine, "_accepting", False)
     answer = client.post(path, content=bytes(2_000_001), headers={"Content-Type": media_type})
@@ -40,6 +42,8 @@ def test_without_room_no_body_is_read(client: TestClient, path: str, media_type:
 
 @pytest.mark.parametrize("path", ["/compress?bpp=1", "/allocate?budget_bpp=1"])
 def test_a_wrong_profile_is_refused_before_the_body_is_read(client: TestClient, path: str) -> None:
-    answer = client.post(f"{path}&profile=vmaf", content=bytes(2_000_001), headers={"Content-Type": "image/jpeg"})
+    answer = client.post(
+        f"{path}&profile=vmaf", content=bytes(2_000_001), headers={"Content-Type": "image/jpeg"}
+    )
 
     assert (answer.status_code, answer.json()["type"]) == (422, "urn:problem-type:ziggurat:unknown-profile")

@@ -6,7 +6,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 
-@pytest.mark.parametrize(("accept", "media_type"), [("", "text/plain"), ("application/openmetrics-text", "application/openmetrics-text")])
+@pytest.mark.parametrize(
+    ("accept", "media_type"),
+    [("", "text/plain"), ("application/openmetrics-text", "application/openmetrics-text")],
+)
 def test_the_scraper_chooses_the_format(client: TestClient, accept: str, media_type: str) -> None:
     answer = client.get("/metrics", headers={"Accept": accept})
     assert answer.status_code == 200

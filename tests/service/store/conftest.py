@@ -51,7 +51,9 @@ class _Connection(BaseRequestHandler):
                 return
             case "answers 503":
                 self.request.recv(65536)
-                self.request.sendall(b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                self.request.sendall(
+                    b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                )
                 return
             case "is silent":
                 while self.request.recv(65536):

@@ -108,7 +108,12 @@ def test_what_a_killed_writer_left_goes_and_what_is_being_written_stays(tmp_path
 
 
 def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
-    others = [tmp_path / "notes.txt", tmp_path / "ab" / "photo.png", tmp_path / "src" / f"{'0' * 64}.zgt", tmp_path / "cd"]
+    others = [
+        tmp_path / "notes.txt",
+        tmp_path / "ab" / "photo.png",
+        tmp_path / "src" / f"{'0' * 64}.zgt",
+        tmp_path / "cd",
+    ]
     for path in others:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(bytes(1000))

@@ -9,7 +9,10 @@ def test_an_id_that_a_client_made_up_is_not_repeated_at_length() -> None:
     assert len(str(NotStoredError("x" * 10_000))) < 100
 
 
-@pytest.mark.parametrize("error", [NotStoredError("0" * 64), StoreUnavailableError(), StoreFullError(), StoreDamagedError("0" * 64)])
+@pytest.mark.parametrize(
+    "error",
+    [NotStoredError("0" * 64), StoreUnavailableError(), StoreFullError(), StoreDamagedError("0" * 64)],
+)
 def test_every_error_of_the_store_is_of_one_tree_and_says_something(error: StoreError) -> None:
     assert isinstance(error, StoreError)
     assert str(error)

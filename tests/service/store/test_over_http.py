@@ -17,17 +17,27 @@ from .conftest import Proxy
 
 @pytest.fixture
 def client(bucket: str) -> Iterator[TestClient]:
-    with TestClient(create_app(Settings(store=bucket, store_timeout_seconds=1, models=("psnr",), profile="psnr", threads=1))) as client:
+    with TestClient(
+        create_app(
+            Settings(store=bucket, store_timeout_seconds=1, models=("psnr",), profile="psnr", threads=1)
+        )
+    ) as client:
         yield client
 
 
-def test_a_dead_bucket_is_503_and_only_for_what_needs_it(client: TestClient, proxy: Proxy, jpeg: bytes) -> None:
+def test_a_dead_bucket_is_503_and_only_for_what_needs_it(
+    client: TestClient, proxy: Proxy, jpeg: bytes
+) -> None:
     made = client.post("/compress?bpp=1", content=jpeg)
     address = made.headers["location"]
     assert made.status_code == 201
 
     proxy.fail("refuses")
-    for answer in (client.post("/compress?bpp=0.9", content=jpeg), client.get(address), client.get(f"/bitstreams/{id_of(made.content)}")):
+    for answer in (
+        client.post("/compress?bpp=0.9", content=jpeg),
+        client.get(address),
+        client.get(f"/bitstreams/{id_of(made.content)}"),
+    ):
         assert answer.status_code == 503
         assert answer.json()["type"] == "urn:problem-type:ziggurat:store-unavailable"
         assert int(answer.headers["retry-after"]) > 0
@@ -42,7 +52,9 @@ def test_a_dead_bucket_is_503_and_only_for_what_needs_it(client: TestClient, pro
 
 
 def test_a_full_store_is_507_and_damage_is_500(tmp_path: Path, jpeg: bytes) -> None:
-    settings = Settings(store=str(tmp_path), store_max_bytes=1200, models=("psnr",), profile="psnr", threads=1)
+    settings = Settings(
+        store=str(tmp_path), store_max_bytes=1200, models=("psnr",), profile="psnr", threads=1
+    )
 
     with TestClient(create_app(settings)) as client:
         made = client.post("/compress?max_bytes=900", content=jpeg)

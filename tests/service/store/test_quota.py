@@ -48,7 +48,9 @@ def test_the_oldest_make_room_for_the_newest(tmp_path: Path) -> None:
 def test_a_burst_is_refused_rather_than_what_was_just_acknowledged_thrown_away(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with StreamStore(str(tmp_path), limits=Limits(max_bytes=10_000, min_age_seconds=60)) as store:
-            answers = await asyncio.gather(*(store.put(stream(number)) for number in range(20)), return_exceptions=True)
+            answers = await asyncio.gather(
+                *(store.put(stream(number)) for number in range(20)), return_exceptions=True
+            )
             kept = [answer for answer in answers if isinstance(answer, str)]
             refused = [answer for answer in answers if isinstance(answer, StoreFullError)]
             assert (len(kept), len(refused)) == (10, 10)

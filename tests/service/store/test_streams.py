@@ -13,7 +13,15 @@ from pathlib import Path
 import obstore
 import pytest
 
-from service.store import NotStoredError, Operation, StoreDamagedError, StoreFullError, StoreUnavailableError, StreamStore, id_of
+from service.store import (
+    NotStoredError,
+    Operation,
+    StoreDamagedError,
+    StoreFullError,
+    StoreUnavailableError,
+    StreamStore,
+    id_of,
+)
 
 from .conftest import Fault, Proxy
 
@@ -34,7 +42,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 256 KiB."""
     place = tmp_path / "small"
     place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)], capture_output=True, text=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)], capture_output=True, text=True
+    )
     if mounted.returncode:
         pytest.skip(f"only who may mount can have a small disk: {mounted.stderr.strip()}")
     yield place
@@ -124,7 +134,9 @@ def test_a_full_disk_keeps_what_it_has_and_goes_on_when_there_is_room(small_disk
         before = await store.put(bytes(100_000))
         with pytest.raises(StoreFullError):
             await store.put(bytes(200_000))
-        assert [path for path in small_disk.rglob("*") if path.is_file()] == [path_of(small_disk, before)], "nothing half-written"
+        assert [path for path in small_disk.rglob("*") if path.is_file()] == [path_of(small_disk, before)], (
+            "nothing half-written"
+        )
         assert await store.get(before) == bytes(100_000)
         await store.delete(before)
         assert await store.get(await store.put(bytes(200_000))) == bytes(200_000)
@@ -148,7 +160,9 @@ asyncio.run(write())
 def test_a_killed_writer_loses_nothing_it_acknowledged_and_leaves_nothing_half(tmp_path: Path) -> None:
     acknowledged: list[str] = []
     for _ in range(4):
-        writer = subprocess.Popen([sys.executable, "-c", _WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=os.getcwd())
+        writer = subprocess.Popen(
+            [sys.executable, "-c", _WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=os.getcwd()
+        )
         assert writer.stdout
         acknowledged.append(writer.stdout.readline())
         time.sleep(random.uniform(0.02, 0.2))
@@ -188,7 +202,9 @@ def test_a_slow_bucket_is_waited_for(bucket: str, proxy: Proxy) -> None:
 
 
 @pytest.mark.parametrize("fault", ["refuses", "answers 503", "is silent"])
-def test_a_dead_bucket_is_given_up_in_time_and_has_lost_nothing_when_it_is_back(bucket: str, proxy: Proxy, fault: Fault) -> None:
+def test_a_dead_bucket_is_given_up_in_time_and_has_lost_nothing_when_it_is_back(
+    bucket: str, proxy: Proxy, fault: Fault
+) -> None:
     failures: list[Operation] = []
     store = StreamStore(bucket, timeout_seconds=1, on_failure=failures.append)
 
@@ -196,7 +212,12 @@ def test_a_dead_bucket_is_given_up_in_time_and_has_lost_nothing_when_it_is_back(
         stream_id = await store.put(b"acknowledged")
         proxy.fail(fault)
         async with asyncio.timeout(20):  # obstore by itself would try for minutes
-            for attempt in (store.put(b"refused"), store.get(stream_id), store.size(stream_id), store.delete(stream_id)):
+            for attempt in (
+                store.put(b"refused"),
+                store.get(stream_id),
+                store.size(stream_id),
+                store.delete(stream_id),
+            ):
                 with pytest.raises(StoreUnavailableError):
                     await attempt
         assert failures == ["put", "get", "head", "head"]

@@ -26,7 +26,9 @@ def descended(window: Window, iterations: int, budget: float | None = None) -> R
     return rdoq
 
 
-def test_it_sees_the_picture_that_the_decoder_makes(shipped: LearnedCodec, found: tuple[Quantised, Window]) -> None:
+def test_it_sees_the_picture_that_the_decoder_makes(
+    shipped: LearnedCodec, found: tuple[Quantised, Window]
+) -> None:
     quantised, window = found
     residuals = descended(window, 4, 0.95 * bits(window)).residuals
     symbols = replace(quantised.symbols, residuals=residuals[0].to(torch.int16).numpy())

@@ -1,4 +1,6 @@
-"""models.learned.refinement.refiner, through the codec: on the tiny model where any will do, on the shipped ones where quality counts."""
+"""models.learned.refinement.refiner, through the codec: on the tiny model where any will do, on the
+shipped ones where quality counts.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +30,13 @@ def wide(photo: Image.Image) -> Picture:
     return Picture.from_array(np.tile(np.asarray(photo)[32:], (1, 5, 1)))
 
 
-def distortion(codec: LearnedCodec, picture: Picture, data: bytes, postprocess: Postprocess = "auto") -> float:
+def distortion(
+    codec: LearnedCodec, picture: Picture, data: bytes, postprocess: Postprocess = "auto"
+) -> float:
     decoded = codec.decode([data], postprocess=postprocess)[0]
-    x, x_hat = (torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255 for rgb in (picture.rgb, decoded.rgb))
+    x, x_hat = (
+        torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255 for rgb in (picture.rgb, decoded.rgb)
+    )
     return float(Objective.of(codec.card).measure(x_hat, x))
 
 
@@ -42,7 +48,9 @@ def test_effort_makes_a_better_picture_of_the_same_bytes(shipped: LearnedCodec, 
     assert distortion(shipped, picture, refined.data) < distortion(shipped, picture, plain.data)
 
 
-def test_without_a_budget_effort_lowers_what_training_minimised(shipped: LearnedCodec, photo: Image.Image) -> None:
+def test_without_a_budget_effort_lowers_what_training_minimised(
+    shipped: LearnedCodec, photo: Image.Image
+) -> None:
     picture, target = Picture.from_image(photo), Target(quality=70)
 
     def loss(effort: int) -> float:
@@ -57,7 +65,10 @@ def test_without_a_budget_effort_lowers_what_training_minimised(shipped: Learned
 def test_effort_is_spent_on_the_picture_after_the_post_processor() -> None:
     """By PSNR; by MS-SSIM the difference is within what the random choice of steps makes."""
     picture = golden_picture()
-    aware, unaware = LearnedCodec.load("psnr"), LearnedCodec(CodecModel.load(registry.weights("psnr")), registry.card("psnr"))
+    aware, unaware = (
+        LearnedCodec.load("psnr"),
+        LearnedCodec(CodecModel.load(registry.weights("psnr")), registry.card("psnr")),
+    )
 
     def after(codec: LearnedCodec, bpp: float) -> float:
         data = codec.encode([picture], [Target(bpp=bpp)], effort=5)[0].data
@@ -79,10 +90,15 @@ def test_no_budget_is_exceeded_that_can_be_kept(tiny: LearnedCodec, effort: int,
 
 
 @pytest.mark.parametrize("bpp", [0.1, 0.2, 0.3, 0.5])
-def test_little_effort_does_not_make_matters_worse(shipped: LearnedCodec, photo: Image.Image, bpp: float) -> None:
+def test_little_effort_does_not_make_matters_worse(
+    shipped: LearnedCodec, photo: Image.Image, bpp: float
+) -> None:
     """Not by more than rounding to whole numbers does to what refinement believes."""
     picture, target = Picture.from_image(photo), Target(bpp=bpp)
-    plain, *refined = (distortion(shipped, picture, shipped.encode([picture], [target], effort=effort)[0].data) for effort in (0, 1, 2, 5))
+    plain, *refined = (
+        distortion(shipped, picture, shipped.encode([picture], [target], effort=effort)[0].data)
+        for effort in (0, 1, 2, 5)
+    )
     assert max(refined) < 1.003 * plain
 
 
@@ -106,11 +122,15 @@ class Ended(Progress):
         return False
 
 
-def test_what_was_told_to_end_does_not_start_again(tiny: LearnedCodec, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_told_to_end_does_not_start_again(
+    tiny: LearnedCodec, monkeypatch: pytest.MonkeyPatch
+) -> None:
     begun: list[Picture] = []
     refine = Refiner.refine
 
-    def counted(refiner: Refiner, picture: Picture, quantised: Quantised, *, iterations: int, progress: Progress) -> Quantised:
+    def counted(
+        refiner: Refiner, picture: Picture, quantised: Quantised, *, iterations: int, progress: Progress
+    ) -> Quantised:
         begun.append(picture)
         return refine(refiner, picture, quantised, iterations=iterations, progress=progress)
 
@@ -127,7 +147,9 @@ def test_the_same_picture_gives_the_same_stream_whatever_its_company(tiny: Learn
     assert tiny.encode([other, picture], [target, target], effort=2)[1].data == alone.data
 
 
-def test_windows_meet_their_budget_together(shipped: LearnedCodec, wide: Picture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_windows_meet_their_budget_together(
+    shipped: LearnedCodec, wide: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("models.learned.refinement.refiner.WINDOW_SIDE", 2)
     target = Target(bpp=0.3)
     refined = shipped.quantise([wide], [target], effort=3)[0]
@@ -138,7 +160,9 @@ def test_windows_meet_their_budget_together(shipped: LearnedCodec, wide: Picture
     assert stream.target_met
 
 
-def test_windows_together_lower_what_training_minimised(shipped: LearnedCodec, wide: Picture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_windows_together_lower_what_training_minimised(
+    shipped: LearnedCodec, wide: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def loss(effort: int) -> float:
         stream = shipped.encode([wide], [Target(quality=60)], effort=effort)[0]
         lmbda = float(Objective.of(shipped.card).lmbda(torch.tensor(0.6)))
@@ -151,7 +175,9 @@ def test_windows_together_lower_what_training_minimised(shipped: LearnedCodec, w
 
 def test_symbols_of_every_pass_move(shipped: LearnedCodec, photo: Image.Image) -> None:
     picture, target = Picture.from_image(photo), Target(quality=90)
-    plain, refined = (shipped.quantise([picture], [target], effort=effort)[0].symbols.residuals for effort in (0, 4))
+    plain, refined = (
+        shipped.quantise([picture], [target], effort=effort)[0].symbols.residuals for effort in (0, 4)
+    )
     moved = torch.from_numpy((plain != refined)[:CONTEXT_IN_CHANNELS].any(0))
     assert all(moved[pass_mask(number, moved)].any() for number in range(len(PASSES)))
 

@@ -13,10 +13,18 @@ from models.postprocess.sources import read
 from tests.models.postprocess.sources.encoding import encode
 
 
-# libavif gives aom its quality in 64 steps, and aom the index of each in this table of its own (quantizer_to_qindex).
+# libavif gives aom its quality in 64 steps, and aom the index of each in this table of its own
+# (quantizer_to_qindex).
 @pytest.mark.parametrize(("quality", "index"), [(10, 234), (40, 172), (70, 92)])
 @pytest.mark.parametrize(
-    "options", [{}, {"subsampling": "4:4:4"}, {"subsampling": "4:0:0"}, {"tile_rows": 1, "tile_cols": 1}, {"range": "limited"}]
+    "options",
+    [
+        {},
+        {"subsampling": "4:4:4"},
+        {"subsampling": "4:0:0"},
+        {"tile_rows": 1, "tile_cols": 1},
+        {"range": "limited"},
+    ],
 )
 def test_an_avifs_quantiser_is_the_one_that_its_encoder_chose(
     photo: Image.Image, quality: int, index: int, options: dict[str, Any]

@@ -16,7 +16,9 @@ from tests.models.postprocess.sources.encoding import encode
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": "4:4:4", "optimize": True}])
 @pytest.mark.parametrize("quality", [5, 10, 35, 50, 75, 95])
-def test_a_jpegs_quality_is_the_one_that_its_encoder_was_given(photo: Image.Image, quality: int, options: dict[str, Any]) -> None:
+def test_a_jpegs_quality_is_the_one_that_its_encoder_was_given(
+    photo: Image.Image, quality: int, options: dict[str, Any]
+) -> None:
     source = read(encode(photo, "JPEG", quality=quality, **options))
     assert source.kind == "jpeg"
     assert source.coarseness == pytest.approx(1 - quality / 100, abs=0.006)
@@ -25,7 +27,9 @@ def test_a_jpegs_quality_is_the_one_that_its_encoder_was_given(photo: Image.Imag
 def test_a_grey_jpeg_with_metadata_is_read_too(photo: Image.Image) -> None:
     exif = Image.Exif()
     exif[0x010E] = "a description with bytes like \xff\xdb in it"
-    assert read(encode(photo.convert("L"), "JPEG", quality=40, exif=exif)).coarseness == pytest.approx(0.6, abs=0.006)
+    assert read(encode(photo.convert("L"), "JPEG", quality=40, exif=exif)).coarseness == pytest.approx(
+        0.6, abs=0.006
+    )
 
 
 def test_tables_of_16_bits_and_tables_clipped_to_255_are_read(photo: Image.Image) -> None:
@@ -33,7 +37,9 @@ def test_tables_of_16_bits_and_tables_clipped_to_255_are_read(photo: Image.Image
     assert read(flat).coarseness == pytest.approx(1 - 5000 / (100 * 255 / 57.6) / 100)
     at = flat.index(b"\xff\xdb")
     wide = b"\xff\xdb" + struct.pack(">HB64H", 2 + 1 + 128, 0x10, *[600] * 64)
-    assert read(flat[:at] + wide + flat[at + 4 + 65 :]).coarseness == pytest.approx(1 - 5000 / (100 * 600 / 57.6) / 100)
+    assert read(flat[:at] + wide + flat[at + 4 + 65 :]).coarseness == pytest.approx(
+        1 - 5000 / (100 * 600 / 57.6) / 100
+    )
 
 
 def test_a_file_without_a_luma_table_is_refused(photo: Image.Image) -> None:
@@ -47,7 +53,11 @@ def exif(size: int) -> bytes:
     return b"\xff\xe1" + struct.pack(">H", size + 8) + b"Exif\0\0" + bytes(size)
 
 
-@pytest.mark.parametrize("padding", [b"\xff\xd8" * 10_000_000, b"\0" * 20_000_000, exif(400) * 50_000], ids=["markers", "junk", "metadata"])
+@pytest.mark.parametrize(
+    "padding",
+    [b"\xff\xd8" * 10_000_000, b"\0" * 20_000_000, exif(400) * 50_000],
+    ids=["markers", "junk", "metadata"],
+)
 def test_a_header_of_nothing_but_parts_takes_no_time(photo: Image.Image, padding: bytes) -> None:
     file = encode(photo, "JPEG")
     start = time.perf_counter()

@@ -40,7 +40,9 @@ def test_a_damaged_file_is_refused_or_read_but_never_fails(data: st.DataObject) 
     assert 0 <= source.coarseness <= 1
 
 
-def test_a_stream_of_the_learned_codec_tells_its_model_and_position(tiny: LearnedCodec, photo: Image.Image) -> None:
+def test_a_stream_of_the_learned_codec_tells_its_model_and_position(
+    tiny: LearnedCodec, photo: Image.Image
+) -> None:
     stream = tiny.encode([Picture.from_image(photo)], [Target(quality=30)])[0]
     source = read(stream.data)
     assert source.kind == tiny.model_id

@@ -12,7 +12,9 @@ from models.postprocess.sources import read
 from tests.models.postprocess.sources.encoding import encode
 
 
-@pytest.mark.parametrize("options", [{}, {"method": 0}, {"method": 6, "exif": b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"method": 0}, {"method": 6, "exif": b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0"}]
+)
 def test_a_webp_is_coarser_the_lower_its_quality(photo: Image.Image, options: dict[str, Any]) -> None:
     found = [read(encode(photo, "WEBP", quality=quality, **options)) for quality in (0, 20, 40, 60, 80, 100)]
     assert {source.kind for source in found} == {"webp"}

@@ -43,7 +43,11 @@ def test_a_run_becomes_weights_and_a_card(tmp_path: Path, monkeypatch: pytest.Mo
     pairs = {"--run": "run", "--data": "data", "--cache": "cache", "--images": "images", "--files": "files"}
     arguments = [part for name, folder in pairs.items() for part in (name, str(tmp_path / folder))]
     monkeypatch.setattr(sys, "argv", ["export_postprocess", "--name", "tiny", *arguments])
-    monkeypatch.setattr(export_postprocess, "trained_on", lambda *_: tuple(post_model.Trained(kind, 0.0, 1.0) for kind in KINDS))
+    monkeypatch.setattr(
+        export_postprocess,
+        "trained_on",
+        lambda *_: tuple(post_model.Trained(kind, 0.0, 1.0) for kind in KINDS),
+    )
 
     export_postprocess.main()
 

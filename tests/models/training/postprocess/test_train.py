@@ -73,7 +73,9 @@ def test_a_run_for_other_sources_starts_from_an_earlier_one(tmp_path: Path, pair
 
 
 @pytest.mark.parametrize("distortion", ["mse", "ms-ssim"])
-def test_training_takes_artefacts_out_and_logs_it(tmp_path: Path, pairs: list[Pair], distortion: Distortion) -> None:
+def test_training_takes_artefacts_out_and_logs_it(
+    tmp_path: Path, pairs: list[Pair], distortion: Distortion
+) -> None:
     new = Trainer(tmp_path, replace(RECIPE, steps=60, learning_rate=3e-3, distortion=distortion), TOPOLOGY)
     new.run(pairs, log_every=20, report=quiet)
     with (tmp_path / "log.csv").open() as file:
