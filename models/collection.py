@@ -2,9 +2,12 @@
 
 At most one picture, and what was measured of it, is in memory at a time.
 
-curves = [Curve.of(sweep(codec, picture), metric, picture.pixels) for picture in pictures()]
-allocation = allocate(curves, budget)
-for stream in encode(codec, pictures(), allocation, budget): ...
+    curves = [
+        RateDistortion.of(sweep(codec, picture), metric, picture.pixels)
+        for picture in pictures()
+    ]
+    allocation = allocate(curves, budget)
+    for stream in encode(codec, pictures(), allocation, budget): ...
 """
 
 from __future__ import annotations
