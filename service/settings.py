@@ -137,10 +137,10 @@ class Settings(BaseSettings):
         description="Processes for the entropy coder; 0 codes in the server's own, unset decides by "
         "cores and device.",
     )
-    image_threads: int = Field(
+    image_workers: int = Field(
         default=2,
         ge=1,
-        description="Threads that read and write image files; as many again search for hybrid streams.",
+        description="Processes that read and write image files; as many again encode for hybrid streams.",
     )
 
     @field_validator("models", "api_keys", "cors_origins", mode="before")

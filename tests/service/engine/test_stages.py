@@ -19,7 +19,7 @@ from service.settings import Settings
 
 def run(steps: Callable[[Stages], Awaitable[None]]) -> Metrics:
     metrics = Metrics()
-    settings = Settings(threads=1, image_threads=1, entropy_workers=0)
+    settings = Settings(threads=1, image_workers=1, entropy_workers=0)
 
     async def main() -> None:
         stages = Stages(settings, metrics, lambda: None)
@@ -47,7 +47,7 @@ def test_each_place_runs_its_work_and_counts_it_once() -> None:
         return [threading.current_thread().name] * max(len(tasks), 1)
 
     async def steps(stages: Stages) -> None:
-        (image,) = await stages.on_image_thread(DECODE, timings, name_of_thread)
+        (image,) = await stages.on_thread(DECODE, timings, name_of_thread)
         (coder,) = await stages.in_entropy_coder(timings, name_of_thread)
         device = await stages.on_device(Job(name_of_thread, 1, (1, 1), 1), timings)
         with stages.in_store(timings):
@@ -66,7 +66,7 @@ def test_each_place_runs_its_work_and_counts_it_once() -> None:
 
 def test_work_without_an_account_is_counted_for_prometheus_alone() -> None:
     async def steps(stages: Stages) -> None:
-        await stages.on_image_thread(DECODE, None, abs, -1)
+        await stages.on_thread(DECODE, None, abs, -1)
         await stages.in_entropy_coder(None, abs, -1)
         await stages.on_device(Job(list, 1, (1, 1), 1), None)
 
@@ -79,9 +79,9 @@ def test_waiting_for_a_thread_counts_for_the_request_and_not_for_prometheus() ->
     timings = Timings()
 
     async def steps(stages: Stages) -> None:
-        busy = asyncio.create_task(stages.on_image_thread(DECODE, None, time.sleep, 0.2))
+        busy = asyncio.create_task(stages.on_thread(DECODE, None, time.sleep, 0.2))
         await asyncio.sleep(0)
-        await stages.on_image_thread(DECODE, timings, abs, -1)
+        await stages.on_thread(DECODE, timings, abs, -1)
         await busy
 
     count, seconds = counted(run(steps), "decode")
@@ -98,7 +98,7 @@ def test_a_lack_of_memory_is_a_typed_error_everywhere() -> None:
 
     async def steps(stages: Stages) -> None:
         with pytest.raises(OutOfMemoryError):
-            await stages.on_image_thread(DECODE, None, fail)
+            await stages.on_thread(DECODE, None, fail)
         with pytest.raises(OutOfMemoryError):
             await stages.in_entropy_coder(None, fail)
         with pytest.raises(OutOfMemoryError):
