@@ -103,6 +103,12 @@ class Settings(BaseSettings):
         description="Seconds after SIGTERM in which /readyz is red and work is still accepted; then 503 "
         "for new work.",
     )
+    grace_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        description="Seconds after SIGTERM by which the process has ended, whatever still runs; unset, "
+        "drain_seconds, request_timeout_seconds and ten more.",
+    )
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         default=(),
         description="Keys, separated by commas, one of which a request must carry; unset, none is needed.",
