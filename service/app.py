@@ -15,7 +15,10 @@ from .drain import Drain
 from .engine.engine import Engine
 from .http import openapi, problems
 from .http.auth import ApiKeys
+from .inflight import Answers, Bodies
 from .metrics import Metrics
+from .middleware.answers import AnswerMiddleware
+from .middleware.browsers import CrossSiteMiddleware, HostMiddleware, NosniffMiddleware
 from .middleware.connection import DisconnectMiddleware, LingerMiddleware
 from .middleware.drain import DrainMiddleware
 from .middleware.errors import FaultMiddleware
@@ -65,10 +68,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     settings = settings or Settings()
     metrics = Metrics()
-    app = _App(title="Ziggurat", version=__version__, description=_DESCRIPTION, lifespan=_lifespan)
+    app = _App(
+        title="Ziggurat",
+        version=__version__,
+        description=_DESCRIPTION,
+        root_path=settings.root_path,
+        lifespan=_lifespan,
+    )
     app.state.settings = settings
     app.state.metrics = metrics
     app.state.drain = Drain()
+    app.state.answers = Answers(settings.max_unread_bytes)
     _add_routes(app, settings)
     problems.install(app, metrics)
     _add_middleware(app, settings, metrics)
@@ -93,7 +103,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     metrics: Metrics = app.state.metrics
     engine = Engine(settings, metrics)
     async with _open_store(settings, metrics) as store:
-        app.state.runtime = Runtime(settings, metrics, engine, store, app.state.drain)
+        bodies = Bodies(settings.max_held_body_bytes, settings.body_timeout_seconds)
+        app.state.runtime = Runtime(
+            settings, metrics, engine, store, app.state.drain, bodies, app.state.answers
+        )
         try:
             await engine.start()
             yield
@@ -138,6 +151,7 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
     """
     app.add_middleware(FaultMiddleware)
     app.add_middleware(DisconnectMiddleware)
+    app.add_middleware(CrossSiteMiddleware, metrics=metrics, welcome=settings.cors_origins)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -146,9 +160,12 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
             allow_headers=_CORS_REQUEST_HEADERS,
             expose_headers=_CORS_ANSWER_HEADERS,
         )
+    app.add_middleware(HostMiddleware, metrics=metrics, allowed=settings.allowed_hosts, listens=settings.host)
+    app.add_middleware(NosniffMiddleware)
     app.add_middleware(MetricsMiddleware, metrics=metrics)
     app.add_middleware(RequestLogMiddleware)
     app.add_middleware(LingerMiddleware)
+    app.add_middleware(AnswerMiddleware, answers=app.state.answers)
     app.add_middleware(DrainMiddleware, drain=app.state.drain)
 
 
