@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
 from starlette.middleware.cors import CORSMiddleware
 
@@ -82,7 +82,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     _add_routes(app, settings)
     problems.install(app, metrics)
     _add_middleware(app, settings, metrics)
-    metrics.initialise(_answers(), problems.reasons())
+    metrics.initialise(_answers(settings), problems.reasons())
     return app
 
 
@@ -136,11 +136,16 @@ async def _open_store(settings: Settings, metrics: Metrics) -> AsyncIterator[Str
 
 
 def _add_routes(app: FastAPI, settings: Settings) -> None:
-    """Add all endpoints; with API keys, probes stay open, and `/metrics` by a setting."""
-    keys = [Depends(ApiKeys(settings.api_keys))] if settings.api_keys else []
+    """Add all endpoints."""
+    keys = [Depends(ApiKeys(settings.api_keys))]
     for router in ROUTERS:
-        is_open = router is health.router or (router is metrics_route.router and settings.open_metrics)
-        app.include_router(router, dependencies=[] if is_open else keys)
+        app.include_router(router, dependencies=keys if _secured(router, settings) else [])
+
+
+def _secured(router: APIRouter, settings: Settings) -> bool:
+    """Say whether endpoints need a key: with keys, probes stay open, and `/metrics` by a setting."""
+    is_open = router is health.router or (router is metrics_route.router and settings.open_metrics)
+    return bool(settings.api_keys) and not is_open
 
 
 def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
@@ -169,12 +174,14 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
     app.add_middleware(DrainMiddleware, drain=app.state.drain)
 
 
-def _answers() -> Iterator[tuple[str, str, int]]:
-    """Yield (route, method, status) of every answer that an endpoint declares, and of faults."""
+def _answers(settings: Settings) -> Iterator[tuple[str, str, int]]:
+    """Yield (route, method, status) of every answer that an endpoint declares or shares."""
     for router in ROUTERS:
         for route in router.routes:
             if isinstance(route, APIRoute):
-                statuses = {route.status_code or 200, 500, *map(int, route.responses)}
-                yield from (
-                    (route.path, method, status) for method in route.methods or () for status in statuses
-                )
+                declared = {route.status_code or 200, *map(int, route.responses)}
+                has_body = "requestBody" in (route.openapi_extra or {})
+                secured = _secured(router, settings)
+                for method in route.methods or ():
+                    shared = openapi.shared(method, secured=secured, has_body=has_body)
+                    yield from ((route.path, method, status) for status in {*declared, *shared})

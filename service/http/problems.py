@@ -156,7 +156,8 @@ def install(app: FastAPI, metrics: Metrics) -> None:
     """Answer every error of the app as a problem, and count the typed ones."""
 
     async def counted(request: Request, error: Exception) -> JSONResponse:
-        return refusal(error, metrics, _parameters(request))
+        unknown = isinstance(error, RequestValidationError)  # alone has a use for names
+        return refusal(error, metrics, _parameters(request) if unknown else ())
 
     for cls in _KINDS:
         app.add_exception_handler(cls, counted)

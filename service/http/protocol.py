@@ -13,7 +13,7 @@ import logging
 import sys
 import termios
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -58,14 +58,14 @@ class Connections:
     def __init__(self, maximum: int, write_seconds: float) -> None:
         self.maximum = maximum
         self.write_seconds = write_seconds
-        self._told = -_QUIET_SECONDS
+        self._told: dict[str, float] = {}
 
-    def tell(self, closed: str) -> None:
-        """Log that there are too many connections, unless that was logged just now."""
+    def tell(self, message: str, facts: Mapping[str, object]) -> None:
+        """Log a warning, unless the same was logged just now: peers must not fill the log."""
         now = time.monotonic()
-        if now - self._told >= _QUIET_SECONDS:
-            self._told = now
-            _log.warning("too many connections", extra={"maximum": self.maximum, "closed": closed})
+        if now - self._told.get(message, -_QUIET_SECONDS) >= _QUIET_SECONDS:
+            self._told[message] = now
+            _log.warning(message, extra=facts)
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -229,12 +229,13 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _make_room(self) -> None:
         others: Iterable[Any] = self.connections
+        facts = {"maximum": self._shared.maximum}
         idle = [other for other in others if other is not self and other.idle]
         if idle:
-            self._shared.tell("the one that was idle longest")
+            self._shared.tell("too many connections: one that was idle is closed", facts)
             min(idle, key=lambda other: other._idle_since).transport.close()
         else:
-            self._shared.tell("the new one, as none was idle")
+            self._shared.tell("too many connections, none of them idle: a new one is refused", facts)
             self._deaf = True
             self.transport.write(_answer(503, "too many connections", "Retry-After: 5"))
             self.transport.close()
@@ -282,8 +283,8 @@ class LimitedProtocol(HttpToolsProtocol):
         if taken >= _MIN_READ_BYTES_PER_SECOND * self._shared.write_seconds:
             self._watch()
             return
-        facts = {"seconds": self._shared.write_seconds, "taken": max(0, taken), "left": self._left - taken}
-        _log.warning("an answer is not read, and its connection closed", extra=facts)
+        facts = {"seconds": self._shared.write_seconds, "taken": taken, "left": self._left - taken}
+        self._shared.tell("an answer is not read: its connection is closed", facts)
         self.transport.abort()
 
     def _stop_watching(self) -> None:

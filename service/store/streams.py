@@ -32,6 +32,7 @@ _log = logging.getLogger(__name__)
 _ID = re.compile(r"[0-9a-f]{64}")
 _THREADS = 4  # for hashing, and for what obstore does not do on a disk
 _PIECE = 256 * 1024  # bytes of a large stream that are read at once
+_READS = 8  # of large streams at the same time: obstore takes a thread and buffers for each
 _MAX_RETRIES = 10  # of one operation on a bucket, within its time
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # obstore gives the number in its text alone.
@@ -86,6 +87,7 @@ class StreamStore:
         self._disk = None if root is None else Disk(root, limits or Limits())
         self.quota = None if self._disk is None else Quota(self._disk)
         self._timeout_seconds = timeout_seconds
+        self._reads = asyncio.Semaphore(_READS)
         self._on_failure = on_failure
 
     async def __aenter__(self) -> Self:
@@ -134,7 +136,7 @@ class StreamStore:
             NotStoredError: no stream has this id.
             StoreDamagedError: the bytes do not hash to it.
         """
-        async with self._faults("get", stream_id):
+        async with self._reads, self._faults("get", stream_id):
             name = _name(stream_id)
             found = await self._store.get_async(name)
             part = range(found.meta["size"]) if wanted is None else wanted
@@ -157,7 +159,7 @@ class StreamStore:
 
     async def _pieces(self, stream_id: str, part: range) -> AsyncIterator[bytes]:
         for start in range(part.start, part.stop, _PIECE):
-            async with self._faults("get", stream_id):
+            async with self._reads, self._faults("get", stream_id):
                 end = min(start + _PIECE, part.stop)
                 piece = bytes(await self._store.get_range_async(_name(stream_id), start=start, end=end))
             yield piece
