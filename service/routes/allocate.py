@@ -24,7 +24,7 @@ from ..http.negotiation import combined, content_digest, negotiate
 from ..http.server_timing import server_timing
 from ..runtime import RuntimeDependency, refuse_when_leaving
 from . import archive
-from .inputs import JSON, RequestsDependency, StoredStreams, members_in, model_of, url_of
+from .inputs import JSON, RequestsDependency, StoredStreams, model_of, pictures_in, url_of
 
 router = APIRouter(tags=["compression"], dependencies=[Depends(refuse_when_leaving)])
 
@@ -145,17 +145,17 @@ async def allocate(
     codec = model_of(runtime, query.profile).codec
     wanted = AllocateRequest(target, codec.name, query.metric or codec.metric, query.effort, query.strict)
 
-    async with members_in(request, runtime, requests) as members:
-        stored = await requests.allocate(members, wanted)
+    async with pictures_in(request, runtime) as inputs:
+        stored = await requests.allocate(inputs, wanted)
 
-    names = archive.safe_names([member.name for member in members], ".zgt")
+    names = archive.safe_names(stored.names, ".zgt")
     urls = [url_of(request, stream_id) for stream_id in stored.ids]
     facts = _facts(stored, wanted, codec.model_id, _shares(stored, names, urls))
     body = facts.model_dump_json().encode()
     if media_type == archive.MEDIA_TYPE:
         files = {name: made.stream.data for name, made in zip(names, stored.collected.made, strict=True)}
         files |= {"allocation.json": body, "allocation.csv": _table(facts.streams)}
-        body = await runtime.engine.stages.on_image_thread(ENCODE, None, archive.zipped, files)
+        body = await runtime.engine.stages.on_thread(ENCODE, None, archive.zipped, files)
     headers = _headers(facts, body)
     if runtime.settings.server_timing:
         headers["Server-Timing"] = server_timing(stored.timings)

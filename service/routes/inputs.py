@@ -10,7 +10,7 @@ from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 
-from ..engine.requests import Member, Requests
+from ..engine.requests import NamedFile, Requests, StoredPicture
 from ..engine.work import DeviceModel
 from ..http.body import is_form, read_body, read_files
 from ..runtime import Runtime, RuntimeDependency
@@ -57,30 +57,24 @@ async def file_in(request: Request, runtime: Runtime, *, accepts: str) -> AsyncI
 
 
 @asynccontextmanager
-async def members_in(request: Request, runtime: Runtime, requests: Requests) -> AsyncIterator[list[Member]]:
+async def pictures_in(
+    request: Request, runtime: Runtime
+) -> AsyncIterator[list[NamedFile] | list[StoredPicture]]:
     """Read the images in a request: multipart fields `file`, or the ids of stored streams.
 
-    Their headers are read, and their pixels not yet. Raises what `file_in` and `Requests` raise.
+    Room for them is held meanwhile. Raises what `file_in` raises.
     """
     settings = runtime.settings
+    most = settings.max_allocation_images
     runtime.check_room()
     with runtime.bodies.arrival() as arrival:
         if is_form(request):
-            uploads = await read_files(
-                request,
-                arrival,
-                max_files=settings.max_allocation_images,
-                max_bytes=settings.max_body_bytes,
-            )
-            members = [await requests.uploaded(upload.name, upload.content) for upload in uploads]
+            uploads = await read_files(request, arrival, max_files=most, max_bytes=settings.max_body_bytes)
+            yield [NamedFile(upload.name, upload.content) for upload in uploads]
         else:
-            max_bytes = _MAX_JSON_BYTES + settings.max_allocation_images * _JSON_BYTES_PER_ID
-            body = await read_body(
-                request, arrival, accepts=JSON, max_bytes=min(max_bytes, settings.max_body_bytes)
-            )
-            ids = _ids_in(body, settings.max_allocation_images)
-            members = [await requests.stored(stream_id) for stream_id in ids]
-        yield members
+            max_bytes = min(_MAX_JSON_BYTES + most * _JSON_BYTES_PER_ID, settings.max_body_bytes)
+            body = await read_body(request, arrival, accepts=JSON, max_bytes=max_bytes)
+            yield [StoredPicture(stream_id) for stream_id in _ids_in(body, most)]
 
 
 def url_of(request: Request, stream_id: str) -> str:
