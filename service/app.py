@@ -143,7 +143,7 @@ def _add_routes(app: FastAPI, settings: Settings) -> None:
 
 
 def _secured(router: APIRouter, settings: Settings) -> bool:
-    """Say whether endpoints need a key: with keys, probes stay open, and `/metrics` by a setting."""
+    """Say whether endpoints need a key. Probes stay open, and `/metrics` by a setting."""
     is_open = router is health.router or (router is metrics_route.router and settings.open_metrics)
     return bool(settings.api_keys) and not is_open
 

@@ -7,7 +7,6 @@ names, and writes files to disk that no limit counts; `multipart` replaces it.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import re
@@ -19,12 +18,11 @@ from fastapi import Request
 from ..inflight import Arrival
 from .multipart import MEDIA_TYPE as _MULTIPART
 from .multipart import Form, MalformedBodyError, Upload
+from .pieces import Pieces
 from .negotiation import STREAM_TYPE, combined
 
 _UNDECLARED = ("", "application/octet-stream")
 _DIGEST = re.compile(r"(sha-256|sha-512)=:([A-Za-z0-9+/]*={0,2}):")
-_PIECE = 64 * 1024  # bytes; smaller ones are joined at once, as each costs some 40 bytes beside its own
-_LARGE = 2**20  # bytes that take long enough to copy for another thread to do it
 
 
 class UnsupportedBodyError(Exception):
@@ -69,16 +67,12 @@ async def read_body(request: Request, arrival: Arrival, *, accepts: str, max_byt
             f"Content-Type is {declared[:100]}; this takes {accepts}, application/octet-stream or "
             f"{_MULTIPART}"
         )
-    pieces: list[bytes] = []
-    small = bytearray()
+    pieces = Pieces()
     async with aclosing(_checked(request, arrival, max_bytes)) as chunks:
-        async for chunk in chunks:
-            small += chunk
-            if len(small) >= _PIECE:
-                pieces.append(bytes(small))
-                small.clear()
-    pieces.append(bytes(small))
-    return await _joined(pieces)
+        with pieces.dropped_on_error():
+            async for chunk in chunks:
+                pieces.add(chunk)
+    return await pieces.joined()
 
 
 def is_form(request: Request) -> bool:
@@ -93,9 +87,10 @@ async def read_files(request: Request, arrival: Arrival, *, max_files: int, max_
     """
     form = Form(request.headers["content-type"], max_files=max_files)
     async with aclosing(_checked(request, arrival, max_bytes)) as chunks:
-        async for chunk in chunks:
-            form.feed(chunk)
-    return [Upload(name, await _joined(pieces)) for name, pieces in form.finish()]
+        with form.dropped_on_error():
+            async for chunk in chunks:
+                form.feed(chunk)
+    return [Upload(name, await pieces.joined()) for name, pieces in form.finish()]
 
 
 def describe_body(media_type: str) -> dict[str, object]:
@@ -119,13 +114,6 @@ def _fits(declared: str, accepts: str) -> bool:
         # Our own streams are image/* too, but never what an endpoint for images wants.
         return declared.startswith(accepts[:-1]) and declared != STREAM_TYPE
     return declared == accepts
-
-
-async def _joined(pieces: list[bytes]) -> bytes:
-    # join() lets go of the interpreter's lock for this much, so that the event loop goes on.
-    if sum(map(len, pieces)) < _LARGE:
-        return b"".join(pieces)
-    return await asyncio.to_thread(b"".join, pieces)
 
 
 async def _checked(request: Request, arrival: Arrival, max_bytes: int) -> AsyncGenerator[bytes, None]:

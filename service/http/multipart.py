@@ -6,10 +6,14 @@ it finds.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
+
+from .pieces import Pieces
 
 MEDIA_TYPE = "multipart/form-data"
 
@@ -22,7 +26,6 @@ _CHARSETS = {"utf-8": "utf-8", "utf8": "utf-8", "iso-8859-1": "latin-1", "latin-
     "us-ascii": "ascii",
     "ascii": "ascii",
 }
-_PIECE = 64 * 1024
 
 
 class MalformedBodyError(Exception):
@@ -44,8 +47,7 @@ class _Part:
     name: str = ""
     file_name: str | None = None
     disposition: bytes = b""
-    pieces: list[bytes] = field(default_factory=list)
-    small: bytearray = field(default_factory=bytearray)
+    content: Pieces = field(default_factory=Pieces)
     size: int = 0
 
     @property
@@ -110,8 +112,18 @@ class Form:
         except FormParserError as error:
             raise MalformedBodyError(f"this is no multipart body: {str(error)[:100]}") from error
 
-    def finish(self) -> list[tuple[str, list[bytes]]]:
-        """Give the files, in order: the client's name for each, and its content in pieces.
+    @contextmanager
+    def dropped_on_error(self) -> Iterator[None]:
+        """Let go of all content when the body of the `with` fails; see `Pieces`."""
+        try:
+            yield
+        except BaseException:
+            for part in self._files:
+                part.content.clear()
+            raise
+
+    def finish(self) -> list[tuple[str, Pieces]]:
+        """Give the files, in order: the client's name for each, and its content.
 
         Raises:
             MalformedBodyError: the body is cut off, or has no file.
@@ -122,7 +134,7 @@ class Form:
             raise MalformedBodyError("a multipart body needs its file in a field named `file`")
         for part in self._files:
             _check(part)
-        return [(part.file_name or "", [*part.pieces, bytes(part.small)]) for part in self._files]
+        return [(part.file_name or "", part.content) for part in self._files]
 
     def _begin(self) -> None:
         self._part = _Part()
@@ -165,10 +177,7 @@ class Form:
         part = self._part
         part.size += end - start
         if part.is_file:
-            part.small += chunk[start:end]
-            if len(part.small) >= _PIECE:
-                part.pieces.append(bytes(part.small))
-                part.small.clear()
+            part.content.add(chunk[start:end])
         elif part.size > _MAX_FIELD_BYTES:
             raise MalformedBodyError(
                 f"the field {part.name[:40]!r} has more than {_MAX_FIELD_BYTES} bytes; a file belongs in "
@@ -186,7 +195,7 @@ def _check(part: _Part) -> None:
     """
     if not part.size:
         raise MalformedBodyError("the file is empty")
-    text = bytes(part.small)
+    text = part.content.beginning
     if part.file_name is None and part.size < 256 and text.isascii() and text.decode().isprintable():
         raise MalformedBodyError(
             f"the field `file` has the text {text[:40].decode()!r} and no file; "

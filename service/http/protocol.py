@@ -114,7 +114,7 @@ class LimitedProtocol(HttpToolsProtocol):
         try:
             for start in range(0, len(view), _SLICE):
                 if self._deaf or self.transport.is_closing():
-                    return
+                    break
                 self._feed(view[start : start + _SLICE])
                 if self._framing > _MAX_HEADER_BYTES + self._body // _FRAMING_SHARE:
                     raise Refusal(
@@ -122,6 +122,8 @@ class LimitedProtocol(HttpToolsProtocol):
                     )
         except Refusal as refusal:
             self._refuse(refusal.status, str(refusal))
+        if self._deaf and self._deadline is None:
+            self.flow.pause_reading()  # again, as the app's asking for a body resumes it
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop all clocks."""
@@ -214,7 +216,6 @@ class LimitedProtocol(HttpToolsProtocol):
         running = self.cycle if self.cycle is not None and not self.cycle.response_complete else None
         if running is not None and not running.more_body:
             running.keep_alive = False  # all that is whole is answered first, and then the connection ends
-            self.flow.pause_reading()
             return
         if running is not None and (running.response_started or self.pipeline):
             self.transport.abort()
