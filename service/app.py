@@ -72,9 +72,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title="Ziggurat",
         version=__version__,
         description=_DESCRIPTION,
-        root_path=settings.root_path,
         lifespan=_lifespan,
     )
+    app.root_path = settings.root_path
     app.state.settings = settings
     app.state.metrics = metrics
     app.state.drain = Drain()

@@ -18,8 +18,8 @@ from fastapi import Request
 from ..inflight import Arrival
 from .multipart import MEDIA_TYPE as _MULTIPART
 from .multipart import Form, MalformedBodyError, Upload
-from .pieces import Pieces
 from .negotiation import STREAM_TYPE, combined
+from .pieces import Pieces
 
 _UNDECLARED = ("", "application/octet-stream")
 _DIGEST = re.compile(r"(sha-256|sha-512)=:([A-Za-z0-9+/]*={0,2}):")

@@ -47,7 +47,7 @@ class Pieces:
             raise
 
     async def joined(self) -> bytes:
-        """Return all as one, and let go of the pieces. Long content does not hold the event loop."""
+        """Return all as one, and let go of the pieces. No length holds the event loop."""
         pieces = [*self._pieces, bytes(self._last)]
         self.clear()
         if len(pieces) == 1:
