@@ -94,8 +94,31 @@ class Settings(BaseSettings):
     body_timeout_seconds: float = Field(
         default=30.0,
         gt=0,
-        description="Seconds for a request's body to arrive, and one more for every 10 kB of it; beyond "
-        "it 408.",
+        description="Seconds in which a request's body must be complete, or bring its next 10 kB for each; "
+        "beyond it 408.",
+    )
+    max_held_body_bytes: int = Field(
+        default=256 * 2**20,
+        ge=1,
+        description="Bytes of all request bodies together, arriving and at work; beyond it 429 for the one "
+        "that comes slowest. One alone always enters.",
+    )
+    max_unread_bytes: int = Field(
+        default=256 * 2**20,
+        ge=1,
+        description="Bytes of answers that clients have not taken yet; beyond it 429 for new work.",
+    )
+    write_timeout_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        description="Seconds in which a client must take some of an answer, 1 kB for each; beyond it the "
+        "connection is closed.",
+    )
+    max_connections: int | None = Field(
+        default=None,
+        ge=1,
+        description="Connections at the same time; one more closes the one idle longest. Unset, three "
+        "quarters of the descriptors that the process may open, at most 4,000.",
     )
     drain_seconds: float = Field(
         default=0.0,
@@ -120,6 +143,16 @@ class Settings(BaseSettings):
         default=(),
         description="Origins whose pages may call from a browser, separated by commas; * is any; unset, "
         "none.",
+    )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Names by which the service may be called (Host), separated by commas; *.example.org is "
+        "all below, * any. Unset, any, but on a loopback address only names of loopback.",
+    )
+    root_path: str = Field(
+        default="",
+        pattern=r"^(/[^/?#]+)*$",
+        description="Path that a proxy in front strips, such as /img; addresses in answers begin with it.",
     )
     server_timing: bool = Field(
         default=True, description="Whether answers tell in Server-Timing where their time went."
@@ -149,7 +182,7 @@ class Settings(BaseSettings):
         description="Processes that read and write image files; as many again encode for hybrid streams.",
     )
 
-    @field_validator("models", "api_keys", "cors_origins", mode="before")
+    @field_validator("models", "api_keys", "cors_origins", "allowed_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if not isinstance(value, str):

@@ -31,6 +31,8 @@ Ts = TypeVarTuple("Ts")
 _log = logging.getLogger(__name__)
 _ID = re.compile(r"[0-9a-f]{64}")
 _THREADS = 4  # for hashing, and for what obstore does not do on a disk
+_PIECE = 256 * 1024  # bytes of a large stream that are read at once
+_READS = 8  # of large streams at the same time: obstore takes a thread and buffers for each
 _MAX_RETRIES = 10  # of one operation on a bucket, within its time
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # obstore gives the number in its text alone.
@@ -85,6 +87,7 @@ class StreamStore:
         self._disk = None if root is None else Disk(root, limits or Limits())
         self.quota = None if self._disk is None else Quota(self._disk)
         self._timeout_seconds = timeout_seconds
+        self._reads = asyncio.Semaphore(_READS)
         self._on_failure = on_failure
 
     async def __aenter__(self) -> Self:
@@ -123,15 +126,43 @@ class StreamStore:
             raise StoreDamagedError(stream_id)
         return stream
 
-    async def get_range(self, stream_id: str, wanted: range) -> bytes:
-        """Return a part of a stream's bytes, unchecked: only the whole has a known hash.
+    async def read(self, stream_id: str, wanted: range | None = None) -> tuple[bytes, AsyncIterator[bytes]]:
+        """Check a stream, and return the SHA-256 of it, or of a part, and those bytes in pieces.
+
+        All of it is read and hashed first, as only the whole has a known hash. A long one is then
+        read a second time rather than held: who takes the pieces may be slow.
 
         Raises:
             NotStoredError: no stream has this id.
+            StoreDamagedError: the bytes do not hash to it.
         """
-        async with self._faults("get", stream_id):
+        async with self._reads, self._faults("get", stream_id):
             name = _name(stream_id)
-            return bytes(await self._store.get_range_async(name, start=wanted.start, end=wanted.stop))
+            found = await self._store.get_async(name)
+            part = range(found.meta["size"]) if wanted is None else wanted
+            whole, chosen = hashlib.sha256(), hashlib.sha256()
+            size = 0
+            held = b""
+            async for read in found.stream(_PIECE):
+                held = bytes(read)
+                await self._on_thread(whole.update, held)
+                if wanted is not None:
+                    chosen.update(held[max(0, part.start - size) : max(0, part.stop - size)])
+                size += len(held)
+        if whole.hexdigest() != stream_id:
+            self._on_failure("get")
+            raise StoreDamagedError(stream_id)
+        digest = (whole if wanted is None else chosen).digest()
+        if size == len(held):
+            return digest, _once(held[part.start : part.stop])
+        return digest, self._pieces(stream_id, part)
+
+    async def _pieces(self, stream_id: str, part: range) -> AsyncIterator[bytes]:
+        for start in range(part.start, part.stop, _PIECE):
+            async with self._reads, self._faults("get", stream_id):
+                end = min(start + _PIECE, part.stop)
+                piece = bytes(await self._store.get_range_async(_name(stream_id), start=start, end=end))
+            yield piece
 
     async def size(self, stream_id: str) -> int:
         """Return a stream's length in bytes, without reading it.
@@ -222,3 +253,7 @@ def _name(stream_id: str) -> str:
     if not _ID.fullmatch(stream_id):
         raise FileNotFoundError(stream_id)
     return f"{stream_id[:2]}/{stream_id}.zgt"
+
+
+async def _once(piece: bytes) -> AsyncIterator[bytes]:
+    yield piece

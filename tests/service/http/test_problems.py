@@ -4,6 +4,7 @@ import inspect
 
 import pytest
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from fastapi.testclient import TestClient
 
 from models import errors as codec_errors
@@ -70,3 +71,19 @@ def test_every_typed_error_has_an_answer_of_its_own() -> None:
     assert raised - {WeightsError, AvifError} <= set(problems._KINDS)
     assert CodecError not in problems._KINDS, "an unexpected kind of failure is not the client's fault"
     assert len(set(problems.reasons())) == len(problems.reasons())
+
+
+def test_a_problem_never_gives_back_a_megabyte() -> None:
+    _, problem, _ = answer(codec_errors.TargetError("x" * 1_000_000))
+
+    assert len(str(problem["detail"])) == 500
+
+
+def test_of_many_wrong_parameters_ten_are_named_and_the_others_counted() -> None:
+    wrong = [{"loc": ("query", f"p{number}" * 100), "msg": "wrong" * 100} for number in range(1000)]
+    _, problem, _ = answer(RequestValidationError(wrong))
+
+    assert isinstance(problem["errors"], list)
+    assert len(problem["errors"]) == 10
+    assert "and 990 more" in str(problem["detail"])
+    assert len(str(problem)) < 5000

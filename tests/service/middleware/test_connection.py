@@ -39,7 +39,7 @@ def post(
     """A request on its way; the answer has not been read."""
     lines = (
         f"POST {path} HTTP/1.1",
-        "Host: x",
+        "Host: localhost",
         f"X-API-Key: {key}",
         "Content-Type: image/jpeg",
         f"Content-Length: {length or len(body)}",
