@@ -307,7 +307,7 @@ async def _attacked(name: str, plan: Plan, folder: Path) -> Outcome:
                 await asyncio.sleep(0.2)
                 if now > ended + WINDOW_SECONDS and account.quiet_since(now - WINDOW_SECONDS):
                     break
-            over = max(0.0, time.monotonic() - ended - 2 * WINDOW_SECONDS)
+            over = max(0.0, time.monotonic() - ended - WINDOW_SECONDS)
             over_at = time.monotonic()
             died = server.process.poll() is not None and not killed.is_set()
             await witness.stop()
@@ -413,7 +413,10 @@ def _cells(outcome: Outcome) -> tuple[str, ...]:
     stopped = "" if outcome.stopped is None else f"{outcome.stopped:.0f} s"
     if outcome.stopped is not None and outcome.stopped > GRACE_SECONDS:
         stopped = f"over {GRACE_SECONDS:.0f} s"
-    outlived = "over " * (outcome.outlived > MOST_AFTERMATH_SECONDS - 3) + f"{outcome.outlived:.0f} s"
+    outlived = (
+        "over " * (outcome.outlived > MOST_AFTERMATH_SECONDS - 2 * WINDOW_SECONDS)
+        + f"{outcome.outlived:.0f} s"
+    )
     return (
         _size(outcome.sent),
         ", ".join(f"{what} x {count}" for what, count in outcome.answers.items()) or "none",

@@ -57,11 +57,8 @@ def segment(marker: int, content: bytes) -> bytes:
 def many_scans_jpeg(side: int, scans: int) -> bytes:
     """A grey, progressive JPEG. A decoder walks over all blocks of the picture for each scan."""
     blocks = (side // _BLOCK) ** 2
-    runs, rest = divmod(blocks, _LONGEST_RUN)
     # One bit for EOB14, the one symbol of the table, and 14 for how many blocks beyond 2^14.
-    bits = runs * ("0" + 14 * "1")
-    if rest >= 1 << 14:
-        bits += "0" + format(rest - (1 << 14), "014b")
+    bits = math.ceil(blocks / _LONGEST_RUN) * ("0" + 14 * "1")
     bits += "1" * (-len(bits) % 8)
     coded = int(bits, 2).to_bytes(len(bits) // 8, "big").replace(b"\xff", b"\xff\x00")
     one_code = bytes([1]) + bytes(15)
@@ -223,12 +220,12 @@ def shared_values_tiff(tags: int, size: int) -> bytes:
 
 
 def pages_tiff(pages: int) -> bytes:
-    """A TIFF of so many further pages with one tag each."""
-    start = 8 + 2 + 12 * len(_GREY_TIFF) + 4
-    size = 2 + 12 + 4
-    places = [start + number * size for number in range(pages)]
-    chain = b"".join(struct.pack("<HHHIII", 1, 256, 3, 1, 8, following) for following in (*places[1:], 0))
-    return _tiff(_GREY_TIFF, chain, following=start)
+    """A TIFF of so many further pages, which share their pixels."""
+    size = 2 + 12 * len(_GREY_TIFF) + 4
+    places = [8 + number * size for number in range(1, pages + 1)]
+    directory = _tiff(_GREY_TIFF)[8:-4]
+    chain = b"".join(directory + struct.pack("<I", following) for following in (*places[1:], 0))
+    return _tiff(_GREY_TIFF, chain, following=places[0])
 
 
 def looping_tiff() -> bytes:

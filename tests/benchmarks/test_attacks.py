@@ -10,23 +10,24 @@ import sys
 import time
 import warnings
 import zlib
-from dataclasses import replace
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import psutil
 import pytest
 from PIL import Image, ImageCms, ImageFile
-from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartParser
 
 from benchmarks import hostile
-from benchmarks.attackers import ATTACKS, LIMIT, Attack, Victim
-from benchmarks.attacks import MB, Outcome, Waits, load, table
+from benchmarks.attackers import ATTACKS, LIMIT, MB, Attack, Victim
+from benchmarks.attacks import Outcome, Waits, load, table
 from benchmarks.bystander import Turn
 from benchmarks.meter import Meter, read
 from benchmarks.program import write
-from service.images import AnimatedImageError, DamagedImageError, ImageError, open_image
+from service.images import ImageError, open_image
 
 OUTCOME = Outcome(
     attack="wrong-ids",
@@ -121,9 +122,10 @@ def test_alpha_has_two_values() -> None:
 
 def test_parts_of_other_formats_are_tiny() -> None:
     assert opened(hostile.tiny_blocks_gif(100), "GIF").info["comment"] == b"a" * 100
-    shared = opened(hostile.shared_values_tiff(5, 1_000), "TIFF")
-    values = shared.tag_v2  # type: ignore[attr-defined]
-    assert [len(values[32_768 + number]) for number in range(5)] == 5 * [1_000]
+    shared = hostile.shared_values_tiff(5, 1_000)
+    assert len(shared) < 1_300
+    with warnings.catch_warnings(action="ignore"):  # Pillow keeps no more values than the file has
+        assert len(opened(shared, "TIFF").tag_v2[32_768]) == 1_000  # type: ignore[attr-defined]
     assert opened(hostile.pages_tiff(20), "TIFF").n_frames == 21  # type: ignore[attr-defined]
     assert opened(hostile.looping_tiff(), "TIFF").size == (8, 8)
     assert opened(hostile.tiny_runs_bmp(400), "BMP").size == (2_000, 2_000)
@@ -148,23 +150,19 @@ def test_messages_are_well_formed() -> None:
     assert json.loads(hostile.nested_json(3)) == {"ids": [[[]]]}
 
 
-async def test_a_form_has_its_parts() -> None:
-    body = hostile.form(("name", b"a"), ("file", b"content"))
+def test_a_form_has_its_parts() -> None:
+    async def stream() -> AsyncGenerator[bytes]:
+        yield hostile.form(("name", b"a"), ("file", b"content"))
 
-    async def stream() -> asyncio.StreamReader:
-        reader = asyncio.StreamReader()
-        reader.feed_data(body)
-        reader.feed_eof()
-        return reader
+    async def check() -> None:
+        headers = Headers({"content-type": "multipart/form-data; boundary=x"})
+        form = await MultiPartParser(headers, stream()).parse()
+        file = form["file"]
+        assert isinstance(file, UploadFile)
+        assert (form["name"], await file.read()) == ("a", b"content")
+        await form.close()
 
-    headers = Headers({"content-type": "multipart/form-data; boundary=x"})
-    assert parse_options_header(headers["content-type"])[1] == {b"boundary": b"x"}
-    form = await MultiPartParser(headers, aiter(await stream())).parse()
-    file = form["file"]
-    assert form["name"] == "a"
-    assert isinstance(file, UploadFile)
-    assert await file.read() == b"content"
-    await form.close()
+    asyncio.run(check())
 
 
 # Attackers
@@ -183,31 +181,36 @@ def test_the_limit_is_read_from_the_refusal() -> None:
     assert stated[1] == "40000"
 
 
-async def test_what_is_sent_and_answered_is_counted(tmp_path: Path) -> None:
+def test_what_is_sent_and_answered_is_counted(tmp_path: Path) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        if b"/silent" not in head:
-            await reader.readexactly(300_000)
-            writer.write(b"HTTP/1.1 422 No\r\n\r\nwhy")
+        with suppress(asyncio.IncompleteReadError):
+            head = await reader.readuntil(b"\r\n\r\n")
+            if b"/silent" not in head:
+                await reader.readexactly(300_000)
+                writer.write(b"HTTP/1.1 422 No\r\n\r\nwhy")
         writer.close()
 
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        host, port = server.sockets[0].getsockname()
-        victim = Victim(host, port, tmp_path, hold_seconds=0.1)
+    async def attack() -> Victim:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        victim = Victim("127.0.0.1", server.sockets[0].getsockname()[1], tmp_path, hold_seconds=0.2)
         answered = await victim.request("/compress", bytes(300_000), content_type="image/png")
         assert (answered.status, answered.text[-3:]) == (422, "why")
         assert 300_000 < victim.sent < 300_500
         await victim.request("/silent")
         held = [await victim.open() for _ in range(3)]
+        held[1].listen()
         await held[0].send(victim.head("/silent", {}) + b"\r\n")
         await victim.hold(held)
         victim.close()
-    await victim.request("/compress")
+        server.close()
+        await victim.request("/compress")
+        return victim
+
+    victim = asyncio.run(attack())
     assert victim.answers == {
         "422": 1,
-        "closed without an answer": 1,
+        "closed": 2,
         "held open": 2,
-        "closed by the server": 1,
         "no connection": 1,
     }
     assert (tmp_path / victim.put(b"stream")[:2]).is_dir()
@@ -290,25 +293,12 @@ def test_the_one_large_picture_may_have_more_memory() -> None:
 def test_runs_stand_side_by_side(tmp_path: Path) -> None:
     before = replace(OUTCOME, processor=52.0, memory=4_400 * MB, stopped=22.0, cut_off=True)
     for name, outcome in (("before", before), ("after", OUTCOME)):
-        write(tmp_path / name, {"attacks": [json.loads(json.dumps(_json(outcome)))]})
+        write(tmp_path / name, {"attacks": [asdict(outcome)]})
     made = table([load(tmp_path / "before"), load(tmp_path / "after")]).splitlines()
     assert len(made) == 3
     assert made[2].startswith('| 4 MB of {"ids":[1,1,...]} to /allocate (`wrong-ids`) | 4 MB | 422 x 1 |')
-    assert "| over 52 s → 0 s |" in made[2] or "| over 52 s → 0.5 s |" in made[2]
+    assert "| over 52 s → 0 s |" in made[2]
     assert "| 4400 MB → 20 MB |" in made[2]
     assert "| over 20 s → 2 s |" in made[2]
     assert made[2].endswith("| kept |")
     assert {line.count("|") for line in made} == {11}
-
-
-def _json(outcome: Outcome) -> dict[str, object]:
-    from dataclasses import asdict
-
-    return asdict(outcome)
-
-
-def test_hostile_files_are_refused_by_name() -> None:
-    with pytest.raises(AnimatedImageError):
-        open_image(hostile.pages_tiff(20), max_pixels=10_000)
-    with pytest.raises(DamagedImageError):
-        open_image(hostile.tiny_segments() if False else b"\xff\xd8\xff", max_pixels=10_000)
