@@ -14,7 +14,7 @@ from . import __version__
 from .drain import Drain
 from .engine.engine import Engine
 from .http import openapi, problems
-from .http.auth import ApiKeys
+from .http.auth import ApiKeys, refuse_delete
 from .metrics import Metrics
 from .middleware.connection import DisconnectMiddleware, LingerMiddleware
 from .middleware.drain import DrainMiddleware
@@ -124,7 +124,11 @@ async def _open_store(settings: Settings, metrics: Metrics) -> AsyncIterator[Str
 
 def _add_routes(app: FastAPI, settings: Settings) -> None:
     """Add all endpoints; with API keys, probes stay open, and `/metrics` by a setting."""
-    keys = [Depends(ApiKeys(settings.api_keys))] if settings.api_keys else []
+    keys = []
+    if settings.api_keys:
+        keys = [Depends(ApiKeys(settings.api_keys))]
+    elif not settings.delete_without_keys:
+        keys = [Depends(refuse_delete)]
     for router in ROUTERS:
         is_open = router is health.router or (router is metrics_route.router and settings.open_metrics)
         app.include_router(router, dependencies=[] if is_open else keys)

@@ -27,19 +27,21 @@ def complete(document: dict[str, Any], *, profiles: Sequence[str]) -> None:
     for name in ("HTTPValidationError", "ValidationError"):
         components.pop(name, None)
     for path in document["paths"].values():
-        for operation in path.values():
-            _complete_responses(operation)
+        for method, operation in path.items():
+            _complete_responses(method, operation)
             for parameter in operation.get("parameters", ()):
                 _complete_parameter(parameter, profiles)
 
 
-def _complete_responses(operation: dict[str, Any]) -> None:
+def _complete_responses(method: str, operation: dict[str, Any]) -> None:
     responses = operation["responses"]
     if "application/json" in responses.get("422", {}).get("content", {}):
         del responses["422"]  # FastAPI's own kind of answer, which the service does not give
     possible = [405, 500]  # 405 belongs to the path rather than the operation, but has no other place
     if "security" in operation:
         possible.append(401)
+        if method not in ("get", "head"):  # every key may read
+            possible.append(403)
     if "requestBody" in operation:
         possible.append(408)
     for status, response in problems.describe(*possible).items():

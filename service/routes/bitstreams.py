@@ -79,9 +79,10 @@ async def probe_stream(request: Request, runtime: RuntimeDependency, stream_id: 
     return Response(headers=_headers(stream_id) | {"Content-Length": str(size)}, media_type=STREAM_TYPE)
 
 
-@router.delete("", status_code=204, response_class=Response, responses=problems.describe(404, 503))
+@router.delete("", status_code=204, response_class=Response, responses=problems.describe(403, 404, 503))
 async def delete_stream(runtime: RuntimeDependency, stream_id: str) -> None:
-    """Forget the stream. Copies in caches live on."""
+    """Forget the stream. Copies in caches live on. Without API keys this is off unless a setting
+    allows it."""
     await runtime.store.delete(stream_id)
 
 

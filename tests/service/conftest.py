@@ -52,7 +52,9 @@ def codec(_post_processor: None) -> LearnedCodec:
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """One thread, as the tests' own codec has: float sums in the same order."""
     store: Path = tmp_path_factory.mktemp("store")
-    return Settings(store=str(store), max_pixels=1_000_000, max_body_bytes=2_000_000, threads=1)
+    return Settings(
+        store=str(store), max_pixels=1_000_000, max_body_bytes=2_000_000, threads=1, delete_without_keys=True
+    )
 
 
 @pytest.fixture(scope="session")
