@@ -57,7 +57,7 @@ async def stream(
     """The stream, as it was made, or a part of it. It never changes, and may be cached for ever."""
     etag = _etag(stream_id)
     if matches_etag(request.headers.get("if-none-match"), etag):
-        await runtime.store.size(stream_id)  # 404 goes before 304
+        await runtime.store.find(stream_id)  # 404 goes before 304
         return Response(status_code=304, headers=immutable(etag))
     if range is not None and if_range in (None, etag):
         size = await runtime.store.size(stream_id)
@@ -73,9 +73,10 @@ async def stream(
 @router.head("", response_class=Response, responses=_STREAM | _UNCHANGED | problems.describe(404, 503))
 async def probe_stream(request: Request, runtime: RuntimeDependency, stream_id: str) -> Response:
     """Whether the stream is there, and how long it is."""
-    size = await runtime.store.size(stream_id)
     if matches_etag(request.headers.get("if-none-match"), _etag(stream_id)):
+        await runtime.store.find(stream_id)  # 404 goes before 304
         return Response(status_code=304, headers=immutable(_etag(stream_id)))
+    size = await runtime.store.size(stream_id)
     return Response(headers=_headers(stream_id) | {"Content-Length": str(size)}, media_type=STREAM_TYPE)
 
 

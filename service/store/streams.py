@@ -30,7 +30,7 @@ Ts = TypeVarTuple("Ts")
 
 _log = logging.getLogger(__name__)
 _ID = re.compile(r"[0-9a-f]{64}")
-_THREADS = 4  # for hashing, and for what obstore does not do on a disk
+_THREADS = 16  # for hashing and for a directory; most of the time they wait for the disk
 _MAX_RETRIES = 10  # of one operation on a bucket, within its time
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # obstore gives the number in its text alone.
@@ -116,12 +116,7 @@ class StreamStore:
             NotStoredError: no stream has this id.
             StoreDamagedError: the bytes do not hash to it.
         """
-        async with self._faults("get", stream_id):
-            stream = await self._read(_name(stream_id))
-        if await self._on_thread(id_of, stream) != stream_id:
-            self._on_failure("get")
-            raise StoreDamagedError(stream_id)
-        return stream
+        return await self._read_checked("get", stream_id)
 
     async def get_range(self, stream_id: str, wanted: range) -> bytes:
         """Return a part of a stream's bytes, unchecked: only the whole has a known hash.
@@ -134,13 +129,27 @@ class StreamStore:
             return bytes(await self._store.get_range_async(name, start=wanted.start, end=wanted.stop))
 
     async def size(self, stream_id: str) -> int:
-        """Return a stream's length in bytes, without reading it.
+        """Return a stream's length in bytes. It is read and checked: damage has another length.
 
         Raises:
             NotStoredError: no stream has this id.
+            StoreDamagedError: the bytes do not hash to it.
+        """
+        return len(await self._read_checked("head", stream_id))
+
+    async def find(self, stream_id: str) -> None:
+        """Check that a stream is there, without reading it.
+
+        Raises:
+            NotStoredError: no stream has this id.
+            StoreDamagedError: a link, or whatever else is no file, is in its place.
         """
         async with self._faults("head", stream_id):
-            return (await self._store.head_async(_name(stream_id)))["size"]
+            if self._disk is None:
+                await self._store.head_async(_name(stream_id))
+            elif not await self._on_thread(self._disk.is_plain, _name(stream_id)):
+                self._on_failure("head")
+                raise StoreDamagedError(stream_id)
 
     async def delete(self, stream_id: str) -> None:
         """Delete a stream.
@@ -148,11 +157,13 @@ class StreamStore:
         Raises:
             NotStoredError: no stream has this id.
         """
-        size = await self.size(stream_id)  # raises; buckets delete a missing object without an error
-        async with self._faults("delete", stream_id):
-            await self._store.delete_async(_name(stream_id))
-        if self.quota is not None:
-            self.quota.freed(size)
+        if self._disk is None or self.quota is None:
+            await self.find(stream_id)  # raises; buckets delete a missing object without an error
+            async with self._faults("delete", stream_id):
+                await self._store.delete_async(_name(stream_id))
+        else:
+            async with self._faults("delete", stream_id):
+                self.quota.freed(await self._on_thread(self._disk.remove, _name(stream_id)))
 
     async def _keep(self, name: str, stream: bytes) -> None:
         if self._disk is None or self.quota is None:
@@ -169,6 +180,8 @@ class StreamStore:
 
     async def _create(self, name: str, stream: bytes) -> bool:
         """Write a stream unless its name is taken; say whether it was written."""
+        if self._disk is not None:
+            return await self._on_thread(self._disk.create, name, stream)
         with suppress(AlreadyExistsError):
             await self._store.put_async(name, stream, mode="create")
             return True
@@ -184,10 +197,23 @@ class StreamStore:
         except FileNotFoundError:
             return False
         _log.warning("%s was damaged and is replaced", name)
-        await self._store.put_async(name, stream, mode="overwrite", use_multipart=False)
+        if self._disk is not None:
+            await self._on_thread(self._disk.replace, name, stream)
+        else:
+            await self._store.put_async(name, stream, mode="overwrite", use_multipart=False)
         return True
 
+    async def _read_checked(self, operation: Operation, stream_id: str) -> bytes:
+        async with self._faults(operation, stream_id):
+            stream = await self._read(_name(stream_id))
+        if await self._on_thread(id_of, stream) != stream_id:
+            self._on_failure(operation)
+            raise StoreDamagedError(stream_id)
+        return stream
+
     async def _read(self, name: str) -> bytes:
+        if self._disk is not None:
+            return await self._on_thread(self._disk.read, name)
         found = await self._store.get_async(name)
         return bytes(await found.bytes_async())
 
