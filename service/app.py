@@ -14,7 +14,7 @@ from . import __version__
 from .drain import Drain
 from .engine.engine import Engine
 from .http import openapi, problems
-from .http.auth import ApiKeys
+from .http.auth import ApiKeys, refuse_delete
 from .inflight import Answers, Bodies
 from .metrics import Metrics
 from .middleware.answers import AnswerMiddleware
@@ -138,8 +138,9 @@ async def _open_store(settings: Settings, metrics: Metrics) -> AsyncIterator[Str
 def _add_routes(app: FastAPI, settings: Settings) -> None:
     """Add all endpoints."""
     keys = [Depends(ApiKeys(settings.api_keys))]
+    open_to_all = [] if settings.api_keys or settings.delete_without_keys else [Depends(refuse_delete)]
     for router in ROUTERS:
-        app.include_router(router, dependencies=keys if _secured(router, settings) else [])
+        app.include_router(router, dependencies=keys if _secured(router, settings) else open_to_all)
 
 
 def _secured(router: APIRouter, settings: Settings) -> bool:

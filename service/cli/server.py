@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,7 +31,9 @@ def serve(context: typer.Context) -> None:
     logs.configure(settings.log_format, settings.log_level)
     _log.info("loading %s", ", ".join(settings.models))
     with bind(settings.host, settings.port) as listener:
-        address = _address(*listener.getsockname()[:2])
+        host, port = listener.getsockname()[:2]
+        address = _address(host, port)
+        warn_if_open(settings, host, address)
         server = Server(create_app(settings), settings, on_ready=lambda: _greet(settings, address))
         server.run([listener])
 
@@ -46,10 +49,8 @@ def health(
     from urllib.error import HTTPError
     from urllib.request import urlopen
 
-    from ..settings import Settings
-
     if url is None:
-        settings = Settings()
+        settings = _settings([])
         # A service that listens on every address answers on the loopback one.
         url = _address({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host), settings.port)
     try:
@@ -60,6 +61,21 @@ def health(
             error.close()
         err.print(f"{url}: not ready: {error}")
         raise typer.Exit(1) from None
+
+
+def warn_if_open(settings: Settings, host: str, address: str) -> None:
+    """Log a warning when others than this machine may use the service without a key.
+
+    Args:
+        settings: those of the service.
+        host: the address that it is bound to, in digits.
+        address: where it is reached, for the log.
+    """
+    if not (settings.api_keys or ip_address(host).is_loopback):
+        _log.warning(
+            "everybody who reaches this address may use the service: ZIGGURAT_API_KEYS is not set",
+            extra={"address": address},
+        )
 
 
 def _settings(arguments: list[str]) -> Settings:

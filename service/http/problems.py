@@ -71,6 +71,7 @@ _KINDS: dict[type[Exception], _Kind] = {
     negotiation.NotAcceptableError: _Kind(406, "not-acceptable", "No acceptable media type"),
     negotiation.RangeNotSatisfiableError: _Kind(416, "range-not-satisfiable", "Range outside of the stream"),
     auth.UnauthorizedError: _Kind(401, "unauthorized", "API key missing or not valid"),
+    auth.ForbiddenError: _Kind(403, "forbidden", "Not allowed"),
     body.UnsupportedBodyError: _Kind(415, "unsupported-body", "Unsupported Content-Type or encoding"),
     body.BodyTooLargeError: _Kind(413, "body-too-large", "Body over the byte limit"),
     body.BodyTimeoutError: _Kind(408, "body-timeout", "Body not received in time"),

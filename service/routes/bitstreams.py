@@ -57,16 +57,18 @@ async def stream(
 ) -> Response:
     """The stream, as it was made, or a part of it. It never changes, and may be cached for ever."""
     etag = _etag(stream_id)
-    size = await runtime.store.size(stream_id)  # 404 goes before everything
     if matches_etag(combined(request.headers, "if-none-match"), etag):
+        await runtime.store.find(stream_id)  # 404 goes before 304
         return Response(status_code=304, headers=_lasting(runtime, stream_id))
-    wanted = byte_range(range, size) if if_range in (None, etag) else None
+
+    usable = range if if_range in (None, etag) else None
     with runtime.engine.stages.in_store():
-        digest, pieces = await runtime.store.read(stream_id, wanted)
+        found = await runtime.store.read(stream_id, lambda size: byte_range(usable, size))
     headers = _headers(runtime, stream_id)
-    if wanted is None:
-        return _Pieces(pieces, 200, headers | {"Content-Length": str(size)})
-    return _Pieces(pieces, 206, headers | _part_headers(stream_id, digest, wanted, size))
+    if found.part is None:
+        return _Pieces(found.pieces, 200, headers | {"Content-Length": str(found.size)})
+    headers |= _part_headers(stream_id, found.digest, found.part, found.size)
+    return _Pieces(found.pieces, 206, headers)
 
 
 class _Pieces(Response):
@@ -89,16 +91,18 @@ class _Pieces(Response):
 @router.head("", response_class=Response, responses=_STREAM | _UNCHANGED | problems.describe(404, 503))
 async def probe_stream(request: Request, runtime: RuntimeDependency, stream_id: str) -> Response:
     """Whether the stream is there, and how long it is."""
-    size = await runtime.store.size(stream_id)
     if matches_etag(combined(request.headers, "if-none-match"), _etag(stream_id)):
+        await runtime.store.find(stream_id)  # 404 goes before 304
         return Response(status_code=304, headers=_lasting(runtime, stream_id))
+    size = await runtime.store.size(stream_id)
     headers = _headers(runtime, stream_id) | {"Content-Length": str(size)}
     return Response(headers=headers, media_type=STREAM_TYPE)
 
 
-@router.delete("", status_code=204, response_class=Response, responses=problems.describe(404, 503))
+@router.delete("", status_code=204, response_class=Response, responses=problems.describe(403, 404, 503))
 async def delete_stream(runtime: RuntimeDependency, stream_id: str) -> None:
-    """Forget the stream. Copies in caches live on."""
+    """Forget the stream. Copies in caches live on. Without API keys this is off unless a setting
+    allows it."""
     await runtime.store.delete(stream_id)
 
 
@@ -123,10 +127,10 @@ def _headers(runtime: Runtime, stream_id: str) -> dict[str, str]:
     return _lasting(runtime, stream_id) | {"Accept-Ranges": "bytes", "Content-Digest": digest}
 
 
-def _part_headers(stream_id: str, digest: bytes, wanted: range, size: int) -> dict[str, str]:
+def _part_headers(stream_id: str, digest: bytes, part: range, size: int) -> dict[str, str]:
     return {
-        "Content-Range": f"bytes {wanted.start}-{wanted.stop - 1}/{size}",
-        "Content-Length": str(len(wanted)),
+        "Content-Range": f"bytes {part.start}-{part.stop - 1}/{size}",
+        "Content-Length": str(len(part)),
         "Content-Digest": content_digest(digest),
         "Repr-Digest": content_digest(bytes.fromhex(stream_id)),
     }

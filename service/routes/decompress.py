@@ -51,7 +51,7 @@ async def decompress_stored(
     image_format = wanted(request, format)
     headers = _headers(runtime, stream_id, image_format, postprocess)
     if matches_etag(combined(request.headers, "if-none-match"), headers["ETag"]):
-        await runtime.store.size(stream_id)  # 404 goes before 304
+        await runtime.store.find(stream_id)  # 404 goes before 304
         return Response(status_code=304, headers=headers)
     runtime.answers.check()
     made = await requests.decompress_stored(stream_id, image_format, postprocess)
@@ -75,7 +75,7 @@ async def probe_stored(
     """What GET would answer, without decoding; hence without a length."""
     image_format = wanted(request, format)
     headers = _headers(runtime, stream_id, image_format, postprocess)
-    await runtime.store.size(stream_id)
+    await runtime.store.find(stream_id)
     unchanged = matches_etag(combined(request.headers, "if-none-match"), headers["ETag"])
     answer = Response(status_code=304 if unchanged else 200, headers=headers, media_type=image_format.value)
     del answer.headers["content-length"]

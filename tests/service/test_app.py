@@ -167,7 +167,7 @@ def test_a_store_in_a_directory_is_watched_and_one_in_memory_is_not(tmp_path: Pa
     watched = {}
     for store in (str(tmp_path), "memory://"):
         with TestClient(
-            create_app(Settings(store=store, models=("psnr",), profile="psnr", threads=1))
+            create_app(Settings(store=store, store_max_bytes=0, models=("psnr",), profile="psnr", threads=1))
         ) as client:
             watched[store] = "ziggurat_store_max_bytes +Inf" in client.get("/metrics").text
 

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from tests.service.conftest import Terminal
+from tests.service.conftest import Log, Terminal
 
 
 def test_serve_has_a_flag_for_every_setting(terminal: Terminal) -> None:
@@ -21,6 +21,46 @@ def test_serve_has_a_flag_for_every_setting(terminal: Terminal) -> None:
 @pytest.mark.parametrize("arguments", [["--port", "many"], ["--no-such-flag", "1"], ["--profile", "jpeg"]])
 def test_serve_refuses_settings_that_make_no_sense(terminal: Terminal, arguments: list[str]) -> None:
     assert terminal.run("serve", *arguments) == 2
+
+
+@pytest.mark.parametrize("keys", ["", " , ", "a-short-key"])
+@pytest.mark.parametrize("command", ["serve", "health"])
+def test_keys_that_do_not_do_are_refused_in_one_line(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, command: str, keys: str
+) -> None:
+    monkeypatch.setenv("ZIGGURAT_API_KEYS", keys)
+
+    assert terminal.run(command) == 2
+    (line,) = [line for line in terminal.err.splitlines() if "key" in line]
+    assert "16 characters" in line if keys == "a-short-key" else "ZIGGURAT_API_KEYS is set" in line
+    assert "a-short-key" not in terminal.err
+
+
+@pytest.mark.parametrize(
+    ("host", "keys", "warns"),
+    [
+        ("127.0.0.1", None, False),
+        ("127.0.0.2", None, False),
+        ("::1", None, False),
+        ("0.0.0.0", None, True),
+        ("::", None, True),
+        ("0.0.0.0", "the-only-key-of-ours", False),
+    ],
+)
+def test_a_start_that_others_reach_without_keys_is_warned_of(
+    log: Log, host: str, keys: str | None, warns: bool
+) -> None:
+    from service.cli.server import warn_if_open
+    from service.settings import Settings
+
+    settings = Settings.model_validate({"api_keys": keys} if keys else {})
+    warn_if_open(settings, host, f"http://[{host}]:8000")
+
+    warnings = [line for line in log.lines() if line["level"] == "warning"]
+    assert len(warnings) == warns
+    for line in warnings:
+        assert "ZIGGURAT_API_KEYS" in line["message"]
+        assert line["address"] == f"http://[{host}]:8000"
 
 
 @pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1)])

@@ -27,7 +27,7 @@ def server(live: Callable[[Settings], Live]) -> Iterator[Live]:
         threads=1,
         max_body_bytes=4_000_000,
         body_timeout_seconds=0.5,
-        api_keys="a-key-of-ours",
+        api_keys="the-only-key-of-ours",
     )
     with live(settings) as server:
         yield server
