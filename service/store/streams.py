@@ -137,9 +137,7 @@ class StreamStore:
         """
         return await self._read_checked("get", stream_id)
 
-    async def read(
-        self, stream_id: str, part_of: Callable[[int], range | None] = lambda size: None
-    ) -> Found:
+    async def read(self, stream_id: str, part_of: Callable[[int], range | None] = lambda size: None) -> Found:
         """Check a stream, and find it or a part of it, to be taken in pieces.
 
         All of it is read and hashed first, as only the whole has a known hash. A long one is then
