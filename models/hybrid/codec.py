@@ -13,7 +13,6 @@ from __future__ import annotations
 import io
 from contextlib import suppress
 from dataclasses import replace
-from hashlib import sha256
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +23,7 @@ from models.avif.section import restore, strip
 from models.bitstream import Bitstream, CodecKind, header_bytes
 from models.bitstream.alpha import decode_alpha, encode_alpha
 from models.errors import DamagedStreamError, SourceError, UnknownModelError
-from models.hybrid import libaom
+from models.hybrid import MODEL_ID, NAME, libaom
 from models.picture import Picture
 from models.postprocess.postprocessor import FILES, Postprocess, PostProcessor, decide
 from models.postprocess.sources import Source
@@ -33,10 +32,6 @@ from models.progress import Progress
 from models.rate_control import Metric, Position, Target, meets
 from models.rate_control.avif_search import LAST_SETTING, AvifSearch, average_sizes
 from models.stream import Stream
-
-NAME = "avif"
-# Decoding depends on AV1 alone. Post-processing is recommended by a flag and comes after decoding.
-MODEL_ID = sha256(b"AV1 still picture, no post-processing").hexdigest()[:8]
 
 
 class _Draft:
@@ -152,7 +147,7 @@ class HybridCodec:
 
         Raises:
             AvifError: Pillow's AVIF encoder failed, or wrote a file that `strip` cannot take.
-            ValueError: there is no such effort.
+            OptionError: there is no such effort.
         """
         speed = libaom.speed_of(effort, picture.pixels)
         alpha = encode_alpha(picture) if alpha is None else alpha
