@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import socket
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .. import __version__
-from .console import app, err, out
+from .console import ExitCode, app, check_device, check_profile, err, out
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -23,16 +26,20 @@ _log = logging.getLogger(__name__)
 def serve(context: typer.Context) -> None:
     """Serve over HTTP; every setting of the service is a flag (ziggurat serve --help)."""
     settings = _settings(context.args)
-    from .. import logs
-    from ..app import create_app
-    from ..server import Server, bind
+    with _bound(settings) as listener:
+        _check(settings)
+        from .. import logs
+        from ..app import create_app
+        from ..server import Server
 
-    logs.configure(settings.log_format, settings.log_level)
-    _log.info("loading %s", ", ".join(settings.models))
-    with bind(settings.host, settings.port) as listener:
+        logs.configure(settings.log_format, settings.log_level)
+        _log.info("loading %s", ", ".join(settings.models))
         address = _address(*listener.getsockname()[:2])
         server = Server(create_app(settings), settings, on_ready=lambda: _greet(settings, address))
-        server.run([listener])
+        try:
+            server.run([listener])
+        except SystemExit as left:  # uvicorn's code is 3, which stands for something else here
+            raise typer.Exit(ExitCode.FAILED if left.code else ExitCode.OK) from None
 
 
 @app.command()
@@ -60,6 +67,52 @@ def health(
             error.close()
         err.print(f"{url}: not ready: {error}")
         raise typer.Exit(1) from None
+
+
+def _bound(settings: Settings) -> socket.socket:
+    """Bind the address before anything heavy is imported. Raises OSError that names it."""
+    from ..server import bind
+
+    address = _address(settings.host, settings.port)
+    try:
+        return bind(settings.host, settings.port)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise OSError(f"{address}: the port is taken; --port names another") from None
+        raise OSError(f"{address}: cannot listen there: {error.strerror}") from None
+
+
+def _check(settings: Settings) -> None:
+    """Find what would break the start, in one line instead of a traceback from its middle.
+
+    Raises:
+        typer.BadParameter: there is no such model, device or kind of store.
+        OSError: the store's directory cannot be written.
+    """
+    for name in settings.models:
+        check_profile(name, option="--models")
+    _check_store(settings.store)
+    check_device(settings.device)
+
+
+def _check_store(location: str) -> None:
+    from obstore.exceptions import BaseError
+
+    from ..store import StreamStore
+
+    try:
+        StreamStore(location)
+        if "://" not in location:
+            with TemporaryFile(dir=location):
+                pass
+    except OSError as error:
+        # obstore's errors of a directory do not name it, and those of the system not always.
+        reason = error.strerror or str(error)
+        if Path(location).is_file():
+            reason = "it is a file, and a directory is needed"
+        raise OSError(f"store {location}: cannot be written: {reason}") from None
+    except (BaseError, ValueError) as error:
+        raise typer.BadParameter(f"{location}: {str(error).splitlines()[0]}", param_hint="--store") from None
 
 
 def _settings(arguments: list[str]) -> Settings:
@@ -106,6 +159,6 @@ def _greet(settings: Settings, address: str) -> None:
             f"  models    {', '.join(settings.models)} on {settings.device}\n"
             f"  streams   {store}\n"
             f"  calls     {address}/docs\n"
-            f"  try       curl -F file=@photo.jpg '{address}/compress?bpp=0.15' -o photo.zgt\n"
+            f"  try       curl --fail-with-body -F file=@photo.jpg '{address}/compress?bpp=0.15' -o photo.zgt\n"
             f"  stop      Ctrl-C\n"
         )
