@@ -222,6 +222,7 @@ def compress_album(
         replaceable=lambda target: is_ours(journal, target),
     )
     codec = load_codec(options.profile, options.device).learned
+    output.mkdir(parents=True, exist_ok=True)
     album = AlbumCompressor(
         codec,
         targets,

@@ -123,7 +123,7 @@ def enhance(
     verbose: Verbose = False,
 ) -> None:
     """Take the artefacts out of JPEG, WebP and AVIF files."""
-    from ..images import decode_as_coded, encode, finished, open_lossy
+    from ..images import decode_as_coded, encode, finished, read_lossy_header
     from .pictures import MAX_PIXELS, formats
 
     records = Records()
@@ -146,9 +146,9 @@ def enhance(
         asked = recipe(file, "enhance", formats_of[target])
         if not force and records.is_finished(target, asked):
             return Outcome.DONE_BEFORE
-        image, coded = open_lossy(file, max_pixels=MAX_PIXELS)
-        improved = post_processor.improve([decode_as_coded(image)], [coded])[0]
-        enhanced = encode(finished(improved, image), formats_of[target])
+        coded = read_lossy_header(file, max_pixels=MAX_PIXELS)[1]
+        improved = post_processor.improve([decode_as_coded(file, max_pixels=MAX_PIXELS)], [coded])[0]
+        enhanced = encode(finished(improved, file, max_pixels=MAX_PIXELS), formats_of[target])
         records.add(target, asked, enhanced)
         paths.write(target, enhanced)
         size = f"{improved.width}x{improved.height}"

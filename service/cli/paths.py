@@ -56,7 +56,7 @@ def find(
         if not source.is_dir():
             files[source] = Path(source.name)
             continue
-        for file in _files_below(source, unreadable):
+        for file in sorted(_files_below(source, unreadable)):
             if file.suffix.lower() in suffixes and not made(file):
                 files[file] = file.relative_to(source)
             else:
@@ -79,7 +79,7 @@ def targets(
     force: bool,
     replaceable: Callable[[Path], bool] = lambda _: False,
 ) -> dict[Path, Path]:
-    """Choose where each file's result goes, and make the folder for them.
+    """Choose where each file's result goes; folders for them are made when they are written.
 
     Args:
         found: the sources.
@@ -93,7 +93,7 @@ def targets(
     Raises:
         typer.BadParameter: two results of one name, or a file that must not be replaced: with
             `force` too when it is a source.
-        OSError: the folder cannot be made.
+        OSError: a folder is none, or cannot be written to.
     """
     if output == "":
         raise typer.BadParameter("is empty", param_hint="--output")
@@ -120,8 +120,8 @@ def targets(
         begins = _beginning(target)
         if begins and not (target == named and becomes == ".zgt" and begins == STREAM_BEGINS):
             raise typer.BadParameter(f"{target} exists; --force replaces it", param_hint="--output")
-    if named is not None and is_folder:
-        named.mkdir(parents=True, exist_ok=True)
+    for folder in {target.parent for target in chosen.values()}:
+        _check_folder(folder)
     return chosen
 
 
@@ -140,16 +140,23 @@ def write(target: Path, content: bytes) -> None:
 
 
 def _files_below(folder: Path, unreadable: list[OSError]) -> Iterable[Path]:
-    """Files in a folder all the way down, sorted, without hidden ones; links to folders are not
-    followed.
-    """
+    """Files in a folder all the way down, without hidden ones; links to folders are not followed."""
     for parent, folders, names in os.walk(folder, onerror=unreadable.append):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
             file = Path(parent, name)
             # A link that leads nowhere is found, so that reading it says so; a pipe would wait.
             if not name.startswith(".") and (file.is_file() or not file.exists()):
                 yield file
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise OSError when there can be no files in a folder, which may not be there yet."""
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(f"{there} is a file, and a folder is needed")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(f"{there} cannot be written to")
 
 
 def _check_names(chosen: dict[Path, Path]) -> None:

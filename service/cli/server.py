@@ -26,14 +26,14 @@ _log = logging.getLogger(__name__)
 def serve(context: typer.Context) -> None:
     """Serve over HTTP; every setting of the service is a flag (ziggurat serve --help)."""
     settings = _settings(context.args)
-    with _bound(settings) as listener:
-        _check(settings)
-        from .. import logs
-        from ..app import create_app
-        from ..server import Server
+    _check(settings)
+    from .. import logs
+    from ..app import create_app
+    from ..server import Server, bind
 
-        logs.configure(settings.log_format, settings.log_level)
-        _log.info("loading %s", ", ".join(settings.models))
+    logs.configure(settings.log_format, settings.log_level)
+    _log.info("loading %s", ", ".join(settings.models))
+    with bind(settings.host, settings.port) as listener:
         address = _address(*listener.getsockname()[:2])
         server = Server(create_app(settings), settings, on_ready=lambda: _greet(settings, address))
         try:
@@ -69,30 +69,32 @@ def health(
         raise typer.Exit(1) from None
 
 
-def _bound(settings: Settings) -> socket.socket:
-    """Bind the address before anything heavy is imported. Raises OSError that names it."""
-    from ..server import bind
-
-    address = _address(settings.host, settings.port)
-    try:
-        return bind(settings.host, settings.port)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise OSError(f"{address}: the port is taken; --port names another") from None
-        raise OSError(f"{address}: cannot listen there: {error.strerror}") from None
-
-
 def _check(settings: Settings) -> None:
-    """Find what would break the start, in one line instead of a traceback from its middle.
+    """Find what would break the start, what is quick to find first.
+
+    In the middle of the start it would be a traceback, after seconds of loading.
 
     Raises:
         typer.BadParameter: there is no such model, device or kind of store.
-        OSError: the store's directory cannot be written.
+        OSError: the address is taken or not this machine's, or the store cannot be written to.
     """
+    _check_address(settings.host, settings.port)
     for name in settings.models:
         check_profile(name, option="--models")
     _check_store(settings.store)
     check_device(settings.device)
+
+
+def _check_address(host: str, port: int) -> None:
+    """Listen for a moment; `service.server.bind`, which takes seconds to import, does it for good."""
+    address = _address(host, port)
+    try:
+        family, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        socket.create_server(place[:2], family=family).close()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise OSError(f"{address}: the port is taken; --port names another") from None
+        raise OSError(f"{address}: cannot listen there: {error.strerror}") from None
 
 
 def _check_store(location: str) -> None:
@@ -154,11 +156,12 @@ def _greet(settings: Settings, address: str) -> None:
         _log.info("ready", extra=facts)
     else:
         store = settings.store if "://" in settings.store else Path(settings.store).resolve()
+        example = f"curl --fail-with-body -F file=@photo.jpg '{address}/compress?bpp=0.15' -o photo.zgt"
         err.print(
             f"\n  Ziggurat {__version__} is ready on {address}\n\n"
             f"  models    {', '.join(settings.models)} on {settings.device}\n"
             f"  streams   {store}\n"
             f"  calls     {address}/docs\n"
-            f"  try       curl --fail-with-body -F file=@photo.jpg '{address}/compress?bpp=0.15' -o photo.zgt\n"
+            f"  try       {example}\n"
             f"  stop      Ctrl-C\n"
         )
