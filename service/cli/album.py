@@ -95,7 +95,7 @@ class AlbumCompressor:
         if self._strict and allocation.reach == "below":
             smallest = sum(min(point.size for point in image.measured) for image in images)
             told = f"over budget: {over(smallest, budget)} are the smallest streams there are"
-            err.print(f"{told}; nothing is written")
+            err.print(f"{told}; no stream is written")
             return Tally(failed=measured.failed, over=len(images))
         tally = self._compress(allocation, budget)
         tally.failed += measured.failed

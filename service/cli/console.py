@@ -10,13 +10,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from .. import __version__
+
 if TYPE_CHECKING:
     from models import Codec
     from models.postprocess.postprocessor import PostProcessor
 
 app = typer.Typer(
-    help="Image compression with a learned codec: a photograph in, a stream of the size asked for out.",
     no_args_is_help=True,
+    invoke_without_command=True,  # for --version
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help and errors: scripts and logs read them too
@@ -62,6 +64,18 @@ class ExitCode(IntEnum):
     USAGE = 2
     OVER_BUDGET = 3
     INTERRUPTED = 130
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, help="Print the version, and do nothing else.")
+    ] = False,
+) -> None:
+    """Learned image compression: a photograph in, a stream of the size asked for out."""
+    if version:
+        out.print(f"ziggurat {__version__}")
+        raise typer.Exit
 
 
 def print_table(*rows: list[str], title: str | None = None) -> None:

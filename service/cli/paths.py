@@ -57,10 +57,10 @@ def find(
             files[source] = Path(source.name)
             continue
         for file in sorted(_files_below(source, unreadable)):
-            if file.suffix.lower() in suffixes and not made(file):
-                files[file] = file.relative_to(source)
-            else:
+            if file.suffix.lower() not in suffixes:
                 others.append(file)
+            elif not made(file):
+                files[file] = file.relative_to(source)
     if not files:
         faults = "".join(f"; {error.filename}: {error.strerror}" for error in unreadable)
         skipped = f" ({len(others)} files of other kinds)" if others else ""
@@ -140,7 +140,7 @@ def write(target: Path, content: bytes) -> None:
 
 
 def _files_below(folder: Path, unreadable: list[OSError]) -> Iterable[Path]:
-    """Files in a folder all the way down, without hidden ones; links to folders are not followed."""
+    """Files in a folder, all the way down but not through links to folders; no hidden ones."""
     for parent, folders, names in os.walk(folder, onerror=unreadable.append):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:

@@ -33,11 +33,17 @@ def serve(context: typer.Context) -> None:
 
     logs.configure(settings.log_format, settings.log_level)
     _log.info("loading %s", ", ".join(settings.models))
-    with bind(settings.host, settings.port) as listener:
+    try:
+        listener = bind(settings.host, settings.port)
+    except OSError as error:  # taken since it was checked
+        raise _cannot_listen(settings.host, settings.port, error) from None
+    with listener:
         address = _address(*listener.getsockname()[:2])
         server = Server(create_app(settings), settings, on_ready=lambda: _greet(settings, address))
         try:
             server.run([listener])
+        except OSError as error:  # another process that was loading too listens there by now
+            raise _cannot_listen(settings.host, settings.port, error) from None
         except SystemExit as left:  # uvicorn's code is 3, which stands for something else here
             raise typer.Exit(ExitCode.FAILED if left.code else ExitCode.OK) from None
 
@@ -53,10 +59,8 @@ def health(
     from urllib.error import HTTPError
     from urllib.request import urlopen
 
-    from ..settings import Settings
-
     if url is None:
-        settings = Settings()
+        settings = _settings([])
         # A service that listens on every address answers on the loopback one.
         url = _address({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host), settings.port)
     try:
@@ -86,15 +90,20 @@ def _check(settings: Settings) -> None:
 
 
 def _check_address(host: str, port: int) -> None:
-    """Listen for a moment; `service.server.bind`, which takes seconds to import, does it for good."""
-    address = _address(host, port)
+    """Listen for a moment. `service.server.bind` is for good, and takes seconds to import."""
     try:
         family, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         socket.create_server(place[:2], family=family).close()
     except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise OSError(f"{address}: the port is taken; --port names another") from None
-        raise OSError(f"{address}: cannot listen there: {error.strerror}") from None
+        raise _cannot_listen(host, port, error) from None
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> OSError:
+    """The error with the address in its text."""
+    reason = f"cannot listen there: {error.strerror or error}"
+    if error.errno == errno.EADDRINUSE:
+        reason = "the port is taken; --port names another"
+    return OSError(f"{_address(host, port)}: {reason}")
 
 
 def _check_store(location: str) -> None:
@@ -136,7 +145,8 @@ def _settings(arguments: list[str]) -> Settings:
         return CliApp.run(Settings, cli_args=arguments, cli_settings_source=flags)
     except ValidationError as error:
         first = error.errors()[0]
-        hint = f"--{first['loc'][0]}".replace("_", "-") if first["loc"] else None
+        name = str(first["loc"][0]) if first["loc"] else None
+        hint = name and f"--{name.replace('_', '-')} (ZIGGURAT_{name.upper()})"
         raise typer.BadParameter(first["msg"].removeprefix("Value error, "), param_hint=hint) from None
 
 
