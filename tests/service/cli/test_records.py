@@ -56,7 +56,7 @@ def test_a_folder_that_was_interrupted_goes_on(
     album, output = tmp_path / "album", tmp_path / "out"
     album.mkdir()
     for index in range(6):
-        photo.rotate(index).save(album / f"{index}.png")
+        photo.rotate(index + 1).save(album / f"{index}.png")
     command = ["compress", str(album), "--bpp", "1", "--effort", "2", "-o", str(output)]
     program = [sys.executable, "-c", "from service.cli import main; main()", *command]
     with subprocess.Popen(program, stderr=subprocess.PIPE, text=True) as running:
