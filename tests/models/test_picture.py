@@ -173,11 +173,12 @@ def test_alpha_of_another_shape_is_refused() -> None:
     ],
 )
 def test_what_is_no_image_is_refused_with_what_to_do(given: Any, remedy: str) -> None:
+    no_array: Any = [[1]]
     makers: tuple[Callable[[Any], Picture], ...] = (
         Picture.from_array,
         Picture.from_image,
         lambda rgb: Picture(rgb, None, False),
-        lambda alpha: Picture(COLOUR, alpha if alpha is not None else "no array", False),
+        lambda alpha: Picture(COLOUR, alpha or no_array, False),
     )
     for make in makers:
         with pytest.raises(PictureError, match=r"a Pillow image or an array") as refused:
