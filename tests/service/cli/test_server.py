@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -85,3 +89,50 @@ def test_health_of_nobody(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("ZIGGURAT_HOST", "0.0.0.0")
     assert terminal.run("health") == 1
     assert "http://127.0.0.1:1" in terminal.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names", "code"),
+    [
+        (["--store", "file"], "store file: cannot be written", 1),
+        (["--store", "file/below"], "store file/below: cannot be written", 1),
+        (["--store", "tape://x"], "tape://x", 2),
+        (["--models", "vgg", "--profile", "vgg"], "vgg: the models are", 2),
+        (["--device", "abacus"], "abacus", 2),
+        (["--host", "nowhere.invalid"], "nowhere.invalid:0: cannot listen there", 1),
+    ],
+)
+def test_a_broken_start_is_one_line_that_names_the_thing(
+    terminal: Terminal,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    names: str,
+    code: int,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    assert terminal.run("serve", "--port", "0", *arguments) == code
+    assert names in terminal.err
+    assert len(terminal.err.splitlines()) == 1
+
+
+def test_a_taken_port_is_noticed_before_anything_is_loaded(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        program = (
+            "import sys; from service.cli import main\n"
+            f"try: main(['serve', '--port', '{other.getsockname()[1]}'])\n"
+            "except SystemExit as left: print(left.code, 'torch' in sys.modules)"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout == "1 False\n", done.stderr
+    assert "the port is taken" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_setting_from_the_environment_is_named(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZIGGURAT_PORT", "many")
+    for command in ("serve", "health"):
+        assert terminal.run(command) == 2
+        assert "ZIGGURAT_PORT" in terminal.err
+        assert len(terminal.err.splitlines()) == 1
