@@ -22,7 +22,7 @@ from .middleware.browsers import CrossSiteMiddleware, HostMiddleware, NosniffMid
 from .middleware.connection import DisconnectMiddleware, LingerMiddleware
 from .middleware.drain import DrainMiddleware
 from .middleware.errors import FaultMiddleware
-from .middleware.metrics import MetricsMiddleware
+from .middleware.metrics import UNKNOWN_ROUTE, MetricsMiddleware
 from .middleware.request_log import RequestLogMiddleware
 from .routes import ROUTERS, compress, enhance, health
 from .routes import metrics as metrics_route
@@ -176,13 +176,19 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
 
 
 def _answers(settings: Settings) -> Iterator[tuple[str, str, int]]:
-    """Yield (route, method, status) of every answer that an endpoint declares or shares."""
+    """Yield (route, method, status) of every answer that an endpoint declares or shares.
+
+    What is refused before an endpoint is looked for belongs to no route.
+    """
+    for method in ("GET", "HEAD", "POST", "DELETE"):
+        yield from ((UNKNOWN_ROUTE, method, status) for status in (404, *openapi.unrouted(method)))
     for router in ROUTERS:
         for route in router.routes:
             if isinstance(route, APIRoute):
                 declared = {route.status_code or 200, *map(int, route.responses)}
                 has_body = "requestBody" in (route.openapi_extra or {})
                 secured = _secured(router, settings)
-                for method in route.methods or ():
-                    shared = openapi.shared(method, secured=secured, has_body=has_body)
-                    yield from ((route.path, method, status) for status in {*declared, *shared})
+                statuses = {*declared, *openapi.shared(secured=secured, has_body=has_body)}
+                yield from (
+                    (route.path, method, status) for method in route.methods or () for status in statuses
+                )

@@ -33,11 +33,14 @@ def complete(document: dict[str, Any], *, profiles: Sequence[str]) -> None:
                 _complete_parameter(parameter, profiles)
 
 
-def shared(method: str, *, secured: bool, has_body: bool) -> list[int]:
+def unrouted(method: str) -> list[int]:
+    """Return the statuses with which requests are refused before anybody looks for an endpoint."""
+    return [400, 403, 421] if method.upper() in ("POST", "DELETE") else [400, 421]
+
+
+def shared(*, secured: bool, has_body: bool) -> list[int]:
     """Return the statuses of the problems with which any operation of its kind can answer."""
-    statuses = [400, 421, 500]
-    if method.upper() in ("POST", "DELETE"):
-        statuses.append(403)
+    statuses = [500]
     if secured:
         statuses.append(401)
     if has_body:
@@ -49,9 +52,9 @@ def _complete_responses(method: str, operation: dict[str, Any]) -> None:
     responses = operation["responses"]
     if "application/json" in responses.get("422", {}).get("content", {}):
         del responses["422"]  # FastAPI's own kind of answer, which the service does not give
-    possible = shared(method, secured="security" in operation, has_body="requestBody" in operation)
+    possible = shared(secured="security" in operation, has_body="requestBody" in operation)
     # 405 belongs to the path rather than the operation, but has no other place.
-    for status, response in problems.describe(405, *possible).items():
+    for status, response in problems.describe(405, *unrouted(method), *possible).items():
         responses.setdefault(str(status), response)
     operation["responses"] = dict(sorted(responses.items()))
 

@@ -165,11 +165,18 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin to answer, or let the request wait behind others."""
+        if self.parser.should_upgrade():
+            return  # the parser takes what follows for another protocol: see `_feed`
         self._in_body = True
         self._got_headers()
         if len(self.pipeline) >= _MAX_PIPELINED:
             raise Refusal(431, f"more than {_MAX_PIPELINED} requests wait for their answers")
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """End a request's body."""
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
 
     def on_body(self, body: bytes) -> None:
         """Take a part of a body."""
@@ -194,20 +201,42 @@ class LimitedProtocol(HttpToolsProtocol):
     # Limits
 
     def _feed(self, data: memoryview) -> None:
-        end = len(data)
         body = self._body
+        end = self._parse(data)
+        self._framing += end - (self._body - body)
+        if self.parser.should_upgrade():
+            self._ignore_upgrade()
+            self._feed(data[end:])
+
+    def _parse(self, data: bytes | memoryview) -> int:
+        """Parse bytes up to their end, or to the end of headers that offer another protocol."""
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            # No other protocol is spoken here: what follows is HTTP/1.1 as before (RFC 9110, 7.8).
-            end = upgrade.args[0]
+            return int(upgrade.args[0])
         except httptools.HttpParserError as error:
             if isinstance(error.__context__, Refusal):
                 raise error.__context__ from None
             raise Refusal(400, "this is no HTTP request") from None
-        self._framing += end - (self._body - body)
-        if end < len(data):
-            self._feed(data[end:])
+        return len(data)
+
+    def _ignore_upgrade(self) -> None:
+        """Read a request again as if it offered no other protocol (RFC 9110, section 7.8).
+
+        Some clients offer HTTP/2 in every request without TLS, bodies included: Java's is one, and
+        curl --http2. The parser would drop their bodies.
+        """
+        if self.parser.get_method() == b"CONNECT":
+            raise Refusal(400, "this is no proxy")
+        dropped = (b"upgrade", b"http2-settings", b"connection")
+        lines = [b"%s %s HTTP/1.1" % (self.parser.get_method(), self.url)]
+        lines += [b"%s: %s" % header for header in self.headers if header[0] not in dropped]
+        offers = (value.lower() for name, value in self.headers if name == b"connection")
+        if any(b"close" in value for value in offers):
+            lines.append(b"connection: close")
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self._parse(b"\r\n".join(lines) + b"\r\n\r\n")
 
     def _refuse(self, status: int, detail: str) -> None:
         """Answer and close, where an answer can be given: it must not get in between others."""

@@ -205,9 +205,28 @@ def test_trailers_do_not_pass_for_headers(peer: Peer) -> None:
 
 
 def test_an_upgrade_that_is_not_spoken_changes_nothing(peer: Peer) -> None:
-    upgrade = get(b"/", b"Connection: Upgrade", b"Upgrade: h2c")
-    with peer.connect(upgrade + get(b"/", b"Connection: close")) as client:
-        assert all_of(client).count(b"HTTP/1.1 200 ") == 2
+    """Java's client offers HTTP/2 in every request, and bodies follow."""
+    offer = HOST + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAA\r\n"
+    sent = b"POST / HTTP/1.1\r\n%sContent-Length: 4\r\n\r\nbody" % offer
+    sent += b"GET / HTTP/1.1\r\n%s\r\n" % offer
+    with peer.connect(sent + get(b"/", b"Connection: close")) as client:
+        reply = all_of(client)
+    assert reply.count(b"HTTP/1.1 200 ") == 3
+    assert b"\r\n\r\n4 host" in reply
+
+
+def test_offers_of_other_protocols_are_limited_as_others_are(peer: Peer) -> None:
+    offer = get(b"/", b"Connection: Upgrade", b"Upgrade: h2c")
+    with peer.connect(get(b"/slow") + 500 * offer) as client:
+        peer.free.set()
+        reply = all_of(client)
+    peer.free.clear()
+    assert reply.count(b"HTTP/1.1 200 ") == 1 + protocol._MAX_PIPELINED
+
+
+def test_this_is_no_proxy(peer: Peer) -> None:
+    with peer.connect(b"CONNECT other.example:80 HTTP/1.1\r\n%s\r\n" % HOST) as client:
+        assert all_of(client).startswith(b"HTTP/1.1 400 ")
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nX-Slow: "])
