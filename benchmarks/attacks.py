@@ -432,7 +432,7 @@ def _cells(outcome: Outcome) -> tuple[str, ...]:
 def _size(count: int) -> str:
     for unit, size in (("MB", MB), ("kB", 1000)):
         if count >= size:
-            return f"{count / size:.3g} {unit}"
+            return f"{count / size:.{0 if count >= 10 * size else 1}f} {unit}"
     return f"{count} B"
 
 

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from benchmarks.pictures import small
 
 PERIOD_SECONDS = 0.5  # between two requests of a kind
-_LAST_SECONDS = 5.0  # that an answer is still waited for in the end
+LAST_SECONDS = 3.0  # that an answer is still waited for in the end
 KINDS = ("compress", "decompress", "livez")
 
 
@@ -90,7 +90,8 @@ async def run(host: str, port: int) -> None:
     while await bystander.ask("compress") != 201:
         await asyncio.sleep(PERIOD_SECONDS)  # every decompression needs a stream
     stopping = asyncio.Event()
-    asyncio.get_running_loop().add_reader(sys.stdin, stopping.set)
+    loop = asyncio.get_running_loop()
+    loop.add_reader(sys.stdin, stopping.set)
     waiting: dict[asyncio.Task[None], tuple[str, float]] = {}
 
     async def turn(kind: str, due: float) -> None:
@@ -106,8 +107,9 @@ async def run(host: str, port: int) -> None:
         due += PERIOD_SECONDS
         with suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), max(0.0, due - time.perf_counter()))
+    loop.remove_reader(sys.stdin)  # its end can be read again and again
     if waiting:
-        await asyncio.wait(waiting, timeout=_LAST_SECONDS)
+        await asyncio.wait(waiting, timeout=LAST_SECONDS)
     for kind, due in waiting.values():
         _tell(Turn(kind, 0, time.perf_counter() - due))
 

@@ -23,8 +23,8 @@ from starlette.formparsers import MultiPartParser
 
 from benchmarks import hostile
 from benchmarks.attackers import ATTACKS, LIMIT, MB, Attack, Victim
-from benchmarks.attacks import Outcome, Waits, load, table
-from benchmarks.bystander import Turn
+from benchmarks.attacks import ROOT, Outcome, Waits, load, table
+from benchmarks.bystander import LAST_SECONDS, Turn
 from benchmarks.meter import Meter, read
 from benchmarks.program import write
 from service.images import ImageError, open_image
@@ -260,6 +260,40 @@ def test_the_meter_sees_children_and_files_without_a_name(tmp_path: Path) -> Non
     assert meter.since(time.monotonic()) == meter.readings[-1:]
 
 
+def test_a_bystander_tells_of_what_is_never_answered() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if b"/compress" in head:
+            writer.write(b'HTTP/1.1 201 Created\r\nETag: "' + 64 * b"a" + b'"\r\n\r\n')
+        elif f"/decompress/{64 * 'a'} " in head.decode():
+            writer.write(b"HTTP/1.1 429 Too Many Requests\r\n\r\n")
+        else:
+            await reader.read()  # for ever: the bystander sends no more
+        writer.close()
+
+    async def watch() -> list[Turn]:
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "benchmarks.bystander", "127.0.0.1", str(port)),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                cwd=ROOT,
+            )
+            assert process.stdout is not None
+            first = await process.stdout.readline()
+            told, _ = await asyncio.wait_for(process.communicate(b""), 60)
+            return [Turn(**json.loads(line)) for line in (first + told).splitlines()]
+
+    turns = asyncio.run(watch())
+    assert {(turn.kind, turn.status) for turn in turns} == {
+        ("compress", 201),
+        ("decompress", 429),
+        ("livez", 0),
+    }
+    assert max(turn.seconds for turn in turns if turn.kind == "livez") >= LAST_SECONDS
+
+
 def test_waits_are_counted() -> None:
     turns = [Turn("livez", status, seconds) for status, seconds in ((200, 0.1), (429, 3.0), (0, 9.0))]
     assert Waits.of(turns) == Waits(asked=3, worst=9.0, refused=1, failed=1)
@@ -296,7 +330,7 @@ def test_runs_stand_side_by_side(tmp_path: Path) -> None:
         write(tmp_path / name, {"attacks": [asdict(outcome)]})
     made = table([load(tmp_path / "before"), load(tmp_path / "after")]).splitlines()
     assert len(made) == 3
-    assert made[2].startswith('| 4 MB of {"ids":[1,1,...]} to /allocate (`wrong-ids`) | 4 MB | 422 x 1 |')
+    assert made[2].startswith('| 4 MB of {"ids":[1,1,...]} to /allocate (`wrong-ids`) | 4.0 MB | 422 x 1 |')
     assert "| over 52 s → 0 s |" in made[2]
     assert "| 4400 MB → 20 MB |" in made[2]
     assert "| over 20 s → 2 s |" in made[2]
