@@ -59,7 +59,7 @@ def test_noise_of_two_values_is_written_without_the_longest_search() -> None:
 
 def test_a_cut_out_shape_is_smaller_by_its_runs() -> None:
     rows, columns = np.mgrid[:256, :256] - 128
-    plane = np.clip(128 + 64 * (100 - np.hypot(rows, columns)), 0, 255).astype(np.uint8)
+    plane = np.clip(128 + 255 * (100 - np.hypot(rows, columns)), 0, 255).astype(np.uint8)
     section = encode_alpha(Picture(np.zeros((256, 256, 3), np.uint8), plane, greyscale=True))
     assert section is not None
     assert len(section) < len(png(Image.fromarray(plane), optimize=True))
