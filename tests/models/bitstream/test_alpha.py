@@ -54,7 +54,9 @@ def test_noise_of_two_values_is_written_without_the_longest_search() -> None:
     longest = png(Image.fromarray(plane), optimize=True)
     assert section is not None
     assert len(longest) < len(section) < 1.06 * len(longest)
-    assert np.array_equal(decode_alpha(replace(stream(section), width=256, height=256)), plane)
+    decoded = decode_alpha(replace(stream(section), width=256, height=256))
+    assert decoded is not None
+    assert np.array_equal(decoded, plane)
 
 
 def test_a_cut_out_shape_is_smaller_by_its_runs() -> None:
