@@ -120,7 +120,8 @@ def test_without_its_halo_a_tile_shows(
     picture = Picture.from_array(np.tile(golden_picture().rgb, (2, 2, 1)))
     data = codec.encode([picture], [Target(bpp=0.3)])[0].data
     monkeypatch.setattr(
-        "models.learned.transforms.tiles", lambda rows, columns, side, _: tiles(rows, columns, side, halo=1)
+        "models.learned.transforms.tiles",
+        lambda rows, columns, side, *_, **undivided: tiles(rows, columns, side, halo=1, **undivided),
     )
     one, other = (each.decode([data], postprocess="off")[0].rgb.astype(int) for each in (codec, tiled))
     assert np.abs(one - other).max() > 1
