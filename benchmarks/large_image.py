@@ -35,7 +35,7 @@ from models import Picture, Target
 from models.bitstream import Bitstream
 from models.evaluation.run import image_paths
 from models.learned.codec import LearnedCodec
-from service.images import ImageFormat, decode, encode, open_image
+from service.images import ImageFormat, decode, encode
 
 PIECE_SIZES = ((1024, 1024), (2048, 1024))  # of pieces in turn, width and height in pixels
 JPEG_QUALITY = 92  # of the picture that arrives
@@ -86,7 +86,7 @@ def compress(profile: str, source: Path, bpp: float, destination: Path) -> list[
     """
     codec = _warm(profile)
     stages = Stages()
-    picture = stages.run("read JPEG", lambda: decode(open_image(source.read_bytes(), max_pixels=MAX_PIXELS)))
+    picture = stages.run("read JPEG", lambda: decode(source.read_bytes(), max_pixels=MAX_PIXELS).picture)
     quantised = stages.run("quantise", lambda: codec.quantise([picture], [Target(bpp=bpp)])[0])
     stream = stages.run("write stream", lambda: codec.symbol_codec.write(quantised))
     if not stream.target_met:

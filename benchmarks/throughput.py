@@ -115,7 +115,7 @@ class Direct:
         """Turn picture files into streams."""
         streams: list[bytes] = []
         for batch in batched(files, self._batch):
-            pictures = [images.decode(images.open_image(file, max_pixels=self._max_pixels)) for file in batch]
+            pictures = [images.decode(file, max_pixels=self._max_pixels).picture for file in batch]
             made = self._codec.encode(pictures, [Target(bpp=BPP)] * len(pictures))
             streams += [stream.data for stream in made]
         return streams

@@ -1,8 +1,9 @@
 """Image files in and out: hostile bytes to a `Picture`, a `Picture` to PNG, WebP, AVIF or JPEG.
 
-Reading takes two steps, so that admission can be decided between them. `open_image` reads the
+Reading takes two steps, so that admission can be decided between them. `read_header` reads the
 header alone and refuses what must not be decoded at all. `decode` decodes, turns the picture
-upright and converts it to sRGB.
+upright and converts it to sRGB. Each takes the whole file and gives plain values, so that each can
+run in a process of its own.
 
     ImageError
     ├── UnsupportedImageError    not a format on the list
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import io
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import Enum
 
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
@@ -77,8 +79,41 @@ class ImageFormat(Enum):
     JPEG = "image/jpeg"
 
 
-def open_image(file: bytes, *, max_pixels: int) -> Image.Image:
-    """Open an image by its header alone.
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a file says of its picture before it is decoded.
+
+    Attributes:
+        format: Pillow's name for the file's format.
+        width: columns, as they lie in the file.
+        height: rows, as they lie in the file.
+    """
+
+    format: str
+    width: int
+    height: int
+
+    @property
+    def pixels(self) -> int:
+        """Width times height."""
+        return self.width * self.height
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A picture out of a file.
+
+    Attributes:
+        picture: upright, in sRGB and 8 bits.
+        warnings: what is wrong with the file although it was read, each fit for users.
+    """
+
+    picture: Picture
+    warnings: tuple[str, ...] = ()
+
+
+def read_header(file: bytes, *, max_pixels: int) -> Header:
+    """Read an image's header, and refuse what must not be decoded.
 
     Args:
         file: all bytes of the file.
@@ -87,6 +122,84 @@ def open_image(file: bytes, *, max_pixels: int) -> Image.Image:
     Raises:
         ImageError: one subclass for each fault.
     """
+    with _open(file, max_pixels) as image:
+        return _header(image)
+
+
+def read_lossy_header(file: bytes, *, max_pixels: int) -> tuple[Header, Source]:
+    """Read the header of an image for post-processing, and its quantiser as the file states it.
+
+    Raises:
+        ImageError: as `read_header` does.
+        SourceError: post-processing is not for such a file.
+    """
+    with _open(file, max_pixels) as image:
+        source = sources.read(file)
+        if image.mode not in _PLAIN_MODES:
+            raise SourceError(
+                f"the file's pixels are {image.mode}, and post-processing is for colours on screens and "
+                "for grey"
+            )
+        return _header(image), source
+
+
+def decode(file: bytes, *, max_pixels: int) -> Decoded:
+    """Decode an image file, upright, in sRGB and 8 bits.
+
+    Raises:
+        ImageError: as `read_header` does, or the file is damaged behind its header.
+    """
+    with _open(file, max_pixels) as image:
+        _load(image)
+        _turn_upright(image)
+        return Decoded(Picture.from_image(_to_srgb(image)))
+
+
+def decode_as_coded(file: bytes, *, max_pixels: int) -> Picture:
+    """Decode an image as it lies in its file: not turned, in its own colours, in 8 bits.
+
+    Raises what `decode` raises.
+    """
+    with _open(file, max_pixels) as image:
+        _load(image)
+        return Picture.from_image(image)
+
+
+def finished(picture: Picture, file: bytes, *, max_pixels: int) -> Picture:
+    """Turn a picture made from `decode_as_coded(file)` upright, in sRGB."""
+    image = picture.to_image()
+    with _open(file, max_pixels) as coded:
+        image.info |= {name: coded.info[name] for name in ("exif", "icc_profile") if name in coded.info}
+    _turn_upright(image)
+    return Picture.from_image(_to_srgb(image))
+
+
+def encode(picture: Picture, image_format: ImageFormat) -> bytes:
+    """Encode a picture as an image file.
+
+    PNG is exact; the others are visually near-lossless. JPEG has no alpha, and gets a white
+    background.
+    """
+    image = picture.to_image()
+    file = io.BytesIO()
+    match image_format:
+        case ImageFormat.PNG:
+            image.save(file, "PNG")
+        case ImageFormat.WEBP:
+            image.save(file, "WEBP", quality=90)
+        case ImageFormat.AVIF:
+            image.save(file, "AVIF", quality=85, speed=8)
+        case ImageFormat.JPEG:
+            if picture.alpha is not None:
+                white = Image.new("RGBA", image.size, "white")
+                flat = Image.alpha_composite(white, image.convert("RGBA"))
+                image = flat.convert("L" if picture.greyscale else "RGB")
+            image.save(file, "JPEG", quality=92, subsampling=0)
+    return file.getvalue()
+
+
+def _open(file: bytes, max_pixels: int) -> Image.Image:
+    """Open an image by its header alone. Raises `ImageError`s."""
     # GIF's plugin allocates a frame while it reads the header, and refuses one over twice this
     # limit. The limit is global, and so is the service's.
     Image.MAX_IMAGE_PIXELS = min(max_pixels, MAX_SIDE * MAX_SIDE)
@@ -115,20 +228,8 @@ def open_image(file: bytes, *, max_pixels: int) -> Image.Image:
     return image
 
 
-def open_lossy(file: bytes, *, max_pixels: int) -> tuple[Image.Image, Source]:
-    """Open an image for post-processing; gives also its quantiser as the file states it.
-
-    Raises:
-        ImageError: as `open_image` does.
-        SourceError: post-processing is not for such a file.
-    """
-    image = open_image(file, max_pixels=max_pixels)
-    source = sources.read(file)
-    if image.mode not in _PLAIN_MODES:
-        raise SourceError(
-            f"the file's pixels are {image.mode}, and post-processing is for colours on screens and for grey"
-        )
-    return image, source
+def _header(image: Image.Image) -> Header:
+    return Header(image.format or "", image.width, image.height)
 
 
 def _format_by_beginning(file: bytes) -> str | None:
@@ -149,64 +250,6 @@ def _count_frames(image: Image.Image, reader: LimitedReader) -> int | None:
         raise
     except Exception:  # out of reads, or the frames behind the second are broken
         return None
-
-
-def decode(image: Image.Image) -> Picture:
-    """Decode what `open_image` opened, upright, in sRGB and 8 bits, and close it.
-
-    Raises:
-        DamagedImageError: the file is truncated or corrupt behind its header.
-    """
-    _load(image)
-    _turn_upright(image)
-    picture = Picture.from_image(_to_srgb(image))
-    image.close()  # a caller that keeps it for its size need not keep its pixels
-    return picture
-
-
-def decode_as_coded(image: Image.Image) -> Picture:
-    """Decode what `open_image` opened as it lies in the file: not turned, in its own colours.
-
-    Samples are of 8 bits. The image stays open, for `finished`.
-
-    Raises:
-        DamagedImageError: the file is truncated or corrupt behind its header.
-    """
-    _load(image)
-    return Picture.from_image(image)
-
-
-def finished(picture: Picture, coded: Image.Image) -> Picture:
-    """Turn a picture made from `decode_as_coded(coded)` upright, in sRGB, and close `coded`."""
-    image = picture.to_image()
-    image.info |= {name: coded.info[name] for name in ("exif", "icc_profile") if name in coded.info}
-    coded.close()
-    _turn_upright(image)
-    return Picture.from_image(_to_srgb(image))
-
-
-def encode(picture: Picture, image_format: ImageFormat) -> bytes:
-    """Encode a picture as an image file.
-
-    PNG is exact; the others are visually near-lossless. JPEG has no alpha, and gets a white
-    background.
-    """
-    image = picture.to_image()
-    file = io.BytesIO()
-    match image_format:
-        case ImageFormat.PNG:
-            image.save(file, "PNG")
-        case ImageFormat.WEBP:
-            image.save(file, "WEBP", quality=90)
-        case ImageFormat.AVIF:
-            image.save(file, "AVIF", quality=85, speed=8)
-        case ImageFormat.JPEG:
-            if picture.alpha is not None:
-                white = Image.new("RGBA", image.size, "white")
-                flat = Image.alpha_composite(white, image.convert("RGBA"))
-                image = flat.convert("L" if picture.greyscale else "RGB")
-            image.save(file, "JPEG", quality=92, subsampling=0)
-    return file.getvalue()
 
 
 def _load(image: Image.Image) -> None:

@@ -104,7 +104,7 @@ def enhance(
     force: Force = False,
 ) -> None:
     """Take the artefacts out of JPEG, WebP and AVIF files."""
-    from ..images import decode_as_coded, encode, finished, open_lossy
+    from ..images import decode_as_coded, encode, finished, read_lossy_header
     from .pictures import MAX_PIXELS, formats
 
     targets = paths.targets(
@@ -118,9 +118,11 @@ def enhance(
     post_processor = load_post_processor(device)
 
     def work(source: Path, _: Progress) -> None:
-        image, coded = open_lossy(source.read_bytes(), max_pixels=MAX_PIXELS)
-        improved = post_processor.improve([decode_as_coded(image)], [coded])[0]
-        paths.write(targets[source], encode(finished(improved, image), formats_of[targets[source]]))
+        file = source.read_bytes()
+        coded = read_lossy_header(file, max_pixels=MAX_PIXELS)[1]
+        improved = post_processor.improve([decode_as_coded(file, max_pixels=MAX_PIXELS)], [coded])[0]
+        upright = finished(improved, file, max_pixels=MAX_PIXELS)
+        paths.write(targets[source], encode(upright, formats_of[targets[source]]))
         size = f"{improved.width}x{improved.height}"
         err.print(f"{targets[source]}  {size}  {coded.kind}, coarseness {coded.coarseness:.2f}")
 

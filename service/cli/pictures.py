@@ -14,7 +14,7 @@ from PIL import Image
 from models import Picture
 from models.grid import MAX_SIDE
 
-from ..images import FORMATS, ImageFormat, decode, open_image
+from ..images import FORMATS, ImageFormat, decode
 
 # Pixels; the largest picture that the container holds. Files of one's own need no lower limit.
 MAX_PIXELS = MAX_SIDE**2
@@ -27,7 +27,7 @@ def suffixes() -> set[str]:
 
 def picture_of(file: bytes) -> Picture:
     """Decode an image file. Raises `ImageError`s."""
-    return decode(open_image(file, max_pixels=MAX_PIXELS))
+    return decode(file, max_pixels=MAX_PIXELS).picture
 
 
 def formats(targets: Iterable[Path], image_format: str | None) -> dict[Path, ImageFormat]:

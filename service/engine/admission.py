@@ -1,16 +1,14 @@
-"""Admission: how many requests and pixels may be inside at a time, and for how long.
+"""Admission: how many requests and pixels may be inside at a time.
 
 All of it belongs to one event loop, so that it needs no locks.
 """
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from .errors import DeadlineExceededError, OverloadedError
+from .errors import OverloadedError
 
 _MIN_RETRY_SECONDS = 1.0
 _MAX_RETRY_SECONDS = 60.0  # an estimate of the device's speed is good for no longer wait
@@ -24,36 +22,28 @@ class Admission:
         max_pixels: of all requests inside; a single larger request enters when it is alone. Effort
             has room for as many again, in pixels times what it costs, so that it is never in the
             way of requests without.
-        timeout: seconds that a request may stay.
         seconds_per_pixel: gives what the device needs at the moment, for telling the refused when
             to come back.
     """
 
-    def __init__(
-        self, *, max_requests: int, max_pixels: int, timeout: float, seconds_per_pixel: Callable[[], float]
-    ) -> None:
+    def __init__(self, *, max_requests: int, max_pixels: int, seconds_per_pixel: Callable[[], float]) -> None:
         self.requests = 0
         self.pixels = 0
         self._effort = 0.0
         self._max_requests = max_requests
         self._max_pixels = max_pixels
-        self._timeout = timeout
         self._seconds_per_pixel = seconds_per_pixel
 
-    @asynccontextmanager
-    async def admit(self, pixels: int, effort: float = 0.0) -> AsyncIterator[float]:
-        """Hold room for a request while the body of the `async with` runs.
+    @contextmanager
+    def admit(self, pixels: int, effort: float = 0.0) -> Iterator[None]:
+        """Hold room for a request while the body of the `with` runs.
 
         Args:
             pixels: of all its pictures.
             effort: what they cost beyond the usual, in pixels.
 
-        Yields:
-            The request's deadline, on `time.monotonic`'s clock.
-
         Raises:
             OverloadedError: there is no room.
-            DeadlineExceededError: the body takes longer than the timeout.
         """
         self.check()
         if self.pixels and self.pixels + pixels > self._max_pixels:
@@ -64,14 +54,7 @@ class Admission:
         self.pixels += pixels
         self._effort += effort
         try:
-            async with asyncio.timeout(self._timeout) as limit:
-                yield time.monotonic() + self._timeout
-        except TimeoutError as error:
-            if not limit.expired():
-                raise
-            raise DeadlineExceededError(
-                "the request took too long", retry_after=self._retry_after()
-            ) from error
+            yield
         finally:
             self.requests -= 1
             self.pixels -= pixels
@@ -89,9 +72,9 @@ class Admission:
             raise self._overloaded(f"{self.pixels} pixels are waiting already")
 
     def _overloaded(self, detail: str) -> OverloadedError:
-        return OverloadedError(detail, retry_after=self._retry_after())
+        return OverloadedError(detail, retry_after=self.retry_after())
 
-    def _retry_after(self) -> float:
+    def retry_after(self) -> float:
         """Seconds that the device needs for everything inside, within bounds."""
         seconds = self._seconds_per_pixel() * (self.pixels + self._effort)
         return min(max(seconds, _MIN_RETRY_SECONDS), _MAX_RETRY_SECONDS)

@@ -65,6 +65,7 @@ class StoredCollection:
         collected: the streams and how they came out.
         budget: bytes that they were to have together.
         pixels: of all pictures.
+        names: of the pictures, to the client.
         ids: under which the streams are stored.
         timings: of the request.
     """
@@ -72,6 +73,7 @@ class StoredCollection:
     collected: Collected
     budget: int
     pixels: int
+    names: tuple[str, ...]
     ids: tuple[str, ...]
     timings: Timings
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 
 from ..metrics import Metrics
 from ..settings import Settings
 from .admission import Admission
 from .coder import PictureCoder
+from .deadline import deadline
 from .effort import cost
 from .errors import UnavailableError
 from .loaded import Models
@@ -45,7 +46,6 @@ class Engine:
         self._admission = Admission(
             max_requests=settings.max_queued_requests,
             max_pixels=settings.max_queued_pixels,
-            timeout=settings.request_timeout_seconds,
             seconds_per_pixel=lambda: self.stages.device.seconds_per_pixel,
         )
         metrics.watch_queue(
@@ -96,19 +96,25 @@ class Engine:
             raise UnavailableError("the service is shutting down or its device failed", retry_after=10)
         self._admission.check()
 
-    @asynccontextmanager
-    async def admit(self, pixels: int, *, effort: int = 0) -> AsyncIterator[float]:
-        """Hold room for a request, for as long as a request may take.
+    def deadline(self) -> AbstractAsyncContextManager[float]:
+        """Begin the time that a request has, `request_timeout_seconds` for all of it.
 
-        Yields:
-            The request's deadline, on `time.monotonic`'s clock.
+        To be entered when the last byte of the request has come. Gives the deadline, on
+        `time.monotonic`'s clock.
+
+        Raises:
+            DeadlineExceededError: the body of the `async with` takes longer.
+        """
+        return deadline(self._settings.request_timeout_seconds, self._admission.retry_after)
+
+    @contextmanager
+    def admit(self, pixels: int, *, effort: int = 0) -> Iterator[None]:
+        """Hold room for a request while the body of the `with` runs.
 
         Raises:
             OverloadedError: there is no room.
             UnavailableError: no work is accepted.
-            DeadlineExceededError: the body of the `async with` takes longer than
-                `request_timeout_seconds`.
         """
         self.check_room()
-        async with self._admission.admit(pixels, pixels * cost(effort)) as deadline:
-            yield deadline
+        with self._admission.admit(pixels, pixels * cost(effort)):
+            yield

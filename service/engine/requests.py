@@ -5,8 +5,9 @@
     enhance      read the header ── admit ── decode ── picture coder ── finish ── encode
     allocate     read all headers ── admit ── collection ── store ── [archive]
 
-A request is admitted as soon as its pixels are known, which costs no more than reading a header,
-and leaves when its result is stored or encoded. Nothing here knows of HTTP.
+A request's time starts with its first stage, when all of its body is there. It is admitted as soon
+as its pixels are known, which costs no more than reading a header, and leaves when its result is
+stored or encoded. Nothing here knows of HTTP.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 
-from PIL import Image
 from structlog.contextvars import bind_contextvars
 
 from models import Picture, Target
@@ -24,11 +24,10 @@ from models.bitstream import Bitstream
 from models.codec import CodecName
 from models.errors import CodecError
 from models.postprocess.postprocessor import Postprocess, PostProcessor
-from models.postprocess.sources import Source
 from models.rate_control import Metric
 
 from .. import images
-from ..images import ImageError, ImageFormat, ImageTooLargeError
+from ..images import Decoded, Header, ImageError, ImageFormat, ImageTooLargeError
 from ..metrics import Metrics
 from ..settings import Settings
 from ..store import StreamStore
@@ -80,8 +79,23 @@ class AllocateRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
-    """One image of many: its name to the client, its pixels, and how to get it."""
+class NamedFile:
+    """An image file of many, by the client's name for it."""
+
+    name: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPicture:
+    """A stored stream of many, by its id; its picture is the one that it decodes to."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """One picture of many: its name to the client, its pixels, and how to get it."""
 
     name: str
     pixels: int
@@ -115,54 +129,49 @@ class Requests:
             TargetMissedError: the smallest stream is over the budget, and the request is strict.
         """
         timings = Timings()
-        image = await self._open(file)
-        pixels = image.width * image.height
-        bind_contextvars(pixels=pixels)
-        async with self._engine.admit(pixels, effort=wanted.effort) as deadline:
-            picture = await self._stages.on_image_thread(DECODE, timings, images.decode, image)
-            made = await self._coder.compress(
-                picture,
-                wanted.target,
-                profile=wanted.profile,
-                codec=wanted.codec,
-                report=wanted.report,
-                effort=wanted.effort,
-                deadline=deadline,
-                timings=timings,
-            )
-            size = len(made.stream.data)
-            budget = wanted.target.budget(picture.pixels)
-            if wanted.strict and budget is not None and size > budget:
-                raise TargetMissedError(
-                    f"the smallest stream that {made.stream.model} makes of this image has {size} bytes, "
-                    f"not {budget}"
+        async with self._engine.deadline() as deadline:
+            header = await self._header(file)
+            bind_contextvars(pixels=header.pixels)
+            with self._engine.admit(header.pixels, effort=wanted.effort):
+                decoded = await self._decoded(file, timings)
+                made = await self._coder.compress(
+                    decoded.picture,
+                    wanted.target,
+                    profile=wanted.profile,
+                    codec=wanted.codec,
+                    report=wanted.report,
+                    effort=wanted.effort,
+                    deadline=deadline,
+                    timings=timings,
                 )
-            bind_contextvars(bpp=round(made.stream.bpp, 6))
-            with self._stages.in_store(timings):
-                stream_id = await self._store.put(made.stream.data)
-        return StoredStream(made, stream_id, timings)
+                size = len(made.stream.data)
+                budget = wanted.target.budget(header.pixels)
+                if wanted.strict and budget is not None and size > budget:
+                    raise TargetMissedError(
+                        f"the smallest stream that {made.stream.model} makes of this image has {size} "
+                        f"bytes, not {budget}"
+                    )
+                bind_contextvars(bpp=round(made.stream.bpp, 6))
+                with self._stages.in_store(timings):
+                    stream_id = await self._store.put(made.stream.data)
+        return StoredStream(made, stream_id, decoded.warnings, timings)
 
     async def decompress_stored(
         self, stream_id: str, image_format: ImageFormat, postprocess: Postprocess
     ) -> PictureFile:
         """Decompress a stored stream to an image file."""
         timings = Timings()
-        with self._stages.in_store(timings):
-            data = await self._store.get(stream_id)
-        return await self.decompress(data, image_format, postprocess, timings)
+        async with self._engine.deadline() as deadline:
+            with self._stages.in_store(timings):
+                data = await self._store.get(stream_id)
+            return await self._decompress(data, image_format, postprocess, deadline, timings)
 
     async def decompress(
-        self, data: bytes, image_format: ImageFormat, postprocess: Postprocess, timings: Timings | None = None
+        self, data: bytes, image_format: ImageFormat, postprocess: Postprocess
     ) -> PictureFile:
-        """Decompress a stream to an image file; `timings` is the account of the request so far."""
-        timings = timings or Timings()
-        stream = await self._parse(data)
-        bind_contextvars(pixels=stream.pixels, bpp=round(8 * len(data) / stream.pixels, 6))
-        async with self._engine.admit(stream.pixels) as deadline:
-            made = await self._coder.decompress(
-                stream, postprocess=postprocess, deadline=deadline, timings=timings
-            )
-            return await self._encode(made.picture, image_format, made.post_processor, timings)
+        """Decompress a stream to an image file."""
+        async with self._engine.deadline() as deadline:
+            return await self._decompress(data, image_format, postprocess, deadline, Timings())
 
     async def enhance(self, file: bytes, image_format: ImageFormat) -> EnhancedFile:
         """Take the artefacts out of a JPEG, WebP or AVIF file, and write the better picture.
@@ -173,83 +182,117 @@ class Requests:
         """
         timings = Timings()
         post_processor = self._engine.models.post_processor().post_processor
-        image, source = await self._stages.on_image_thread(
-            READ_HEADER, None, _open_suitable, file, self._max_pixels, post_processor
-        )
-        pixels = image.width * image.height
-        bind_contextvars(pixels=pixels, bpp=round(8 * len(file) / pixels, 6))
-        async with self._engine.admit(pixels) as deadline:
-            coded = await self._stages.on_image_thread(DECODE, timings, images.decode_as_coded, image)
-            improved = await self._coder.enhance(
-                coded, source, file_bytes=len(file), deadline=deadline, timings=timings
+        async with self._engine.deadline() as deadline:
+            header, source = await self._stages.on_image_thread(
+                READ_HEADER, None, images.read_lossy_header, file, max_pixels=self._max_pixels
             )
-            picture = await self._stages.on_image_thread(FINISH, timings, images.finished, improved, image)
-            return EnhancedFile(await self._encode(picture, image_format, post_processor, timings), source)
+            post_processor.check(source)
+            bind_contextvars(pixels=header.pixels, bpp=round(8 * len(file) / header.pixels, 6))
+            with self._engine.admit(header.pixels):
+                coded = await self._stages.on_image_thread(
+                    DECODE, timings, images.decode_as_coded, file, max_pixels=self._max_pixels
+                )
+                improved = await self._coder.enhance(
+                    coded, source, file_bytes=len(file), deadline=deadline, timings=timings
+                )
+                picture = await self._stages.on_image_thread(
+                    FINISH, timings, images.finished, improved, file, max_pixels=self._max_pixels
+                )
+                enhanced = await self._encode(picture, image_format, post_processor, timings)
+        return EnhancedFile(enhanced, source)
 
-    async def uploaded(self, name: str, file: bytes) -> Member:
-        """Read the header of an image file, to make it one image of many."""
-        with _naming(name):
-            image = await self._open(file)
-
-        async def picture(_: float) -> Picture:
-            with _naming(name):
-                return await self._stages.on_image_thread(DECODE, None, _decode, file, self._max_pixels)
-
-        return Member(name, image.width * image.height, picture)
-
-    async def stored(self, stream_id: str) -> Member:
-        """Read the header of a stored stream, to make its picture one image of many."""
-        data = await self._store.get(stream_id)
-        with _naming(stream_id):
-            stream = await self._parse(data)
-
-        async def picture(deadline: float) -> Picture:
-            with _naming(stream_id):
-                made = await self._coder.decompress(stream, deadline=deadline)
-            return made.picture
-
-        return Member(stream_id, stream.pixels, picture)
-
-    async def allocate(self, members: Sequence[Member], wanted: AllocateRequest) -> StoredCollection:
-        """Compress images to one budget for all of them, and store the streams.
+    async def allocate(
+        self, inputs: Sequence[NamedFile | StoredPicture], wanted: AllocateRequest
+    ) -> StoredCollection:
+        """Compress pictures to one budget for all of them, and store the streams.
 
         Raises:
             ImageTooLargeError: they have more pixels together than one image may have.
             TargetMissedError: the smallest streams are over the budget, and the request is strict.
         """
         timings = Timings()
-        pixels = [member.pixels for member in members]
-        if sum(pixels) > self._max_pixels:
-            raise ImageTooLargeError(
-                f"the images have {sum(pixels)} pixels together; the limit is {self._max_pixels}"
-            )
-        bind_contextvars(pixels=sum(pixels), images=len(members))
-        budget = max(1, wanted.target.budget(sum(pixels)) or 0)
-        async with self._engine.admit(sum(pixels), effort=wanted.effort) as deadline:
-            found = await compress_collection(
-                self._coder,
-                [member.picture for member in members],
-                pixels,
-                budget,
-                metric=wanted.metric,
-                profile=wanted.profile,
-                effort=wanted.effort,
-                deadline=deadline,
-                timings=timings,
-            )
-            if wanted.strict and found.size > budget:
-                raise TargetMissedError(
-                    f"the smallest streams that {wanted.profile} makes of these images have {found.size} "
-                    f"bytes, not {budget}"
+        async with self._engine.deadline() as deadline:
+            members = [await self._member(source) for source in inputs]
+            pixels = [member.pixels for member in members]
+            if sum(pixels) > self._max_pixels:
+                raise ImageTooLargeError(
+                    f"the images have {sum(pixels)} pixels together; the limit is {self._max_pixels}"
                 )
-            with self._stages.in_store(timings):
-                ids = [await self._store.put(made.stream.data) for made in found.made]
+            bind_contextvars(pixels=sum(pixels), images=len(members))
+            budget = max(1, wanted.target.budget(sum(pixels)) or 0)
+            with self._engine.admit(sum(pixels), effort=wanted.effort):
+                found = await compress_collection(
+                    self._coder,
+                    [member.picture for member in members],
+                    pixels,
+                    budget,
+                    metric=wanted.metric,
+                    profile=wanted.profile,
+                    effort=wanted.effort,
+                    deadline=deadline,
+                    timings=timings,
+                )
+                if wanted.strict and found.size > budget:
+                    raise TargetMissedError(
+                        f"the smallest streams that {wanted.profile} makes of these images have "
+                        f"{found.size} bytes, not {budget}"
+                    )
+                with self._stages.in_store(timings):
+                    ids = [await self._store.put(made.stream.data) for made in found.made]
         self._metrics.allocated(len(members))
-        return StoredCollection(found, budget, sum(pixels), tuple(ids), timings)
+        names = tuple(member.name for member in members)
+        return StoredCollection(found, budget, sum(pixels), names, tuple(ids), timings)
 
-    async def _open(self, file: bytes) -> Image.Image:
+    async def _member(self, source: NamedFile | StoredPicture) -> _Member:
+        """Read the header of one picture of many."""
+        return await (self._uploaded(source) if isinstance(source, NamedFile) else self._stored(source))
+
+    async def _uploaded(self, file: NamedFile) -> _Member:
+        with _naming(file.name):
+            header = await self._header(file.content)
+
+        async def picture(_: float) -> Picture:
+            with _naming(file.name):
+                return (await self._decoded(file.content, None)).picture
+
+        return _Member(file.name, header.pixels, picture)
+
+    async def _stored(self, stored: StoredPicture) -> _Member:
+        data = await self._store.get(stored.id)
+        with _naming(stored.id):
+            stream = await self._parse(data)
+
+        async def picture(deadline: float) -> Picture:
+            with _naming(stored.id):
+                made = await self._coder.decompress(stream, deadline=deadline)
+            return made.picture
+
+        return _Member(stored.id, stream.pixels, picture)
+
+    async def _decompress(
+        self,
+        data: bytes,
+        image_format: ImageFormat,
+        postprocess: Postprocess,
+        deadline: float,
+        timings: Timings,
+    ) -> PictureFile:
+        stream = await self._parse(data)
+        bind_contextvars(pixels=stream.pixels, bpp=round(8 * len(data) / stream.pixels, 6))
+        with self._engine.admit(stream.pixels):
+            made = await self._coder.decompress(
+                stream, postprocess=postprocess, deadline=deadline, timings=timings
+            )
+            return await self._encode(made.picture, image_format, made.post_processor, timings)
+
+    async def _header(self, file: bytes) -> Header:
         return await self._stages.on_image_thread(
-            READ_HEADER, None, images.open_image, file, max_pixels=self._max_pixels
+            READ_HEADER, None, images.read_header, file, max_pixels=self._max_pixels
+        )
+
+    async def _decoded(self, file: bytes, timings: Timings | None) -> Decoded:
+        return await self._stages.on_image_thread(
+            DECODE, timings, images.decode, file, max_pixels=self._max_pixels
         )
 
     async def _parse(self, data: bytes) -> Bitstream:
@@ -269,16 +312,6 @@ class Requests:
     ) -> PictureFile:
         file, digest = await self._stages.on_image_thread(ENCODE, timings, _encode, picture, image_format)
         return PictureFile(file, digest, post_processor, timings)
-
-
-def _open_suitable(file: bytes, max_pixels: int, post_processor: PostProcessor) -> tuple[Image.Image, Source]:
-    image, source = images.open_lossy(file, max_pixels=max_pixels)
-    post_processor.check(source)
-    return image, source
-
-
-def _decode(file: bytes, max_pixels: int) -> Picture:
-    return images.decode(images.open_image(file, max_pixels=max_pixels))
 
 
 def _encode(picture: Picture, image_format: ImageFormat) -> tuple[bytes, bytes]:

@@ -75,11 +75,13 @@ class StoredStream:
     Attributes:
         made: the stream and how it came out.
         id: under which it is stored.
+        warnings: what is wrong with the file although it was read.
         timings: of the request.
     """
 
     made: Compressed
     id: str
+    warnings: tuple[str, ...]
     timings: Timings
 
 

@@ -24,7 +24,7 @@ from ..http.negotiation import content_digest, negotiate
 from ..http.server_timing import server_timing
 from ..runtime import RuntimeDependency, refuse_when_leaving
 from . import archive
-from .inputs import JSON, RequestsDependency, StoredStreams, members_in, model_of
+from .inputs import JSON, RequestsDependency, StoredStreams, model_of, pictures_in
 
 router = APIRouter(tags=["compression"], dependencies=[Depends(refuse_when_leaving)])
 
@@ -145,10 +145,10 @@ async def allocate(
     codec = model_of(runtime, query.profile).codec
     wanted = AllocateRequest(target, codec.name, query.metric or codec.metric, query.effort, query.strict)
 
-    members = await members_in(request, runtime, requests)
-    stored = await requests.allocate(members, wanted)
+    inputs = await pictures_in(request, runtime)
+    stored = await requests.allocate(inputs, wanted)
 
-    names = archive.safe_names([member.name for member in members], ".zgt")
+    names = archive.safe_names(stored.names, ".zgt")
     urls = [
         str(request.app.url_path_for("decompress_stored", stream_id=stream_id)) for stream_id in stored.ids
     ]

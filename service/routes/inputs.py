@@ -8,7 +8,7 @@ from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..engine.requests import Member, Requests
+from ..engine.requests import NamedFile, Requests, StoredPicture
 from ..engine.work import DeviceModel
 from ..http.body import is_form, read_body, read_files
 from ..runtime import Runtime, RuntimeDependency
@@ -50,17 +50,15 @@ async def file_in(request: Request, runtime: Runtime, *, accepts: str) -> bytes:
     )
 
 
-async def members_in(request: Request, runtime: Runtime, requests: Requests) -> list[Member]:
+async def pictures_in(request: Request, runtime: Runtime) -> list[NamedFile] | list[StoredPicture]:
     """Read the images in a request: multipart fields `file`, or the ids of stored streams.
 
-    Their headers are read, and their pixels not yet. Raises what `file_in` and `Requests` raise.
+    Raises what `file_in` raises.
     """
     settings = runtime.settings
     if not is_form(request):
         body = await file_in(request, runtime, accepts=JSON)
-        return [
-            await requests.stored(stream_id) for stream_id in _ids_in(body, settings.max_allocation_images)
-        ]
+        return [StoredPicture(stream_id) for stream_id in _ids_in(body, settings.max_allocation_images)]
     runtime.engine.check_room()
     uploads = await read_files(
         request,
@@ -68,7 +66,7 @@ async def members_in(request: Request, runtime: Runtime, requests: Requests) -> 
         max_bytes=settings.max_body_bytes,
         seconds=settings.body_timeout_seconds,
     )
-    return [await requests.uploaded(upload.name, upload.content) for upload in uploads]
+    return [NamedFile(upload.name, upload.content) for upload in uploads]
 
 
 def _ids_in(body: bytes, max_ids: int) -> list[str]:

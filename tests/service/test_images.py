@@ -22,14 +22,14 @@ from service.images import (
     UnsupportedImageError,
     decode,
     encode,
-    open_image,
+    read_header,
 )
 
 LIMIT = 1_000_000
 
 
 def read(file: bytes) -> Picture:
-    return decode(open_image(file, max_pixels=LIMIT))
+    return decode(file, max_pixels=LIMIT).picture
 
 
 def saved(image: Image.Image, image_format: str, **options: object) -> bytes:
@@ -186,13 +186,13 @@ def test_too_many_pixels_are_refused_by_the_header_alone() -> None:
     bomb = _png_header(16000, 16000)
 
     with pytest.raises(ImageTooLargeError, match="limit of 1000000 pixels"):
-        open_image(bomb, max_pixels=LIMIT)
+        read_header(bomb, max_pixels=LIMIT)
 
 
 @pytest.mark.parametrize("size", [(100_000, 100_000), (20_000, 20_000), (16_385, 1)])
 def test_no_limit_allows_what_no_stream_can_hold(size: tuple[int, int]) -> None:
     with pytest.raises(ImageTooLargeError):
-        open_image(_png_header(*size), max_pixels=10**12)
+        read_header(_png_header(*size), max_pixels=10**12)
 
 
 def test_a_gif_frame_far_beyond_its_screen_is_refused_before_it_is_allocated() -> None:
@@ -202,7 +202,7 @@ def test_a_gif_frame_far_beyond_its_screen_is_refused_before_it_is_allocated() -
     frame = b"," + struct.pack("<HHHHB", 0, 0, 23821, 18689, 0) + b"\x02\0;"
 
     with pytest.raises(ImageTooLargeError) as caught:
-        open_image(screen + disposed + frame, max_pixels=LIMIT)
+        read_header(screen + disposed + frame, max_pixels=LIMIT)
 
     assert isinstance(caught.value.__cause__, Image.DecompressionBombError)
 
@@ -222,7 +222,7 @@ def test_a_gif_frame_far_beyond_its_screen_is_refused_before_it_is_allocated() -
 )
 def test_a_header_without_end_is_damaged(beginning: bytes, part: bytes) -> None:
     with pytest.raises(DamagedImageError, match="too many parts"):
-        open_image(beginning + MAX_READS * part, max_pixels=LIMIT)
+        read_header(beginning + MAX_READS * part, max_pixels=LIMIT)
 
 
 def test_pages_are_counted_up_to_a_limit(photo: Image.Image) -> None:

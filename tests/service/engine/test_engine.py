@@ -25,8 +25,8 @@ def test_two_hundred_clients_that_hang_up_cost_no_device_time_and_no_room() -> N
     )
 
     async def request(engine: Engine, picture: Picture) -> None:
-        async with engine.admit(picture.pixels) as deadline:
-            await engine.coder.compress(picture, Target(quality=50), profile="ms-ssim", deadline=deadline)
+        with engine.admit(picture.pixels):
+            await engine.coder.compress(picture, Target(quality=50), profile="ms-ssim")
 
     async def steps(engine: Engine) -> None:
         def value(name: str) -> float | None:
@@ -89,10 +89,9 @@ def test_the_refused_are_told_how_long_the_device_needs(photo: Image.Image) -> N
         await engine.coder.compress(Picture.from_image(photo), Target(quality=50), profile="ms-ssim")
         waits = []
         for waiting in (1, 10**9):
-            async with engine.admit(waiting):
-                with pytest.raises(OverloadedError) as caught:
-                    async with engine.admit(10**10):
-                        pass
+            with engine.admit(waiting):
+                with pytest.raises(OverloadedError) as caught, engine.admit(10**10):
+                    pass
                 waits.append(caught.value.retry_after)
         assert waits == [1, 60], "within reason"
 
@@ -104,7 +103,7 @@ def test_closing_finishes_what_was_accepted_and_refuses_the_rest(photo: Image.Im
 
     async def steps(engine: Engine) -> None:
         async def request() -> Compressed:
-            async with engine.admit(picture.pixels):
+            with engine.admit(picture.pixels):
                 return await engine.coder.compress(picture, Target(bpp=1), profile="ms-ssim")
 
         accepted = [asyncio.create_task(request()) for _ in range(4)]
@@ -112,9 +111,8 @@ def test_closing_finishes_what_was_accepted_and_refuses_the_rest(photo: Image.Im
         closing = asyncio.create_task(engine.close())
         await asyncio.sleep(0)
         assert not engine.ready
-        with pytest.raises(UnavailableError):
-            async with engine.admit(1):
-                pass
+        with pytest.raises(UnavailableError), engine.admit(1):
+            pass
         assert len(await asyncio.gather(*accepted)) == 4
         await closing
         assert not engine.alive
@@ -124,7 +122,7 @@ def test_closing_finishes_what_was_accepted_and_refuses_the_rest(photo: Image.Im
 
 def test_closing_waits_for_requests_that_are_not_yet_at_the_device(photo: Image.Image) -> None:
     async def request(engine: Engine) -> int:
-        async with engine.admit(photo.width * photo.height):
+        with engine.admit(photo.width * photo.height):
             picture = await engine.stages.on_image_thread(DECODE, None, Picture.from_image, photo)
             return (await engine.coder.compress(picture, Target(quality=50), profile="ms-ssim")).stream.width
 

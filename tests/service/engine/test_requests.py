@@ -17,7 +17,7 @@ from models.learned.codec import LearnedCodec
 from models.postprocess.postprocessor import PostProcessor
 from service.engine.engine import Engine
 from service.engine.errors import TargetMissedError
-from service.engine.requests import AllocateRequest, CompressRequest, Requests
+from service.engine.requests import AllocateRequest, CompressRequest, NamedFile, Requests, StoredPicture
 from service.images import DamagedImageError, ImageFormat, ImageTooLargeError
 from service.metrics import Metrics
 from service.settings import Settings
@@ -103,18 +103,15 @@ def test_a_coarse_file_is_enhanced(photo: Image.Image) -> None:
 def test_files_and_stored_streams_share_a_budget(photo: Image.Image) -> None:
     async def steps(requests: Requests) -> None:
         first = await requests.compress(encoded(photo, "PNG"), CompressRequest(Target(quality=70), "ms-ssim"))
-        members = [
-            await requests.uploaded("a.png", encoded(photo.crop((0, 0, 64, 64)), "PNG")),
-            await requests.stored(first.id),
-        ]
-        assert [(member.name, member.pixels) for member in members] == [
-            ("a.png", 64 * 64),
-            (first.id, 128 * 96),
+        members: list[NamedFile | StoredPicture] = [
+            NamedFile("a.png", encoded(photo.crop((0, 0, 64, 64)), "PNG")),
+            StoredPicture(first.id),
         ]
 
         stored = await requests.allocate(members, AllocateRequest(Target(max_bytes=900), "ms-ssim", "psnr"))
         assert list(stored.timings.seconds) == ["queue", "device", "entropy", "store"]
         assert (stored.budget, stored.pixels) == (900, 64 * 64 + 128 * 96)
+        assert stored.names == ("a.png", first.id)
         assert 0.995 * 900 - 8 <= stored.collected.size <= 900
         made = stored.collected.made
         assert stored.ids == tuple(sha256(compressed.stream.data).hexdigest() for compressed in made)
@@ -150,11 +147,13 @@ def test_what_is_refused_leaves_no_room_taken(photo: Image.Image) -> None:
             await requests.compress(encoded(large, "PNG"), wanted)
         with pytest.raises(DamagedImageError):
             await requests.compress(encoded(photo.resize((90, 90)), "JPEG")[:-500], wanted)
-        member = await requests.uploaded("half.png", encoded(large.resize((100, 51)), "PNG"))
+        half = NamedFile("half.png", encoded(large.resize((100, 51)), "PNG"))
+        bad = NamedFile("bad.jpg", b"\xff\xd8\xff\xe0")
+        together = AllocateRequest(Target(bpp=1), "ms-ssim", "psnr")
         with pytest.raises(ImageTooLargeError, match="10200 pixels together"):
-            await requests.allocate([member, member], AllocateRequest(Target(bpp=1), "ms-ssim", "psnr"))
+            await requests.allocate([half, half], together)
         with pytest.raises(DamagedImageError, match=r"'bad\.jpg'"):
-            await requests.uploaded("bad.jpg", b"\xff\xd8\xff\xe0")
+            await requests.allocate([half, bad], together)
 
     metrics = run(steps, max_pixels=10_000)
 
