@@ -1,4 +1,4 @@
-"""Functions that entropy workers run.
+"""Functions that entropy workers run, on a thread or in a process. The parent may end any of them.
 
 Imports neither torch nor the rest of the service: a worker is small and starts in half a second.
 """
@@ -10,15 +10,53 @@ import signal
 import threading
 from collections.abc import Sequence
 from multiprocessing import parent_process
+from typing import Protocol
 
 from models.bitstream import Bitstream
 from models.learned.symbol_codec import SymbolCodec
 from models.learned.symbols import Quantised, Symbols
+from models.progress import UNINTERRUPTED, Progress
 from models.stream import Stream
 
+from .errors import AbandonedError
 
-def begin() -> None:
+
+class Flag(Protocol):
+    """What `threading.Event` and that of `multiprocessing` have in common."""
+
+    def is_set(self) -> bool:
+        """Say whether somebody has set it."""
+
+    def set(self) -> None:
+        """Set it."""
+
+    def clear(self) -> None:
+        """Undo `set`."""
+
+
+class _UntilAbandoned(Progress):
+    """Goes on until a flag is set."""
+
+    def __init__(self, abandoned: Flag) -> None:
+        self._abandoned = abandoned
+
+    def pause(self) -> None:
+        """Raise `AbandonedError` once nobody waits for the work any more."""
+        if self._abandoned.is_set():
+            raise AbandonedError
+
+
+_worker = threading.local()
+
+
+def begin_thread(abandoned: Flag) -> None:
+    """Initialise a worker that is a thread; `abandoned` is set when nobody waits for its work."""
+    _worker.progress = _UntilAbandoned(abandoned)
+
+
+def begin_process(abandoned: Flag) -> None:
     """Initialise a worker process: leave stopping to the parent, and never outlive it."""
+    begin_thread(abandoned)
     # Ctrl-C and service managers signal the whole group. The parent finishes what was accepted
     # first, and says when that is.
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -41,9 +79,13 @@ def load(models: Sequence[str]) -> None:
 
 def write(model: str, quantised: Quantised) -> Stream:
     """Write the stream of a picture that was quantised with this model."""
-    return SymbolCodec.load(model).write(quantised)
+    return SymbolCodec.load(model).write(quantised, _progress())
 
 
 def read(model: str, stream: Bitstream) -> Symbols:
     """Read the symbols in a stream of this model. Raises `BitstreamError`s."""
-    return SymbolCodec.load(model).read(stream)
+    return SymbolCodec.load(model).read(stream, _progress())
+
+
+def _progress() -> Progress:
+    return getattr(_worker, "progress", UNINTERRUPTED)

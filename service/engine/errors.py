@@ -7,6 +7,8 @@ EngineError
 └── DeadlineExceededError     waited longer than a request may take
 NoPostProcessorError          there are no weights of one
 UnknownProfileError           no loaded model has this name
+TooCostlyError                it would take longer than a request may
+AbandonedError                nobody waits for a job any more
 TargetMissedError             the smallest stream is over a budget that was meant strictly
 """
 
@@ -48,6 +50,14 @@ class NoPostProcessorError(Exception):
 
 class UnknownProfileError(Exception):
     """No loaded model has the name that was asked for."""
+
+
+class TooCostlyError(Exception):
+    """What the request asks for is expected to take longer here than a request has."""
+
+
+class AbandonedError(Exception):
+    """Nobody waits for the result of a job any more; so nobody sees this, either."""
 
 
 class TargetMissedError(Exception):

@@ -73,6 +73,7 @@ _KINDS: dict[type[Exception], _Kind] = {
     body.MalformedBodyError: _Kind(422, "malformed-body", "Malformed multipart body"),
     engine.NoPostProcessorError: _Kind(501, "no-post-processor", "No post-processor installed"),
     engine.UnknownProfileError: _Kind(422, "unknown-profile", "Profile that is not loaded"),
+    engine.TooCostlyError: _Kind(422, "too-costly", "More work than a request has time for"),
     engine.TargetMissedError: _Kind(422, "target-missed", "Budget below the model's reach"),
     ClientDisconnect: _Kind(499, "disconnected", "Client gone before the end of the body"),
     RequestValidationError: _Kind(422, "invalid-request", "Invalid parameters"),
