@@ -60,7 +60,7 @@ def test_large_pictures_and_collections_are_not_in_the_way_of_small_ones() -> No
         with ExitStack() as inside:
             for _ in range(8):
                 inside.enter_context(room.admit(costs.compress(1_000_000)))
-            with pytest.raises(OverloadedError, match="small"), room.admit(costs.compress(1)):
+            with pytest.raises(OverloadedError), room.admit(costs.compress(1)):
                 pass
             with pytest.raises(OverloadedError, match="pixels are waiting"):
                 room.check()  # now nobody would enter

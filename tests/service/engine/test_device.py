@@ -356,7 +356,7 @@ def test_small_jobs_run_between_the_tiles_of_large_ones_on_every_lane(lanes: int
     """Large ones hold all lanes, and go on only when the small ones behind them are done."""
     queue = JobQueue(1)
     device = DeviceThread(queue, lambda: 0.0, Metrics(), lanes=lanes)
-    small = [Job(lambda tasks, _: tasks, number, (1, 1), 1) for number in range(6)]
+    small: list[AnyJob] = [Job(lambda tasks, _: tasks, number, (1, 1), 1) for number in range(6)]
     given_up = time.monotonic() + 20
 
     def tiles(tasks: Sequence[Any], progress: Progress) -> Sequence[Any]:
@@ -364,7 +364,7 @@ def test_small_jobs_run_between_the_tiles_of_large_ones_on_every_lane(lanes: int
             progress.pause()
         return tasks
 
-    large = [Job(tasks, "large", LARGE, 1) for _ in range(lanes + 1)]  # one more than can run
+    large = [Job(tiles, "large", LARGE, 1) for _ in range(lanes + 1)]  # one more than can run
     for job in [*large, *small]:
         queue.put(job)
     device.start()

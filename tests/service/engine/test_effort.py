@@ -189,8 +189,8 @@ def test_others_have_the_device_between_iterations() -> None:
     ("encodes", "share", "outcome"), [(20, 1.0, "cut"), (2000, 0.01, "cut"), (-1, 1.0, "skipped")]
 )
 def test_the_deadline_bounds_effort(encodes: float, share: float, outcome: str) -> None:
-    """A tenth of the 600 seconds is kept for what comes after. The refinement has the time of twenty
-    encodes, of the ninety that it wants, or none."""
+    """A tenth of the 600 seconds is kept for what comes after. The refinement has the time of
+    twenty encodes, of the ninety that it wants, or none."""
     picture = Picture.from_array(np.random.default_rng(1).integers(0, 255, (256, 256, 3), np.uint8))
     made: list[Compressed] = []
 

@@ -22,7 +22,7 @@ def run(steps: Callable[[Stages], Awaitable[None]]) -> Metrics:
     settings = Settings(threads=1, image_threads=1, entropy_workers=0)
 
     async def main() -> None:
-        stages = Stages(settings, metrics, lambda: None)
+        stages = Stages(settings, metrics, lambda: 0.0)
         await stages.start([])
         try:
             await steps(stages)
