@@ -314,11 +314,13 @@ def known_before(indices: Array, residuals: Array, phase: Phase) -> Known[Array]
 
 def magnitude_level(residuals: Array) -> Array:
     """Look the magnitudes of residuals (..., M, h, w), integers of any type, up: uint8 in 0..63."""
-    levels = _uint8(abs(residuals).clip(0, len(MAGNITUDE_LEVELS) - 1))
-    *channels, rows, columns = levels.shape
+    levels = _uint8(residuals[..., :0, :])
+    *channels, rows, columns = residuals.shape
+    strips = []
     for strip in _strips(rows, columns * math.prod(channels)):
-        levels[..., strip, :] = _looked_up(MAGNITUDE_LEVELS, levels[..., strip, :])
-    return levels
+        magnitude = abs(residuals[..., strip, :]).clip(0, len(MAGNITUDE_LEVELS) - 1)
+        strips.append(_looked_up(MAGNITUDE_LEVELS, _uint8(magnitude)))
+    return _joined(strips) if strips else levels
 
 
 def hyper_contexts(z: Array, centre: Array, phase: Phase) -> Array:
@@ -374,6 +376,16 @@ def _looked_up(table: tuple[int, ...], places: Array) -> Array:
     if isinstance(places, np.ndarray):
         return np.array(table, np.uint8).take(places)
     return places.new_tensor(table)[places.int()]
+
+
+def _joined(strips: list[Array]) -> Array:
+    """Put strips of rows together again."""
+    first = strips[0]
+    if isinstance(first, np.ndarray):
+        return np.concatenate(strips, axis=-2)
+    from torch import cat  # only where it is loaded anyway
+
+    return cat(strips, dim=-2)
 
 
 def _uint8(values: Array) -> Array:

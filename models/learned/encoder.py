@@ -114,8 +114,10 @@ class Encoder:
         # A budget's search has waited for y on the device; without one there is hardly anything to
         # measure.
         begun = time.perf_counter()
+        probe: _Probe | None = None
         while pending := [i for i in range(len(pictures)) if i not in found]:
             positions = [_wanted(searches[i], targets[i]) for i in pending]
+            del probe  # a large picture's takes more than the picture
             probe = self._probe(y[pending] if len(pending) < len(y) else y, positions, progress)
             for row, (i, position) in enumerate(zip(pending, positions, strict=True)):
                 search = searches[i]

@@ -31,6 +31,7 @@ from models.errors import CodecError
 from models.progress import Progress
 
 from ..metrics import Metrics
+from . import memory
 from .errors import AbandonedError, DeadlineExceededError, EngineError, OutOfMemoryError, UnavailableError
 from .queue import AnyJob, JobQueue
 
@@ -123,6 +124,10 @@ class DeviceThread:
                 if batch:
                     with self._working():
                         self._run_taken(batch)
+                        tidy = batch[0].rank > 0
+                        del batch  # and with it pictures and symbols
+                        if tidy:
+                            memory.give_back()
         except BaseException as error:
             _log.critical("a device thread has ended; restart the process", exc_info=error)
         finally:

@@ -95,14 +95,18 @@ class EntropyStage:
             UnavailableError: every worker dies of it.
             Exception: whatever the function raises.
         """
-        idle = self._large if pixels > LARGE_PIXELS else self._small
+        large = pixels > LARGE_PIXELS
+        idle = self._large if large else self._small
         for _ in range(_MAX_ATTEMPTS):
             asked = time.monotonic()
             worker = await idle.get()
             job: Future[_T] | None = None
             try:
                 with self._timer.timed(CODE_ENTROPY, timings, since=asked):
-                    job = worker.executor.submit(function, *arguments)
+                    if large:
+                        job = worker.executor.submit(entropy_worker.tidily, function, *arguments)
+                    else:
+                        job = worker.executor.submit(function, *arguments)
                     return await asyncio.wrap_future(job)
             except asyncio.CancelledError:
                 worker.abandoned.set()

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing import parent_process
-from typing import Protocol
+from typing import Protocol, TypeVar, TypeVarTuple, Unpack
 
 from models.bitstream import Bitstream
 from models.learned.symbol_codec import SymbolCodec
@@ -18,7 +18,11 @@ from models.learned.symbols import Quantised, Symbols
 from models.progress import UNINTERRUPTED, Progress
 from models.stream import Stream
 
+from . import memory
 from .errors import AbandonedError
+
+_Arguments = TypeVarTuple("_Arguments")
+_T = TypeVar("_T")
 
 
 class Flag(Protocol):
@@ -85,6 +89,14 @@ def write(model: str, quantised: Quantised) -> Stream:
 def read(model: str, stream: Bitstream) -> Symbols:
     """Read the symbols in a stream of this model. Raises `BitstreamError`s."""
     return SymbolCodec.load(model).read(stream, _progress())
+
+
+def tidily(function: Callable[[Unpack[_Arguments]], _T], *arguments: Unpack[_Arguments]) -> _T:
+    """Run one of the above for a large picture: what it leaves behind goes back to the system."""
+    try:
+        return function(*arguments)
+    finally:
+        memory.give_back()
 
 
 def _progress() -> Progress:
