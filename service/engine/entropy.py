@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from multiprocessing import get_context
 from typing import TypeVar, TypeVarTuple, Unpack
 
@@ -103,10 +104,9 @@ class EntropyStage:
             job: Future[_T] | None = None
             try:
                 with self._timer.timed(CODE_ENTROPY, timings, since=asked):
-                    if large:
-                        job = worker.executor.submit(entropy_worker.tidily, function, *arguments)
-                    else:
-                        job = worker.executor.submit(function, *arguments)
+                    call = partial(function, *arguments)
+                    submit = worker.executor.submit
+                    job = submit(entropy_worker.tidily, call) if large else submit(call)
                     return await asyncio.wrap_future(job)
             except asyncio.CancelledError:
                 worker.abandoned.set()

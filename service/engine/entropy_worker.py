@@ -10,7 +10,7 @@ import signal
 import threading
 from collections.abc import Callable, Sequence
 from multiprocessing import parent_process
-from typing import Protocol, TypeVar, TypeVarTuple, Unpack
+from typing import Protocol, TypeVar
 
 from models.bitstream import Bitstream
 from models.learned.symbol_codec import SymbolCodec
@@ -21,7 +21,6 @@ from models.stream import Stream
 from . import memory
 from .errors import AbandonedError
 
-_Arguments = TypeVarTuple("_Arguments")
 _T = TypeVar("_T")
 
 
@@ -91,10 +90,10 @@ def read(model: str, stream: Bitstream) -> Symbols:
     return SymbolCodec.load(model).read(stream, _progress())
 
 
-def tidily(function: Callable[[Unpack[_Arguments]], _T], *arguments: Unpack[_Arguments]) -> _T:
-    """Run one of the above for a large picture: what it leaves behind goes back to the system."""
+def tidily(job: Callable[[], _T]) -> _T:
+    """Do one of the above for a large picture: what it leaves behind goes back to the system."""
     try:
-        return function(*arguments)
+        return job()
     finally:
         memory.give_back()
 
