@@ -55,6 +55,7 @@ class Admission:
             when it is alone.
         max_seconds: that a request may take.
         seconds_per_pixel: gives what the device needs at the moment; 0 when nothing is known.
+        best_seconds_per_pixel: gives what it needs at its best.
 
     Attributes:
         requests: inside.
@@ -68,12 +69,14 @@ class Admission:
         max_pixels: int,
         max_seconds: float,
         seconds_per_pixel: Callable[[], float],
+        best_seconds_per_pixel: Callable[[], float],
     ) -> None:
         self.requests = 0
         self.pixels = 0
         self._max_requests = max_requests
         self._max_seconds = max_seconds
         self._seconds_per_pixel = seconds_per_pixel
+        self._best_seconds_per_pixel = best_seconds_per_pixel
         self._work = {size: _Room(max_pixels) for size in Size}
         self._effort = {size: _Room(max_pixels) for size in Size}
 
@@ -82,10 +85,10 @@ class Admission:
         """Hold room for a request while the body of the `with` runs.
 
         Raises:
-            TooCostlyError: the device would not be done in time, even with nothing else to do.
+            TooCostlyError: the device would not be done in time even at its best.
             OverloadedError: there is no room.
         """
-        seconds = cost.work * self._seconds_per_pixel()
+        seconds = cost.work * self._best_seconds_per_pixel()
         if seconds > self._max_seconds:
             raise TooCostlyError(
                 f"this would take about {seconds:.0f} s here; a request has {self._max_seconds:.0f} s"

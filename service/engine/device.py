@@ -39,6 +39,7 @@ from .queue import AnyJob, JobQueue
 OVERHEAD_PIXELS = 1 << 15
 _IDLE_BEAT_SECONDS = 0.5
 _NEWEST_WEIGHT = 0.2  # of the last batch in the running mean of seconds per pixel
+_SLOWER_WEIGHT = 0.02  # of a slower batch in the best seconds per pixel
 _log = logging.getLogger(__name__)
 
 
@@ -66,6 +67,8 @@ class DeviceThread:
         ready: resolves when `load` has run.
         seconds_per_pixel: that quantising a padded pixel takes, from recent batches of all kinds
             and sizes: of thumbnails alone too, what a pixel of a large picture will cost.
+        best_seconds_per_pixel: the same at its best, which a loaded machine comes back to; follows
+            what is slower by a fiftieth a batch.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class DeviceThread:
     ) -> None:
         self.ready: Future[None] = Future()
         self.seconds_per_pixel = 0.0
+        self.best_seconds_per_pixel = 0.0
         self._queue = queue
         self._load = load
         self._metrics = metrics
@@ -136,7 +140,7 @@ class DeviceThread:
     def _loaded(self) -> bool:
         """Load, and start the other lanes; False when that failed."""
         try:
-            self.seconds_per_pixel = self._load()
+            self.seconds_per_pixel = self.best_seconds_per_pixel = self._load()
             self._cores = torch.get_num_threads()
             for other in self._lanes[1:]:
                 self._start(other)
@@ -221,6 +225,8 @@ class DeviceThread:
         newest = seconds / (quantised + OVERHEAD_PIXELS) / self._busy
         mean = self.seconds_per_pixel or newest
         self.seconds_per_pixel = (1 - _NEWEST_WEIGHT) * mean + _NEWEST_WEIGHT * newest
+        best = self.best_seconds_per_pixel or newest
+        self.best_seconds_per_pixel = min(newest, (1 - _SLOWER_WEIGHT) * best + _SLOWER_WEIGHT * newest)
 
     def _recover(self, batch: Sequence[AnyJob], failure: Exception) -> None:
         """Run each half by itself, or fail the job that is left, or all that nobody waits for.

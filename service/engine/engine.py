@@ -48,6 +48,7 @@ class Engine:
             max_pixels=settings.max_queued_pixels,
             max_seconds=settings.request_timeout_seconds,
             seconds_per_pixel=lambda: self.stages.device.seconds_per_pixel,
+            best_seconds_per_pixel=lambda: self.stages.device.best_seconds_per_pixel,
         )
         metrics.watch_queue(
             images=lambda: len(self.stages.queue),

@@ -19,6 +19,7 @@ def admission(
         max_pixels=max_pixels,
         max_seconds=120,
         seconds_per_pixel=lambda: seconds_per_pixel,
+        best_seconds_per_pixel=lambda: seconds_per_pixel / 2,
     )
 
 
@@ -87,7 +88,7 @@ def test_effort_has_room_of_its_own() -> None:
 
 
 def test_what_would_take_longer_than_a_request_may_is_refused_with_the_number() -> None:
-    room = admission(max_pixels=10**9, seconds_per_pixel=2e-6)
+    room = admission(max_pixels=10**9, seconds_per_pixel=4e-6)
     with room.admit(costs.compress(40_000_000)), room.admit(costs.compress(1_000_000, effort=9)):
         pass  # effort takes the time that there is
     expected = r"this would take about \d+ s here; a request has 120 s"

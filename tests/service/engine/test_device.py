@@ -466,6 +466,21 @@ def test_the_speed_is_that_of_quantising_whatever_runs(bench: Bench) -> None:
     assert bench.device.seconds_per_pixel == pytest.approx(expected)
 
 
+def test_one_slow_batch_does_not_make_the_device_slow(bench: Bench) -> None:
+    def slow(tasks: Sequence[Any], progress: Progress) -> Sequence[Any]:
+        time.sleep(0.2)
+        return tasks
+
+    bench.put(1).future.result(10)
+    best = bench.device.best_seconds_per_pixel
+    assert best == bench.device.seconds_per_pixel
+    job = bench.put(2, slow)
+    job.future.result(10)
+    slowest = job.device_seconds / OVERHEAD_PIXELS
+    assert best < bench.device.best_seconds_per_pixel < slowest / 10
+    assert bench.device.seconds_per_pixel > slowest / 10
+
+
 def test_before_the_first_batch_the_speed_is_that_of_loading() -> None:
     device = DeviceThread(JobQueue(1), lambda: 0.25, Metrics())
     device.start()
