@@ -1,8 +1,8 @@
 """What requests cost, for admission: how much room each takes, and about how long.
 
-The unit is a pixel quantised without effort, the commonest work of the device. The rates say what a
-pixel of other work takes in that unit. They were measured on one core with AMX and on one without
-AVX-512, and differ by a fifth between the two; the device's speed comes in only when admission
+The unit is a pixel quantised without effort to a budget, the commonest work of the device. The
+rates say what a pixel of other work takes in that unit. They were measured on a Kodak picture at
+0.3 bits per pixel, on one core with AMX. The device's own speed comes in only when admission
 multiplies by `DeviceThread.seconds_per_pixel`.
 """
 
@@ -23,9 +23,9 @@ from .results import Measure
 # other jobs, and no batch holds them.
 LARGE_PIXELS = 1 << 22
 
-RECONSTRUCT = 1.0  # with its post-processing
-IMPROVE = 0.6  # post-processing alone
-SCORES = {Measure.PSNR: 0.1, Measure.MS_SSIM: 0.5}
+RECONSTRUCT = 0.6  # with its post-processing, 0.5 to 0.6
+IMPROVE = 0.3  # post-processing alone
+SCORES = {Measure.PSNR: 0.03, Measure.MS_SSIM: 0.3}
 AVIF_ENCODES = 4  # of a search, in the mean
 # libaom's seconds, in the table that `libaom` has of them, that a pixel's quantisation takes on the
 # same core.

@@ -10,7 +10,7 @@ from models import errors as codec_errors
 from models.errors import AvifError, CodecError, UnknownModelError, WeightsError
 from service import images, store
 from service.engine import errors as engine_errors
-from service.engine.errors import EngineError, OverloadedError, UnavailableError
+from service.engine.errors import AbandonedError, EngineError, OverloadedError, UnavailableError
 from service.http import problems
 from service.metrics import Metrics
 
@@ -60,13 +60,14 @@ def test_a_failing_store_asks_to_come_back() -> None:
 
 
 def test_every_typed_error_has_an_answer_of_its_own() -> None:
-    """All leaves of the four trees, apart from weights, which fail at the start of the service."""
+    """All leaves of the four trees, apart from weights, which fail at the start of the service, and
+    what nobody is there to see."""
     raised = {
         error
         for module in (codec_errors, images, store, engine_errors)
         for _, error in inspect.getmembers(module, inspect.isclass)
         if issubclass(error, Exception) and error.__module__ == module.__name__ and not error.__subclasses__()
     }
-    assert raised - {WeightsError, AvifError} <= set(problems._KINDS)
+    assert raised - {WeightsError, AvifError, AbandonedError} <= set(problems._KINDS)
     assert CodecError not in problems._KINDS, "an unexpected kind of failure is not the client's fault"
     assert len(set(problems.reasons())) == len(problems.reasons())
