@@ -5,11 +5,8 @@ Imports neither torch nor the rest of the service: a worker is small and starts 
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 from collections.abc import Callable, Sequence
-from multiprocessing import parent_process
 from typing import Protocol, TypeVar
 
 from models.bitstream import Bitstream
@@ -18,7 +15,7 @@ from models.learned.symbols import Quantised, Symbols
 from models.progress import UNINTERRUPTED, Progress
 from models.stream import Stream
 
-from . import memory
+from . import child, memory
 from .errors import AbandonedError
 
 _T = TypeVar("_T")
@@ -60,18 +57,7 @@ def begin_thread(abandoned: Flag) -> None:
 def begin_process(abandoned: Flag) -> None:
     """Initialise a worker process: leave stopping to the parent, and never outlive it."""
     begin_thread(abandoned)
-    # Ctrl-C and service managers signal the whole group. The parent finishes what was accepted
-    # first, and says when that is.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    parent = parent_process()
-    assert parent is not None
-
-    def leave_with_parent() -> None:
-        parent.join()  # returns also when the parent was killed
-        os._exit(1)
-
-    threading.Thread(target=leave_with_parent, daemon=True).start()
+    child.begin()
 
 
 def load(models: Sequence[str]) -> None:
