@@ -90,7 +90,7 @@ class Settings(BaseSettings):
         default="ms-ssim", description="Model that compresses when a request names none; one of those loaded."
     )
     max_pixels: int = Field(
-        default=100_000_000,
+        default=40_000_000,
         ge=1,
         description="Largest image or stream, in pixels; larger ones get 413 or 422.",
     )
@@ -109,8 +109,9 @@ class Settings(BaseSettings):
     max_queued_pixels: int = Field(
         default=80_000_000,
         ge=1,
-        description="Pixels of all requests accepted and not yet answered; beyond it 429. One request "
-        "alone always enters.",
+        description="Pixels of all requests of a size accepted and not yet answered, times what is done "
+        "to them; beyond it 429. Small images, those of over 4 megapixels, and collections have as much "
+        "room each, and one request alone always enters.",
     )
     max_batch_pixels: int | None = Field(
         default=None,

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from models.errors import WeightsError
 from models.grid import tiles
+from models.progress import UNINTERRUPTED, Progress, with_pauses
 
 EXACT_LIMIT = 1 << 24  # float32 holds every integer up to here
 INPUT_LIMIT = 127  # largest magnitude of z_hat
@@ -112,13 +113,20 @@ class IntegerScaleDecoder:
                 )
 
     def __call__(
-        self, z_hat: NDArray[np.integer[Any]], *, arithmetic: type[np.float32 | np.int64] = np.float32
+        self,
+        z_hat: NDArray[np.integer[Any]],
+        *,
+        arithmetic: type[np.float32 | np.int64] = np.float32,
+        progress: Progress = UNINTERRUPTED,
     ) -> NDArray[np.uint8]:
-        """Compute table indices uint8 (M, 4 h, 4 w) from z_hat (C, h, w)."""
+        """Compute table indices uint8 (M, 4 h, 4 w) from z_hat (C, h, w).
+
+        `progress` may end the work by raising.
+        """
         first, second, third = self.layers
         z = z_hat.clip(-INPUT_LIMIT, INPUT_LIMIT).transpose(1, 2, 0)
         indices = np.empty((third.weight.shape[0], 4 * z.shape[0], 4 * z.shape[1]), np.uint8)
-        for tile in tiles(z.shape[0], z.shape[1], TILE):
+        for tile in with_pauses(tiles(z.shape[0], z.shape[1], TILE), progress):
             x = _shuffle(first(z[tile.outer()], ACTIVATION_LIMIT, arithmetic))
             x = _shuffle(second(x, ACTIVATION_LIMIT, arithmetic))
             index = self.lookup[third(x, RAW_LIMIT, arithmetic)]

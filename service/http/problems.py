@@ -82,6 +82,7 @@ _KINDS: dict[type[Exception], _Kind] = {
     origins.CrossSiteError: _Kind(403, "cross-site", "Sent from a page of another site"),
     engine.NoPostProcessorError: _Kind(501, "no-post-processor", "No post-processor installed"),
     engine.UnknownProfileError: _Kind(422, "unknown-profile", "Profile that is not loaded"),
+    engine.TooCostlyError: _Kind(422, "too-costly", "More work than a request has time for"),
     engine.TargetMissedError: _Kind(422, "target-missed", "Budget below the model's reach"),
     ClientDisconnect: _Kind(499, "disconnected", "Client gone before the end of the body"),
     RequestValidationError: _Kind(422, "invalid-request", "Invalid parameters"),

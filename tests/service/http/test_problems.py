@@ -11,7 +11,7 @@ from models import errors as codec_errors
 from models.errors import AvifError, CodecError, OptionError, UnknownModelError, WeightsError
 from service import images, store
 from service.engine import errors as engine_errors
-from service.engine.errors import EngineError, OverloadedError, UnavailableError
+from service.engine.errors import AbandonedError, EngineError, OverloadedError, UnavailableError
 from service.http import problems
 from service.metrics import Metrics
 
@@ -62,7 +62,7 @@ def test_a_failing_store_asks_to_come_back() -> None:
 
 def test_every_typed_error_has_an_answer_of_its_own() -> None:
     """All leaves of the four trees, apart from weights, which fail at the start of the service, and
-    options, which the service checks itself.
+    options, which the service checks itself, and what nobody is there to see.
     """
     raised = {
         error
@@ -70,7 +70,7 @@ def test_every_typed_error_has_an_answer_of_its_own() -> None:
         for _, error in inspect.getmembers(module, inspect.isclass)
         if issubclass(error, Exception) and error.__module__ == module.__name__ and not error.__subclasses__()
     }
-    assert raised - {WeightsError, AvifError, OptionError} <= set(problems._KINDS)
+    assert raised - {WeightsError, AvifError, OptionError, AbandonedError} <= set(problems._KINDS)
     assert CodecError not in problems._KINDS, "an unexpected kind of failure is not the client's fault"
     assert len(set(problems.reasons())) == len(problems.reasons())
 
