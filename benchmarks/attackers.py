@@ -237,7 +237,7 @@ _COSTLY = "codec=auto&effort=9&report=psnr,ms-ssim"
 async def _insist(victim: Victim, target: str, body: bytes) -> Answer:
     """Send a picture until there is room: a large one has to meet a moment without others."""
     while (answer := await victim.request(target, body)).status == 429:
-        await asyncio.sleep(0.03)
+        await asyncio.sleep(0.002)
     return answer
 
 
