@@ -237,7 +237,7 @@ _COSTLY = "codec=auto&effort=9&report=psnr,ms-ssim"
 async def _insist(victim: Victim, target: str, body: bytes) -> Answer:
     """Send a picture until there is room: a large one has to meet a moment without others."""
     while (answer := await victim.request(target, body)).status == 429:
-        await asyncio.sleep(0.03)
+        await asyncio.sleep(0.002)
     return answer
 
 
@@ -518,13 +518,13 @@ async def tiny_chunks_png(victim: Victim) -> None:
 
 @attack()
 async def profile_bomb_png(victim: Victim) -> None:
-    """Two PNGs whose colour profile inflates to 2 GB, 2 MB each."""
-    await _twice(victim, "/compress?bpp=0.3", hostile.profile_bomb_png(2_000))
+    """Two PNGs whose colour profile inflates to 500 MB, 2 MB each."""
+    await _twice(victim, "/compress?bpp=0.3", hostile.profile_bomb_png(500))
 
 
 @attack()
 async def text_bombs_png(victim: Victim) -> None:
-    """Two PNGs of 10,000 texts that inflate to 1 MB each, 10 MB each."""
+    """Two PNGs of 10,000 texts that inflate to 1 MB each, 46 MB each."""
     await _twice(victim, "/compress?bpp=0.3", hostile.text_bombs_png(10_000, 1))
 
 

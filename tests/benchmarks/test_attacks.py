@@ -108,7 +108,7 @@ def test_chunks_of_a_png_inflate() -> None:
     image.load()
     assert [len(text) for text in image.text.values()] == 3 * [1 << 20]  # type: ignore[attr-defined]
     deflated = hostile.zeros_deflated(3)
-    assert len(deflated) < 5_000
+    assert len(deflated) < 15_000
     assert zlib.decompress(deflated) == bytes(3 << 20)
     assert deflated in hostile.profile_bomb_png(3)
 
