@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import random
 import signal
@@ -54,6 +55,23 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def path_of(root: Path, stream_id: str) -> Path:
     return root / stream_id[:2] / f"{stream_id}.zgt"
+
+
+@pytest.mark.parametrize("length", [1, 1000, 600_000])
+def test_a_stream_is_read_in_pieces_and_checked_before_the_first(store: StreamStore, length: int) -> None:
+    async def scenario() -> None:
+        async with store:
+            content = random.Random(length).randbytes(length)
+            stream_id = await store.put(content)
+            for part in (None, range(length), range(length // 3, length // 2 + 1)):
+                digest, pieces = await store.read(stream_id, part)
+                wanted = content if part is None else content[part.start : part.stop]
+                assert b"".join([piece async for piece in pieces]) == wanted
+                assert digest == hashlib.sha256(wanted).digest()
+            with pytest.raises(NotStoredError):
+                await store.read("0" * 64)
+
+    asyncio.run(scenario())
 
 
 def test_a_stream_comes_back_as_it_was(store: StreamStore) -> None:
