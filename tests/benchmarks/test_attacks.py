@@ -27,7 +27,7 @@ from benchmarks.attacks import ROOT, Outcome, Waits, load, table
 from benchmarks.bystander import LAST_SECONDS, Turn
 from benchmarks.meter import Meter, read
 from benchmarks.program import write
-from service.images import ImageError, open_image
+from service.images import ImageError, read_header
 
 OUTCOME = Outcome(
     attack="wrong-ids",
@@ -175,7 +175,7 @@ def test_every_attack_says_what_it_sends() -> None:
 
 def test_the_limit_is_read_from_the_refusal() -> None:
     with pytest.raises(ImageError) as refused:
-        open_image(hostile.flat_webp(1_000_000), max_pixels=40_000)
+        read_header(hostile.flat_webp(1_000_000), max_pixels=40_000)
     stated = LIMIT.search(str(refused.value))
     assert stated is not None
     assert stated[1] == "40000"
