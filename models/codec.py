@@ -8,14 +8,14 @@ once takes `LearnedCodec` and `HybridCodec` themselves, as the service does.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from models.bitstream import Bitstream, CodecKind
-from models.errors import TargetError
+from models.errors import OptionError, TargetError
 from models.hybrid.codec import HybridCodec
 from models.learned.codec import LearnedCodec
 from models.picture import Picture
@@ -23,6 +23,7 @@ from models.postprocess.postprocessor import Postprocess
 from models.progress import UNINTERRUPTED, PartOf, Progress
 from models.rate_control import Metric, Target
 from models.stream import Comparison, Stream
+from models.tensors import check_device
 
 CodecName = Literal["learned", "hybrid", "auto"]
 
@@ -43,8 +44,11 @@ class Codec:
     def load(cls, name: str = "ms-ssim", *, device: str = "cpu", bfloat16: bool | None = None) -> Codec:
         """Load one of `registry.available()`, with the post-processors at hand.
 
-        Raises `WeightsError`.
+        Raises:
+            WeightsError: there is no such model, or its files are damaged.
+            OptionError: there is no such device.
         """
+        check_device(device)
         return cls(
             LearnedCodec.load(name, device=device, bfloat16=bfloat16),
             HybridCodec.load(device=device, bfloat16=bfloat16),
@@ -92,7 +96,10 @@ class Codec:
         Raises:
             TargetError: none or several targets, or "auto" without a budget.
             PictureError: not an image of the kinds above.
+            OptionError: there is no such codec or effort.
         """
+        if codec not in get_args(CodecName):
+            raise OptionError(f"codec is {', '.join(get_args(CodecName))}, not {codec!r}")
         picture = _picture(image)
         target = Target(bpp, max_bytes, quality)
         if codec == "learned":
@@ -114,6 +121,7 @@ class Codec:
         Raises:
             BitstreamError: it is no such stream; a subclass per cause.
             SourceError: it must be post-processed and cannot be.
+            OptionError: `postprocess` is none of the three.
         """
         stream = Bitstream.parse(data)
         if stream.codec is CodecKind.HYBRID:

@@ -16,7 +16,7 @@ import torch
 
 from models.bitstream import Bitstream
 from models.bitstream.alpha import encode_alpha
-from models.errors import WeightsError
+from models.errors import OptionError, WeightsError
 from models.grid import STRIDE, latent_size
 from models.learned.encoder import Encoder
 from models.learned.model import CodecModel
@@ -185,12 +185,13 @@ class LearnedCodec:
                 streams. Its pauses come without effort too.
 
         Raises:
-            ValueError: another number of targets than of pictures, or an effort outside 0 to 9.
+            ValueError: another number of targets than of pictures.
+            OptionError: an effort outside 0 to 9.
         """
         if len(pictures) != len(targets):
             raise ValueError(f"{len(pictures)} pictures but {len(targets)} targets")
         if effort not in EFFORTS:
-            raise ValueError(f"effort is 0 to {EFFORTS[-1]}, not {effort}")
+            raise OptionError(f"effort is 0 to {EFFORTS[-1]}, not {effort}")
         if alphas is None:
             alphas = [encode_alpha(picture) for picture in pictures]
         fraction = target_fraction(ITERATIONS[effort], self._objective.distortion)

@@ -11,14 +11,14 @@ become better than they were when the stream was made.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.errors import SourceError, WeightsError
+from models.errors import OptionError, SourceError, WeightsError
 from models.grid import tiles
 from models.network.blocks import Pause, without_pause
 from models.network.postprocess import PostTopology
@@ -209,7 +209,10 @@ def decide(
 
     Raises:
         SourceError: it must be ("on") and cannot be.
+        OptionError: `wanted` is something else.
     """
+    if wanted not in get_args(Postprocess):
+        raise OptionError(f"postprocess is auto, on or off, not {wanted!r}")
     if wanted == "off":
         return False
     if wanted == "auto":

@@ -38,8 +38,8 @@ async def enhance(
     image_format = wanted(request, format)
     # Where there is none, the request is refused before its body is read.
     post_processor = runtime.engine.models.post_processor().post_processor
-    file = await file_in(request, runtime, accepts="image/*")
-    enhanced = await requests.enhance(file, image_format)
+    async with file_in(request, runtime, accepts="image/*") as file:
+        enhanced = await requests.enhance(file, image_format)
     source = enhanced.source
     answer = picture_answer(runtime, enhanced.file, image_format)
     answer.headers["Ziggurat-Model"] = named(post_processor)
