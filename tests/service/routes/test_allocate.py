@@ -264,8 +264,8 @@ def test_a_collection_has_the_time_of_any_request(live: Callable[[Settings], Liv
                     {"Content-Type": "multipart/form-data; boundary=x"},
                 )
             )
-        assert refused.value.code == 503
-        assert refused.value.headers["retry-after"].isdecimal()
-        assert json.loads(refused.value.read())["type"].endswith(":deadline-exceeded")
+        kind = json.loads(refused.value.read())["type"].rpartition(":")[2]
+        # At the door, or where the machine seems fast enough for it, when the time is over.
+        assert (refused.value.code, kind) in {(422, "too-costly"), (503, "deadline-exceeded")}
         server.wait_for(lambda: server.metric("queue_images") == 0)
         assert server.metric("queue_pixels") == 0
