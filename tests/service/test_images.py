@@ -13,7 +13,6 @@ from PIL import Image, ImageCms, ImageOps
 
 from models import Picture
 from service.images import (
-    MAX_READS,
     AnimatedImageError,
     DamagedImageError,
     ImageError,

@@ -1,0 +1,212 @@
+"""TIFF 6.0 and BigTIFF: directories and their tags. What the samples are is in `tiff_samples`.
+
+Only the tags that say something of the picture are read. Of several directories the full-size ones
+are pages; thumbnails and masks are none.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from . import tiff_samples
+from .colour import Colour
+from .errors import AnimatedImageError, DamagedImageError, UnsupportedImageError, UnsupportedVariantError
+from .facts import Facts, Header
+from .tiff_samples import Layout
+
+MAX_PAGES = 1_000  # that are counted
+MAX_ENTRIES = 4_096  # of a directory
+_MAX_VALUES = 1 << 20  # of a tag: of a picture's strips or tiles, and a palette has 200,000
+
+# Tags
+_NEW_SUBFILE_TYPE, _SUBFILE_TYPE = 254, 255
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258, 259, 262, 266
+_STRIP_OFFSETS, _ORIENTATION, _SAMPLES, _ROWS_PER_STRIP, _STRIP_SIZES = 273, 274, 277, 278, 279
+_PLANAR, _T4_OPTIONS, _T6_OPTIONS, _PREDICTOR, _COLOUR_MAP = 284, 292, 293, 317, 320
+_TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_SIZES = 322, 323, 324, 325
+_INK_SET, _EXTRA_SAMPLES, _SAMPLE_FORMAT, _JPEG_TABLES = 332, 338, 339, 347
+_SUBSAMPLING, _REFERENCE, _ICC_PROFILE, _DNG_VERSION = 530, 532, 34675, 50706
+_KNOWN = {
+    _NEW_SUBFILE_TYPE, _SUBFILE_TYPE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER,
+    _STRIP_OFFSETS, _ORIENTATION, _SAMPLES, _ROWS_PER_STRIP, _STRIP_SIZES, _PLANAR, _T4_OPTIONS,
+    _T6_OPTIONS, _PREDICTOR, _COLOUR_MAP, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_SIZES, _INK_SET,
+    _EXTRA_SAMPLES, _SAMPLE_FORMAT, _JPEG_TABLES, _SUBSAMPLING, _REFERENCE, _ICC_PROFILE, _DNG_VERSION,
+}  # fmt: skip
+
+_KINDS = {1: "B", 3: "H", 4: "I", 6: "b", 7: "B", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
+_RATIONAL = 5
+_REDUCED, _PAGE_OF_MANY, _MASK = 1, 2, 4  # bits of NewSubfileType
+
+_Tags = Mapping[int, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """Byte order, and the sizes of numbers in classic TIFF or BigTIFF."""
+
+    order: str
+    big: bool
+
+    def unpack(self, kind: str, file: bytes, at: int) -> int:
+        """One number. Raises struct.error beyond the end of the file."""
+        return int(struct.unpack_from(self.order + kind, file, at)[0])
+
+
+def read(file: bytes) -> Facts:
+    """The facts of a TIFF file.
+
+    Raises:
+        AnimatedImageError: it has several pages.
+        DamagedImageError: its directories are broken.
+        UnsupportedImageError: a camera's raw file.
+        UnsupportedVariantError: other samples or compressions than those on the list.
+    """
+    try:
+        tags = _page(file)
+        layout = _layout(tags, big_endian=file[:2] == b"MM")
+    except (struct.error, IndexError) as error:
+        raise DamagedImageError("the TIFF image is truncated or corrupt in its header") from error
+    orientation = _number(tags, _ORIENTATION, 1)
+    profile = bytes(tags[_ICC_PROFILE]) if _ICC_PROFILE in tags and max(tags[_ICC_PROFILE]) < 256 else None
+    return Facts(
+        Header("TIFF", layout.width, layout.height),
+        lambda: tiff_samples.decode(file, layout),
+        orientation=orientation if 1 <= orientation <= 8 else 1,
+        colour=Colour(profile),
+        on_screen=layout.photometric in (0, 1, 2, 3, 6),
+    )
+
+
+def _page(file: bytes) -> _Tags:
+    """The tags of the only full-size page."""
+    first: _Tags | None = None
+    pages = 0
+    for number, tags in enumerate(_directories(file)):
+        if number == MAX_PAGES:
+            raise AnimatedImageError(None)
+        if _DNG_VERSION in tags:
+            raise UnsupportedImageError("the file is a camera's raw file (DNG), which is not read")
+        if not _is_page(tags):
+            continue
+        pages += 1
+        first = first or tags
+    if first is None:
+        raise UnsupportedVariantError("TIFF", "no full-size picture, as in cameras' raw files,")
+    if pages > 1:
+        raise AnimatedImageError(pages)
+    return first
+
+
+def _is_page(tags: _Tags) -> bool:
+    if _NEW_SUBFILE_TYPE in tags:
+        return not tags[_NEW_SUBFILE_TYPE][0] & (_REDUCED | _MASK)
+    return _number(tags, _SUBFILE_TYPE, 1) != 2  # reduced, in older files
+
+
+def _directories(file: bytes) -> Iterator[_Tags]:
+    """The known tags of each directory in turn; the chain ends where it bites its tail."""
+    order = "<" if file[:2] == b"II" else ">"
+    form = _Form(order, big=file[2:4] in (b"\x2b\0", b"\0\x2b"))
+    at = form.unpack("Q" if form.big else "I", file, 8 if form.big else 4)
+    seen = set()
+    while at and at not in seen:
+        seen.add(at)
+        try:
+            tags, at = _directory(file, at, form)
+        except (struct.error, IndexError):
+            if len(seen) > 1:  # the first is whole, and what follows it is a broken pointer
+                return
+            raise
+        yield tags
+
+
+def _directory(file: bytes, at: int, form: _Form) -> tuple[_Tags, int]:
+    """The known tags of one directory, and where the next one is; 0 at the end."""
+    count = form.unpack("Q" if form.big else "H", file, at)
+    at += 8 if form.big else 2
+    size = 20 if form.big else 12
+    if count > MAX_ENTRIES:
+        raise DamagedImageError("the TIFF image has too many tags")
+    tags: dict[int, tuple[int, ...]] = {}
+    for entry in range(at, at + count * size, size):
+        tag = form.unpack("H", file, entry)
+        if tag in _KNOWN and (values := _values(file, entry, form)):
+            tags.setdefault(tag, values)
+    after = at + count * size
+    next_size = 8 if form.big else 4
+    # Some writers leave the last pointer out.
+    return tags, form.unpack("Q" if form.big else "I", file, after) if after + next_size <= len(file) else 0
+
+
+def _values(file: bytes, entry: int, form: _Form) -> tuple[int, ...]:
+    """The values of a tag; none for those of a kind that makes no sense here, or that are cut off."""
+    kind = form.unpack("H", file, entry + 2)
+    count = form.unpack("Q" if form.big else "I", file, entry + 4)
+    inline = 8 if form.big else 4
+    at = entry + 4 + inline
+    pairs = 2 if kind == _RATIONAL else 1
+    code = "I" if kind == _RATIONAL else _KINDS.get(kind, "")
+    size = struct.calcsize("=" + code) * count * pairs
+    if not code or not count or size > len(file) or (count > _MAX_VALUES and code != "B"):
+        return ()
+    if size > inline:
+        at = form.unpack("Q" if form.big else "I", file, at)
+    if at + size > len(file):
+        return ()
+    values = struct.unpack_from(f"{form.order}{count * pairs}{code}", file, at)
+    if pairs == 2:
+        values = tuple(
+            top // bottom if bottom else 0 for top, bottom in zip(values[::2], values[1::2], strict=True)
+        )
+    return values
+
+
+def _number(tags: _Tags, tag: int, default: int) -> int:
+    return tags[tag][0] if tag in tags else default
+
+
+def _layout(tags: _Tags, *, big_endian: bool) -> Layout:
+    width, height = _number(tags, _WIDTH, 0), _number(tags, _HEIGHT, 0)
+    if width < 1 or height < 1:
+        raise DamagedImageError("the TIFF image has no size")
+    samples = _number(tags, _SAMPLES, 1)
+    compression = _number(tags, _COMPRESSION, 1)
+    photometric = _number(tags, _PHOTOMETRIC, -1)
+    if photometric == -1:
+        photometric = 2 if samples >= 3 else 1
+    tiled = _TILE_OFFSETS in tags
+    part_height = _number(tags, _TILE_HEIGHT if tiled else _ROWS_PER_STRIP, height)
+    part_width = _number(tags, _TILE_WIDTH, 0) if tiled else width
+    offsets = tags.get(_TILE_OFFSETS if tiled else _STRIP_OFFSETS, ())
+    sizes = tags.get(_TILE_SIZES if tiled else _STRIP_SIZES, ())
+    if not offsets or part_width < 1 or part_height < 1:
+        raise DamagedImageError("the TIFF image says not where its samples are")
+    layout = Layout(
+        width=width,
+        height=height,
+        bits=tags.get(_BITS, (1,)),
+        samples=samples,
+        formats=tags.get(_SAMPLE_FORMAT, (1,)),
+        extra=tags.get(_EXTRA_SAMPLES),
+        photometric=photometric,
+        compression=compression,
+        predictor=_number(tags, _PREDICTOR, 1),
+        planar=_number(tags, _PLANAR, 1) == 2 and samples > 1,
+        reversed_bits=_number(tags, _FILL_ORDER, 1) == 2,
+        big_endian=big_endian,
+        tiled=tiled,
+        part_width=part_width,
+        part_height=part_height if tiled else min(part_height, height),
+        offsets=offsets,
+        sizes=sizes,
+        colour_map=tags.get(_COLOUR_MAP, ()),
+        ink_set=_number(tags, _INK_SET, 1),
+        subsampling=tags.get(_SUBSAMPLING, (2, 2)),
+        reference=tags.get(_REFERENCE, (0, 255, 128, 255, 128, 255)),
+        jpeg_tables=bytes(tags[_JPEG_TABLES]) if max(tags.get(_JPEG_TABLES, (256,))) < 256 else b"",
+        fax_options=_number(tags, _T4_OPTIONS if compression == 3 else _T6_OPTIONS, 0),
+    )
+    tiff_samples.check(layout)
+    return layout
