@@ -1,6 +1,7 @@
 """Colour: what samples mean, by a profile or by numbers, and their conversion to 8-bit sRGB.
 
-The numbers are those of ITU-T H.273, which PNG's cICP and AVIF's nclx share, or PNG's gAMA and cHRM.
+The numbers are those of ITU-T H.273, which PNG's cICP and AVIF's nclx share, or PNG's gAMA and
+cHRM.
 """
 
 from __future__ import annotations
@@ -73,6 +74,9 @@ class Colour:
     profile: bytes | None = None
     primaries: Primaries | None = None
     gamma: float | None = None
+
+
+SRGB = Colour()
 
 
 def described(primaries: int, transfer: int, format: str) -> Colour | None:
@@ -194,7 +198,7 @@ def _to_srgb_primaries(primaries: Primaries) -> NDArray[np.float32] | None:
 
 
 def _to_xyz(primaries: Primaries) -> NDArray[np.float64]:
-    """The matrix from light in these primaries to CIE XYZ. Raises LinAlgError, ZeroDivisionError."""
+    """The matrix from light in these primaries to XYZ. Raises LinAlgError, ZeroDivisionError."""
     x, y = np.array(primaries[2::2]), np.array(primaries[3::2])
     directions = np.stack([x, y, 1 - x - y])
     white_x, white_y = primaries[:2]

@@ -6,7 +6,7 @@ ImageError
 ├── ImageTooLargeError        the header claims more pixels than allowed
 ├── AnimatedImageError        more than one frame
 ├── DamagedImageError         truncated or corrupt
-└── FormatLimitError          no picture of this size fits into the format that it is to be written in
+└── FormatLimitError          the picture is too large for the format that it is to be written in
 
 All of them survive pickling, as they are raised in one process and answered in another.
 """

@@ -11,7 +11,7 @@ from PIL import Image
 
 from models import Picture
 
-from .colour import Colour
+from .colour import SRGB, Colour
 
 # 8-bit samples lie in an image of Pillow's, of mode L, LA, RGB, RGBA or CMYK; 16-bit samples, which
 # Pillow has no modes for, in an array (H, W, 1..4) of L, LA, RGB or RGBA.
@@ -79,5 +79,5 @@ class Facts:
     header: Header
     decode: Callable[[], Coded]
     orientation: int = 1
-    colour: Colour = Colour()
+    colour: Colour = SRGB
     on_screen: bool = True

@@ -133,7 +133,7 @@ def _decode(file: bytes, frame: _Frame, width: int, height: int) -> Coded:
     colours[:, 3] = 255
     known = np.frombuffer(frame.palette[: len(frame.palette) // 3 * 3], np.uint8).reshape(-1, 3)
     colours[: len(known), :3] = known
-    warnings = ()
+    warnings: tuple[str, ...] = ()
     if frame.transparent is not None:
         colours[frame.transparent, 3] = 0
     seen = np.bincount(indices.ravel(), minlength=256).nonzero()[0]

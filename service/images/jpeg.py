@@ -50,6 +50,10 @@ _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 # No code is made of ones only, so that few blocks, if any, come out of this.
 _FILLER = b"\xfe" * 8  # as much as the decoder wants to look ahead
 
+# A picture that is whole without the last bytes of its data has too many of them. Some encoders
+# write a few for padding.
+_HELD_BACK = 4
+
 _TRUNCATED = "the JPEG image's data end early: a part of the picture is missing"
 _SUPERFLUOUS = "the JPEG image's data are corrupt: some are left over behind the picture"
 _INCOMPLETE = "the progressive JPEG image lacks its last scans: the picture is coarser than it was"
@@ -245,9 +249,11 @@ def _fed(
             feed(file[start:end])
             continue
         for run_start, run_end in _runs(file, start, end):
-            feed(file[run_start:run_end])
+            held_back = max(run_start, run_end - _HELD_BACK)
+            feed(file[run_start:held_back])
             if run_end == end and len(parts.scans) == 1:
                 superfluous = done or image.crop(last_row).tobytes() != unwritten
+            feed(file[held_back:run_end])
             feed(_FILLER)
             # Too much is passed over in search of a marker; of too little the decoder waits for more.
             enough = enough and not waiting
@@ -269,7 +275,7 @@ def _runs(file: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def _complete(parts: _Parts) -> bool:
-    """Whether the scans code all bits of all coefficients that there are to be of each component."""
+    """Whether the scans code all bits of all coefficients of each component."""
     identifiers = parts.frame[6 : 6 + 3 * parts.frame[5] : 3]
     missing = {(identifier, index) for identifier in identifiers for index in range(64)}
     for scan in parts.scans:
@@ -281,7 +287,7 @@ def _complete(parts: _Parts) -> bool:
 
 
 def _restarts_as_told(file: bytes, parts: _Parts, size: tuple[int, int]) -> bool:
-    """Whether a picture of one scan has as many restart markers as its interval makes, in order."""
+    """Whether a picture of one scan has the restart markers that its interval makes, in order."""
     components = parts.frame[5]
     if not parts.restart_interval or len(parts.scans) > 1 or components == 1:
         return True

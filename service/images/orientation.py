@@ -52,7 +52,7 @@ def of_exif(exif: bytes) -> int:
 
 
 def of_turn(quarters: int, mirror: int | None) -> int:
-    """The orientation that AVIF's `irot` (anticlockwise) and `imir` (0, 1 or None) make together."""
+    """The orientation that AVIF's `irot` (quarters) and `imir` (0, 1 or None) make together."""
     return _TURNED_AND_MIRRORED[quarters % 4, mirror]
 
 

@@ -203,10 +203,10 @@ def _stripped(file: bytes, chunks: _Chunks) -> bytes:
             struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
         )
 
-    samples = (memoryview(file)[start:end] for start, end in chunks.samples)
+    idat = (memoryview(file)[start:end] for start, end in chunks.samples)
     palette = chunk(b"PLTE", chunks.palette) if chunks.palette else b""
     end = chunk(b"IEND", b"")
-    return b"".join([SIGNATURE, chunk(b"IHDR", chunks.header), palette, *samples, end])
+    return b"".join([SIGNATURE, chunk(b"IHDR", chunks.header), palette, *idat, end])
 
 
 def _in_palette(stripped: bytes, palette: bytes, alphas: bytes) -> Coded:

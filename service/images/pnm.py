@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,7 +124,7 @@ def _enough(file: bytes, start: int, size: int) -> bytes:
     return coded
 
 
-def _scaled(values: NDArray[np.generic], greatest: int) -> NDArray[np.uint8]:
+def _scaled(values: NDArray[Any], greatest: int) -> NDArray[np.uint8]:
     """Values up to the greatest, rounded to 8 bits; those beyond it are white."""
     if greatest == 255:
         return values.astype(np.uint8)
@@ -131,7 +132,7 @@ def _scaled(values: NDArray[np.generic], greatest: int) -> NDArray[np.uint8]:
     return scale[values.astype(np.uint16)]
 
 
-def _plain(file: bytes, layout: _Layout, count: int) -> NDArray[np.generic]:
+def _plain(file: bytes, layout: _Layout, count: int) -> NDArray[Any]:
     """Numbers in words; of a bitmap each digit is one."""
     text = file[layout.start - 1 :][: count * _PLAIN_BYTES + MAX_HEADER_BYTES]
     text = _COMMENT.sub(b" ", text)

@@ -141,7 +141,7 @@ def _directory(file: bytes, at: int, form: _Form) -> tuple[_Tags, int]:
 
 
 def _values(file: bytes, entry: int, form: _Form) -> tuple[int, ...]:
-    """The values of a tag; none for those of a kind that makes no sense here, or that are cut off."""
+    """The values of a tag; none where they are cut off, or of a kind that makes no sense."""
     kind = form.unpack("H", file, entry + 2)
     count = form.unpack("Q" if form.big else "I", file, entry + 4)
     inline = 8 if form.big else 4

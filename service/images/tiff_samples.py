@@ -1,4 +1,4 @@
-"""TIFF's samples: of 1 to 32 bits, in pixels or planes, in strips or tiles, integers or fractions.
+"""TIFF's samples: of 1 to 16 or 32 bits, in pixels or planes, in strips or tiles, integers or fractions.
 
 libtiff undoes the compression, and nothing else: it is given a file of our own making, in which
 every row is a row of bytes. What these bytes mean is worked out here, since Pillow knows a part of
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +58,9 @@ _FORMATS = {_SIGNED: "signed samples", 5: "complex samples", 6: "complex samples
 _UNSPECIFIED, _ASSOCIATED, _UNASSOCIATED = 0, 1, 2
 _FLOAT_KINDS = {16: "f2", 32: "f4", 64: "f8"}
 _PREDICTOR_NONE, _PREDICTOR_DIFFERENCES, _PREDICTOR_FLOAT = 1, 2, 3
+
+Scaled = NDArray[np.uint8] | NDArray[np.uint16]
+"""Samples of all bits of their type."""
 
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
@@ -172,7 +176,8 @@ def check(layout: Layout) -> None:
         raise UnsupportedVariantError("TIFF", f"{layout.depth}-bit floating-point samples")
     if kind == _FLOAT and layout.photometric not in (_MIN_IS_WHITE, _MIN_IS_BLACK, _RGB):
         raise UnsupportedVariantError("TIFF", "floating-point samples that are neither grey nor RGB")
-    if not (kind == _FLOAT or 1 <= layout.depth <= 32):
+    # Of 17 to 31 bits writers do not agree on the order of bytes.
+    if not (kind == _FLOAT or 1 <= layout.depth <= 16 or layout.depth == 32):
         raise UnsupportedVariantError("TIFF", f"{layout.depth}-bit samples")
     if layout.photometric in (_PALETTE, _YCBCR, _LAB) and layout.depth > 8:
         raise UnsupportedVariantError("TIFF", f"{layout.depth}-bit samples of a palette, YCbCr or L*a*b*")
@@ -229,40 +234,38 @@ def decode(file: bytes, layout: Layout) -> Coded:
     return Coded(_pixels(_samples(file, layout), layout))
 
 
-def _pixels(samples: NDArray[np.generic], layout: Layout) -> Pixels:
+def _pixels(samples: NDArray[Any], layout: Layout) -> Pixels:
     """Samples (H, W, S) as pixels."""
     colours = samples[..., : layout.colours]
     if layout.photometric == _PALETTE:
-        scaled: NDArray[np.uint8] | NDArray[np.uint16] = _in_palette(colours[..., 0], layout)
+        scaled: Scaled = _in_palette(colours[..., 0], layout)
     else:
         scaled = _scaled(colours, layout)
     if layout.photometric == _MIN_IS_WHITE:
-        scaled = np.iinfo(scaled.dtype).max - scaled
+        scaled = ~scaled
     if layout.photometric in (_CMYK, _YCBCR, _LAB):
         return _of_other_colours(scaled, layout)
     alpha, associated = _alpha(samples, layout)
     if alpha is None:
         return _mode_of(scaled)
     if scaled.dtype != alpha.dtype:  # a palette's
-        alpha = (alpha >> 8).astype(scaled.dtype)
+        alpha = (alpha >> 8).astype(np.uint8)
     if associated:
         top = int(np.iinfo(scaled.dtype).max)
         whole = np.maximum(alpha, 1).astype(np.float32)[..., None]
-        scaled = np.minimum(scaled * (top / whole) + 0.5, top).astype(scaled.dtype)
+        scaled = np.minimum(scaled * (top / whole) + 0.5, top).astype(alpha.dtype)
     return _mode_of(np.concatenate([scaled, alpha[..., None]], axis=2))
 
 
-def _mode_of(samples: NDArray[np.uint8] | NDArray[np.uint16]) -> Pixels:
+def _mode_of(samples: NDArray[Any]) -> Pixels:
     return image_of(samples) if samples.dtype == np.uint8 else samples
 
 
-def _alpha(
-    samples: NDArray[np.generic], layout: Layout
-) -> tuple[NDArray[np.uint8] | NDArray[np.uint16] | None, bool]:
+def _alpha(samples: NDArray[Any], layout: Layout) -> tuple[Scaled | None, bool]:
     """Opacity, scaled as the colours are, and whether these are multiplied with it."""
     if layout.extra is None:
         # Writers that leave the tag out mean opacity, unless it would hide the whole picture.
-        kinds = (_UNASSOCIATED,) if layout.samples == layout.colours + 1 else ()
+        kinds: tuple[int, ...] = (_UNASSOCIATED,) if layout.samples == layout.colours + 1 else ()
     else:
         kinds = layout.extra
     for index, kind in enumerate(kinds[: layout.samples - layout.colours]):
@@ -275,7 +278,7 @@ def _alpha(
     return None, False
 
 
-def _scaled(samples: NDArray[np.generic], layout: Layout) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def _scaled(samples: NDArray[Any], layout: Layout) -> Scaled:
     """Samples of all their bits: of uint8 for up to 8 bits, and else of uint16."""
     if layout.formats[0] == _FLOAT:
         fractions = samples.astype(np.float32, copy=False)
@@ -295,14 +298,14 @@ def _scaled(samples: NDArray[np.generic], layout: Layout) -> NDArray[np.uint8] |
     return scale[samples.astype(np.uint16, copy=False)]
 
 
-def _in_palette(indices: NDArray[np.generic], layout: Layout) -> NDArray[np.uint8]:
+def _in_palette(indices: NDArray[Any], layout: Layout) -> NDArray[np.uint8]:
     colours = np.array(layout.colour_map, np.uint16).reshape(3, -1).T
     # Some writers use 8 of the 16 bits.
     palette = (colours if colours.max() < 256 else colours >> 8).astype(np.uint8)
     return palette[indices.astype(np.uint8, copy=False)]
 
 
-def _of_other_colours(scaled: NDArray[np.uint8] | NDArray[np.uint16], layout: Layout) -> Image.Image:
+def _of_other_colours(scaled: Scaled, layout: Layout) -> Image.Image:
     """CMYK, YCbCr or L*a*b*; extra samples are left out."""
     if scaled.dtype == np.uint16:
         scaled = (scaled >> 8).astype(np.uint8)
@@ -315,11 +318,11 @@ def _of_other_colours(scaled: NDArray[np.uint8] | NDArray[np.uint16], layout: La
 # From the file to samples
 
 
-def _samples(file: bytes, layout: Layout) -> NDArray[np.generic]:
+def _samples(file: bytes, layout: Layout) -> NDArray[Any]:
     """(H, W, S) of unsigned integers or of fractions, as they were before packing."""
     planes = layout.samples if layout.planar else 1
     count = layout.across * layout.down
-    kind: np.dtype[np.generic] = _kind(layout)
+    kind: np.dtype[Any] = _kind(layout)
     samples = np.empty((layout.height, layout.width, layout.samples), kind.newbyteorder("="))
     wanted = layout.colours + len(layout.extra or (0,) * (layout.samples - layout.colours))
     for plane in range(min(planes, max(wanted, 1))):
@@ -333,7 +336,7 @@ def _samples(file: bytes, layout: Layout) -> NDArray[np.generic]:
     return samples
 
 
-def _kind(layout: Layout) -> np.dtype[np.generic]:
+def _kind(layout: Layout) -> np.dtype[Any]:
     """The type of a sample in the file, or what is made of one of odd bits."""
     order = ">" if layout.big_endian else "<"
     if layout.formats[0] == _FLOAT:
@@ -343,7 +346,7 @@ def _kind(layout: Layout) -> np.dtype[np.generic]:
     return np.dtype(order + ("u2" if layout.depth <= 16 else "u4"))
 
 
-def _of_bytes(rows: NDArray[np.uint8], layout: Layout) -> NDArray[np.generic]:
+def _of_bytes(rows: NDArray[np.uint8], layout: Layout) -> NDArray[Any]:
     """Samples (rows, columns, S) out of a part's rows of bytes."""
     kind = _kind(layout)
     shape = (len(rows), layout.part_width, layout.interleaved)
@@ -359,10 +362,6 @@ def _of_bytes(rows: NDArray[np.uint8], layout: Layout) -> NDArray[np.generic]:
         if predictor == _PREDICTOR_DIFFERENCES:
             samples = np.cumsum(samples, axis=1, dtype=kind.newbyteorder("="))
         return samples
-    if layout.depth == 24:  # in the file's byte order, as those of whole words
-        three = rows.reshape(*shape, 3).astype(np.uint32)
-        high, middle, low = (three[..., index] for index in ((0, 1, 2) if layout.big_endian else (2, 1, 0)))
-        return high << 16 | middle << 8 | low
     width = layout.part_width * layout.interleaved
     bits = np.unpackbits(rows, axis=1)[:, : width * layout.depth].reshape(len(rows), width, layout.depth)
     samples = np.zeros((len(rows), width), kind.newbyteorder("="))

@@ -60,7 +60,7 @@ def read(file: bytes) -> Facts:
 
 
 def _chunks(content: bytes, at: int, end: int) -> list[_Chunk]:
-    chunks = []
+    chunks: list[_Chunk] = []
     for _ in range(MAX_CHUNKS):
         if at + 8 > end:
             return chunks
