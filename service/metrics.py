@@ -156,6 +156,9 @@ class _CodingMetrics:
         self.entropy_worker_restarts = declare.counter(
             "entropy_worker_restarts", "Entropy worker processes replaced because they died."
         )
+        self.image_worker_restarts = declare.counter(
+            "image_worker_restarts", "Image processes replaced because they died or were ended."
+        )
         self.allocation_images = declare.histogram(
             "allocation_images", "Images that shared one budget.", _ALLOCATION_IMAGES
         )
@@ -335,6 +338,10 @@ class Metrics:
     def entropy_worker_restarted(self) -> None:
         """Record that an entropy worker died and was replaced."""
         self._coding.entropy_worker_restarts.inc()
+
+    def image_worker_restarted(self) -> None:
+        """Record that an image process died, or was ended, and was replaced."""
+        self._coding.image_worker_restarts.inc()
 
     def allocated(self, images: int) -> None:
         """Record that so many images shared one budget."""

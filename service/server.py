@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import multiprocessing
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable
 from http import HTTPStatus
@@ -56,6 +58,9 @@ class Server(uvicorn.Server):
         self._drain: Drain = app.state.drain
         self._drain_seconds = settings.drain_seconds
         self._finishing_seconds = math.ceil(settings.request_timeout_seconds)  # no request takes longer
+        self._grace_seconds = settings.grace_seconds or (
+            settings.drain_seconds + self._finishing_seconds + 2 * _CLOSING_SECONDS
+        )
         self._draining_since = 0.0
         self._on_ready = on_ready
 
@@ -75,6 +80,20 @@ class Server(uvicorn.Server):
         self.should_exit = True
         self._drain.phase = Phase.DRAINING
         self._draining_since = time.monotonic()
+        grace = threading.Timer(self._grace_seconds, self._end)
+        grace.daemon = True
+        grace.start()
+
+    def _end(self) -> None:
+        """End the process, whatever still runs in it: the grace that it was given is over."""
+        in_flight = self._drain.in_flight
+        _log.warning(
+            "ended with work unfinished",
+            extra={"in_flight": in_flight, "grace_seconds": self._grace_seconds},
+        )
+        for child in multiprocessing.active_children():
+            child.kill()
+        os._exit(1)
 
     async def on_tick(self, counter: int) -> bool:
         """Move the drain along, ten times a second.

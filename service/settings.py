@@ -103,6 +103,12 @@ class Settings(BaseSettings):
         description="Seconds after SIGTERM in which /readyz is red and work is still accepted; then 503 "
         "for new work.",
     )
+    grace_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        description="Seconds after SIGTERM by which the process has ended, whatever still runs; unset, "
+        "drain_seconds, request_timeout_seconds and ten more.",
+    )
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         default=(),
         description="Keys, separated by commas, one of which a request must carry; unset, none is needed.",
@@ -137,10 +143,10 @@ class Settings(BaseSettings):
         description="Processes for the entropy coder; 0 codes in the server's own, unset decides by "
         "cores and device.",
     )
-    image_threads: int = Field(
+    image_workers: int = Field(
         default=2,
         ge=1,
-        description="Threads that read and write image files; as many again search for hybrid streams.",
+        description="Processes that read and write image files; as many again encode for hybrid streams.",
     )
 
     @field_validator("models", "api_keys", "cors_origins", mode="before")

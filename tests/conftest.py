@@ -19,10 +19,9 @@ if TYPE_CHECKING:
     from models.learned.codec import LearnedCodec
 
 
-# Tiny pictures are faster on one thread; subprocesses inherit it. Settings of the machine's owner
-# must not reach the tests.
-torch.set_num_threads(1)
-os.environ["OMP_NUM_THREADS"] = "1"
+# Tiny pictures are faster on one thread; subprocesses inherit it. Who asks for more threads gets
+# them. Settings of the machine's owner must not reach the tests.
+torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", "1")))
 for name in [name for name in os.environ if name.startswith("ZIGGURAT_")]:
     del os.environ[name]
 

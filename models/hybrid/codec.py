@@ -10,21 +10,19 @@ interpreter's lock.
 
 from __future__ import annotations
 
-import io
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from hashlib import sha256
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-from PIL.AvifImagePlugin import AvifImageFile
 
-from models.avif.section import restore, strip
+from models.avif.section import strip
 from models.bitstream import Bitstream, CodecKind, header_bytes
-from models.bitstream.alpha import decode_alpha, encode_alpha
-from models.errors import DamagedStreamError, SourceError, UnknownModelError
-from models.hybrid import libaom
+from models.bitstream.alpha import encode_alpha
+from models.errors import SourceError
+from models.hybrid import av1, libaom
+from models.hybrid.av1 import MODEL_ID
 from models.picture import Picture
 from models.postprocess.postprocessor import FILES, Postprocess, PostProcessor, decide
 from models.postprocess.sources import Source
@@ -35,8 +33,9 @@ from models.rate_control.avif_search import LAST_SETTING, AvifSearch, average_si
 from models.stream import Stream
 
 NAME = "avif"
-# Decoding depends on AV1 alone. Post-processing is recommended by a flag and comes after decoding.
-MODEL_ID = sha256(b"AV1 still picture, no post-processing").hexdigest()[:8]
+
+Encoder = Callable[[NDArray[np.uint8], Metric, int, int], bytes]
+"""Encodes samples as `libaom.encode` does."""
 
 
 class _Draft:
@@ -47,12 +46,18 @@ class _Draft:
     """
 
     def __init__(
-        self, picture: Picture, metric: Metric, alpha: bytes | None, post_processor: PostProcessor | None
+        self,
+        picture: Picture,
+        metric: Metric,
+        alpha: bytes | None,
+        post_processor: PostProcessor | None,
+        encoder: Encoder,
     ) -> None:
         self.made: dict[int, bytes] = {}
         self._post_processor = post_processor
         self._picture = picture
-        self._image = Image.fromarray(picture.rgb[..., 0] if picture.greyscale else picture.rgb)
+        self._encode = encoder
+        self._samples = np.ascontiguousarray(picture.rgb[..., 0]) if picture.greyscale else picture.rgb
         self._metric: Metric = metric
         self._alpha = alpha
         self._fixed = header_bytes(0, 0, None if alpha is None else len(alpha)) + len(alpha or b"")
@@ -89,13 +94,13 @@ class _Draft:
     def _section(self, setting: int, speed: int) -> bytes:
         """The y section at a setting."""
         picture = self._picture
-        file = libaom.encode(self._image, self._metric, setting, speed)
+        file = self._encode(self._samples, self._metric, setting, speed)
         return strip(file, width=picture.width, height=picture.height, mono=picture.greyscale)
 
     def _recommends(self, stream: Bitstream) -> bool:
         """Tell whether a decoder at its own choice should post-process this stream."""
         with suppress(SourceError):
-            source = read_source(_file(stream))
+            source = read_source(av1.file_of(stream))
             return decide("auto", recommended=True, source=source, post_processor=self._post_processor)
         return False
 
@@ -138,6 +143,7 @@ class HybridCodec:
         alpha: bytes | None = None,
         effort: int = 0,
         progress: Progress | None = None,
+        encoder: Encoder = libaom.encode,
     ) -> Stream:
         """Compress a picture to its budget: at the highest setting found within it.
 
@@ -149,6 +155,7 @@ class HybridCodec:
             effort: 0 to 9, lower speeds of libaom; decoding costs the same.
             progress: told after each AVIF encode how many were done and how many there may be. When
                 it answers False, the search ends early, with the best stream so far.
+            encoder: encodes AVIF; given by a service that does it in a process of its own.
 
         Raises:
             AvifError: Pillow's AVIF encoder failed, or wrote a file that `strip` cannot take.
@@ -156,7 +163,7 @@ class HybridCodec:
         """
         speed = libaom.speed_of(effort, picture.pixels)
         alpha = encode_alpha(picture) if alpha is None else alpha
-        draft = _Draft(picture, metric, alpha, self.post_processor)
+        draft = _Draft(picture, metric, alpha, self.post_processor, encoder)
         budget = target.budget(picture.pixels)
         if budget is None:
             best = round((target.quality or 0.0) / 100 * LAST_SETTING)
@@ -189,26 +196,23 @@ class HybridCodec:
 
     def reconstruct(self, stream: Bitstream, *, postprocess: Postprocess = "auto") -> Picture:
         """Decompress a parsed stream; see `decode`, whose errors it raises."""
-        picture, source = self.decode_av1(stream, postprocess=postprocess)
+        picture = av1.decode(stream)
+        source = self.source(stream, postprocess)
         if source is None or self.post_processor is None:
             return picture
         return self.post_processor.improve([picture], [source])[0]
 
-    def decode_av1(
-        self, stream: Bitstream, *, postprocess: Postprocess = "auto"
-    ) -> tuple[Picture, Source | None]:
-        """Do the CPU's share of `decode`.
+    def source(self, stream: Bitstream, postprocess: Postprocess) -> Source | None:
+        """Decide on post-processing of a stream that `av1.decode` has decoded.
 
         Returns:
-            The picture in the AV1 frame, and the source to post-process it as, None for not at all.
+            What to improve its picture as; None for not at all.
+
+        Raises:
+            SourceError: it must be post-processed and cannot be.
         """
-        if stream.codec is not CodecKind.HYBRID or stream.model_id.hex() != MODEL_ID:
-            raise UnknownModelError(stream.model_id.hex())
-        alpha = decode_alpha(stream)
-        file = _file(stream)
-        picture = Picture(rgb=_decode(file, stream), alpha=alpha, greyscale=stream.greyscale)
         try:
-            source = read_source(file)
+            source = read_source(av1.file_of(stream))
             wanted = decide(
                 postprocess,
                 recommended=stream.postprocess,
@@ -218,25 +222,5 @@ class HybridCodec:
         except SourceError:
             if postprocess == "on":
                 raise
-            return picture, None
-        return picture, source if wanted else None
-
-
-def _file(stream: Bitstream) -> bytes:
-    """The AVIF file in a stream."""
-    return restore(stream.y, width=stream.width, height=stream.height, mono=stream.greyscale)
-
-
-def _decode(file: bytes, stream: Bitstream) -> NDArray[np.uint8]:
-    """The pixels of a stream's file, (H, W, 3)."""
-    try:
-        # Not Image.open, whose limit against decompression bombs is the process's: the size was
-        # checked, and `restore` wrote it itself.
-        with AvifImageFile(io.BytesIO(file)) as image:
-            if image.size != (stream.width, stream.height):
-                raise DamagedStreamError("the AV1 frame is not of the picture's size")
-            return np.array(image if image.mode == "RGB" else image.convert("RGB"))
-    except (DamagedStreamError, MemoryError):
-        raise
-    except Exception as error:  # Pillow may raise anything on hostile bytes
-        raise DamagedStreamError("the AV1 frame cannot be decoded") from error
+            return None
+        return source if wanted else None

@@ -14,6 +14,8 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from models.errors import AvifError
@@ -81,20 +83,26 @@ def speed_of(effort: int, pixels: int) -> int:
     return max([EFFORT_SPEEDS[effort], *min_speeds])
 
 
-def encode(image: Image.Image, metric: Metric, setting: int, speed: int) -> bytes:
-    """An AVIF file: 4:0:0 of an image of mode L, 4:4:4 of one of mode RGB; one tile, one thread.
+def encode(samples: NDArray[np.uint8], metric: Metric, setting: int, speed: int) -> bytes:
+    """Encode an AVIF file in one tile and one thread: 4:0:0 of (H, W), 4:4:4 of (H, W, 3) samples.
+
+    Args:
+        samples: grey, or sRGB.
+        metric: what to spend the bits for.
+        setting: a point on the quality axis.
+        speed: libaom's, 0 to 9.
 
     Raises:
         AvifError: Pillow has no AVIF encoder, or it fails.
     """
     file = io.BytesIO()
     try:
-        image.save(
+        Image.fromarray(samples).save(
             file,
             "AVIF",
             codec="aom",
             speed=speed,
-            subsampling="4:0:0" if image.mode == "L" else "4:4:4",
+            subsampling="4:0:0" if samples.ndim == 2 else "4:4:4",
             max_threads=1,
             autotiling=False,
             advanced=_options(metric, setting),

@@ -23,6 +23,7 @@ from models.bitstream import Bitstream
 from models.bitstream.alpha import encode_alpha
 from models.codec import CodecName
 from models.grid import STRIDE
+from models.hybrid import av1
 from models.learned.symbols import Quantised
 from models.postprocess.postprocessor import Postprocess
 from models.postprocess.sources import Source
@@ -201,7 +202,7 @@ class PictureCoder:
         """
         if picture.alpha is None:
             return None
-        return await self._stages.on_image_thread(ENCODE_ALPHA, None, encode_alpha, picture)
+        return await self._stages.in_image_worker(ENCODE_ALPHA, None, picture.pixels, encode_alpha, picture)
 
     async def decompress(
         self,
@@ -336,9 +337,8 @@ class PictureCoder:
     async def _decompress_hybrid(
         self, stream: Bitstream, postprocess: Postprocess, deadline: float, timings: Timings
     ) -> Decompressed:
-        picture, source = await self._stages.on_image_thread(
-            DECODE_AV1, timings, self._models.hybrid.decode_av1, stream, postprocess=postprocess
-        )
+        picture = await self._stages.in_image_worker(DECODE_AV1, timings, stream.pixels, av1.decode, stream)
+        source = self._models.hybrid.source(stream, postprocess)
         if source is None:
             return Decompressed(picture, None)
         loaded = self._models.post_processor()

@@ -1,6 +1,6 @@
 """The engine: what is loaded and where it runs, from start to stop, and who is let in.
 
-    request ── admission ── `PictureCoder` ── `Stages`: device, entropy coder, image threads
+    request ── admission ── `PictureCoder` ── `Stages`: device, entropy coder, image workers
                └─ no room: OverloadedError
 
 All methods are for one event loop, so that the counters need no lock.

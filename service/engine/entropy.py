@@ -22,7 +22,7 @@ from multiprocessing import get_context
 from typing import TypeVar, TypeVarTuple, Unpack
 
 from ..metrics import Metrics
-from . import entropy_worker
+from . import child, entropy_worker
 from .errors import UnavailableError
 from .timings import CODE_ENTROPY, StageTimer, Timings
 
@@ -100,7 +100,7 @@ def _process() -> Executor:
     # but not yet in theirs.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Not fork: this process has threads.
-    return ProcessPoolExecutor(1, get_context("spawn"), initializer=entropy_worker.begin)
+    return ProcessPoolExecutor(1, get_context("spawn"), initializer=child.begin)
 
 
 def _thread() -> Executor:

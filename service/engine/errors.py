@@ -4,7 +4,9 @@ EngineError
 ├── OverloadedError           too many requests or pixels waiting
 ├── UnavailableError          shutting down, or the device thread died
 ├── OutOfMemoryError          no memory for this picture, even alone
+├── WorkerDiedError           the process that had the image died
 └── DeadlineExceededError     waited longer than a request may take
+TooCostlyFileError            an image file takes far more time than others of its size
 NoPostProcessorError          there are no weights of one
 UnknownProfileError           no loaded model has this name
 TargetMissedError             the smallest stream is over a budget that was meant strictly
@@ -38,8 +40,16 @@ class OutOfMemoryError(EngineError):
     """
 
 
+class WorkerDiedError(EngineError):
+    """The process that read or wrote an image died: of the image, or for lack of memory."""
+
+
 class DeadlineExceededError(EngineError):
     """The job was not finished within its time."""
+
+
+class TooCostlyFileError(Exception):
+    """An image file takes far more processor time than ordinary ones of its size."""
 
 
 class NoPostProcessorError(Exception):

@@ -1,7 +1,8 @@
 """The hybrid stage: AVIF in the container, on threads of its own.
 
-A search among AVIF files takes seconds, and no image thread should be kept from other requests'
-headers for so long. The device has nothing to do with it.
+A search among AVIF files takes seconds, and no image worker should be kept from other requests'
+headers for so long. Each encode runs in a process that is ended when nobody waits for it any more.
+The device has nothing to do with it.
 """
 
 from __future__ import annotations
@@ -9,15 +10,22 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from models import Picture, Stream
+from models.hybrid import libaom
 from models.hybrid.codec import HybridCodec
 from models.hybrid.libaom import SECONDS_PER_MEGAPIXEL, speed_of
 from models.progress import Progress
 from models.rate_control import Metric
 
+from ..metrics import Metrics
+from .image_worker import Job, Limits
+from .imaging import WorkerPool
 from .timings import SEARCH_AVIF, StageTimer, Timings
 from .work import QuantiseTask
 
@@ -30,16 +38,19 @@ class HybridStage:
     """Runs the hybrid codec's searches.
 
     Args:
-        threads: searches at a time.
+        searches: at a time.
+        metrics: of the service.
         timer: where durations are recorded.
     """
 
-    def __init__(self, threads: int, timer: StageTimer) -> None:
+    def __init__(self, searches: int, metrics: Metrics, timer: StageTimer) -> None:
         self._timer = timer
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="avif")
+        self._threads = ThreadPoolExecutor(searches, thread_name_prefix="avif")
+        self._workers = WorkerPool(searches, metrics)
 
     def close(self) -> None:
         """Stop the threads; call it when no work is left."""
+        self._workers.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def compress(
@@ -65,7 +76,7 @@ class HybridStage:
         Returns:
             The stream, and the effort that there was time for.
         """
-        search = _Search(codec, task, metric, effort, until)
+        search = _Search(codec, task, metric, effort, until, self._workers)
         asked = time.monotonic()
 
         def timed() -> Stream:
@@ -75,7 +86,7 @@ class HybridStage:
         try:
             stream = await asyncio.get_running_loop().run_in_executor(self._threads, timed)
         except asyncio.CancelledError:  # a deadline, or a client gone
-            search.abandoned = True
+            search.abandon()
             raise
         return stream, search.effort
 
@@ -83,24 +94,41 @@ class HybridStage:
 class _Search(Progress):
     """One picture's search, which goes on only while there is time for it and somebody waits.
 
+    Made on the event loop, and run on a thread.
+
     Attributes:
         effort: 0 to 9; once the search runs, as much of what was asked for as there is time for.
-        abandoned: set it when nobody waits any more.
     """
 
     def __init__(
-        self, codec: HybridCodec, task: QuantiseTask, metric: Metric, effort: int, until: float
+        self,
+        codec: HybridCodec,
+        task: QuantiseTask,
+        metric: Metric,
+        effort: int,
+        until: float,
+        workers: WorkerPool,
     ) -> None:
         self.effort = effort
-        self.abandoned = False
         self._codec = codec
         self._task = task
-        self._metric = metric
+        self._metric: Metric = metric
         self._until = until
+        self._workers = workers
+        self._loop = asyncio.get_running_loop()
+        self._encoding: Future[bytes] | None = None
+        self._abandoned = False
+
+    def abandon(self) -> None:
+        """End the search: nobody waits any more."""
+        self._abandoned = True
+        if self._encoding is not None:
+            self._encoding.cancel()
 
     def run(self) -> Stream:
+        """Search, on a thread. Raises `CancelledError` when it is abandoned."""
         picture = self._task.picture
-        # An encode cannot be stopped: each must be expected to end in time before it begins.
+        # Each encode must be expected to end in time before it begins.
         while (
             self.effort
             and time.monotonic() + MEAN_ENCODES * _encode_seconds(picture, self.effort) > self._until
@@ -113,12 +141,23 @@ class _Search(Progress):
             alpha=self._task.alpha,
             effort=self.effort,
             progress=self,
+            encoder=self._encode,
         )
 
     def advance(self, done: int, of: int) -> bool:
-        """Go on while somebody waits and another encode would end in time."""
-        another = _encode_seconds(self._task.picture, self.effort)
-        return not self.abandoned and time.monotonic() + another < self._until
+        """Go on while another encode would end in time."""
+        return time.monotonic() + _encode_seconds(self._task.picture, self.effort) < self._until
+
+    def _encode(self, samples: NDArray[np.uint8], metric: Metric, setting: int, speed: int) -> bytes:
+        """Encode in a worker, as `libaom.encode` does."""
+        job = Job(libaom.encode, (samples, metric, setting, speed), {}, Limits())
+        encoding: Future[bytes] = asyncio.run_coroutine_threadsafe(
+            self._workers.run(job, pixels=self._task.picture.pixels), self._loop
+        )
+        self._encoding = encoding
+        if self._abandoned:  # in the meantime
+            encoding.cancel()
+        return encoding.result()
 
 
 def _encode_seconds(picture: Picture, effort: int) -> float:

@@ -12,10 +12,10 @@ stored or encoded. Nothing here knows of HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import sha256
+from typing import TypeVar
 
 from structlog.contextvars import bind_contextvars
 
@@ -27,15 +27,18 @@ from models.postprocess.postprocessor import Postprocess, PostProcessor
 from models.rate_control import Metric
 
 from .. import images
-from ..images import Decoded, Header, ImageError, ImageFormat, ImageTooLargeError
+from ..images import DamagedImageError, ImageError, ImageFormat, ImageTooLargeError
 from ..metrics import Metrics
 from ..settings import Settings
 from ..store import StreamStore
+from . import image_worker
 from .collection import PictureSource, StoredCollection, compress_collection
 from .engine import Engine
-from .errors import TargetMissedError
+from .errors import TargetMissedError, WorkerDiedError
 from .results import EnhancedFile, Measure, PictureFile, StoredStream
-from .timings import DECODE, ENCODE, FINISH, READ_HEADER, Timings
+from .timings import DECODE, ENCODE, FINISH, READ_HEADER, Step, Timings
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +133,10 @@ class Requests:
         """
         timings = Timings()
         async with self._engine.deadline() as deadline:
-            header = await self._header(file)
+            header = await self._read(READ_HEADER, None, 0, images.read_header, file)
             bind_contextvars(pixels=header.pixels)
             with self._engine.admit(header.pixels, effort=wanted.effort):
-                decoded = await self._decoded(file, timings)
+                decoded = await self._read(DECODE, timings, header.pixels, images.decode, file)
                 made = await self._coder.compress(
                     decoded.picture,
                     wanted.target,
@@ -183,21 +186,15 @@ class Requests:
         timings = Timings()
         post_processor = self._engine.models.post_processor().post_processor
         async with self._engine.deadline() as deadline:
-            header, source = await self._stages.on_image_thread(
-                READ_HEADER, None, images.read_lossy_header, file, max_pixels=self._max_pixels
-            )
+            header, source = await self._read(READ_HEADER, None, 0, images.read_lossy_header, file)
             post_processor.check(source)
             bind_contextvars(pixels=header.pixels, bpp=round(8 * len(file) / header.pixels, 6))
             with self._engine.admit(header.pixels):
-                coded = await self._stages.on_image_thread(
-                    DECODE, timings, images.decode_as_coded, file, max_pixels=self._max_pixels
-                )
+                coded = await self._read(DECODE, timings, header.pixels, images.decode_as_coded, file)
                 improved = await self._coder.enhance(
                     coded, source, file_bytes=len(file), deadline=deadline, timings=timings
                 )
-                picture = await self._stages.on_image_thread(
-                    FINISH, timings, images.finished, improved, file, max_pixels=self._max_pixels
-                )
+                picture = await self._read(FINISH, timings, header.pixels, images.finished, improved, file)
                 enhanced = await self._encode(picture, image_format, post_processor, timings)
         return EnhancedFile(enhanced, source)
 
@@ -249,11 +246,12 @@ class Requests:
 
     async def _uploaded(self, file: NamedFile) -> _Member:
         with _naming(file.name):
-            header = await self._header(file.content)
+            header = await self._read(READ_HEADER, None, 0, images.read_header, file.content)
 
         async def picture(_: float) -> Picture:
             with _naming(file.name):
-                return (await self._decoded(file.content, None)).picture
+                decoded = await self._read(DECODE, None, header.pixels, images.decode, file.content)
+            return decoded.picture
 
         return _Member(file.name, header.pixels, picture)
 
@@ -285,19 +283,29 @@ class Requests:
             )
             return await self._encode(made.picture, image_format, made.post_processor, timings)
 
-    async def _header(self, file: bytes) -> Header:
-        return await self._stages.on_image_thread(
-            READ_HEADER, None, images.read_header, file, max_pixels=self._max_pixels
-        )
+    async def _read(
+        self,
+        step: Step,
+        timings: Timings | None,
+        pixels: int,
+        function: Callable[..., _T],
+        *args: object,
+    ) -> _T:
+        """Run a function of `images` in an image worker; `pixels` are 0 for a header alone.
 
-    async def _decoded(self, file: bytes, timings: Timings | None) -> Decoded:
-        return await self._stages.on_image_thread(
-            DECODE, timings, images.decode, file, max_pixels=self._max_pixels
-        )
+        Raises:
+            DamagedImageError: a decoder crashes on it, among other things.
+        """
+        try:
+            return await self._stages.in_image_worker(
+                step, timings, pixels, function, *args, max_pixels=self._max_pixels
+            )
+        except WorkerDiedError as error:
+            raise DamagedImageError("the decoder crashed on this image") from error
 
     async def _parse(self, data: bytes) -> Bitstream:
         """Parse a stream of a loaded model; an unknown model is refused before admission."""
-        stream = await self._stages.on_image_thread(
+        stream = await self._stages.on_thread(
             READ_HEADER, None, Bitstream.parse, data, max_pixels=self._max_pixels
         )
         self._engine.models.profile_of(stream.model_id.hex())
@@ -310,14 +318,10 @@ class Requests:
         post_processor: PostProcessor | None,
         timings: Timings,
     ) -> PictureFile:
-        file, digest = await self._stages.on_image_thread(ENCODE, timings, _encode, picture, image_format)
+        file, digest = await self._stages.in_image_worker(
+            ENCODE, timings, picture.pixels, image_worker.encode, picture, image_format
+        )
         return PictureFile(file, digest, post_processor, timings)
-
-
-def _encode(picture: Picture, image_format: ImageFormat) -> tuple[bytes, bytes]:
-    # Hashing ten megabytes takes ten milliseconds that the event loop should not give.
-    file = images.encode(picture, image_format)
-    return file, sha256(file).digest()
 
 
 @contextmanager

@@ -1,9 +1,10 @@
 """Every place off the event loop where a request's stages run, behind one object.
 
-    image threads       headers, decoding, encoding of image files
+    image workers       headers, decoding, encoding of image files
     device threads      networks, in batches
     entropy workers     symbols to streams and back
-    AVIF threads        searches of the hybrid codec
+    AVIF threads        searches of the hybrid codec, which encode in workers of their own
+    threads             what is quick and of ours: headers of streams, archives
     the store           waits for a disk or a bucket, on the event loop itself
 
 Whatever runs here is measured here, once: `StageTimer` tells Prometheus and the request alike.
@@ -26,10 +27,12 @@ from models.rate_control import Metric
 
 from ..metrics import Metrics
 from ..settings import Settings
+from . import image_worker
 from .device import DeviceThread
 from .entropy import EntropyStage, default_workers
 from .errors import OutOfMemoryError
 from .hybrid import HybridStage
+from .imaging import WorkerPool, limits
 from .queue import Job, JobQueue
 from .timings import STORE, StageTimer, Step, Timings
 from .work import QuantiseTask
@@ -40,6 +43,7 @@ from .work import QuantiseTask
 CPU_BATCH_PIXELS = 400_000
 GPU_BATCH_PIXELS = 4_000_000
 MAX_LANES = 4  # each may hold 0.8 GB of activations
+_THREADS = 2
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -72,13 +76,16 @@ class Stages:
         self.queue = JobQueue(settings.max_batch_pixels or (CPU_BATCH_PIXELS if on_cpu else GPU_BATCH_PIXELS))
         self.device = DeviceThread(self.queue, load, metrics, lanes=settings.device_threads or default_lanes)
         self._entropy = EntropyStage(workers, metrics, self._timer)
-        self._image_threads = ThreadPoolExecutor(settings.image_threads, thread_name_prefix="image")
-        self._hybrid = HybridStage(settings.image_threads, self._timer)
+        self._images = WorkerPool(settings.image_workers, metrics)
+        self._hybrid = HybridStage(settings.image_workers, metrics, self._timer)
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="quick")
 
     async def start(self, models: Sequence[str]) -> None:
         """Load the models everywhere; raises what that raises."""
         self.device.start()
-        await asyncio.gather(asyncio.wrap_future(self.device.ready), self._entropy.start(models))
+        await asyncio.gather(
+            asyncio.wrap_future(self.device.ready), self._entropy.start(models), self._images.start()
+        )
 
     async def close(self, patience: float) -> None:
         """Stop everything; waits at most `patience` seconds for the device."""
@@ -86,9 +93,39 @@ class Stages:
         await asyncio.to_thread(self.device.join, patience)
         self._entropy.close()
         self._hybrid.close()
-        self._image_threads.shutdown(wait=False, cancel_futures=True)
+        self._images.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def on_image_thread(
+    async def in_image_worker(
+        self,
+        step: Step,
+        timings: Timings | None,
+        pixels: int,
+        function: Callable[_P, _T],
+        *args: _P.args,
+        **kwargs: _P.kwargs,
+    ) -> _T:
+        """Run a function that reads or writes an image file, where cancelling ends its work.
+
+        Args:
+            step: what the function does.
+            timings: account of the request.
+            pixels: of the picture; 0 for its header alone.
+            function: of a module that `image_worker` imports.
+            args: of the function.
+            kwargs: of the function.
+
+        Raises what `WorkerPool.run` raises; without memory, `OutOfMemoryError`.
+        """
+        asked = time.monotonic()
+        job = image_worker.Job(function, args, kwargs, limits(pixels))
+        with _memory_errors_typed():
+            result: _T = await self._images.run(
+                job, pixels=pixels, timed=lambda: self._timer.timed(step, timings, since=asked)
+            )
+        return result
+
+    async def on_thread(
         self,
         step: Step,
         timings: Timings | None,
@@ -96,7 +133,7 @@ class Stages:
         *args: _P.args,
         **kwargs: _P.kwargs,
     ) -> _T:
-        """Run a function that reads or writes image files, or is about as quick."""
+        """Run a function of ours that is quick whatever its input."""
         asked = time.monotonic()
 
         def timed() -> _T:
@@ -104,7 +141,7 @@ class Stages:
                 return function(*args, **kwargs)
 
         with _memory_errors_typed():
-            return await asyncio.get_running_loop().run_in_executor(self._image_threads, timed)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, timed)
 
     async def on_device(self, job: Job[_Task, _T], timings: Timings | None) -> _T:
         """Run a job on the device, in a batch with others. Cancelling takes it out of the queue."""

@@ -62,6 +62,8 @@ _KINDS: dict[type[Exception], _Kind] = {
     engine.OverloadedError: _Kind(429, "overloaded", "Too much work waiting"),
     engine.UnavailableError: _Kind(503, "unavailable", "Shutting down, or the device failed"),
     engine.OutOfMemoryError: _Kind(503, "out-of-memory", "Not enough memory"),
+    engine.WorkerDiedError: _Kind(503, "worker-died", "Image process died"),
+    engine.TooCostlyFileError: _Kind(422, "costly-image", "Image that takes too long to read"),
     engine.DeadlineExceededError: _Kind(503, "deadline-exceeded", "Not finished in time"),
     negotiation.NotAcceptableError: _Kind(406, "not-acceptable", "No acceptable media type"),
     negotiation.RangeNotSatisfiableError: _Kind(416, "range-not-satisfiable", "Range outside of the stream"),

@@ -157,7 +157,7 @@ async def allocate(
     if media_type == archive.MEDIA_TYPE:
         files = {name: made.stream.data for name, made in zip(names, stored.collected.made, strict=True)}
         files |= {"allocation.json": body, "allocation.csv": _table(facts.streams)}
-        body = await runtime.engine.stages.on_image_thread(ENCODE, None, archive.zipped, files)
+        body = await runtime.engine.stages.on_thread(ENCODE, None, archive.zipped, files)
     headers = _headers(facts, body)
     if runtime.settings.server_timing:
         headers["Server-Timing"] = server_timing(stored.timings)

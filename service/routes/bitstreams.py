@@ -90,7 +90,7 @@ async def delete_stream(runtime: RuntimeDependency, stream_id: str) -> None:
 async def stream_facts(runtime: RuntimeDependency, stream_id: str) -> StreamFacts:
     """The facts in the stream's header. Needs no model."""
     found = await runtime.store.get(stream_id)
-    return await runtime.engine.stages.on_image_thread(READ_HEADER, None, StreamFacts.of, found)
+    return await runtime.engine.stages.on_thread(READ_HEADER, None, StreamFacts.of, found)
 
 
 def _etag(stream_id: str) -> str:

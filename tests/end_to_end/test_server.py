@@ -20,6 +20,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -201,6 +202,21 @@ def test_leaving_an_idle_service_takes_no_time_and_a_second_signal_none_at_all(t
         assert server.process.wait(30) == 128 + signal.SIGTERM
 
 
+def test_whatever_runs_the_process_ends_within_its_grace(tmp_path: Path) -> None:
+    settings = {"ZIGGURAT_MODELS": "ms-ssim", "ZIGGURAT_GRACE_SECONDS": "1"}
+    with Server(tmp_path, **settings) as server, ThreadPoolExecutor(1) as clients:
+        long = clients.submit(_status, server, "/compress?quality=50&codec=hybrid&effort=9", _large())
+        while _in_flight(server) < 1:
+            time.sleep(0.01)
+        children = psutil.Process(server.process.pid).children(recursive=True)
+        assert server.stop() == 1, "its work was not finished"
+        assert isinstance(long.exception(), OSError)
+    gone, alive = psutil.wait_procs(children, timeout=30)
+    assert gone
+    assert all(child.status() == psutil.STATUS_ZOMBIE for child in alive)
+    assert "ended with work unfinished" in (tmp_path / "server.log").read_text()
+
+
 def test_a_taken_port_is_told_at_once(server: Server) -> None:
     words = [
         sys.executable,
@@ -258,6 +274,16 @@ def _status(server: Server, path: str, body: bytes | None = None) -> int:
     except urllib.error.HTTPError as error:
         with error:
             return error.code
+
+
+def _in_flight(server: Server) -> int:
+    with urllib.request.urlopen(f"http://{server.address}/metrics", timeout=60) as answer:
+        text = answer.read().decode()
+    return sum(
+        int(float(line.rpartition(" ")[2]))
+        for line in text.splitlines()
+        if line.startswith("ziggurat_queue_pixels ")
+    )
 
 
 def _large() -> bytes:

@@ -8,10 +8,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from fastapi.testclient import TestClient
 from PIL import Image
 
@@ -32,33 +34,53 @@ def jpeg(photo: Image.Image) -> bytes:
     return file.getvalue()
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _post_processor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Small random post-processors in place of the shipped ones: real, but not trained."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(post_model, "WEIGHTS", tmp_path_factory.mktemp("postprocess"))
+@pytest.fixture(scope="session")
+def post_processors(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small random post-processors in a folder: real, but not trained."""
+    folder: Path = tmp_path_factory.mktemp("postprocess")
+    with _weights_in(folder):
         install(finest=0.2)
         install("psnr", (registry.card("psnr").model_id,), finest=0.3)
+    return folder
+
+
+@contextmanager
+def _weights_in(folder: Path) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(post_model, "WEIGHTS", folder)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _post_processors(post_processors: Path) -> Iterator[None]:
+    """The small post-processors in place of the shipped ones, for the tests of this folder only:
+    others of the same process may come next.
+    """
+    with _weights_in(post_processors):
         yield
 
 
 @pytest.fixture(scope="session")
-def codec(_post_processor: None) -> LearnedCodec:
+def codec(post_processors: Path) -> LearnedCodec:
     """The default model with the post-processors that the service has here."""
-    return LearnedCodec.load()
+    with _weights_in(post_processors):
+        return LearnedCodec.load()
 
 
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """One thread, as the tests' own codec has: float sums in the same order."""
+    """As many threads as the tests' own codec has: float sums in the same order."""
     store: Path = tmp_path_factory.mktemp("store")
-    return Settings(store=str(store), max_pixels=1_000_000, max_body_bytes=2_000_000, threads=1)
+    threads = torch.get_num_threads()
+    return Settings(store=str(store), max_pixels=1_000_000, max_body_bytes=2_000_000, threads=threads)
 
 
 @pytest.fixture(scope="session")
-def client(settings: Settings) -> Iterator[TestClient]:
+def client(settings: Settings, post_processors: Path) -> Iterator[TestClient]:
     """A client of a running app with both real models."""
-    with TestClient(create_app(settings)) as client:
+    with ExitStack() as running:
+        with _weights_in(post_processors):
+            client = running.enter_context(TestClient(create_app(settings)))
         yield client
 
 

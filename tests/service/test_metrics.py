@@ -95,6 +95,7 @@ def test_faults_are_counted() -> None:
     metrics.store_failed("put")
     metrics.out_of_memory()
     metrics.entropy_worker_restarted()
+    metrics.image_worker_restarted()
     metrics.entropy_coded("compress", 1000)
 
     value = metrics.registry.get_sample_value
@@ -102,6 +103,7 @@ def test_faults_are_counted() -> None:
     assert value("ziggurat_store_errors_total", {"operation": "get"}) == 0
     assert value("ziggurat_device_out_of_memory_total") == 1
     assert value("ziggurat_entropy_worker_restarts_total") == 1
+    assert value("ziggurat_image_worker_restarts_total") == 1
     assert value("ziggurat_entropy_symbols_total", {"direction": "compress"}) == 1000
 
 

@@ -198,7 +198,7 @@ def test_streams_recommend_post_processing_where_it_was_trained(picture: Picture
     assert [Bitstream.parse(data).postprocess for data in (coarse, fine)] == [True, False]
 
     plain = HYBRID.decode(coarse)
-    source = hybrid.decode_av1(Bitstream.parse(coarse))[1]
+    source = hybrid.source(Bitstream.parse(coarse), "auto")
     assert source is not None
     improved = post.improve([plain], [source])[0]
     assert not np.array_equal(improved.rgb, plain.rgb)

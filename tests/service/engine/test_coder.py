@@ -213,13 +213,13 @@ def test_avif_keeps_neither_the_event_loop_nor_headers_waiting() -> None:
         ]
         turns = 0
         while not any(search.done() for search in busy):
-            assert await engine.stages.on_image_thread(READ_HEADER, None, lambda: 1) == 1
+            assert await engine.stages.on_thread(READ_HEADER, None, lambda: 1) == 1
             turns += 1
             await asyncio.sleep(0.005)
         assert turns > 10
         assert len({(await search).stream.data for search in busy}) == 1
 
-    metrics = scenario(steps, image_threads=1)
+    metrics = scenario(steps, image_workers=1)
     assert metrics.registry.get_sample_value("ziggurat_streams_total", {"codec": "hybrid"}) == 3
     assert metrics.registry.get_sample_value("ziggurat_batch_images_count") == 0, (
         "the device had nothing to do"
@@ -246,7 +246,7 @@ def test_a_client_that_hangs_up_ends_its_search() -> None:
             codec="hybrid",
         )
 
-    metrics = scenario(steps, image_threads=1)
+    metrics = scenario(steps, image_workers=1)
     assert metrics.registry.get_sample_value("ziggurat_streams_total", {"codec": "hybrid"}) == 1
     assert metrics.registry.get_sample_value("ziggurat_streams_total", {"codec": "learned"}) == 0
 

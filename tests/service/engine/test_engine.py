@@ -123,7 +123,7 @@ def test_closing_finishes_what_was_accepted_and_refuses_the_rest(photo: Image.Im
 def test_closing_waits_for_requests_that_are_not_yet_at_the_device(photo: Image.Image) -> None:
     async def request(engine: Engine) -> int:
         with engine.admit(photo.width * photo.height):
-            picture = await engine.stages.on_image_thread(DECODE, None, Picture.from_image, photo)
+            picture = await engine.stages.on_thread(DECODE, None, Picture.from_image, photo)
             return (await engine.coder.compress(picture, Target(quality=50), profile="ms-ssim")).stream.width
 
     async def steps(engine: Engine) -> None:

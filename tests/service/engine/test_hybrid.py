@@ -3,7 +3,9 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -21,7 +23,7 @@ def compress(photo: Image.Image, *, effort: int, until: float) -> tuple[Stream, 
     task = QuantiseTask(Picture.from_image(photo), None, Target(max_bytes=800))
 
     async def run() -> tuple[Stream, int]:
-        stage = HybridStage(1, StageTimer(metrics))
+        stage = HybridStage(1, metrics, StageTimer(metrics))
         try:
             return await stage.compress(
                 HybridCodec(), task, "psnr", effort=effort, until=until, timings=timings
@@ -51,6 +53,25 @@ def test_effort_is_what_there_is_time_for(photo: Image.Image) -> None:
 
     assert reached == 0
     assert len(stream.data) <= 800
+
+
+def test_an_encode_ends_when_nobody_waits_for_it() -> None:
+    noise = np.random.default_rng(2).integers(0, 256, (1024, 1024, 3), np.uint8)
+    task = QuantiseTask(Picture.from_array(noise), None, Target(quality=90))
+    metrics = Metrics()
+
+    async def run() -> None:
+        stage = HybridStage(1, metrics, StageTimer(metrics))
+        search = stage.compress(HybridCodec(), task, "psnr", effort=9, until=math.inf, timings=Timings())
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1):  # of minutes
+                await search
+        quick = replace(task, picture=Picture.from_array(noise[:64, :64]))
+        await stage.compress(HybridCodec(), quick, "psnr", effort=0, until=math.inf, timings=Timings())
+        stage.close()
+
+    asyncio.run(run())
+    assert metrics.registry.get_sample_value("ziggurat_image_worker_restarts_total") == 1
 
 
 def test_both_fail_as_one() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -12,14 +13,14 @@ import pytest
 from service.engine.errors import OutOfMemoryError
 from service.engine.queue import Job
 from service.engine.stages import Stages
-from service.engine.timings import DECODE, Timings
+from service.engine.timings import DECODE, ENCODE, Timings
 from service.metrics import Metrics
 from service.settings import Settings
 
 
 def run(steps: Callable[[Stages], Awaitable[None]]) -> Metrics:
     metrics = Metrics()
-    settings = Settings(threads=1, image_threads=1, entropy_workers=0)
+    settings = Settings(threads=1, image_workers=1, entropy_workers=0)
 
     async def main() -> None:
         stages = Stages(settings, metrics, lambda: None)
@@ -47,26 +48,29 @@ def test_each_place_runs_its_work_and_counts_it_once() -> None:
         return [threading.current_thread().name] * max(len(tasks), 1)
 
     async def steps(stages: Stages) -> None:
-        (image,) = await stages.on_image_thread(DECODE, timings, name_of_thread)
+        (thread,) = await stages.on_thread(DECODE, timings, name_of_thread)
         (coder,) = await stages.in_entropy_coder(timings, name_of_thread)
         device = await stages.on_device(Job(name_of_thread, 1, (1, 1), 1), timings)
         with stages.in_store(timings):
             await asyncio.sleep(0)
-        assert [name.partition("-")[0].partition("_")[0] for name in (image, coder, device)] == [
-            "image",
+        assert [name.partition("-")[0].partition("_")[0] for name in (thread, coder, device)] == [
+            "quick",
             "entropy",
             "device",
         ]
+        assert await stages.in_image_worker(ENCODE, timings, 1, os.getpid) != os.getpid()
 
     metrics = run(steps)
 
-    assert list(timings.seconds) == ["decode", "entropy", "queue", "device", "store"]
-    assert [counted(metrics, stage)[0] for stage in ("decode", "entropy", "queue", "store")] == [1, 1, 1, 1]
+    assert list(timings.seconds) == ["decode", "entropy", "queue", "device", "store", "encode"]
+    assert [counted(metrics, stage)[0] for stage in ("decode", "entropy", "queue", "store", "encode")] == [
+        1
+    ] * 5
 
 
 def test_work_without_an_account_is_counted_for_prometheus_alone() -> None:
     async def steps(stages: Stages) -> None:
-        await stages.on_image_thread(DECODE, None, abs, -1)
+        await stages.on_thread(DECODE, None, abs, -1)
         await stages.in_entropy_coder(None, abs, -1)
         await stages.on_device(Job(list, 1, (1, 1), 1), None)
 
@@ -75,13 +79,13 @@ def test_work_without_an_account_is_counted_for_prometheus_alone() -> None:
     assert [counted(metrics, stage)[0] for stage in ("decode", "entropy", "queue")] == [1, 1, 1]
 
 
-def test_waiting_for_a_thread_counts_for_the_request_and_not_for_prometheus() -> None:
+def test_waiting_for_a_worker_counts_for_the_request_and_not_for_prometheus() -> None:
     timings = Timings()
 
     async def steps(stages: Stages) -> None:
-        busy = asyncio.create_task(stages.on_image_thread(DECODE, None, time.sleep, 0.2))
+        busy = asyncio.create_task(stages.in_image_worker(DECODE, None, 0, time.sleep, 0.2))
         await asyncio.sleep(0)
-        await stages.on_image_thread(DECODE, timings, abs, -1)
+        await stages.in_image_worker(DECODE, timings, 0, abs, -1)
         await busy
 
     count, seconds = counted(run(steps), "decode")
@@ -98,7 +102,9 @@ def test_a_lack_of_memory_is_a_typed_error_everywhere() -> None:
 
     async def steps(stages: Stages) -> None:
         with pytest.raises(OutOfMemoryError):
-            await stages.on_image_thread(DECODE, None, fail)
+            await stages.on_thread(DECODE, None, fail)
+        with pytest.raises(OutOfMemoryError):
+            await stages.in_image_worker(ENCODE, None, 0, bytearray, 2**50)
         with pytest.raises(OutOfMemoryError):
             await stages.in_entropy_coder(None, fail)
         with pytest.raises(OutOfMemoryError):
