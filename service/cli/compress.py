@@ -127,7 +127,7 @@ def compress_each(
 
     def work(source: Path, progress: Progress) -> None:
         stream = model.compress(
-            picture_of(source.read_bytes()),
+            picture_of(source.read_bytes(), lambda warning: err.print(f"{source}: {warning}")),
             bpp=bpp,
             max_bytes=max_bytes,
             quality=quality,

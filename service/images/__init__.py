@@ -13,7 +13,7 @@ of its own.
 from __future__ import annotations
 
 from .decode import decode, decode_as_coded, finished, read_header, read_lossy_header
-from .encode import ImageFormat, check_fits, encode, fits
+from .encode import ImageFormat, encode, first_fitting, fits
 from .errors import (
     AnimatedImageError,
     DamagedImageError,
@@ -38,11 +38,11 @@ __all__ = [
     "ImageTooLargeError",
     "UnsupportedImageError",
     "UnsupportedVariantError",
-    "check_fits",
     "decode",
     "decode_as_coded",
     "encode",
     "finished",
+    "first_fitting",
     "fits",
     "read_header",
     "read_lossy_header",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from enum import Enum
 
 from PIL import Image
@@ -38,10 +39,16 @@ def fits(image_format: ImageFormat, width: int, height: int) -> bool:
     return max(width, height) <= _LIMITS[image_format]
 
 
-def check_fits(image_format: ImageFormat, width: int, height: int) -> None:
-    """Refuse a size that a format cannot hold. Raises `FormatLimitError`."""
-    if not fits(image_format, width, height):
-        raise FormatLimitError(image_format.name, _LIMITS[image_format], width, height)
+def first_fitting(formats: Sequence[ImageFormat], width: int, height: int) -> ImageFormat:
+    """The first of some formats that a picture of this size can be written in.
+
+    Raises:
+        FormatLimitError: there is none; it is of the first.
+    """
+    for image_format in formats:
+        if fits(image_format, width, height):
+            return image_format
+    raise FormatLimitError(formats[0].name, _LIMITS[formats[0]], width, height)
 
 
 def encode(picture: Picture, image_format: ImageFormat) -> bytes:
@@ -53,7 +60,7 @@ def encode(picture: Picture, image_format: ImageFormat) -> bytes:
     Raises:
         FormatLimitError: the picture is too large for the format.
     """
-    check_fits(image_format, picture.width, picture.height)
+    first_fitting([image_format], picture.width, picture.height)
     image = picture.to_image()
     file = io.BytesIO()
     match image_format:

@@ -16,7 +16,7 @@ from ..http.negotiation import STREAM_TYPE, immutable, matches_etag
 from ..images import ImageFormat
 from ..runtime import Runtime, RuntimeDependency, refuse_when_leaving
 from .inputs import RequestsDependency, file_in
-from .pictures import PICTURE, Format, described, named, picture_answer, wanted
+from .pictures import PICTURE, Format, described, in_turn, named, picture_answer, wanted
 
 router = APIRouter(tags=["compression"], dependencies=[Depends(refuse_when_leaving)])
 
@@ -48,13 +48,13 @@ async def decompress_stored(
     postprocess: PostprocessMode = "auto",
 ) -> Response:
     """The picture in a stored stream. It never changes, and may be cached for ever."""
-    image_format = wanted(request, format)
-    headers = _headers(runtime, stream_id, image_format, postprocess)
+    formats = in_turn(request, format)
+    headers = _headers(runtime, stream_id, formats[0], postprocess)
     if matches_etag(request.headers.get("if-none-match"), headers["ETag"]):
         await runtime.store.size(stream_id)  # 404 goes before 304
         return Response(status_code=304, headers=headers)
-    made = await requests.decompress_stored(stream_id, image_format, postprocess)
-    answer = _answer(runtime, made, image_format)
+    made = await requests.decompress_stored(stream_id, formats, postprocess)
+    answer = _answer(runtime, made)
     answer.headers.update(headers)
     return answer
 
@@ -95,9 +95,9 @@ async def decompress_sent(
     postprocess: PostprocessMode = "auto",
 ) -> Response:
     """The picture in a stream, sent raw or as multipart field `file`. Nothing is stored."""
-    image_format = wanted(request, format)
+    formats = in_turn(request, format)
     stream = await file_in(request, runtime, accepts=STREAM_TYPE)
-    return _answer(runtime, await requests.decompress(stream, image_format, postprocess), image_format)
+    return _answer(runtime, await requests.decompress(stream, formats, postprocess))
 
 
 def _headers(
@@ -111,8 +111,8 @@ def _headers(
     return immutable(f'W/"{stream_id}.{image_format.name.lower()}.{processed}"') | {"Vary": "Accept"}
 
 
-def _answer(runtime: Runtime, made: PictureFile, image_format: ImageFormat) -> Response:
-    answer = picture_answer(runtime, made, image_format)
+def _answer(runtime: Runtime, made: PictureFile) -> Response:
+    answer = picture_answer(runtime, made)
     answer.headers["Ziggurat-Postprocess"] = (
         "off" if made.post_processor is None else named(made.post_processor)
     )
