@@ -22,7 +22,8 @@ MAX_PIXELS = MAX_SIDE**2
 
 def suffixes() -> set[str]:
     """Suffixes of the image formats we read, such as ".jpg"."""
-    return {suffix for suffix, format in Image.registered_extensions().items() if format in FORMATS} | {".pam"}
+    known = Image.registered_extensions().items()
+    return {suffix for suffix, format in known if format in FORMATS} | {".pam"}
 
 
 def picture_of(file: bytes, warn: Callable[[str], object] = lambda _: None) -> Picture:

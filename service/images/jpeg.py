@@ -44,7 +44,9 @@ _VARIANTS = {
     _DNL: "its height behind the picture (DNL)",
 }
 _DECODED = (_DHT, _DQT, _DRI, _BASELINE, _EXTENDED, _PROGRESSIVE, 0xE0, _APP14)  # what libjpeg looks at
-_MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")  # in coded data: none that restarts it
+# None that restarts coded data. Fill bytes before it are left out: to match them takes time in the
+# square of their number.
+_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 
 # No code is made of ones only, so that few blocks, if any, come out of this.
@@ -255,7 +257,7 @@ def _fed(
                 superfluous = done or image.crop(last_row).tobytes() != unwritten
             feed(file[held_back:run_end])
             feed(_FILLER)
-            # Too much is passed over in search of a marker; of too little the decoder waits for more.
+            # Too much is passed over in search of a marker; after too little the decoder waits.
             enough = enough and not waiting
     feed(b"\xff\xd9")
     if not done:

@@ -1,4 +1,4 @@
-"""TIFF's samples: of 1 to 16 or 32 bits, in pixels or planes, in strips or tiles, integers or fractions.
+"""TIFF's samples: of 1 to 16 or 32 bits, in pixels or planes, in strips or tiles.
 
 libtiff undoes the compression, and nothing else: it is given a file of our own making, in which
 every row is a row of bytes. What these bytes mean is worked out here, since Pillow knows a part of

@@ -61,9 +61,8 @@ def test_every_mode_is_read(photo: Image.Image, mode: str, greyscale: bool) -> N
 
     picture = read(saved(image, "TIFF"))
 
-    expected = np.asarray(photo.convert("L").convert("RGB") if mode == "F" else image.convert("RGB")).astype(
-        int
-    )
+    reference = photo.convert("L") if mode == "F" else image
+    expected = np.asarray(reference.convert("RGB")).astype(int)
     assert np.abs(picture.rgb.astype(int) - expected).max() <= 1
     assert picture.greyscale == greyscale
 

@@ -74,7 +74,6 @@ def test_16_bits_are_rounded_in_every_kind(kind: int, bands: int, interlace: int
     picture = read(png_of(rows, samples.shape[1], 16, kind, interlace=interlace))
 
     expected = ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    colours = bands - bands % 2 if bands in (2, 4) else bands
     colours = 3 if bands >= 3 else 1
     np.testing.assert_array_equal(picture.rgb, np.broadcast_to(expected[..., :colours], picture.rgb.shape))
     if bands in (2, 4):
