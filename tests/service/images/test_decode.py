@@ -187,21 +187,13 @@ def test_no_limit_allows_what_no_stream_can_hold(size: tuple[int, int]) -> None:
 
 
 def test_a_gif_frame_far_beyond_its_screen_is_refused_before_it_is_allocated() -> None:
-    screen = b"GIF89a" + struct.pack("<HHBBB", 13, 9, 0, 0, 0)
+    screen = b"GIF89a" + struct.pack("<HHBBB", 13, 9, 0x80, 0, 0) + bytes(6)
     # Pillow would fill such a frame with the background while it opens the file.
     disposed = b"!\xf9\x04\x08\0\0\0\0"
     frame = b"," + struct.pack("<HHHHB", 0, 0, 23821, 18689, 0) + b"\x02\0;"
 
     with pytest.raises(ImageTooLargeError, match="23821x18689"):
         read_header(screen + disposed + frame, max_pixels=LIMIT)
-
-
-def test_pages_are_counted_up_to_a_limit(photo: Image.Image) -> None:
-    page = photo.resize((1, 1))
-
-    with pytest.raises(AnimatedImageError, match="too many frames") as caught:
-        read(saved(page, "TIFF", save_all=True, append_images=[page] * 1000))
-    assert caught.value.frames is None
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM"])
