@@ -110,8 +110,8 @@ def _layout(file: bytes) -> _Layout:
     entry = 3 if header_size == _OS2 else 4
     colours = min(used or 1 << bits, 256) if bits <= 8 else 0
     table = np.frombuffer(file[behind : behind + colours * entry], np.uint8)
-    if start > behind and bits <= 8:  # the table may be shorter than it is said to be
-        table = table[: start - behind]
+    if start:  # the table may be shorter than it is said to be
+        table = table[: max(start - behind, 0)]
     palette = table[: len(table) // entry * entry].reshape(-1, entry)[:, 2::-1]
     if bits <= 8 and not len(palette):
         raise DamagedImageError("the BMP image has no palette")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
+from PIL import UnidentifiedImageError
+
 from models import Picture
 from models.errors import PictureError, SourceError
 from models.grid import MAX_SIDE
@@ -115,5 +117,7 @@ def _coded(facts: Facts) -> Coded:
         return facts.decode()
     except (ImageError, PictureError, MemoryError):
         raise
+    except UnidentifiedImageError as error:
+        raise DamagedImageError(f"the {name} image is truncated or corrupt") from error
     except Exception as error:  # on hostile bytes decoders raise anything
         raise DamagedImageError(f"the {name} image is truncated or corrupt: {error}") from error

@@ -7,7 +7,7 @@ are pages; thumbnails and masks are none.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 
 from . import tiff_samples
@@ -16,8 +16,8 @@ from .errors import AnimatedImageError, DamagedImageError, UnsupportedImageError
 from .facts import Facts, Header
 from .tiff_samples import Layout
 
-MAX_PAGES = 1_000  # that are counted
-MAX_ENTRIES = 4_096  # of a directory
+MAX_DIRECTORIES = 1_000  # that are looked at to count the pages
+MAX_ENTRIES = 50_000  # of all directories
 _MAX_VALUES = 1 << 20  # of a tag: of a picture's strips or tiles, and a palette has 200,000
 
 # Tags
@@ -34,6 +34,8 @@ _KNOWN = {
     _T6_OPTIONS, _PREDICTOR, _COLOUR_MAP, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_SIZES, _INK_SET,
     _EXTRA_SAMPLES, _SAMPLE_FORMAT, _JPEG_TABLES, _SUBSAMPLING, _REFERENCE, _ICC_PROFILE, _DNG_VERSION,
 }  # fmt: skip
+
+_OF_KIND = {_NEW_SUBFILE_TYPE, _SUBFILE_TYPE, _DNG_VERSION}
 
 _KINDS = {1: "B", 3: "H", 4: "I", 6: "b", 7: "B", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 _RATIONAL = 5
@@ -81,58 +83,64 @@ def read(file: bytes) -> Facts:
 
 def _page(file: bytes) -> _Tags:
     """The tags of the only full-size page."""
-    first: _Tags | None = None
+    form, first = _form(file)
+    found: int | None = None
     pages = 0
-    for number, tags in enumerate(_directories(file)):
-        if number == MAX_PAGES:
+    for number, (at, kind) in enumerate(_directories(file, form, first)):
+        if number == MAX_DIRECTORIES:
             raise AnimatedImageError(None)
-        if _DNG_VERSION in tags:
+        if _DNG_VERSION in kind:
             raise UnsupportedImageError("the file is a camera's raw file (DNG), which is not read")
-        if not _is_page(tags):
-            continue
-        pages += 1
-        first = first or tags
-    if first is None:
+        if _is_page(kind):
+            pages += 1
+            found = at if found is None else found
+    if found is None:
         raise UnsupportedVariantError("TIFF", "no full-size picture, as in cameras' raw files,")
     if pages > 1:
         raise AnimatedImageError(pages)
-    return first
+    return _directory(file, found, form, _KNOWN)[0]
 
 
-def _is_page(tags: _Tags) -> bool:
-    if _NEW_SUBFILE_TYPE in tags:
-        return not tags[_NEW_SUBFILE_TYPE][0] & (_REDUCED | _MASK)
-    return _number(tags, _SUBFILE_TYPE, 1) != 2  # reduced, in older files
+def _is_page(kind: _Tags) -> bool:
+    if _NEW_SUBFILE_TYPE in kind:
+        return not kind[_NEW_SUBFILE_TYPE][0] & (_REDUCED | _MASK)
+    return _number(kind, _SUBFILE_TYPE, 1) != 2  # reduced, in older files
 
 
-def _directories(file: bytes) -> Iterator[_Tags]:
-    """The known tags of each directory in turn; the chain ends where it bites its tail."""
-    order = "<" if file[:2] == b"II" else ">"
-    form = _Form(order, big=file[2:4] in (b"\x2b\0", b"\0\x2b"))
-    at = form.unpack("Q" if form.big else "I", file, 8 if form.big else 4)
+def _form(file: bytes) -> tuple[_Form, int]:
+    """Byte order and sizes, and where the first directory is."""
+    form = _Form("<" if file[:2] == b"II" else ">", big=b"+" in file[2:4])
+    return form, form.unpack("Q" if form.big else "I", file, 8 if form.big else 4)
+
+
+def _directories(file: bytes, form: _Form, at: int) -> Iterator[tuple[int, _Tags]]:
+    """Where each directory is, and the tags of its kind; the chain ends where it bites its tail."""
     seen = set()
+    entries = 0
     while at and at not in seen:
         seen.add(at)
         try:
-            tags, at = _directory(file, at, form)
-        except (struct.error, IndexError):
+            entries += form.unpack("Q" if form.big else "H", file, at)
+            if entries > MAX_ENTRIES:
+                raise DamagedImageError("the TIFF image has too many tags")
+            kind, following = _directory(file, at, form, _OF_KIND)
+        except struct.error:
             if len(seen) > 1:  # the first is whole, and what follows it is a broken pointer
                 return
             raise
-        yield tags
+        yield at, kind
+        at = following
 
 
-def _directory(file: bytes, at: int, form: _Form) -> tuple[_Tags, int]:
-    """The known tags of one directory, and where the next one is; 0 at the end."""
+def _directory(file: bytes, at: int, form: _Form, wanted: Set[int]) -> tuple[_Tags, int]:
+    """Tags of one directory, and where the next one is; 0 at the end."""
     count = form.unpack("Q" if form.big else "H", file, at)
     at += 8 if form.big else 2
     size = 20 if form.big else 12
-    if count > MAX_ENTRIES:
-        raise DamagedImageError("the TIFF image has too many tags")
     tags: dict[int, tuple[int, ...]] = {}
     for entry in range(at, at + count * size, size):
         tag = form.unpack("H", file, entry)
-        if tag in _KNOWN and (values := _values(file, entry, form)):
+        if tag in wanted and (values := _values(file, entry, form)):
             tags.setdefault(tag, values)
     after = at + count * size
     next_size = 8 if form.big else 4

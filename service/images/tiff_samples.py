@@ -187,16 +187,16 @@ def check(layout: Layout) -> None:
         raise UnsupportedVariantError("TIFF", "other inks than CMYK")
     if layout.photometric == _PALETTE and len(layout.colour_map) != 3 << layout.depth:
         raise DamagedImageError("the TIFF image has no palette, or one of another size")
-    if len(layout.offsets) > MAX_PARTS:
-        raise DamagedImageError("the TIFF image has too many parts")
-    expected = layout.across * layout.down * (layout.samples if layout.planar else 1)
-    if len(layout.offsets) < expected:
-        raise DamagedImageError("the TIFF image lacks some of its strips or tiles")
     if layout.width * layout.height * layout.samples * layout.depth > 8 * MAX_BYTES:
         raise ImageTooLargeError(f"the TIFF image's samples take more than the limit of {MAX_BYTES} bytes")
     padded = layout.across * layout.part_width * layout.down * layout.part_height
     if layout.tiled and padded > 4 * layout.width * layout.height + (1 << 22):
         raise DamagedImageError("the TIFF image's tiles are far larger than the picture")
+    if len(layout.offsets) > MAX_PARTS:
+        raise DamagedImageError("the TIFF image has too many parts")
+    expected = layout.across * layout.down * (layout.samples if layout.planar else 1)
+    if len(layout.offsets) < expected:
+        raise DamagedImageError("the TIFF image lacks some of its strips or tiles")
     _check_packing(layout)
 
 

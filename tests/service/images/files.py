@@ -127,7 +127,10 @@ def avif_with(file: bytes, properties: Sequence[bytes]) -> bytes:
     ipma = bytearray(iprp[b"ipma"])
     assert ipma[:8] == bytes(7) + b"\1" or ipma[4:8] == b"\0\0\0\1", "one item, of short numbers"
     ipma[10] += len(properties)
-    ipma += bytes(known + 1 + index for index in range(len(properties)))
+    essential = {b"irot": 0x80, b"imir": 0x80, b"clap": 0x80}
+    ipma += bytes(
+        known + 1 + index | essential.get(content[4:8], 0) for index, content in enumerate(properties)
+    )
     added = sum(map(len, properties)) + len(properties)
     new_iprp = box(b"iprp", box(b"ipco", iprp[b"ipco"], *properties), box(b"ipma", bytes(ipma)))
     parts = []

@@ -12,7 +12,7 @@ from service.images import (
     UnsupportedVariantError,
     read_header,
 )
-from service.images.tiff import MAX_ENTRIES, MAX_PAGES
+from service.images.tiff import MAX_DIRECTORIES, MAX_ENTRIES
 from tests.service.images.files import (
     LIMIT,
     TiffTags,
@@ -49,7 +49,7 @@ def test_pages_are_counted_up_to_a_limit() -> None:
         with pytest.raises(AnimatedImageError, match="3 frames"):
             read(tiff_of_pages(3 * [(page, [bytes(12)])]))
     with pytest.raises(AnimatedImageError, match="too many frames"):
-        read(tiff_of_pages((MAX_PAGES + 1) * [(SMALL, [bytes(12)])]))
+        read(tiff_of_pages((MAX_DIRECTORIES + 1) * [(SMALL, [bytes(12)])]))
 
 
 def test_a_chain_that_bites_its_tail_or_points_nowhere_ends() -> None:
@@ -132,7 +132,7 @@ def test_floods_of_tags_and_directories_are_bounded() -> None:
     at = 8 + 4 * values
     directory = struct.pack("<H", 2) + reduced + entry
     file = b"II*\0" + struct.pack("<I", at) + bytes(4 * values)
-    for number in range(MAX_PAGES + 1):
-        file += directory + struct.pack("<I", at + (number + 1) * (len(directory) + 4))
+    following = (at + (number + 1) * (len(directory) + 4) for number in range(MAX_DIRECTORIES + 1))
+    file += b"".join(directory + struct.pack("<I", pointer) for pointer in following)
     with pytest.raises((DamagedImageError, AnimatedImageError)):
         read_header(file, max_pixels=LIMIT)

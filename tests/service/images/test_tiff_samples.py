@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ def packed(values: NDArray[Any], depth: int, order: str = "<") -> bytes:
 
 
 def whole(samples: NDArray[np.float64], depth: int) -> NDArray[Any]:
-    return np.round(samples * (2**depth - 1)).astype(np.uint64)
+    return np.round(samples * (2**depth - 1)).astype(np.int64)
 
 
 def tags(depth: int = 8, bands: int = 3, photometric: int = 2, **more: Any) -> dict[int, Any]:
@@ -71,7 +72,7 @@ def test_pixels_and_planes_strips_and_tiles(
                     part = np.pad(part, ((0, side - len(part)), (0, side - part.shape[1]), (0, 0)))
                 if predictor == 2:
                     part = np.concatenate([part[:, :1], part[:, 1:] - part[:, :-1]], axis=1)
-                    part &= np.uint64(2**depth - 1)
+                    part &= 2**depth - 1
                 coded = packed(part, depth, order)
                 parts.append(coded if compression == 1 else zlib.compress(coded))
     made = tags(depth, t259=compression, t284=planar, t317=predictor)
@@ -122,7 +123,8 @@ def test_fractions_from_0_to_1_are_read(kind: str, order: str, predictor: int) -
         rows = np.ascontiguousarray(heavy_first).reshape(HEIGHT, -1, 3)
         coded = np.concatenate([rows[:, :1], rows[:, 1:] - rows[:, :-1]], axis=1).tobytes()
     made = tags(8 * values.dtype.itemsize, t339=[3, 3, 3], t259=8, t317=predictor)
-    np.testing.assert_array_equal(read(tiff_of(made, [zlib.compress(coded)], order=order)).rgb, EXPECTED)
+    picture = read(tiff_of(made, [zlib.compress(coded)], order=order))
+    assert np.abs(picture.rgb.astype(int) - EXPECTED).max() <= (kind == "f2")
 
 
 @pytest.mark.parametrize("value", [1.5, -0.5, float("nan"), 255.0, float("inf")])
@@ -228,10 +230,8 @@ def test_missing_samples_are_damage_and_not_a_word_is_printed(
     whole_file = bytes(file)
     file[8 : len(file) * 2 // 3] = b"\xff" * (len(file) * 2 // 3 - 8)
     for damaged in (bytes(file), whole_file[: len(file) // 2]):
-        try:
+        with suppress(DamagedImageError):
             read(damaged)
-        except DamagedImageError:
-            pass
     assert capfd.readouterr() == ("", "")
 
 
