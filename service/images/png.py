@@ -236,9 +236,11 @@ def _16_bits(stripped: bytes, kind: int) -> NDArray[np.uint16]:
     else:
         mode, bands = ("RGB", 3) if kind == _RGB else ("RGBA", 4)
         high = _taken_apart(stripped, mode, mode + ";16B").astype(np.uint16)
-        samples = (high << 8 | _taken_apart(stripped, mode, mode + ";16L")).reshape(-1, bands)
+        low = _taken_apart(stripped, mode, mode + ";16L").astype(np.uint16)
+        samples = (high << 8 | low).reshape(-1, bands)
     width, height = struct.unpack_from(">II", stripped, len(SIGNATURE) + 8)
-    return samples.reshape(height, width, -1)
+    shaped: NDArray[np.uint16] = samples.reshape(height, width, -1)
+    return shaped
 
 
 def _taken_apart(stripped: bytes, mode: str, raw_mode: str) -> NDArray[np.uint8]:

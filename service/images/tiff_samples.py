@@ -253,7 +253,8 @@ def _pixels(samples: NDArray[Any], layout: Layout) -> Pixels:
     if associated:
         top = int(np.iinfo(scaled.dtype).max)
         whole = np.maximum(alpha, 1).astype(np.float32)[..., None]
-        scaled = np.minimum(scaled * (top / whole) + 0.5, top).astype(alpha.dtype)
+        divided: Scaled = np.minimum(scaled * (top / whole) + 0.5, top).astype(alpha.dtype)
+        scaled = divided
     return _mode_of(np.concatenate([scaled, alpha[..., None]], axis=2))
 
 
@@ -294,8 +295,9 @@ def _scaled(samples: NDArray[Any], layout: Layout) -> Scaled:
         return (samples.astype(np.uint32, copy=False) >> np.uint32(depth - 16)).astype(np.uint16)
     top = (1 << depth) - 1
     whole = 255 if depth < 8 else 65535
-    scale = ((np.arange(top + 1) * whole + top // 2) // top).astype(np.uint8 if depth < 8 else np.uint16)
-    return scale[samples.astype(np.uint16, copy=False)]
+    levels = (np.arange(top + 1) * whole + top // 2) // top
+    indices = samples.astype(np.uint16, copy=False)
+    return levels.astype(np.uint8)[indices] if depth < 8 else levels.astype(np.uint16)[indices]
 
 
 def _in_palette(indices: NDArray[Any], layout: Layout) -> NDArray[np.uint8]:

@@ -25,7 +25,11 @@ SAMPLES: list[Exception] = [
     AnimatedImageError(None),
     DamagedImageError("damaged"),
     FormatLimitError("WEBP", 16_383, 16_384, 2),
-    *(error(f"text of {name}") for name, error in inspect.getmembers(codec_errors, inspect.isclass)),
+    *(
+        error(f"text of {name}")
+        for name, error in inspect.getmembers(codec_errors, inspect.isclass)
+        if issubclass(error, Exception)
+    ),
 ]
 
 

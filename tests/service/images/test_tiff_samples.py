@@ -31,7 +31,8 @@ def packed(values: NDArray[Any], depth: int, order: str = "<") -> bytes:
 
 
 def whole(samples: NDArray[np.float64], depth: int) -> NDArray[Any]:
-    return np.round(samples * (2**depth - 1)).astype(np.int64)
+    values: NDArray[Any] = np.round(samples * (2**depth - 1)).astype(np.int64)
+    return values
 
 
 def tags(depth: int = 8, bands: int = 3, photometric: int = 2, **more: Any) -> dict[int, Any]:
