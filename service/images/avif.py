@@ -25,6 +25,8 @@ _NOT_COLOUR = (b"Exif", b"mime", b"uri ")
 # functions of their own.
 _UNKNOWN_MATRICES = (10, 11, 13, 14)
 
+_MAX_ASSOCIATIONS = 100_000  # of all items with properties; cells of the largest grid have a half
+
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom."""
 
@@ -124,9 +126,14 @@ def _associations(ipma: bytes, wanted: int) -> Iterator[int]:
     fields = Fields(ipma)
     version = fields.number(1)
     long_numbers = fields.number(3) & 1
+    left = _MAX_ASSOCIATIONS
     for _ in range(fields.number(4)):
         item = fields.number(2 if version < 1 else 4)
-        for _ in range(fields.number(1)):
+        count = fields.number(1)
+        left -= 1 + count
+        if left < 0:
+            raise ValueError("it has too many properties")
+        for _ in range(count):
             number = fields.number(2) & 0x7FFF if long_numbers else fields.number(1) & 0x7F
             if item == wanted:
                 yield number

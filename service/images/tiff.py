@@ -7,7 +7,7 @@ are pages; thumbnails and masks are none.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from . import tiff_samples
@@ -19,6 +19,7 @@ from .tiff_samples import Layout
 MAX_DIRECTORIES = 1_000  # that are looked at to count the pages
 MAX_ENTRIES = 50_000  # of all directories
 _MAX_VALUES = 1 << 20  # of a tag: of a picture's strips or tiles, and a palette has 200,000
+_MAX_BYTES = 1 << 24  # of an ICC profile
 
 # Tags
 _NEW_SUBFILE_TYPE, _SUBFILE_TYPE = 254, 255
@@ -41,7 +42,7 @@ _KINDS = {1: "B", 3: "H", 4: "I", 6: "b", 7: "B", 8: "h", 9: "i", 13: "I", 16: "
 _RATIONAL = 5
 _REDUCED, _PAGE_OF_MANY, _MASK = 1, 2, 4  # bits of NewSubfileType
 
-_Tags = Mapping[int, tuple[int, ...]]
+_Tags = Mapping[int, Sequence[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +72,12 @@ def read(file: bytes) -> Facts:
     except (struct.error, IndexError) as error:
         raise DamagedImageError("the TIFF image is truncated or corrupt in its header") from error
     orientation = _number(tags, _ORIENTATION, 1)
-    profile = bytes(tags[_ICC_PROFILE]) if _ICC_PROFILE in tags and max(tags[_ICC_PROFILE]) < 256 else None
+    profile = tags.get(_ICC_PROFILE)
     return Facts(
         Header("TIFF", layout.width, layout.height),
         lambda: tiff_samples.decode(file, layout),
         orientation=orientation if 1 <= orientation <= 8 else 1,
-        colour=Colour(profile),
+        colour=Colour(profile if isinstance(profile, bytes) else None),
         on_screen=layout.photometric in (0, 1, 2, 3, 6),
     )
 
@@ -137,7 +138,7 @@ def _directory(file: bytes, at: int, form: _Form, wanted: Set[int]) -> tuple[_Ta
     count = form.unpack("Q" if form.big else "H", file, at)
     at += 8 if form.big else 2
     size = 20 if form.big else 12
-    tags: dict[int, tuple[int, ...]] = {}
+    tags: dict[int, Sequence[int]] = {}
     for entry in range(at, at + count * size, size):
         tag = form.unpack("H", file, entry)
         if tag in wanted and (values := _values(file, entry, form)):
@@ -148,7 +149,7 @@ def _directory(file: bytes, at: int, form: _Form, wanted: Set[int]) -> tuple[_Ta
     return tags, form.unpack("Q" if form.big else "I", file, after) if after + next_size <= len(file) else 0
 
 
-def _values(file: bytes, entry: int, form: _Form) -> tuple[int, ...]:
+def _values(file: bytes, entry: int, form: _Form) -> Sequence[int]:
     """The values of a tag; none where they are cut off, or of a kind that makes no sense."""
     kind = form.unpack("H", file, entry + 2)
     count = form.unpack("Q" if form.big else "I", file, entry + 4)
@@ -157,12 +158,14 @@ def _values(file: bytes, entry: int, form: _Form) -> tuple[int, ...]:
     pairs = 2 if kind == _RATIONAL else 1
     code = "I" if kind == _RATIONAL else _KINDS.get(kind, "")
     size = struct.calcsize("=" + code) * count * pairs
-    if not code or not count or size > len(file) or (count > _MAX_VALUES and code != "B"):
+    if not code or not count or size > len(file) or count > (_MAX_BYTES if code == "B" else _MAX_VALUES):
         return ()
     if size > inline:
         at = form.unpack("Q" if form.big else "I", file, at)
     if at + size > len(file):
         return ()
+    if code == "B":
+        return file[at : at + size]
     values = struct.unpack_from(f"{form.order}{count * pairs}{code}", file, at)
     if pairs == 2:
         values = tuple(
@@ -191,13 +194,14 @@ def _layout(tags: _Tags, *, big_endian: bool) -> Layout:
     sizes = tags.get(_TILE_SIZES if tiled else _STRIP_SIZES, ())
     if not offsets or part_width < 1 or part_height < 1:
         raise DamagedImageError("the TIFF image says not where its samples are")
+    tables = tags.get(_JPEG_TABLES)
     layout = Layout(
         width=width,
         height=height,
-        bits=tags.get(_BITS, (1,)),
+        bits=tuple(tags.get(_BITS, (1,))),
         samples=samples,
-        formats=tags.get(_SAMPLE_FORMAT, (1,)),
-        extra=tags.get(_EXTRA_SAMPLES),
+        formats=tuple(tags.get(_SAMPLE_FORMAT, (1,))),
+        extra=tuple(tags[_EXTRA_SAMPLES]) if _EXTRA_SAMPLES in tags else None,
         photometric=photometric,
         compression=compression,
         predictor=_number(tags, _PREDICTOR, 1),
@@ -207,13 +211,13 @@ def _layout(tags: _Tags, *, big_endian: bool) -> Layout:
         tiled=tiled,
         part_width=part_width,
         part_height=part_height if tiled else min(part_height, height),
-        offsets=offsets,
-        sizes=sizes,
-        colour_map=tags.get(_COLOUR_MAP, ()),
+        offsets=tuple(offsets),
+        sizes=tuple(sizes),
+        colour_map=tuple(tags.get(_COLOUR_MAP, ())),
         ink_set=_number(tags, _INK_SET, 1),
-        subsampling=tags.get(_SUBSAMPLING, (2, 2)),
-        reference=tags.get(_REFERENCE, (0, 255, 128, 255, 128, 255)),
-        jpeg_tables=bytes(tags[_JPEG_TABLES]) if max(tags.get(_JPEG_TABLES, (256,))) < 256 else b"",
+        subsampling=tuple(tags.get(_SUBSAMPLING, (2, 2))),
+        reference=tuple(tags.get(_REFERENCE, (0, 255, 128, 255, 128, 255))),
+        jpeg_tables=tables if isinstance(tables, bytes) else b"",
         fax_options=_number(tags, _T4_OPTIONS if compression == 3 else _T6_OPTIONS, 0),
     )
     tiff_samples.check(layout)

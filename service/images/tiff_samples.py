@@ -329,12 +329,12 @@ def _samples(file: bytes, layout: Layout) -> NDArray[Any]:
     wanted = layout.colours + len(layout.extra or (0,) * (layout.samples - layout.colours))
     for plane in range(min(planes, max(wanted, 1))):
         rows = _unpacked(file, layout, range(plane * count, (plane + 1) * count))
-        for index in range(count):
-            down, across = divmod(index, layout.across)
-            top, left = down * layout.part_height, across * layout.part_width
-            part = _of_bytes(rows[index], layout)[: layout.height - top, : layout.width - left]
-            where = slice(plane, plane + 1) if layout.planar else slice(None)
-            samples[top : top + len(part), left : left + part.shape[1], where] = part
+        parts = _of_bytes(rows.reshape(-1, layout.row_bytes), layout)
+        shape = (layout.down, layout.across, layout.part_height, layout.part_width, layout.interleaved)
+        grid = parts.reshape(shape).transpose(0, 2, 1, 3, 4)
+        shape = (layout.down * layout.part_height, layout.across * layout.part_width, layout.interleaved)
+        where = slice(plane, plane + 1) if layout.planar else slice(None)
+        samples[..., where] = grid.reshape(shape)[: layout.height, : layout.width]
     return samples
 
 
@@ -349,7 +349,7 @@ def _kind(layout: Layout) -> np.dtype[Any]:
 
 
 def _of_bytes(rows: NDArray[np.uint8], layout: Layout) -> NDArray[Any]:
-    """Samples (rows, columns, S) out of a part's rows of bytes."""
+    """Samples (rows, columns of a part, S) out of rows of bytes."""
     kind = _kind(layout)
     shape = (len(rows), layout.part_width, layout.interleaved)
     packed = layout.compression in (_LZW, _DEFLATE, _OLD_DEFLATE, _LZMA, _ZSTD)

@@ -14,6 +14,7 @@ from service.images import (
     UnsupportedVariantError,
     read_header,
 )
+from service.images.avif import _associations
 from tests.service.images.files import (
     LIMIT,
     avif_with,
@@ -147,3 +148,14 @@ def test_broken_boxes_are_damage() -> None:
         read(PLAIN[:300])
     with pytest.raises(DamagedImageError, match="too many boxes"):
         read_header(PLAIN[:32] + 100_000 * box(b"free") + PLAIN[32:], max_pixels=LIMIT)
+
+
+def test_floods_of_associations_and_units_are_bounded() -> None:
+    flood = (2**32 - 1).to_bytes(4, "big") + b"\0\2\xff" * 1_000_000
+    with pytest.raises(ValueError, match="too many properties"):
+        list(_associations(bytes(4) + flood, 1))
+
+    hidden = patched(b"colrnclx", b"freenclx")  # so that the stream is asked
+    start = PLAIN.index(b"mdat") + 4
+    units = b"\x12\0" * ((len(PLAIN) - start) // 2)
+    assert read_header(hidden[:start] + units.ljust(len(PLAIN) - start, b"\0"), max_pixels=LIMIT).width == 64
