@@ -4,7 +4,9 @@
 #
 # BASE is any Debian-like image with Python 3.11 or later and its venv. TORCH_INDEX says which build
 # of PyTorch is taken; CUDA's libraries come with it, the driver from the host. Empty, pip's own
-# configuration decides. The versions are those of constraints.txt either way.
+# configuration has to know of a build without CUDA. Every file has one of the hashes in the locks
+# (docker/lock.py writes them), whatever index it comes from, and none is built from source, as what
+# building needs would come without hashes.
 ARG BASE=python:3.11.14-slim-bookworm@sha256:65a93d69fa75478d554f4ad27c85c1e69fa184956261b4301ebaf6dbb0a3543d
 
 FROM ${BASE} AS build
@@ -12,15 +14,12 @@ ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
 RUN python3 -m venv /opt/ziggurat
-COPY pyproject.toml constraints.txt ./
-# PyTorch by itself: with its exact pin pip takes the build with a local version (+cpu, +cu130)
-# before the registry's.
-RUN /opt/ziggurat/bin/pip install -c constraints.txt ${TORCH_INDEX:+--extra-index-url ${TORCH_INDEX}} torch setuptools
-# The other dependencies before the source, so that a changed source does not install them again.
-RUN /opt/ziggurat/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
-        > requirements.txt \
-    && /opt/ziggurat/bin/pip install -c constraints.txt -r requirements.txt
-COPY LICENSE README.md ./
+COPY docker/requirements.lock docker/torch-cpu.lock docker/torch-cuda.lock ./
+# The dependencies before the source, so that a changed source does not install them again.
+RUN case "${TORCH_INDEX}" in */cu[0-9]*) torch=torch-cuda.lock ;; *) torch=torch-cpu.lock ;; esac \
+    && /opt/ziggurat/bin/pip install --require-hashes --only-binary :all: \
+        ${TORCH_INDEX:+--extra-index-url ${TORCH_INDEX}} -r requirements.lock -r "${torch}"
+COPY LICENSE README.md pyproject.toml ./
 COPY models models
 COPY service service
 # What only compiles, tests or installs further packages stays behind.

@@ -16,7 +16,6 @@ import asyncio
 import json
 import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -30,10 +29,9 @@ from rich.table import Table
 
 from benchmarks.before_after_worker import BPP
 from benchmarks.program import files_of, parser, write
-from benchmarks.server import Server, client
+from benchmarks.server import Server, client, python_of, serve_from
 
 WORKER = Path(__file__).with_name("before_after_worker.py")
-SERVE = ("-c", "from service.cli import main; main()", "serve")
 
 Seconds = Mapping[str, float]
 """Seconds per picture by what was done."""
@@ -77,10 +75,7 @@ class Checkout:
         self._files = files
         self._bodies = [file.read_bytes() for file in files]
         self._log = scratch / "worker.log"
-        # The first place that modules are looked for in; -P keeps the working directory out.
-        self._python = ("env", f"PYTHONPATH={self.path}", sys.executable, "-P")
-        command = (*self._python, *SERVE)
-        self._server = Server(scratch / "server.log", command=command, store="memory://")
+        self._server = Server(scratch / "server.log", command=serve_from(self.path), store="memory://")
         self._worker: asyncio.subprocess.Process | None = None
 
     @property
@@ -93,7 +88,7 @@ class Checkout:
         await self._server.__aenter__()
         with self._log.open("wb") as log:
             self._worker = await asyncio.create_subprocess_exec(
-                *self._python,
+                *python_of(self.path),
                 str(WORKER),
                 *map(str, self._files),
                 stdin=subprocess.PIPE,

@@ -38,6 +38,12 @@ def picture(width: int, height: int, image_format: str) -> bytes:
 
 
 @cache
+def small() -> bytes:
+    """Make a picture that is compressed in an instant."""
+    return _saved(_pixels(128, 96), "PNG")
+
+
+@cache
 def coarse() -> bytes:
     """Make a file with artefacts to take out."""
     return _saved(_pixels(640, 480), "JPEG", quality=30)

@@ -21,7 +21,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 STARTUP_SECONDS = 300.0  # that loading the models may take
 STOP_SECONDS = 150.0  # that finishing what was accepted may take
-COMMAND = [sys.executable, "-c", "from service.cli import main; main()", "serve"]
+_SERVE = ("-c", "from service.cli import main; main()", "serve")
+COMMAND = [sys.executable, *_SERVE]
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -124,6 +125,14 @@ class Server:
                 count += 1
         return Footprint(count, rss, descriptors, threads)
 
+    def kill(self) -> None:
+        """Send SIGKILL to the server and its workers."""
+        with suppress(psutil.NoSuchProcess):
+            for process in (*self.workers(), psutil.Process(self.process.pid)):
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+        self.process.wait()
+
     def terminate(self, seconds: float = STOP_SECONDS) -> int:
         """Send SIGTERM, and SIGKILL after `seconds`; returns the exit code."""
         self.process.send_signal(signal.SIGTERM)
@@ -150,6 +159,17 @@ class Server:
     ) -> None:
         if self.process.poll() is None:
             await asyncio.to_thread(self.terminate)
+
+
+def python_of(checkout: Path) -> list[str]:
+    """Begin of a command line that imports `models` and `service` from a checkout."""
+    # The first place that modules are looked for in; -P keeps the working directory out.
+    return ["env", f"PYTHONPATH={checkout.resolve()}", sys.executable, "-P"]
+
+
+def serve_from(checkout: Path) -> list[str]:
+    """Make the command that serves from a checkout."""
+    return [*python_of(checkout), *_SERVE]
 
 
 def client() -> httpx2.AsyncClient:

@@ -8,21 +8,22 @@ once takes `LearnedCodec` and `HybridCodec` themselves, as the service does.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from models.bitstream import Bitstream, CodecKind
-from models.errors import TargetError
+from models.errors import OptionError, TargetError
 from models.hybrid.codec import HybridCodec
 from models.learned.codec import LearnedCodec
 from models.picture import Picture
 from models.postprocess.postprocessor import Postprocess
-from models.progress import PartOf, Progress
+from models.progress import UNINTERRUPTED, PartOf, Progress
 from models.rate_control import Metric, Target
 from models.stream import Comparison, Stream
+from models.tensors import check_device
 
 CodecName = Literal["learned", "hybrid", "auto"]
 
@@ -43,8 +44,11 @@ class Codec:
     def load(cls, name: str = "ms-ssim", *, device: str = "cpu", bfloat16: bool | None = None) -> Codec:
         """Load one of `registry.available()`, with the post-processors at hand.
 
-        Raises `WeightsError`.
+        Raises:
+            WeightsError: there is no such model, or its files are damaged.
+            OptionError: there is no such device.
         """
+        check_device(device)
         return cls(
             LearnedCodec.load(name, device=device, bfloat16=bfloat16),
             HybridCodec.load(device=device, bfloat16=bfloat16),
@@ -74,7 +78,7 @@ class Codec:
         quality: float | None = None,
         codec: CodecName = "learned",
         effort: int = 0,
-        progress: Progress | None = None,
+        progress: Progress = UNINTERRUPTED,
     ) -> Stream:
         """Compress one image to exactly one of three targets.
 
@@ -87,12 +91,15 @@ class Codec:
                 the two by that metric, both encoded and decoded. `Stream.auto` then has what each
                 scored.
             effort: 0 to 9; more makes a better picture of the same bytes. Decoding costs the same.
-            progress: follows the effort and may end it early.
+            progress: follows the effort and may end it early, or all of it by raising.
 
         Raises:
             TargetError: none or several targets, or "auto" without a budget.
             PictureError: not an image of the kinds above.
+            OptionError: there is no such codec or effort.
         """
+        if codec not in get_args(CodecName):
+            raise OptionError(f"codec is {', '.join(get_args(CodecName))}, not {codec!r}")
         picture = _picture(image)
         target = Target(bpp, max_bytes, quality)
         if codec == "learned":
@@ -100,11 +107,10 @@ class Codec:
         if codec == "hybrid":
             return self._hybrid(picture, target, effort, progress)
         check_auto(target)
-        progress = progress or Progress()
         learned = self._learned(picture, target, effort, PartOf(progress, 0, 2))
         hybrid = self._hybrid(picture, target, effort, PartOf(progress, 1, 2))
         scores = [
-            self.learned.score(decoded, picture, self.metric)
+            self.learned.score(decoded, picture, self.metric, progress)
             for decoded in (self.learned.decode([learned.data])[0], self.hybrid.decode(hybrid.data))
         ]
         return choose(learned, hybrid, Comparison(self.metric, *scores))
@@ -115,6 +121,7 @@ class Codec:
         Raises:
             BitstreamError: it is no such stream; a subclass per cause.
             SourceError: it must be post-processed and cannot be.
+            OptionError: `postprocess` is none of the three.
         """
         stream = Bitstream.parse(data)
         if stream.codec is CodecKind.HYBRID:
@@ -122,10 +129,10 @@ class Codec:
         symbols = self.learned.symbol_codec.read(self.learned.decided(stream, postprocess))
         return self.learned.reconstruct([symbols])[0].to_image()
 
-    def _learned(self, picture: Picture, target: Target, effort: int, progress: Progress | None) -> Stream:
+    def _learned(self, picture: Picture, target: Target, effort: int, progress: Progress) -> Stream:
         return self.learned.encode([picture], [target], effort=effort, progress=progress)[0]
 
-    def _hybrid(self, picture: Picture, target: Target, effort: int, progress: Progress | None) -> Stream:
+    def _hybrid(self, picture: Picture, target: Target, effort: int, progress: Progress) -> Stream:
         return self.hybrid.encode(picture, target, metric=self.metric, effort=effort, progress=progress)
 
 

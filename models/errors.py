@@ -11,6 +11,7 @@
     │   └── StreamTooLargeError     it claims more pixels than the caller allows
     ├── TargetError             a budget that contradicts itself or is out of range
     ├── PictureError            pixels that the codec cannot take
+    ├── OptionError             an option that has no such value: a codec, an effort, a device
     ├── SourceError             a file that post-processing has no use for
     ├── WeightsError            weights or a card missing, damaged or of another topology
     └── AvifError               the AVIF encoder is missing, failed, or wrote an odd file
@@ -70,7 +71,11 @@ class TargetError(CodecError, ValueError):
 
 
 class PictureError(CodecError, ValueError):
-    """The pixels are not (H, W, 3) uint8, or a side is 0 or over 16384."""
+    """It is no image, its pixels are not (H, W, 3) uint8, or a side is 0 or over 16384."""
+
+
+class OptionError(CodecError, ValueError):
+    """An option of a codec (`codec`, `effort`, `postprocess`, `device`) has no such value."""
 
 
 class SourceError(CodecError):

@@ -87,12 +87,15 @@ class Tile:
         return _scaled(rows, scale), _scaled(columns, scale)
 
 
-def tiles(rows: int, columns: int, side: int, halo: int = HALO) -> Iterator[Tile]:
+def tiles(
+    rows: int, columns: int, side: int, halo: int = HALO, *, undivided: int | None = None
+) -> Iterator[Tile]:
     """Cut `rows` x `columns` hyper-latents into tiles of about `side` x `side`.
 
-    Yields a single tile while they are no more than `side` squared.
+    Yields a single tile while they are no more than `undivided` squared, by default `side`.
     """
-    side = max(rows, columns) if rows * columns <= side * side else side
+    undivided = undivided or side
+    side = max(rows, columns) if rows * columns <= undivided * undivided else side
     for inner_rows, outer_rows in _spans(rows, side, halo):
         for inner_columns, outer_columns in _spans(columns, side, halo):
             yield Tile(inner_rows, inner_columns, outer_rows, outer_columns)

@@ -10,6 +10,8 @@ bring a framework of their own.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,6 +19,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.progress import UNINTERRUPTED, Progress, with_pauses
 from models.rate_control import Metric
 from models.tensors import to_batch
 
@@ -29,7 +32,7 @@ C1, C2 = 0.01**2, 0.03**2  # stabilise the two quotients; K1 = 0.01 and K2 = 0.0
 # an infinite one.
 SMALLEST_TERM = 1e-6
 
-STRIP_PIXELS = 1 << 24  # pixels up to which a picture is scored in one piece; 16 megapixels take 3 GB
+STRIP_PIXELS = 1 << 20  # that are compared at a time; a megapixel takes 0.2 GB
 
 
 def psnr(x_hat: Tensor, x: Tensor) -> Tensor:
@@ -57,40 +60,86 @@ def ms_ssim(x_hat: Tensor, x: Tensor) -> Tensor:
     shrinks the window to it.
     """
     with torch.autocast(x.device.type, enabled=False):
-        # In channels_last the grouped convolutions of _window_means take an eighth of the time on a
-        # CPU (24 ms against 194, 512x768, one thread). Together, because the strides of a single
-        # image are ambiguous and later operations would guess wrongly.
-        a, b = torch.cat([x_hat.float(), x.float()]).contiguous(memory_format=torch.channels_last).chunk(2)
+        a, b = _channels_last(x_hat.float(), x.float())
         scales = _scales(*x.shape[-2:])
-        renormalise = sum(SCALE_WEIGHTS) / sum(SCALE_WEIGHTS[:scales])
-        score = torch.ones(x.shape[:2], device=x.device)
-        for scale, weight in enumerate(SCALE_WEIGHTS[:scales]):
-            luminance, contrast = _similarity(a, b)
+        terms = []
+        for scale in range(scales):
             last = scale == scales - 1
-            term = (luminance * contrast if last else contrast).mean((2, 3))
-            score = score * _power(term, weight * renormalise)
+            terms.append(_term_map(a, b, last=last).mean((2, 3)))
             if not last:
                 a, b = _halve(a), _halve(b)
-        return score.mean(1)
+        return _combined(terms)
 
 
 @torch.inference_mode()
 def score(
-    decoded: NDArray[np.uint8], original: NDArray[np.uint8], metric: Metric, device: torch.device
+    decoded: NDArray[np.uint8],
+    original: NDArray[np.uint8],
+    metric: Metric,
+    device: torch.device,
+    progress: Progress = UNINTERRUPTED,
 ) -> float:
-    """One metric of two pictures (H, W, 3).
+    """One metric of two pictures (H, W, 3), as `psnr` and `ms_ssim` define it.
 
-    A picture of more than STRIP_PIXELS pixels is scored in strips of rows: PSNR of their mean MSE,
-    which is the same, and the mean of their MS-SSIM, which lacks the windows across their borders.
+    Pictures of more than STRIP_PIXELS are compared in strips of rows, with a pause after each.
     """
+    if metric == "psnr":
+        total = 0.0
+        for rows in with_pauses(_strips(*original.shape[:2]), progress):
+            x_hat, x = (to_batch([picture[rows]], device) for picture in (decoded, original))
+            total += float((x_hat - x).square().double().sum())
+        return -10 * math.log10(total / original.size) if total else math.inf
+    if original.shape[0] * original.shape[1] <= STRIP_PIXELS:
+        x_hat, x = (to_batch([picture], device) for picture in (decoded, original))
+        return float(ms_ssim(x_hat, x)[0])
+    return _ms_ssim_in_strips(decoded, original, device, progress)
+
+
+def _ms_ssim_in_strips(
+    decoded: NDArray[np.uint8], original: NDArray[np.uint8], device: torch.device, progress: Progress
+) -> float:
+    """`ms_ssim` of two pictures (H, W, 3). Of the whole it keeps the halves, 6 bytes a pixel."""
     height, width, _ = original.shape
-    strips = np.array_split(np.arange(height), -(-height * width // STRIP_PIXELS))
-    total = 0.0
-    for rows in strips:
-        x_hat, x = (to_batch([picture[rows[0] : rows[-1] + 1]], device) for picture in (decoded, original))
-        value = (x_hat - x).square().mean() if metric == "psnr" else ms_ssim(x_hat, x)[0]
-        total += float(value) * len(rows) / height
-    return (-10 * math.log10(total) if total else math.inf) if metric == "psnr" else total
+
+    def from_pixels(rows: slice) -> tuple[Tensor, Tensor]:
+        return _channels_last(*(to_batch([picture[rows]], device) for picture in (decoded, original)))
+
+    scales = _scales(height, width)
+    terms = []
+    rows_of: Callable[[slice], tuple[Tensor, Tensor]] = from_pixels
+    for scale in range(scales):
+        last = scale == scales - 1
+        windows = height - min(WINDOW_SIDE, height) + 1
+        total = torch.zeros(1, 3, dtype=torch.float64, device=device)
+        for rows in with_pauses(_strips(windows, width), progress):
+            a, b = rows_of(slice(rows.start, rows.stop + height - windows))
+            total += _term_map(a, b, last=last).double().sum((2, 3))
+        columns = width - min(WINDOW_SIDE, width) + 1
+        terms.append((total / (windows * columns)).float())
+        if last:
+            break
+        halves = torch.empty(2, 3, -(-height // 2), -(-width // 2), device=device)
+        halves = halves.contiguous(memory_format=torch.channels_last)
+        odd = height % 2  # then the first row is averaged with zeros above it; see `_halve`
+        for rows in with_pauses(_strips(halves.shape[2], width), progress):
+            top = 2 * rows.start - odd
+            both = torch.cat(rows_of(slice(max(top, 0), 2 * rows.stop - odd)))
+            padded = F.pad(both, (0, 0, max(-top, 0), 0))
+            halves[:, :, rows] = F.avg_pool2d(padded, 2, padding=(0, width % 2))
+        height, width = halves.shape[2:]
+        rows_of = partial(_rows_of_both, halves)
+    return float(_combined(terms).mean())
+
+
+def _rows_of_both(both: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+    """Rows of two pictures in one batch (2, C, H, W)."""
+    return both[:1, :, rows], both[1:, :, rows]
+
+
+def _strips(rows: int, columns: int) -> list[slice]:
+    """Cut `rows` into strips of at most STRIP_PIXELS, but at least one row each."""
+    height = max(1, STRIP_PIXELS // columns)
+    return [slice(top, min(top + height, rows)) for top in range(0, rows, height)]
 
 
 def decibels(similarity: Tensor) -> Tensor:
@@ -98,10 +147,36 @@ def decibels(similarity: Tensor) -> Tensor:
     return -10 * torch.log10(1 - similarity)
 
 
+def _channels_last(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Lay two batches out as convolutions on a CPU like it best.
+
+    The grouped convolutions of `_window_means` take an eighth of the time so (24 ms against 194,
+    512x768, one thread). Together, because the strides of a single image are ambiguous and later
+    operations would guess wrongly.
+    """
+    both = torch.cat([a, b]).contiguous(memory_format=torch.channels_last)
+    return both[: len(a)], both[len(a) :]
+
+
+def _combined(terms: Sequence[Tensor]) -> Tensor:
+    """Combine the mean terms of the scales (N, C) to one value for each image (N,)."""
+    renormalise = sum(SCALE_WEIGHTS) / sum(SCALE_WEIGHTS[: len(terms)])
+    score = torch.ones_like(terms[0])
+    for term, weight in zip(terms, SCALE_WEIGHTS, strict=False):
+        score = score * _power(term, weight * renormalise)
+    return score.mean(1)
+
+
 def _scales(height: int, width: int) -> int:
     """Count the scales, of five, that still hold one whole window."""
     shorter = min(height, width)
     return max(1, sum(shorter > (WINDOW_SIDE - 1) << scale for scale in range(len(SCALE_WEIGHTS))))
+
+
+def _term_map(a: Tensor, b: Tensor, *, last: bool) -> Tensor:
+    """What one scale contributes, before the mean over all windows; the last has luminance."""
+    luminance, contrast = _similarity(a, b)
+    return luminance * contrast if last else contrast
 
 
 def _similarity(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

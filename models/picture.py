@@ -7,6 +7,7 @@ decoded one cannot come out tinted.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,7 @@ from models.grid import MAX_SIDE
 _ROWS_AT_A_TIME = 256  # that are converted from Pillow
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Picture:
     """8-bit sRGB pixels.
 
@@ -29,7 +30,7 @@ class Picture:
         greyscale: the three planes of `rgb` are equal.
 
     Raises:
-        PictureError: another dtype or shape, or a side outside 1..16384.
+        PictureError: no arrays, another dtype or shape, or a side outside 1..16384.
     """
 
     rgb: NDArray[np.uint8]
@@ -37,14 +38,22 @@ class Picture:
     greyscale: bool
 
     def __post_init__(self) -> None:
+        _check_array(self.rgb)
         if self.rgb.dtype != np.uint8 or self.rgb.ndim != 3 or self.rgb.shape[2] != 3:
             raise PictureError(f"a picture is (H, W, 3) of uint8, not {self.rgb.shape} of {self.rgb.dtype}")
         _check_sides(self.width, self.height)
+        if self.alpha is not None:
+            _check_array(self.alpha)
         if self.alpha is not None and (
             self.alpha.dtype != np.uint8 or self.alpha.shape != self.rgb.shape[:2]
         ):
             expected = f"{self.rgb.shape[:2]} of uint8"
             raise PictureError(f"alpha is {expected}, not {self.alpha.shape} of {self.alpha.dtype}")
+
+    def __repr__(self) -> str:
+        """Without the pixels."""
+        kind = ("grey" if self.greyscale else "colour") + (" with alpha" if self.alpha is not None else "")
+        return f"<Picture {self.width}x{self.height}, {kind}>"
 
     @property
     def width(self) -> int:
@@ -67,6 +76,7 @@ class Picture:
 
         Copies an array only when it is strided or read-only. Raises `PictureError`.
         """
+        _check_array(rgb)
         if rgb.dtype != np.uint8 or rgb.ndim != 3:
             raise PictureError(f"a picture is (H, W, 3) of uint8, not {rgb.shape} of {rgb.dtype}")
         rgb = np.require(rgb, requirements=["C", "W"])
@@ -78,6 +88,8 @@ class Picture:
 
         Ignores orientation and colour profile. Raises `PictureError`.
         """
+        if not isinstance(image, Image.Image):
+            raise PictureError(_not_an_image(image))
         _check_sides(*image.size)
         if image.mode.startswith("I"):
             image = _to_8_bit(image)
@@ -113,6 +125,25 @@ def _samples(image: Image.Image, mode: str) -> NDArray[np.uint8]:
         part = image.crop((0, top, image.width, bottom))
         samples[top:bottom] = np.asarray(part if part.mode == mode else part.convert(mode))
     return samples
+
+
+def _check_array(samples: object) -> None:
+    if not isinstance(samples, np.ndarray):
+        raise PictureError(_not_an_image(samples))
+
+
+def _not_an_image(given: object) -> str:
+    """Say what was given where an image belongs, and how it becomes one."""
+    kind = type(given).__name__
+    if isinstance(given, str | os.PathLike):
+        remedy = "; open a file first: PIL.Image.open(path)"
+    elif isinstance(given, bytes | bytearray | memoryview):
+        remedy = "; open a file's bytes first: PIL.Image.open(io.BytesIO(data))"
+    elif hasattr(given, "__array__") or isinstance(given, list | tuple):
+        remedy = "; numpy.asarray(...) makes an array"
+    else:
+        remedy = ""
+    return f"a picture is a Pillow image or an array (H, W, 3) of uint8, not {kind}{remedy}"
 
 
 def _check_sides(width: int, height: int) -> None:

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+_Part = TypeVar("_Part")
+
 
 class Progress:
-    """Follows one piece of long work; this one never ends it. Override both methods to do so."""
+    """Follows one piece of long work; this one never ends it. Override its methods to do so."""
+
+    def pause(self) -> None:
+        """Let others have the processor for a while, in the middle of the work.
+
+        It is called every part of a second or so: between two tiles, and between two layers of the
+        network. Whatever it raises ends the work, without a result.
+        """
 
     def advance(self, done: int, of: int) -> bool:
         """Take note that `done` of `of` iterations are done.
@@ -19,6 +31,18 @@ class Progress:
         return True
 
 
+UNINTERRUPTED = Progress()
+"""Follows work that nobody ends and nobody waits beside."""
+
+
+def with_pauses(parts: Iterable[_Part], progress: Progress) -> Iterator[_Part]:
+    """Yield the parts of a piece of work, with a pause before each but the first."""
+    for number, part in enumerate(parts):
+        if number:
+            progress.pause()
+        yield part
+
+
 class PartOf(Progress):
     """Part `number` of `count` equal parts of a whole: tells the whole's progress how far the whole
     is.
@@ -28,6 +52,10 @@ class PartOf(Progress):
         self._whole = whole
         self._number = number
         self._count = count
+
+    def pause(self) -> None:
+        """Pause as the whole does."""
+        self._whole.pause()
 
     def advance(self, done: int, of: int) -> bool:
         """Take note of the part's iterations as iterations of the whole."""
@@ -46,6 +74,10 @@ class Repeated(Progress):
     def __init__(self, first: Progress) -> None:
         self._first = first
 
+    def pause(self) -> None:
+        """Pause as the first does."""
+        self._first.pause()
+
     def advance(self, done: int, of: int) -> bool:
         """Ask for time for the iterations that are left."""
         return self._first.affords(of - done)
@@ -62,6 +94,10 @@ class Stretch(Progress):
         self._whole = whole
         self._start = start
         self._of = of
+
+    def pause(self) -> None:
+        """Pause as the whole does."""
+        self._whole.pause()
 
     def advance(self, done: int, of: int) -> bool:
         """Take note of the iterations as those of the whole."""

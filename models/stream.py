@@ -27,7 +27,7 @@ class Comparison:
         return self.hybrid if codec is CodecKind.HYBRID else self.learned
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Stream:
     """A compressed picture and how it came out.
 
@@ -55,6 +55,12 @@ class Stream:
     target_met: bool
     codec: CodecKind = CodecKind.LEARNED
     auto: Comparison | None = None
+
+    def __repr__(self) -> str:
+        """Without the bytes of `data`, which may be megabytes."""
+        met = "" if self.target_met else ", target missed"
+        facts = f"{len(self.data)} bytes, {self.width}x{self.height}, {self.bpp:.4f} bpp"
+        return f"<Stream {facts}, quality {self.quality:.1f}, {self.codec.name.lower()} {self.model}{met}>"
 
     @property
     def bpp(self) -> float:

@@ -9,8 +9,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.errors import OptionError
+
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)  # BT.601, of R, G and B
 _LUMA = np.array(LUMA_WEIGHTS, np.float32)
+
+
+def check_device(name: str) -> None:
+    """Raise `OptionError` unless networks can run on this device: "cpu", "cuda" or "cuda:N"."""
+    try:
+        torch.empty(1, device=name)
+    # torch raises these for a device that is misspelt or not there.
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise OptionError(f"there is no device {name!r}: {reason}") from None
 
 
 def to_batch(pictures: Sequence[NDArray[np.uint8]], device: torch.device, *, multiple: int = 1) -> Tensor:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
 from starlette.middleware.cors import CORSMiddleware
 
@@ -14,12 +14,15 @@ from . import __version__
 from .drain import Drain
 from .engine.engine import Engine
 from .http import openapi, problems
-from .http.auth import ApiKeys
+from .http.auth import ApiKeys, refuse_delete
+from .inflight import Answers, Bodies
 from .metrics import Metrics
+from .middleware.answers import AnswerMiddleware
+from .middleware.browsers import CrossSiteMiddleware, HostMiddleware, NosniffMiddleware
 from .middleware.connection import DisconnectMiddleware, LingerMiddleware
 from .middleware.drain import DrainMiddleware
 from .middleware.errors import FaultMiddleware
-from .middleware.metrics import MetricsMiddleware
+from .middleware.metrics import UNKNOWN_ROUTE, MetricsMiddleware
 from .middleware.request_log import RequestLogMiddleware
 from .routes import ROUTERS, compress, enhance, health
 from .routes import metrics as metrics_route
@@ -65,14 +68,21 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     settings = settings or Settings()
     metrics = Metrics()
-    app = _App(title="Ziggurat", version=__version__, description=_DESCRIPTION, lifespan=_lifespan)
+    app = _App(
+        title="Ziggurat",
+        version=__version__,
+        description=_DESCRIPTION,
+        lifespan=_lifespan,
+    )
+    app.root_path = settings.root_path
     app.state.settings = settings
     app.state.metrics = metrics
     app.state.drain = Drain()
+    app.state.answers = Answers(settings.max_unread_bytes)
     _add_routes(app, settings)
     problems.install(app, metrics)
     _add_middleware(app, settings, metrics)
-    metrics.initialise(_answers(), problems.reasons())
+    metrics.initialise(_answers(settings), problems.reasons())
     return app
 
 
@@ -93,7 +103,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     metrics: Metrics = app.state.metrics
     engine = Engine(settings, metrics)
     async with _open_store(settings, metrics) as store:
-        app.state.runtime = Runtime(settings, metrics, engine, store, app.state.drain)
+        bodies = Bodies(settings.max_held_body_bytes, settings.body_timeout_seconds)
+        app.state.runtime = Runtime(
+            settings, metrics, engine, store, app.state.drain, bodies, app.state.answers
+        )
         try:
             await engine.start()
             yield
@@ -123,11 +136,17 @@ async def _open_store(settings: Settings, metrics: Metrics) -> AsyncIterator[Str
 
 
 def _add_routes(app: FastAPI, settings: Settings) -> None:
-    """Add all endpoints; with API keys, probes stay open, and `/metrics` by a setting."""
-    keys = [Depends(ApiKeys(settings.api_keys))] if settings.api_keys else []
+    """Add all endpoints."""
+    keys = [Depends(ApiKeys(settings.api_keys))]
+    open_to_all = [] if settings.api_keys or settings.delete_without_keys else [Depends(refuse_delete)]
     for router in ROUTERS:
-        is_open = router is health.router or (router is metrics_route.router and settings.open_metrics)
-        app.include_router(router, dependencies=[] if is_open else keys)
+        app.include_router(router, dependencies=keys if _secured(router, settings) else open_to_all)
+
+
+def _secured(router: APIRouter, settings: Settings) -> bool:
+    """Say whether endpoints need a key. Probes stay open, and `/metrics` by a setting."""
+    is_open = router is health.router or (router is metrics_route.router and settings.open_metrics)
+    return bool(settings.api_keys) and not is_open
 
 
 def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
@@ -138,6 +157,7 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
     """
     app.add_middleware(FaultMiddleware)
     app.add_middleware(DisconnectMiddleware)
+    app.add_middleware(CrossSiteMiddleware, metrics=metrics, welcome=settings.cors_origins)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -146,18 +166,29 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
             allow_headers=_CORS_REQUEST_HEADERS,
             expose_headers=_CORS_ANSWER_HEADERS,
         )
+    app.add_middleware(HostMiddleware, metrics=metrics, allowed=settings.allowed_hosts, listens=settings.host)
+    app.add_middleware(NosniffMiddleware)
     app.add_middleware(MetricsMiddleware, metrics=metrics)
     app.add_middleware(RequestLogMiddleware)
     app.add_middleware(LingerMiddleware)
+    app.add_middleware(AnswerMiddleware, answers=app.state.answers)
     app.add_middleware(DrainMiddleware, drain=app.state.drain)
 
 
-def _answers() -> Iterator[tuple[str, str, int]]:
-    """Yield (route, method, status) of every answer that an endpoint declares, and of faults."""
+def _answers(settings: Settings) -> Iterator[tuple[str, str, int]]:
+    """Yield (route, method, status) of every answer that an endpoint declares or shares.
+
+    What is refused before an endpoint is looked for belongs to no route.
+    """
+    for method in ("GET", "HEAD", "POST", "DELETE"):
+        yield from ((UNKNOWN_ROUTE, method, status) for status in (404, *openapi.unrouted(method)))
     for router in ROUTERS:
         for route in router.routes:
             if isinstance(route, APIRoute):
-                statuses = {route.status_code or 200, 500, *map(int, route.responses)}
+                declared = {route.status_code or 200, *map(int, route.responses)}
+                has_body = "requestBody" in (route.openapi_extra or {})
+                secured = _secured(router, settings)
+                statuses = {*declared, *openapi.shared(secured=secured, has_body=has_body)}
                 yield from (
                     (route.path, method, status) for method in route.methods or () for status in statuses
                 )

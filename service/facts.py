@@ -1,4 +1,6 @@
-"""Facts in a stream's header, for the service and the command line alike. Reads no model."""
+"""Facts in a stream's header, for the service and the command line alike. Reads no model, and
+loads no torch: `ziggurat info` answers at once.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +8,9 @@ import builtins
 
 from pydantic import BaseModel, Field
 
+from models import hybrid
 from models.bitstream import VERSION, Bitstream
 from models.errors import UnknownModelError
-from models.hybrid.codec import HybridCodec
 from models.weights import registry
 
 from .store import id_of
@@ -66,8 +68,8 @@ class StreamFacts(BaseModel):
 
 def _profile(model_id: str) -> str | None:
     """Name the codec with this model id; None when it did not come with this version."""
-    if model_id == HybridCodec.model_id:
-        return HybridCodec.name
+    if model_id == hybrid.MODEL_ID:
+        return hybrid.NAME
     try:
         return registry.name_of(model_id)
     except UnknownModelError:

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from .drain import Drain, Phase
 from .engine.engine import Engine
 from .engine.errors import UnavailableError
+from .inflight import Answers, Bodies
 from .metrics import Metrics
 from .settings import Settings
 from .store import StreamStore
@@ -24,6 +25,13 @@ class Runtime:
     engine: Engine
     store: StreamStore
     drain: Drain
+    bodies: Bodies
+    answers: Answers
+
+    def check_room(self) -> None:
+        """Raise `OverloadedError` when work would be refused, or its answer find no room."""
+        self.engine.check_room()
+        self.answers.check()
 
 
 async def _runtime(request: Request) -> Runtime:

@@ -1,33 +1,32 @@
-"""The server process: uvicorn with a drain, and with limits on a request's headers."""
+"""The server process: uvicorn with a drain, and with limits on what its connections may cost."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 import multiprocessing
 import os
+import resource
 import socket
 import threading
 import time
 from collections.abc import Callable
-from http import HTTPStatus
+from functools import partial
 from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from .drain import Drain, Phase
-from .http.problems import MEDIA_TYPE, Problem
+from .http.protocol import Connections, LimitedProtocol
 from .settings import Settings
 
 _log = logging.getLogger(__name__)
 # Longer than the 60 s of common load balancers: were the server to close an idle connection first,
 # a request could already be on its way there.
 _KEEP_ALIVE_SECONDS = 75
-_MAX_HEADER_SECONDS = 20.0  # counted from the connection, or from a later request's first bytes
-_MAX_HEADER_BYTES = 64 * 1024
+_MAX_DESCRIPTORS = 65_536  # more than a process that serves pictures has a use for
+_MAX_CONNECTIONS = 4_000
 _CLOSING_SECONDS = 5  # for connections that are still open when no request is in flight
 
 
@@ -44,9 +43,11 @@ class Server(uvicorn.Server):
 
     def __init__(self, app: FastAPI, settings: Settings, on_ready: Callable[[], None]) -> None:
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its "info" repeats our lines
+        maximum = settings.max_connections or _connections(_raise_descriptors())
+        shared = Connections(maximum, settings.write_timeout_seconds)
         config = uvicorn.Config(
             app,
-            http=HeaderLimits,
+            http=partial(LimitedProtocol, connections=shared),  # type: ignore[arg-type]  # called alike
             ws="none",
             log_config=None,
             access_log=False,
@@ -112,69 +113,6 @@ class Server(uvicorn.Server):
         return self._drain.in_flight == 0 or waited > self._drain_seconds + self._finishing_seconds
 
 
-class HeaderLimits(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1 with a limit on the time and the bytes that headers may take.
-
-    uvicorn by itself waits for headers forever, and reads them without end. This protocol closes
-    the connection.
-    """
-
-    _deadline: asyncio.TimerHandle | None = None  # set while headers are awaited
-    _bytes = 0  # received since then
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """asyncio.Protocol."""
-        super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn wants asyncio.Transport
-        self._await_headers()
-
-    def data_received(self, data: bytes) -> None:
-        """asyncio.Protocol."""
-        if self._deadline is None and self.timeout_keep_alive_task is not None:
-            self._await_headers()  # these are the first bytes of a kept-alive connection's next request
-        super().data_received(data)
-        self._bytes += len(data)
-        if self._deadline is not None and self._bytes > _MAX_HEADER_BYTES:
-            self._refuse(431, f"the headers have more than {_MAX_HEADER_BYTES} bytes")
-
-    def on_headers_complete(self) -> None:
-        """httptools' callback."""
-        self._got_headers()
-        super().on_headers_complete()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """asyncio.Protocol."""
-        self._got_headers()
-        super().connection_lost(exc)
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer bytes that are no HTTP with a problem, where uvicorn would send plain text."""
-        self._refuse(400, msg)
-
-    def _refuse(self, status: int, detail: str) -> None:
-        phrase = HTTPStatus(status).phrase
-        problem = Problem(type="about:blank", title=phrase, status=status, detail=detail)
-        body = problem.model_dump_json(exclude_none=True).encode()
-        lines = (
-            f"HTTP/1.1 {status} {phrase}",
-            f"Content-Type: {MEDIA_TYPE}",
-            f"Content-Length: {len(body)}",
-            "Connection: close",
-            "",
-            "",
-        )
-        self.transport.write("\r\n".join(lines).encode() + body)
-        self.transport.close()
-
-    def _await_headers(self) -> None:
-        self._bytes = 0
-        self._deadline = self.loop.call_later(_MAX_HEADER_SECONDS, self.transport.close)
-
-    def _got_headers(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
-
 def bind(host: str, port: int) -> socket.socket:
     """Return a socket that is bound and does not listen yet.
 
@@ -194,3 +132,21 @@ def bind(host: str, port: int) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def _raise_descriptors() -> int:
+    """Raise the soft limit on open descriptors to the hard one, and return it.
+
+    Common soft limits, 256 and 1,024, are for programs that use select(). A connection takes one.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = _MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MAX_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < highest:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest, hard))
+        return highest
+    return highest if soft == resource.RLIM_INFINITY else soft
+
+
+def _connections(descriptors: int) -> int:
+    """Return how many connections leave a quarter of the descriptors for files and buckets."""
+    return max(1, min(_MAX_CONNECTIONS, descriptors * 3 // 4))

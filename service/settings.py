@@ -2,12 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from enum import IntEnum
+from typing import Annotated, NamedTuple
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .logs import LogFormat, LogLevel
+
+_MIN_KEY_CHARACTERS = 16
+
+
+class Role(IntEnum):
+    """What an API key is good for; each role includes those before it."""
+
+    READ = 1  # GET and HEAD
+    WRITE = 2  # POST
+    DELETE = 3
+
+
+class ApiKey(NamedTuple):
+    """A key and what it is good for."""
+
+    secret: SecretStr
+    role: Role
+
+    @classmethod
+    def parse(cls, text: str) -> ApiKey:
+        """Read `key` or `key:role`; a key without a role is good for everything.
+
+        Raises:
+            ValueError: this is no key. The message does not repeat it.
+        """
+        secret, colon, name = text.rpartition(":")
+        if not colon:
+            secret, name = text, Role.DELETE.name.lower()
+        roles = {role.name.lower(): role for role in Role}
+        if name not in roles:
+            raise ValueError(f"what follows a key's colon is its role: {', '.join(roles)}")
+        if len(secret) < _MIN_KEY_CHARACTERS:
+            raise ValueError(f"a key has at least {_MIN_KEY_CHARACTERS} characters, its role not counted")
+        if not (secret.isascii() and secret.isprintable()):
+            raise ValueError("a key is printable ASCII, as it travels in a header")
+        return cls(SecretStr(secret), roles[name])
 
 
 class Settings(BaseSettings):
@@ -16,7 +53,7 @@ class Settings(BaseSettings):
     # Inputs stay out of error messages, as a wrong one may be a key.
     model_config = SettingsConfigDict(env_prefix="ZIGGURAT_", frozen=True, hide_input_in_errors=True)
 
-    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(
         default=8000, ge=0, le=65535, description="TCP port to listen on; 0 takes any free one."
     )
@@ -27,8 +64,9 @@ class Settings(BaseSettings):
     )
     store_max_bytes: int | None = Field(
         default=None,
-        ge=1,
-        description="Bytes that a store in a directory keeps, least recently stored out first; unset, all.",
+        ge=0,
+        description="Bytes that a store in a directory keeps, least recently stored out first; 0, all; "
+        "unset, 10 GB or a tenth of the disk, whichever is less.",
     )
     store_max_age_seconds: float | None = Field(
         default=None,
@@ -52,7 +90,7 @@ class Settings(BaseSettings):
         default="ms-ssim", description="Model that compresses when a request names none; one of those loaded."
     )
     max_pixels: int = Field(
-        default=100_000_000,
+        default=40_000_000,
         ge=1,
         description="Largest image or stream, in pixels; larger ones get 413 or 422.",
     )
@@ -71,8 +109,9 @@ class Settings(BaseSettings):
     max_queued_pixels: int = Field(
         default=80_000_000,
         ge=1,
-        description="Pixels of all requests accepted and not yet answered; beyond it 429. One request "
-        "alone always enters.",
+        description="Pixels of all requests of a size accepted and not yet answered, times what is done "
+        "to them; beyond it 429. Small images, those of over 4 megapixels, and collections have as much "
+        "room each, and one request alone always enters.",
     )
     max_batch_pixels: int | None = Field(
         default=None,
@@ -94,8 +133,31 @@ class Settings(BaseSettings):
     body_timeout_seconds: float = Field(
         default=30.0,
         gt=0,
-        description="Seconds for a request's body to arrive, and one more for every 10 kB of it; beyond "
-        "it 408.",
+        description="Seconds in which a request's body must be complete, or bring its next 10 kB for each; "
+        "beyond it 408.",
+    )
+    max_held_body_bytes: int = Field(
+        default=256 * 2**20,
+        ge=1,
+        description="Bytes of all request bodies together, arriving and at work; beyond it 429 for the one "
+        "that comes slowest. One alone always enters.",
+    )
+    max_unread_bytes: int = Field(
+        default=256 * 2**20,
+        ge=1,
+        description="Bytes of answers that clients have not taken yet; beyond it 429 for new work.",
+    )
+    write_timeout_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        description="Seconds in which a client must take some of an answer, 1 kB for each; beyond it the "
+        "connection is closed.",
+    )
+    max_connections: int | None = Field(
+        default=None,
+        ge=1,
+        description="Connections at the same time; one more closes the one idle longest. Unset, three "
+        "quarters of the descriptors that the process may open, at most 4,000.",
     )
     drain_seconds: float = Field(
         default=0.0,
@@ -111,7 +173,11 @@ class Settings(BaseSettings):
     )
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         default=(),
-        description="Keys, separated by commas, one of which a request must carry; unset, none is needed.",
+        description="Keys, separated by commas, one of which a request must carry; each may end in "
+        ":read, :write or :delete. Unset, none is needed.",
+    )
+    delete_without_keys: bool = Field(
+        default=False, description="Whether anybody may DELETE streams while no keys are set."
     )
     open_metrics: bool = Field(
         default=True, description="Whether /metrics needs no key, even when other endpoints do."
@@ -120,6 +186,16 @@ class Settings(BaseSettings):
         default=(),
         description="Origins whose pages may call from a browser, separated by commas; * is any; unset, "
         "none.",
+    )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Names by which the service may be called (Host), separated by commas; *.example.org is "
+        "all below, * any. Unset, any, but on a loopback address only names of loopback.",
+    )
+    root_path: str = Field(
+        default="",
+        pattern=r"^(/[^/?#]+)*$",
+        description="Path that a proxy in front strips, such as /img; addresses in answers begin with it.",
     )
     server_timing: bool = Field(
         default=True, description="Whether answers tell in Server-Timing where their time went."
@@ -149,18 +225,27 @@ class Settings(BaseSettings):
         description="Processes that read and write image files; as many again encode for hybrid streams.",
     )
 
-    @field_validator("models", "api_keys", "cors_origins", mode="before")
+    @field_validator("models", "api_keys", "cors_origins", "allowed_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
         return tuple(name.strip() for name in value.split(",") if name.strip())
 
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _keys_are_there(cls, value: object) -> object:
+        # Whoever sets the variable wants keys: an empty one must not open the service to everybody.
+        if isinstance(value, str) and not value.replace(",", "").strip():
+            raise ValueError("ZIGGURAT_API_KEYS is set and has no key in it; unset it to serve without keys")
+        return value
+
     @field_validator("api_keys")
     @classmethod
-    def _keys_fit_into_headers(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        if not all(key.get_secret_value().isascii() and key.get_secret_value().isprintable() for key in keys):
-            raise ValueError("keys are printable ASCII")
+    def _keys_are_keys(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        secrets = [ApiKey.parse(key.get_secret_value()).secret for key in keys]
+        if len(set(secrets)) < len(secrets):
+            raise ValueError("a key is listed twice")
         return keys
 
     @model_validator(mode="after")

@@ -22,6 +22,7 @@ from models import Picture, Target
 from models.bitstream import Bitstream
 from models.learned.codec import LearnedCodec
 from models.learned.model import CodecModel, export
+from models.learned.symbols import Symbols
 from models.network.autoencoder import AutoEncoder, Topology
 from models.training.crops import CropSampler
 from models.training.scale_decoder import finish
@@ -53,7 +54,11 @@ def golden_picture() -> Picture:
 
 def symbols_digest(codec: LearnedCodec, data: bytes) -> str:
     """SHA-256 of the integers that a stream decodes to."""
-    symbols = codec.symbol_codec.read(Bitstream.parse(data))
+    return integers_digest(codec.symbol_codec.read(Bitstream.parse(data)))
+
+
+def integers_digest(symbols: Symbols) -> str:
+    """SHA-256 of the integers of a picture."""
     digest = hashlib.sha256(symbols.z.astype("<i4").tobytes())
     digest.update(symbols.residuals.astype("<i4").tobytes())
     return digest.hexdigest()

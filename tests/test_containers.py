@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -62,6 +64,7 @@ def test_the_image_sets_settings_that_exist_and_checks_its_health_by_a_command_t
 
 def test_the_image_is_pinned_and_runs_as_nobody_in_particular() -> None:
     assert re.search(r"^ARG BASE=\S+@sha256:[0-9a-f]{64}$", DOCKERFILE, re.MULTILINE)
+    assert set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)) == {"${BASE}"}
     assert re.search(r"^USER [1-9]\d+:[1-9]\d+$", DOCKERFILE, re.MULTILINE)
     assert re.search(r"^VOLUME /data$", DOCKERFILE, re.MULTILINE)
 
@@ -74,7 +77,62 @@ def test_services_are_hardened_pinned_and_limited(name: str) -> None:
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert {"cpus", "memory"} <= service["deploy"]["resources"]["limits"].keys()
-    assert "build" in service or re.search(r":v?\d+\.\d+\.\d+$", service["image"])
+    assert "build" in service or re.search(r":v?\d+\.\d+\.\d+@sha256:[0-9a-f]{64}$", service["image"])
+
+
+def test_every_package_in_the_image_has_a_known_hash() -> None:
+    installs = re.findall(r"pip install (?:[^\\\n]|\\\n)*", DOCKERFILE)
+
+    assert len(installs) == 2
+    assert "--require-hashes --only-binary :all:" in installs[0]
+    assert '-r requirements.lock -r "${torch}"' in installs[0]
+    assert "--no-deps --no-build-isolation ." in installs[1], "ours alone"
+
+
+@pytest.mark.parametrize(
+    ("index", "lock"),
+    [
+        ("https://download.pytorch.org/whl/cpu", "torch-cpu.lock"),
+        ("", "torch-cpu.lock"),
+        (SERVICES["ziggurat-gpu"]["build"]["args"]["TORCH_INDEX"], "torch-cuda.lock"),
+    ],
+)
+def test_the_build_of_pytorch_decides_on_its_lock(index: str, lock: str) -> None:
+    (choice,) = re.findall(r"^RUN (case .* esac)", DOCKERFILE, re.MULTILINE)
+    command = ["sh", "-c", f'{choice}; echo "${{torch}}"']
+
+    assert subprocess.check_output(command, env={"TORCH_INDEX": index}, text=True) == f"{lock}\n"
+
+
+def test_nobody_but_this_machine_reaches_what_the_documentation_publishes() -> None:
+    pages = (ROOT / "README.md", *(ROOT / "docs").rglob("*.md"))
+    published = [port for page in pages for port in re.findall(r"docker run .*?-p (\S+)", page.read_text())]
+
+    assert published
+    assert {port.split(":")[0] for port in published} == {"127.0.0.1"}
+
+
+def test_the_service_keeps_its_default_quota() -> None:
+    for name in OURS:
+        assert "ZIGGURAT_STORE_MAX_BYTES" not in SERVICES[name]["environment"], "it would bind a bucket too"
+
+
+def test_nobody_knows_grafanas_password_unless_it_is_given() -> None:
+    grafana = SERVICES["grafana"]
+    assert grafana["environment"]["GRAFANA_PASSWORD"] == "${GRAFANA_PASSWORD:-}"
+    assert "GF_SECURITY_ADMIN_PASSWORD" not in grafana["environment"]
+    (script,) = (line.replace("$$", "$") for line in grafana["command"])
+    assert script.count("/run.sh") == 1
+
+    def password(given: str) -> str:
+        shown = script.replace("/run.sh", "printenv GF_SECURITY_ADMIN_PASSWORD")
+        environment = {"PATH": os.environ["PATH"], "GRAFANA_PASSWORD": given}
+        command = [*grafana["entrypoint"], shown]
+        return subprocess.check_output(command, env=environment, text=True).rstrip("\n")
+
+    assert password("of my own $HOME") == "of my own $HOME"
+    assert len(password("")) == 32
+    assert password("") != password("")
 
 
 @pytest.mark.parametrize("name", SERVICES)

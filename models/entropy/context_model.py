@@ -38,6 +38,7 @@ from models.entropy.scale_decoder import ACTIVATION_LIMIT, EXACT_LIMIT, MULTIPLI
 from models.entropy.tables import LAPLACE_TABLES
 from models.errors import WeightsError
 from models.grid import PASSES, Phase
+from models.progress import UNINTERRUPTED, Progress, with_pauses
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -152,13 +153,16 @@ class ContextNetworks(Generic[Array]):
         """Yield the number and the channels of every band."""
         return ((number, self.band(number)) for number in range(len(self.band_starts)))
 
-    def tables(self, known: Known[Array], residuals: Array, band: int) -> Array:
+    def tables(
+        self, known: Known[Array], residuals: Array, band: int, progress: Progress = UNINTERRUPTED
+    ) -> Array:
         """Choose the tables of one band of a phase.
 
         Args:
             known: of the phase.
             residuals: of the phase (..., M, h', w'), integers of any type; lower bands count.
             band: its number.
+            progress: pauses, and may end the work by raising.
 
         Returns:
             Table indices uint8 (..., C, h', w'), 0 exactly where the scale decoder says 0.
@@ -169,7 +173,7 @@ class ContextNetworks(Generic[Array]):
         if not network:
             return tables
         *_, rows, columns = tables.shape
-        for strip in _strips(rows, columns * network[0].weight.shape[1]):
+        for strip in with_pauses(_strips(rows, columns * network[0].weight.shape[1]), progress):
             x = network[0](network_inputs(known, residuals, channels, strip), 0, ACTIVATION_LIMIT)
             for layer in network[1:-1]:
                 x = layer([x], 0, ACTIVATION_LIMIT)
@@ -178,12 +182,13 @@ class ContextNetworks(Generic[Array]):
             tables[..., strip, :] = moved.clip(1, LAPLACE_TABLES - 1) * (part > 0)
         return tables
 
-    def all_corrected(self, indices: Array, residuals: Array) -> Array:
+    def all_corrected(self, indices: Array, residuals: Array, progress: Progress = UNINTERRUPTED) -> Array:
         """Choose the tables of all residuals at once, when all are known.
 
         Args:
             indices: by the scale decoder, uint8 (..., M, h, w).
             residuals: (..., M, h, w), integers of any type.
+            progress: pauses, and may end the work by raising.
 
         Returns:
             Table indices uint8 (..., M, h, w).
@@ -194,7 +199,8 @@ class ContextNetworks(Generic[Array]):
             phase = residuals[..., row::2, column::2]
             tables = corrected[..., row::2, column::2]
             for band, channels in self.bands():
-                tables[..., channels, :, :] = self.tables(known, phase, band)
+                progress.pause()
+                tables[..., channels, :, :] = self.tables(known, phase, band, progress)
         return corrected
 
 
@@ -308,11 +314,13 @@ def known_before(indices: Array, residuals: Array, phase: Phase) -> Known[Array]
 
 def magnitude_level(residuals: Array) -> Array:
     """Look the magnitudes of residuals (..., M, h, w), integers of any type, up: uint8 in 0..63."""
-    levels = _uint8(abs(residuals).clip(0, len(MAGNITUDE_LEVELS) - 1))
-    *channels, rows, columns = levels.shape
+    levels = _uint8(residuals[..., :0, :])
+    *channels, rows, columns = residuals.shape
+    strips = []
     for strip in _strips(rows, columns * math.prod(channels)):
-        levels[..., strip, :] = _looked_up(MAGNITUDE_LEVELS, levels[..., strip, :])
-    return levels
+        magnitude = abs(residuals[..., strip, :]).clip(0, len(MAGNITUDE_LEVELS) - 1)
+        strips.append(_looked_up(MAGNITUDE_LEVELS, _uint8(magnitude)))
+    return _joined(strips) if strips else levels
 
 
 def hyper_contexts(z: Array, centre: Array, phase: Phase) -> Array:
@@ -368,6 +376,16 @@ def _looked_up(table: tuple[int, ...], places: Array) -> Array:
     if isinstance(places, np.ndarray):
         return np.array(table, np.uint8).take(places)
     return places.new_tensor(table)[places.int()]
+
+
+def _joined(strips: list[Array]) -> Array:
+    """Put strips of rows together again."""
+    first = strips[0]
+    if isinstance(first, np.ndarray):
+        return np.concatenate(strips, axis=-2)
+    from torch import cat  # only where it is loaded anyway
+
+    return cat(strips, dim=-2)
 
 
 def _uint8(values: Array) -> Array:

@@ -13,6 +13,7 @@ give what 64-bit integers give, in any order of summation; `self_check` holds th
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 
 from models.errors import WeightsError
 from models.grid import tiles
+from models.progress import UNINTERRUPTED, Progress, with_pauses
 
 EXACT_LIMIT = 1 << 24  # float32 holds every integer up to here
 INPUT_LIMIT = 127  # largest magnitude of z_hat
@@ -29,6 +31,9 @@ ACTIVATION_LIMIT = 255  # largest output of the first two layers
 RAW_LIMIT = 1023  # largest output of the third, which the look-up takes
 MULTIPLIER_BITS = 24  # after the binary point, in a requantisation's multiplier
 TILE = 16  # hyper-latents on a side: 20 MB of intermediate integers
+
+# What `extremes` found, by the hash of the decoder.
+_EXTREMES: dict[bytes, tuple[NDArray[np.int64], NDArray[np.uint8]]] = {}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,13 +113,20 @@ class IntegerScaleDecoder:
                 )
 
     def __call__(
-        self, z_hat: NDArray[np.integer[Any]], *, arithmetic: type[np.float32 | np.int64] = np.float32
+        self,
+        z_hat: NDArray[np.integer[Any]],
+        *,
+        arithmetic: type[np.float32 | np.int64] = np.float32,
+        progress: Progress = UNINTERRUPTED,
     ) -> NDArray[np.uint8]:
-        """Compute table indices uint8 (M, 4 h, 4 w) from z_hat (C, h, w)."""
+        """Compute table indices uint8 (M, 4 h, 4 w) from z_hat (C, h, w).
+
+        `progress` may end the work by raising.
+        """
         first, second, third = self.layers
         z = z_hat.clip(-INPUT_LIMIT, INPUT_LIMIT).transpose(1, 2, 0)
         indices = np.empty((third.weight.shape[0], 4 * z.shape[0], 4 * z.shape[1]), np.uint8)
-        for tile in tiles(z.shape[0], z.shape[1], TILE):
+        for tile in with_pauses(tiles(z.shape[0], z.shape[1], TILE), progress):
             x = _shuffle(first(z[tile.outer()], ACTIVATION_LIMIT, arithmetic))
             x = _shuffle(second(x, ACTIVATION_LIMIT, arithmetic))
             index = self.lookup[third(x, RAW_LIMIT, arithmetic)]
@@ -140,8 +152,18 @@ class IntegerScaleDecoder:
     def extremes(self) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
         """Make z_hat (C, 3, 4) that drives the sums to their extremes, and its table indices.
 
-        The indices (M, 12, 16) are computed in 64-bit integers.
+        The indices (M, 12, 16) are computed in 64-bit integers, once for all decoders of the same
+        integers: that takes a third of a second, and one model has two decoders.
         """
+        digest = hashlib.sha256(self.lookup.tobytes())
+        for layer in self.layers:
+            for array in (layer.weight, layer.bias, layer.multiplier):
+                digest.update(array.tobytes())
+        if (key := digest.digest()) not in _EXTREMES:
+            _EXTREMES[key] = self._computed_extremes()
+        return _EXTREMES[key]
+
+    def _computed_extremes(self) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
         weight = self.layers[0].weight
         z_hat = np.random.default_rng(0).integers(-INPUT_LIMIT, INPUT_LIMIT + 1, (weight.shape[1], 3, 4))
         z_hat[..., 2:] = np.where(weight[0].sum((1, 2)) > 0, INPUT_LIMIT, -INPUT_LIMIT)[:, None, None]

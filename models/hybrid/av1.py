@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from hashlib import sha256
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +12,8 @@ from models.avif.section import restore
 from models.bitstream import Bitstream, CodecKind
 from models.bitstream.alpha import decode_alpha
 from models.errors import DamagedStreamError, UnknownModelError
+from models.hybrid import MODEL_ID
 from models.picture import Picture
-
-# Decoding depends on AV1 alone. Post-processing is recommended by a flag and comes after decoding.
-MODEL_ID = sha256(b"AV1 still picture, no post-processing").hexdigest()[:8]
 
 
 def decode(stream: Bitstream) -> Picture:

@@ -21,8 +21,7 @@ from models.avif.section import strip
 from models.bitstream import Bitstream, CodecKind, header_bytes
 from models.bitstream.alpha import encode_alpha
 from models.errors import SourceError
-from models.hybrid import av1, libaom
-from models.hybrid.av1 import MODEL_ID
+from models.hybrid import MODEL_ID, NAME, av1, libaom
 from models.picture import Picture
 from models.postprocess.postprocessor import FILES, Postprocess, PostProcessor, decide
 from models.postprocess.sources import Source
@@ -31,8 +30,6 @@ from models.progress import Progress
 from models.rate_control import Metric, Position, Target, meets
 from models.rate_control.avif_search import LAST_SETTING, AvifSearch, average_sizes
 from models.stream import Stream
-
-NAME = "avif"
 
 Encoder = Callable[[NDArray[np.uint8], Metric, int, int], bytes]
 """Encodes samples as `libaom.encode` does."""
@@ -159,7 +156,7 @@ class HybridCodec:
 
         Raises:
             AvifError: Pillow's AVIF encoder failed, or wrote a file that `strip` cannot take.
-            ValueError: there is no such effort.
+            OptionError: there is no such effort.
         """
         speed = libaom.speed_of(effort, picture.pixels)
         alpha = encode_alpha(picture) if alpha is None else alpha

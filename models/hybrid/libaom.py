@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.errors import AvifError
+from models.errors import AvifError, OptionError
 from models.rate_control import Metric
 from models.rate_control.avif_search import LEVELS, STRENGTHS
 
@@ -75,10 +75,10 @@ def speed_of(effort: int, pixels: int) -> int:
     """libaom's speed at an effort, 0 to 9, for a picture of so many pixels.
 
     Raises:
-        ValueError: there is no such effort.
+        OptionError: there is no such effort.
     """
     if effort not in range(len(EFFORT_SPEEDS)):
-        raise ValueError(f"effort is 0 to {len(EFFORT_SPEEDS) - 1}, not {effort}")
+        raise OptionError(f"effort is 0 to {len(EFFORT_SPEEDS) - 1}, not {effort}")
     min_speeds = (speed for most_pixels, speed in MIN_SPEEDS_BY_PIXELS if pixels > most_pixels)
     return max([EFFORT_SPEEDS[effort], *min_speeds])
 

@@ -16,7 +16,7 @@ import torch
 
 from models.bitstream import Bitstream
 from models.bitstream.alpha import encode_alpha
-from models.errors import WeightsError
+from models.errors import OptionError, WeightsError
 from models.grid import STRIDE, latent_size
 from models.learned.encoder import Encoder
 from models.learned.model import CodecModel
@@ -29,7 +29,7 @@ from models.metrics import score
 from models.picture import Picture
 from models.postprocess.postprocessor import Postprocess, PostProcessor, decide
 from models.postprocess.sources import Source
-from models.progress import PartOf, Progress, Repeated
+from models.progress import UNINTERRUPTED, PartOf, Progress, Repeated
 from models.rate_control import Metric, Position, Target, meets
 from models.stream import Stream
 from models.weights import registry
@@ -48,8 +48,8 @@ class LearnedCodec:
         device: where the transforms run.
         bfloat16: run the transforms in bfloat16 or not; None takes what the device is fast at.
             Streams decode alike.
-        tile: side in hyper-latents (64 pixels) of the tiles that a picture of more than so many
-            squared goes through in.
+        tile: side in hyper-latents (64 pixels) of the tiles that a picture of more than four goes
+            through in.
         post_processor: for this very model's artefacts; one that was trained for others' improves
             nothing.
 
@@ -116,7 +116,7 @@ class LearnedCodec:
         targets: Sequence[Target],
         *,
         effort: int = 0,
-        progress: Progress | None = None,
+        progress: Progress = UNINTERRUPTED,
     ) -> list[Stream]:
         """Compress a batch of any sizes, each to its own target; streams in the same order.
 
@@ -152,11 +152,15 @@ class LearnedCodec:
         )
         return replace(stream, postprocess=wanted)
 
-    def score(self, decoded: Picture, original: Picture, metric: Metric) -> float:
+    def score(
+        self, decoded: Picture, original: Picture, metric: Metric, progress: Progress = UNINTERRUPTED
+    ) -> float:
         """Compare two pictures by `models.metrics`, on this codec's device: dB, or MS-SSIM in [0,
         1].
+
+        `progress` may end the work by raising.
         """
-        return score(decoded.rgb, original.rgb, metric, self.device)
+        return score(decoded.rgb, original.rgb, metric, self.device, progress)
 
     def quantise(
         self,
@@ -165,7 +169,7 @@ class LearnedCodec:
         alphas: Sequence[bytes | None] | None = None,
         *,
         effort: int = 0,
-        progress: Progress | None = None,
+        progress: Progress = UNINTERRUPTED,
     ) -> list[Quantised]:
         """Do the device's share of `encode`: a batch of any sizes, each at the position that its
         target allows.
@@ -178,15 +182,16 @@ class LearnedCodec:
             effort: 0 to 9; above 0 each picture is refined, one after the other. Decoding costs the
                 same.
             progress: follows the refinement of all pictures, and may end it early, with valid
-                streams.
+                streams. Its pauses come without effort too.
 
         Raises:
-            ValueError: another number of targets than of pictures, or an effort outside 0 to 9.
+            ValueError: another number of targets than of pictures.
+            OptionError: an effort outside 0 to 9.
         """
         if len(pictures) != len(targets):
             raise ValueError(f"{len(pictures)} pictures but {len(targets)} targets")
         if effort not in EFFORTS:
-            raise ValueError(f"effort is 0 to {EFFORTS[-1]}, not {effort}")
+            raise OptionError(f"effort is 0 to {EFFORTS[-1]}, not {effort}")
         if alphas is None:
             alphas = [encode_alpha(picture) for picture in pictures]
         fraction = target_fraction(ITERATIONS[effort], self._objective.distortion)
@@ -197,27 +202,31 @@ class LearnedCodec:
                 [targets[i] for i in group],
                 [alphas[i] for i in group],
                 fraction,
+                progress,
             )
             quantised.update(zip(group, found, strict=True))
         if effort:
-            progress = progress or Progress()
             for i, picture in enumerate(pictures):
                 part = PartOf(progress, i, len(pictures))
                 quantised[i] = self._refined(picture, quantised[i], ITERATIONS[effort], part)
         return [quantised[i] for i in range(len(pictures))]
 
     @torch.inference_mode()
-    def reconstruct(self, symbols: Sequence[Symbols]) -> list[Picture]:
+    def reconstruct(self, symbols: Sequence[Symbols], progress: Progress = UNINTERRUPTED) -> list[Picture]:
         """Do the device's share of `decode`: a batch of any sizes, post-processed where the symbols
         say so.
+
+        `progress` may end the work by raising.
         """
         pictures: dict[int, Picture] = {}
         for group in _groups([picture.residuals.shape[1:] for picture in symbols]):
-            pictures.update(zip(group, self._transforms.pictures([symbols[i] for i in group]), strict=True))
+            made = self._transforms.pictures([symbols[i] for i in group], progress)
+            pictures.update(zip(group, made, strict=True))
+            del made  # what follows replaces these pictures
         if self.post_processor is not None:
             chosen = [i for i, picture in enumerate(symbols) if picture.postprocess]
             sources = [self._source(symbols[i].position) for i in chosen]
-            improved = self.post_processor.improve([pictures[i] for i in chosen], sources)
+            improved = self.post_processor.improve([pictures[i] for i in chosen], sources, progress)
             pictures.update(zip(chosen, improved, strict=True))
         return [pictures[i] for i in range(len(symbols))]
 
@@ -227,13 +236,14 @@ class LearnedCodec:
         pictures: Sequence[Picture],
         targets: Sequence[Target],
         alphas: Sequence[bytes | None],
-        fraction: float = 1.0,
+        fraction: float,
+        progress: Progress,
     ) -> list[Quantised]:
         """Quantise pictures of equal latent size without effort.
 
         Recommend post-processing where there is one for them.
         """
-        found = self._encoder.quantise(pictures, targets, alphas, target_fraction=fraction)
+        found = self._encoder.quantise(pictures, targets, alphas, target_fraction=fraction, progress=progress)
         return [
             replace(
                 picture,
@@ -264,7 +274,7 @@ class LearnedCodec:
         the budget itself, if there is time.
         """
         windows = self._refiner.windows(found.symbols)
-        plain = self._quantised([picture], [found.target], [found.alpha])[0]
+        plain = self._quantised([picture], [found.target], [found.alpha], 1.0, progress)[0]
         if not _on_budget(refined) and plain.symbols.position != found.symbols.position:
             if not progress.affords(iterations * windows):
                 return plain
@@ -273,7 +283,9 @@ class LearnedCodec:
             return plain
         if not progress.affords(windows):
             return refined
-        better = self._refiner.distortion(picture, refined) < self._refiner.distortion(picture, plain)
+        better = self._refiner.distortion(picture, refined, progress) < self._refiner.distortion(
+            picture, plain, progress
+        )
         return refined if better else plain
 
     def _recommends(self, position: Position) -> bool:

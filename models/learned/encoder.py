@@ -24,6 +24,7 @@ from models.learned.model import CodecModel
 from models.learned.symbols import Quantised, Symbols
 from models.learned.transforms import Transforms
 from models.picture import Picture
+from models.progress import UNINTERRUPTED, Progress, with_pauses
 from models.rate_control import GainSearch, Position, Target
 
 CODER_BYTES = 6.0  # what two range-coded sections take beyond the tables' code lengths (measured: 4 to 10)
@@ -90,6 +91,7 @@ class Encoder:
         alphas: Sequence[bytes | None],
         *,
         target_fraction: float = 1.0,
+        progress: Progress = UNINTERRUPTED,
     ) -> list[Quantised]:
         """Quantise pictures of equal padded size, each at the position that its target allows.
 
@@ -100,20 +102,23 @@ class Encoder:
             targets: one for each picture.
             alphas: their alpha sections.
             target_fraction: of its budget that each aims at, (0, 1].
+            progress: may end the work between two tiles, by raising.
         """
-        y = self._latents(pictures)
+        y = self._latents(pictures, progress)
         budgets = [target.budget(picture.pixels) for picture, target in zip(pictures, targets, strict=True)]
         searches = [
-            self._search(budget, target, y[i : i + 1], alpha, target_fraction)
+            self._search(budget, target, y[i : i + 1], alpha, target_fraction, progress)
             for i, (budget, target, alpha) in enumerate(zip(budgets, targets, alphas, strict=True))
         ]
         found: dict[int, Quantised] = {}
         # A budget's search has waited for y on the device; without one there is hardly anything to
         # measure.
         begun = time.perf_counter()
+        probe: _Probe | None = None
         while pending := [i for i in range(len(pictures)) if i not in found]:
             positions = [_wanted(searches[i], targets[i]) for i in pending]
-            probe = self._probe(y[pending] if len(pending) < len(y) else y, positions)
+            del probe  # a large picture's takes more than the picture
+            probe = self._probe(y[pending] if len(pending) < len(y) else y, positions, progress)
             for row, (i, position) in enumerate(zip(pending, positions, strict=True)):
                 search = searches[i]
                 size = self._size(probe, row, alphas[i])
@@ -132,20 +137,26 @@ class Encoder:
         seconds = time.perf_counter() - begun
         return [replace(found[i], search_seconds=seconds) for i in range(len(pictures))]
 
-    def _latents(self, pictures: Sequence[Picture]) -> Tensor:
+    def _latents(self, pictures: Sequence[Picture], progress: Progress) -> Tensor:
         """y (N, M, h, w).
 
         Computed once of a picture that is there several times, with several targets.
         """
         unique = {id(picture): picture for picture in pictures}
-        y = self._transforms.latents(list(unique.values()))
+        y = self._transforms.latents(list(unique.values()), progress)
         if len(unique) == len(pictures):
             return y
         rows = {name: row for row, name in enumerate(unique)}
         return y[[rows[id(picture)] for picture in pictures]]
 
     def _search(
-        self, budget: int | None, target: Target, y: Tensor, alpha: bytes | None, target_fraction: float
+        self,
+        budget: int | None,
+        target: Target,
+        y: Tensor,
+        alpha: bytes | None,
+        target_fraction: float,
+        progress: Progress,
     ) -> GainSearch | None:
         """The search for a budget in bytes, with the sizes to expect at the anchors.
 
@@ -154,7 +165,7 @@ class Encoder:
         if budget is None:
             return None
         network = self._transforms.network
-        tiles = self._transforms.tiles(*y.shape[-2:])
+        tiles = with_pauses(self._transforms.tiles(*y.shape[-2:]), progress)
         counts = torch.cat([network.significant(y[..., *tile.inner(HYPER_STRIDE)]) for tile in tiles]).sum(0)
         bits = (1 + counts).cpu().numpy() * self._bits_per_significant
         fixed = header_bytes(0, 0, len(alpha or b"")) + len(alpha or b"") + CODER_BYTES
@@ -168,25 +179,27 @@ class Encoder:
         header = header_bytes(z, round(payload) - z, None if alpha is None else len(alpha))
         return header + payload + len(alpha or b"")
 
-    def _probe(self, y: Tensor, positions: list[Position]) -> _Probe:
+    def _probe(self, y: Tensor, positions: list[Position], progress: Progress) -> _Probe:
         """Run hyper path and quantiser at one position per image: everything rate control needs,
         and what to code.
         """
         anchors = self._transforms.anchors(positions)
-        z = self._transforms.hyper_latents(y, anchors)
+        z = self._transforms.hyper_latents(y, anchors, progress)
         residuals = torch.empty(y.shape, dtype=torch.int16, device=z.device)
         indices = torch.empty(y.shape, dtype=torch.uint8, device=z.device)
         rows, columns = y.shape[-2:]
-        for tile in self._transforms.tiles(rows, columns, halo=CONTEXT_HALO):
+        for tile in with_pauses(self._transforms.tiles(rows, columns, halo=CONTEXT_HALO), progress):
             inner = tile.inner(HYPER_STRIDE)
             within = tile.within(HYPER_STRIDE)
             scaled = self._transforms.network.scaled(y[..., *tile.outer(HYPER_STRIDE)], anchors)
             index = self._transforms.indices(z[..., *tile.outer()], scaled)
+            progress.pause()
             quantiser = _Quantiser(scaled, self._dead_zone[index.int()])
             mean = self._transforms.mean(z[..., *tile.outer()], anchors, scaled, quantiser)
             residuals[..., *inner] = quantiser(mean)[..., *within]
             indices[..., *inner] = index[..., *within]
-        bits = self._code_lengths.of_hyper_latents(z) + self._code_lengths.of_residuals(indices, residuals)
+        bits = self._code_lengths.of_hyper_latents(z)
+        bits += self._code_lengths.of_residuals(indices, residuals, progress)
         return _Probe(z, residuals, indices, bits)
 
 

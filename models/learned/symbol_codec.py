@@ -25,6 +25,7 @@ from models.entropy.tables import LARGEST_SUPPORT, Tables
 from models.errors import UnknownModelError, WeightsError
 from models.grid import hyper_size, latent_size
 from models.learned.symbols import Quantised, Symbols
+from models.progress import UNINTERRUPTED, Progress
 from models.rate_control import meets
 from models.stream import Stream
 from models.weights import registry
@@ -84,23 +85,25 @@ class SymbolCodec:
         except (OSError, SafetensorError, KeyError) as error:
             raise WeightsError(f"cannot load {path.name}: {error}") from error
 
-    def write(self, quantised: Quantised) -> Stream:
+    def write(self, quantised: Quantised, progress: Progress = UNINTERRUPTED) -> Stream:
         """Code a picture; the stream is never over a budget that the prediction met.
 
         The prediction knows each section's code length and not how the coder ends it. Where that
         makes a stream a few bytes too long, the residuals whose bits buy least are stepped towards
         zero until it fits: a few of thousands, and any reader reads it.
+
+        `progress` may end the work by raising.
         """
         symbols = quantised.symbols
         budget = quantised.budget
         residuals = symbols.residuals
         z = self._coder.encode_z(symbols.z)
-        data = self._container(quantised, z, residuals)
+        data = self._container(quantised, z, residuals, progress)
         if budget is not None and quantised.predicted_bytes <= budget:
             while len(data) > budget and residuals.any():
-                corrected = self._context_model.all_corrected(quantised.indices, residuals)
+                corrected = self._context_model.all_corrected(quantised.indices, residuals, progress)
                 residuals = self._shrink_to_fit(residuals, corrected, 8 * (len(data) - budget))
-                data = self._container(quantised, z, residuals)
+                data = self._container(quantised, z, residuals, progress)
         return Stream(
             data=data,
             width=symbols.width,
@@ -112,8 +115,8 @@ class SymbolCodec:
             target_met=budget is None or meets(budget, len(data)),
         )
 
-    def read(self, stream: Bitstream) -> Symbols:
-        """Decode the sections of a stream of this model.
+    def read(self, stream: Bitstream, progress: Progress = UNINTERRUPTED) -> Symbols:
+        """Decode the sections of a stream of this model; `progress` may end the work by raising.
 
         Raises a `BitstreamError`, a subclass per cause.
         """
@@ -122,7 +125,7 @@ class SymbolCodec:
         alpha = decode_alpha(stream)
         rows, columns = latent_size(stream.height, stream.width)
         z = self._coder.decode_z(stream.z, *hyper_size(rows, columns))
-        indices = self._scale_decoder(z)[:, :rows, :columns]
+        indices = self._scale_decoder(z, progress=progress)[:, :rows, :columns]
         return Symbols(
             width=stream.width,
             height=stream.height,
@@ -130,12 +133,14 @@ class SymbolCodec:
             greyscale=stream.greyscale,
             postprocess=stream.postprocess,
             z=z,
-            residuals=self._coder.decode_residuals(stream.y, indices),
+            residuals=self._coder.decode_residuals(stream.y, indices, progress),
             alpha=alpha,
             coded=z.size + int(np.count_nonzero(indices)),
         )
 
-    def _container(self, quantised: Quantised, z: bytes, residuals: NDArray[np.int16]) -> bytes:
+    def _container(
+        self, quantised: Quantised, z: bytes, residuals: NDArray[np.int16], progress: Progress
+    ) -> bytes:
         symbols = quantised.symbols
         return Bitstream(
             codec=CodecKind.LEARNED,
@@ -146,7 +151,7 @@ class SymbolCodec:
             greyscale=symbols.greyscale,
             postprocess=symbols.postprocess,
             z=z,
-            y=self._coder.encode_residuals(residuals, quantised.indices),
+            y=self._coder.encode_residuals(residuals, quantised.indices, progress),
             alpha=quantised.alpha,
         ).to_bytes()
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.network.blocks import down, residual_blocks
+from models.network.blocks import Pause, down, residual_blocks, run, without_pause
 from models.network.dct import LinearAnalysis
 
 SIDE_CHANNELS = 64  # that each side branch brings to 1/16
@@ -45,11 +45,11 @@ class Analysis(nn.Module):
         self.fuse.weight.data.mul_(0.1)  # the linear base leads at first
         self.linear = LinearAnalysis(latents)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, pause: Pause = without_pause) -> Tensor:
         """Transform x (N, 3, H, W) in [0, 1], H and W multiples of 16, to y (N, M, H/16, W/16)."""
         x = x - 0.5
-        f4 = self.stage4(x)
-        f8 = self.stage8(f4)
-        f16 = self.stage16(f8)
+        f4 = run(self.stage4, x, pause)
+        f8 = run(self.stage8, f4, pause)
+        f16 = run(self.stage16, f8, pause)
         y: Tensor = self.fuse(torch.cat([self.side4(f4), self.side8(f8), f16], 1)) + self.linear(x)
         return y

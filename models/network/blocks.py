@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+Pause = Callable[[], None]
+"""Called between two layers, for whoever has to wait for them; see `models.progress`."""
+
 NEGATIVE_SLOPE = 0.1  # of every LeakyReLU; the paper states none
+
+
+def without_pause() -> None:
+    """Go on at once."""
+
+
+def run(layers: nn.Sequential, x: Tensor, pause: Pause) -> Tensor:
+    """Apply layers one after the other, with a pause after each."""
+    for layer in layers:
+        x = layer(x)
+        pause()
+    return x
 
 
 class ResidualBlock(nn.Module):

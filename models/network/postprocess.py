@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.network.blocks import NEGATIVE_SLOPE, ResidualBlock
+from models.network.blocks import NEGATIVE_SLOPE, Pause, ResidualBlock, without_pause
 from models.network.dct import RGB_TO_YCBCR, dct_basis
 
 AC_FACTOR = 20.0  # AC coefficients are multiplied by it on their way in
@@ -99,12 +99,13 @@ class PostNetwork(nn.Module):
         condition[1, kind] = 2 * coarseness - 1
         return condition.flatten()
 
-    def forward(self, x_hat: Tensor, condition: Tensor) -> Tensor:
+    def forward(self, x_hat: Tensor, condition: Tensor, pause: Pause = without_pause) -> Tensor:
         """Improve pictures.
 
         Args:
             x_hat: (N, 3, H, W) in [0, 1], H and W multiples of `fold`.
             condition: of each picture (N, 2 * kinds).
+            pause: called between two blocks.
 
         Returns:
             (N, 3, H, W), in [0, 1] but for overshoot.
@@ -112,6 +113,7 @@ class PostNetwork(nn.Module):
         modulation = self.modulation(condition).view(len(x_hat), self.topology.blocks + 1, 2, -1, 1, 1)
         x = self.first(F.conv2d(x_hat - 0.5, self.basis, stride=self.topology.fold) * self.amplification)
         for number, block in enumerate(self.blocks):
+            pause()
             x = block(_modulated(x, modulation[:, number]))
         residual = self.last(_modulated(x, modulation[:, -1]))
         return x_hat + F.conv_transpose2d(residual * RESIDUAL_FACTOR, self.basis, stride=self.topology.fold)

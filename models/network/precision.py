@@ -5,6 +5,8 @@ The entropy model has no part in it: that is integer, and the same everywhere.
 
 from __future__ import annotations
 
+import os
+from functools import cache
 from typing import TypeVar
 
 import torch
@@ -12,16 +14,36 @@ from torch import nn
 
 Network = TypeVar("Network", bound=nn.Module)
 
+# Where a user holds oneDNN, which computes the convolutions, to one of these instruction sets, it
+# emulates bfloat16, whatever the processor has. Of others it knows, or ignores, none is so small.
+_WITHOUT_BFLOAT16 = frozenset(
+    ["SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI"]
+)
 
+
+@cache  # as oneDNN reads its variables once: one answer for the whole process
 def has_fast_bfloat16(device: torch.device) -> bool:
     """Tell if bfloat16 convolutions run in hardware.
 
-    Where they are emulated they take eight times as long as float32 (measured on a CPU with AVX2).
+    Where they are emulated they take eight times as long as float32, and their gradients more
+    (measured on a CPU with AVX2). The answer moves pixels by a rounding, and never a symbol.
     """
     if device.type == "cpu":
         capabilities = torch.cpu.get_capabilities()
-        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+        in_hardware = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
+        return bool(in_hardware and _onednn_may_use_it())
     return device.type == "cuda"
+
+
+def _onednn_may_use_it() -> bool:
+    """Tell if oneDNN is there and not held, by the environment, to less than bfloat16.
+
+    torch tells what the processor has, and not what oneDNN was held to.
+    """
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or ""
+    return limit.upper() not in _WITHOUT_BFLOAT16
 
 
 def transform_autocast(device: torch.device, *, bfloat16: bool | None = None) -> torch.autocast:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from models.network.blocks import residual_blocks, up
+from models.network.blocks import Pause, residual_blocks, run, up, without_pause
 from models.network.dct import LinearSynthesis
 
 
@@ -26,7 +26,10 @@ class Synthesis(nn.Module):
         self.stage4 = nn.Sequential(*residual_blocks(a, depths[0]), to_pixels, nn.PixelShuffle(4))
         self.linear = LinearSynthesis(latents)
 
-    def forward(self, y_hat: Tensor) -> Tensor:
+    def forward(self, y_hat: Tensor, pause: Pause = without_pause) -> Tensor:
         """Transform y_hat (N, M, h, w) to x_hat (N, 3, 16h, 16w), in [0, 1] but for overshoot."""
-        x_hat: Tensor = self.stage4(self.stage8(self.stage16(y_hat))) + self.linear(y_hat) + 0.5
+        x = y_hat
+        for stage in (self.stage16, self.stage8, self.stage4):
+            x = run(stage, x, pause)
+        x_hat: Tensor = x + self.linear(y_hat) + 0.5
         return x_hat

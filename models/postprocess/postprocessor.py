@@ -11,21 +11,23 @@ become better than they were when the stream was made.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.errors import SourceError, WeightsError
+from models.errors import OptionError, SourceError, WeightsError
 from models.grid import tiles
+from models.network.blocks import Pause, without_pause
 from models.network.postprocess import PostTopology
 from models.network.precision import placed, transform_autocast
 from models.picture import Picture
 from models.postprocess import model as post_model
 from models.postprocess.model import PostCard, PostModel
 from models.postprocess.sources import Source
+from models.progress import UNINTERRUPTED, Progress, with_pauses
 from models.tensors import padded_size, paste, to_batch, to_pixels
 
 Postprocess = Literal["auto", "on", "off"]
@@ -36,7 +38,8 @@ BATCH_PIXELS = 1 << 22  # in the network at a time, of pictures of equal padded 
 # Tiles are made of units, squares of so many pixels on a side. Around each tile the network is
 # given one more unit, which is more than it reaches.
 UNIT = 64
-TILE = 32  # units on a side, 2048 pixels: at most 0.4 GB of activations
+TILE = 16  # units on a side, 1024 pixels
+UNDIVIDED = 2  # tiles on a side, of a picture that is not cut yet: at most 0.4 GB of activations
 
 
 class PostProcessor:
@@ -47,7 +50,7 @@ class PostProcessor:
         card: of the model.
         device: where the network runs.
         bfloat16: run it in bfloat16 or not; None takes what the device is fast at.
-        tile: side of a tile in units of 64 pixels; larger pictures go through in tiles.
+        tile: side of a tile in units of 64 pixels; pictures of more than four go through in tiles.
 
     Raises:
         WeightsError: card and weights disagree.
@@ -124,12 +127,18 @@ class PostProcessor:
         return self._forward(padded, [source] * len(x_hat))[..., :height, :width]
 
     @torch.inference_mode()
-    def improve(self, pictures: Sequence[Picture], sources: Sequence[Source]) -> list[Picture]:
+    def improve(
+        self,
+        pictures: Sequence[Picture],
+        sources: Sequence[Source],
+        progress: Progress = UNINTERRUPTED,
+    ) -> list[Picture]:
         """Improve pictures of any sizes, in order. Alpha stays as it is.
 
         Args:
             pictures: as their codecs gave them back: not turned, not scaled, no colours converted.
             sources: of each picture.
+            progress: may end the work by raising.
 
         Raises:
             SourceError: the network was not trained for a source.
@@ -138,7 +147,7 @@ class PostProcessor:
             self.check(source)
         improved: dict[int, Picture] = {}
         for group in self._groups(pictures):
-            results = self._improved([pictures[i] for i in group], [sources[i] for i in group])
+            results = self._improved([pictures[i] for i in group], [sources[i] for i in group], progress)
             improved.update(zip(group, results, strict=True))
         return [improved[i] for i in range(len(pictures))]
 
@@ -156,15 +165,24 @@ class PostProcessor:
             groups += [members[start : start + count] for start in range(0, len(members), count)]
         return groups
 
-    def _improved(self, pictures: Sequence[Picture], sources: Sequence[Source]) -> list[Picture]:
+    def _improved(
+        self, pictures: Sequence[Picture], sources: Sequence[Source], progress: Progress
+    ) -> list[Picture]:
         """Improve pictures of equal padded size, tile by tile."""
         height = max(picture.height for picture in pictures)
         width = max(picture.width for picture in pictures)
         results = [np.empty_like(picture.rgb) for picture in pictures]
-        for tile in tiles(-(-height // UNIT), -(-width // UNIT), self._tile, halo=1):
+
+        def pause() -> None:
+            with torch.autocast(self.device.type, enabled=False):  # for whatever else runs in it
+                progress.pause()
+
+        units = -(-height // UNIT), -(-width // UNIT)
+        cut = tiles(*units, self._tile, halo=1, undivided=UNDIVIDED * self._tile)
+        for tile in with_pauses(cut, progress):
             outer = [picture.rgb[tile.outer(UNIT)] for picture in pictures]
             x_hat = to_batch(outer, self.device, multiple=self.topology.fold)
-            parts = to_pixels(self._forward(x_hat, sources)[..., *tile.within(UNIT)])
+            parts = to_pixels(self._forward(x_hat, sources, pause)[..., *tile.within(UNIT)])
             for picture, result, part in zip(pictures, results, parts, strict=True):
                 paste(part, result[tile.inner(UNIT)], greyscale=picture.greyscale)
         return [
@@ -172,7 +190,7 @@ class PostProcessor:
             for picture, result in zip(pictures, results, strict=True)
         ]
 
-    def _forward(self, x_hat: Tensor, sources: Sequence[Source]) -> Tensor:
+    def _forward(self, x_hat: Tensor, sources: Sequence[Source], pause: Pause = without_pause) -> Tensor:
         """Run the network on a padded batch (N, 3, H, W), of one source each."""
         kinds = self.topology.kinds
         conditions = [
@@ -180,7 +198,7 @@ class PostProcessor:
         ]
         condition = torch.stack(conditions).to(self.device)
         with transform_autocast(self.device, bfloat16=self._bfloat16):
-            x: Tensor = self._network(x_hat, condition)
+            x: Tensor = self._network(x_hat, condition, pause)
         return x.float()
 
 
@@ -191,7 +209,10 @@ def decide(
 
     Raises:
         SourceError: it must be ("on") and cannot be.
+        OptionError: `wanted` is something else.
     """
+    if wanted not in get_args(Postprocess):
+        raise OptionError(f"postprocess is auto, on or off, not {wanted!r}")
     if wanted == "off":
         return False
     if wanted == "auto":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Literal
 
 from models.errors import TargetError
@@ -37,7 +38,7 @@ class Target:
             takes more probes.
 
     Raises:
-        TargetError: none or several are given, or one is out of range.
+        TargetError: none or several are given, or one is no number or out of range.
     """
 
     bpp: float | None = None
@@ -50,14 +51,19 @@ class Target:
         if len(given) != 1:
             names = " and ".join(given) or "none"
             raise TargetError(f"exactly one of bpp, max_bytes and quality is needed, not {names}")
+        for name in (*given, "tolerance"):
+            value = getattr(self, name)
+            if not isinstance(value, Integral if name == "max_bytes" else Real) or isinstance(value, bool):
+                kind = "a whole number" if name == "max_bytes" else "a number"
+                raise TargetError(f"{name} is {kind}, not {value!r}")
         if self.bpp is not None and not 0 < self.bpp <= HIGHEST_BPP:
-            raise TargetError(f"bpp must be in (0, {HIGHEST_BPP:g}], not {self.bpp:g}")
+            raise TargetError(f"bpp must be in (0, {HIGHEST_BPP:g}], not {self.bpp}")
         if self.max_bytes is not None and self.max_bytes < 1:
             raise TargetError(f"max_bytes must be at least 1, not {self.max_bytes}")
         if self.quality is not None and not 0 <= self.quality <= 100:
-            raise TargetError(f"quality must be in [0, 100], not {self.quality:g}")
+            raise TargetError(f"quality must be in [0, 100], not {self.quality}")
         if not 0 < self.tolerance <= 0.5:
-            raise TargetError(f"tolerance must be in (0, 0.5], not {self.tolerance:g}")
+            raise TargetError(f"tolerance must be in (0, 0.5], not {self.tolerance}")
 
     def budget(self, pixels: int) -> int | None:
         """The largest stream allowed for a picture of `pixels`, in bytes; None for a quality."""

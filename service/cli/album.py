@@ -31,10 +31,10 @@ from models.rate_control.allocation import psnr_of
 
 from ..store import id_of
 from . import paths
-from .console import err
+from .console import err, over
 from .journal import Journal, MadeStream, MeasuredImage
 from .pictures import picture_of
-from .progress import work_through
+from .progress import Outcome, Tally, work_through
 
 if TYPE_CHECKING:
     from models.learned.codec import LearnedCodec
@@ -53,6 +53,7 @@ class AlbumCompressor:
         journal: of the runs before.
         metric: what to be best in.
         effort: of the encoder, 0 to 9, for the streams that are kept.
+        strict: write nothing when the smallest streams together are over the budget.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class AlbumCompressor:
         *,
         metric: Metric,
         effort: int,
+        strict: bool = False,
     ) -> None:
         self._codec = codec
         self._targets = targets
@@ -71,28 +73,35 @@ class AlbumCompressor:
         self._journal = journal
         self._metric = metric
         self._effort = effort
+        self._strict = strict
         self._images: dict[Path, MeasuredImage] = {}
         self._streams: dict[Path, MadeStream] = {}
 
-    def run(self, *, bpp: float | None, max_bytes: int | None) -> bool:
-        """Measure, allocate, compress and report; return whether all went well.
+    def run(self, *, bpp: float | None, max_bytes: int | None) -> Tally:
+        """Measure, allocate, compress and report; count what became of the images.
 
         Args:
             bpp: the budget in bits per pixel of all images.
             max_bytes: the budget in bytes, instead of `bpp`.
         """
-        well = work_through(self._targets, self._measure, "Measuring")
+        measured = work_through(self._targets, self._measure, "Measuring", goes_on=True)
         if not self._images:
-            return False
+            return Tally(failed=measured.failed)
         images = self._images.values()
         pixels = sum(image.pixels for image in images)
         budget = max_bytes if max_bytes is not None else int((bpp or 0) * pixels / 8)
         curves = [RateDistortion.of(image.measured, self._metric, image.pixels) for image in images]
         allocation = allocate(curves, budget)
-        well &= self._compress(allocation, budget)
+        if self._strict and allocation.reach == "below":
+            smallest = sum(min(point.size for point in image.measured) for image in images)
+            told = f"over budget: {over(smallest, budget)} are the smallest streams there are"
+            err.print(f"{told}; no stream is written")
+            return Tally(failed=measured.failed, over=len(images))
+        tally = self._compress(allocation, budget)
+        tally.failed += measured.failed
         if self._streams:
-            self._report(allocation, budget)
-        return well
+            self._report(allocation, budget, tally)
+        return tally
 
     def _measure(self, source: Path, _: Progress) -> None:
         file = source.read_bytes()
@@ -106,24 +115,30 @@ class AlbumCompressor:
             self._journal.add(image)
         self._images[source] = image
 
-    def _compress(self, allocation: Allocation, budget: int) -> bool:
+    def _compress(self, allocation: Allocation, budget: int) -> Tally:
         sizes: list[int] = []
 
-        def work(source: Path, progress: Progress) -> None:
+        def work(source: Path, progress: Progress) -> Outcome:
             sizes.append(0)  # a file that is gone by now leaves its share to the others
-            stream = self._stream(source, next_budget(allocation, sizes[:-1], budget), progress)
+            max_bytes = next_budget(allocation, sizes[:-1], budget)
+            known = self._known(source, max_bytes)
+            stream = known or self._stream(source, max_bytes, progress)
             sizes[-1] = stream.result.size
             self._streams[source] = stream
             err.print(f"{self._targets[source]}  {stream.result.size} bytes  quality {stream.quality:.1f}")
+            return Outcome.DONE_BEFORE if known else Outcome.DONE
 
-        return work_through(self._images, work, "Compressing")
+        return work_through(self._images, work, "Compressing", goes_on=True)
+
+    def _known(self, source: Path, max_bytes: int) -> MadeStream | None:
+        """The stream that an earlier run made of an image, if it is still there."""
+        image = self._images[source].image
+        known = self._journal.stream(image, self._codec.model_id, max_bytes, self._effort)
+        return known if known is not None and _id(self._targets[source]) == known.id else None
 
     def _stream(self, source: Path, max_bytes: int, progress: Progress) -> MadeStream:
         target = self._targets[source]
         model_id = self._codec.model_id
-        known = self._journal.stream(self._images[source].image, model_id, max_bytes, self._effort)
-        if known is not None and _id(target) == known.id:
-            return known
         file = source.read_bytes()
         picture = picture_of(file)
         asked = Target(max_bytes=max_bytes, tolerance=MEMBER_TOLERANCE)
@@ -139,15 +154,16 @@ class AlbumCompressor:
         paths.write(target, stream.data)
         return made
 
-    def _report(self, allocation: Allocation, budget: int) -> None:
+    def _report(self, allocation: Allocation, budget: int, tally: Tally) -> None:
         paths.write(self._output / "allocation.csv", self._table().encode())
         self._plot()
         results = [stream.result for stream in self._streams.values()]
         pixels = [self._images[source].pixels for source in self._streams]
         scores = SetScores.of(results, pixels)
         total = sum(result.size for result in results)
-        if allocation.reach == "below":
-            err.print("the budget is below the model's range: these are the smallest streams there are")
+        if total > budget:
+            tally.over = len(results)
+            err.print(f"over budget: {over(total, budget)} are the smallest streams there are")
         elif allocation.reach == "above":
             err.print("the budget is above the model's range: these are the best streams there are")
         err.print(

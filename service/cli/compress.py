@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 
 from . import paths
-from .console import Device, Force, Output, Profile, Sources, app, err, load_codec
-from .progress import work_through
+from .console import Device, Force, Output, Profile, Sources, Verbose, app, err, load_codec, over
+from .paths import Found
+from .progress import Outcome, Tally, finish, work_through
+from .records import Records, recipe
 
 if TYPE_CHECKING:
-    from models import Stream
+    from models import Stream, Target
     from models.progress import Progress
     from models.rate_control import Metric
 
@@ -49,6 +51,10 @@ Effort = Annotated[
         help="0 is fast; 9 takes minutes, for a better picture of the same bytes. Decoding costs the same.",
     ),
 ]
+Strict = Annotated[
+    bool,
+    typer.Option("--strict", help="Write no stream that is over its budget; nothing when all together are."),
+]
 Choice = Annotated[
     CodecChoice,
     typer.Option(
@@ -63,8 +69,9 @@ class Options:
 
     effort: int
     codec: CodecChoice
+    strict: bool
     profile: str
-    output: Path | None
+    output: str | None
     device: str
     force: bool
 
@@ -78,34 +85,39 @@ def compress(
     budget_bpp: BudgetBpp = None,
     budget_bytes: BudgetBytes = None,
     metric: BestIn = None,
+    strict: Strict = False,
     effort: Effort = 0,
     codec: Choice = CodecChoice.LEARNED,
     profile: Profile = "ms-ssim",
     output: Output = None,
     device: Device = "cpu",
     force: Force = False,
+    verbose: Verbose = False,
 ) -> None:
-    """Compress images to streams that never exceed the budget: one for each image, or one for
-    all of them together.
+    """Compress images to streams within a budget: one for each image, or one for all of them
+    together.
     """
-    options = Options(effort, codec, profile, output, device, force)
+    from .pictures import suffixes
+
+    options = Options(effort, codec, strict, profile, output, device, force)
     if sum(budget is not None for budget in (bpp, max_bytes, quality, budget_bpp, budget_bytes)) != 1:
         hint = "--bpp, --max-bytes, --quality, --budget-bpp, --budget-bytes"
         raise typer.BadParameter("give exactly one of them", param_hint=hint)
     if budget_bpp is not None or budget_bytes is not None:
-        well = compress_album(sources, options, bpp=budget_bpp, max_bytes=budget_bytes, metric=metric)
+        found = paths.find(sources, suffixes())
+        tally = compress_album(found, options, bpp=budget_bpp, max_bytes=budget_bytes, metric=metric)
     elif metric is not None:
         raise typer.BadParameter("is for --budget-bpp and --budget-bytes", param_hint="--metric")
     else:
-        well = compress_each(sources, options, bpp=bpp, max_bytes=max_bytes, quality=quality)
-    if not well:
-        raise typer.Exit(1)
+        found = paths.find(sources, suffixes())
+        tally = compress_each(found, options, bpp=bpp, max_bytes=max_bytes, quality=quality)
+    finish(tally, found, verbose=verbose)
 
 
 def compress_each(
-    sources: list[Path], options: Options, *, bpp: float | None, max_bytes: int | None, quality: float | None
-) -> bool:
-    """Compress every image to the same target, one of three, and return whether all went well.
+    found: Found, options: Options, *, bpp: float | None, max_bytes: int | None, quality: float | None
+) -> Tally:
+    """Compress every image to the same target, one of three, and count what became of them.
 
     Raises:
         typer.BadParameter: the options do not make sense.
@@ -114,7 +126,7 @@ def compress_each(
     from models.codec import check_auto
     from models.errors import TargetError
 
-    from .pictures import picture_of, suffixes
+    from .pictures import picture_of
 
     try:
         target = Target(bpp=bpp, max_bytes=max_bytes, quality=quality)
@@ -122,12 +134,20 @@ def compress_each(
             check_auto(target)
     except TargetError as error:
         raise typer.BadParameter(str(error)) from None
-    targets = paths.targets(sources, options.output, suffixes=suffixes(), becomes=".zgt", force=options.force)
+    records = Records(keep=found.is_folder)
+    targets = paths.targets(
+        found, options.output, becomes=".zgt", force=options.force, replaceable=records.is_ours
+    )
     model = load_codec(options.profile, options.device)
 
-    def work(source: Path, progress: Progress) -> None:
+    def work(source: Path, progress: Progress) -> Outcome:
+        file = source.read_bytes()
+        asked = recipe(file, "compress", target, options.codec, options.effort, model.model_id)
+        if not options.force and records.is_finished(targets[source], asked):
+            known = targets[source].read_bytes()
+            return Outcome.DONE_BEFORE | _judge(source, target, known)
         stream = model.compress(
-            picture_of(source.read_bytes(), lambda warning: err.print(f"{source}: {warning}")),
+            picture_of(file, lambda warning: err.print(f"{source}: {warning}")),
             bpp=bpp,
             max_bytes=max_bytes,
             quality=quality,
@@ -135,21 +155,38 @@ def compress_each(
             effort=options.effort,
             progress=progress,
         )
+        judged = _judge(source, target, stream.data, strict=options.strict)
+        if options.strict and Outcome.OVER in judged:
+            return Outcome.OVER
+        records.add(targets[source], asked, stream.data)
         paths.write(targets[source], stream.data)
         err.print(f"{targets[source]}  {_described(stream)}")
-        if not stream.target_met:
-            err.print(f"{source}: the budget is outside the model's range; this is the nearest it can do")
+        if not stream.target_met and Outcome.OVER not in judged:
+            err.print(f"{source}: the budget is above the model's range; this is the best stream there is")
+        return Outcome.DONE | judged
 
-    return work_through(targets, work, "Compressing")
+    return work_through(targets, work, "Compressing", goes_on=found.is_folder)
+
+
+def _judge(source: Path, target: Target, stream: bytes, *, strict: bool = False) -> Outcome:
+    """Say by how much a stream is over its budget, if it is."""
+    from models.bitstream import Bitstream
+
+    budget = target.budget(Bitstream.parse(stream).pixels)
+    if budget is None or len(stream) <= budget:
+        return Outcome(0)
+    kept = "nothing is written" if strict else "it is kept; --strict would refuse it"
+    err.print(f"{source}: over budget: {over(len(stream), budget)} is the smallest stream there is; {kept}")
+    return Outcome.OVER
 
 
 def compress_album(
-    sources: list[Path], options: Options, *, bpp: float | None, max_bytes: int | None, metric: str | None
-) -> bool:
-    """Compress all images to one budget, and return whether all went well.
+    found: Found, options: Options, *, bpp: float | None, max_bytes: int | None, metric: str | None
+) -> Tally:
+    """Compress all images to one budget, and count what became of them.
 
     Args:
-        sources: images, or folders of them.
+        found: the images.
         options: what holds whatever the budget is.
         bpp: the budget in bits per pixel of all images.
         max_bytes: the budget in bytes, instead of `bpp`.
@@ -163,12 +200,10 @@ def compress_album(
 
     from .album import AlbumCompressor, is_ours
     from .journal import Journal
-    from .pictures import suffixes
 
     if options.codec is not CodecChoice.LEARNED:
         raise typer.BadParameter("one budget for all is for the learned codec", param_hint="--codec")
-    output = options.output
-    if output is None:
+    if options.output is None:
         raise typer.BadParameter(
             "one budget needs a folder for its streams and its report", param_hint="--output"
         )
@@ -177,19 +212,25 @@ def compress_album(
     except TargetError as error:
         raise typer.BadParameter(str(error), param_hint="--budget-bpp, --budget-bytes") from None
     best_in = None if metric is None else _metric(metric)
-    output.mkdir(parents=True, exist_ok=True)
+    output = Path(options.output)
     journal = Journal(output / "allocation.jsonl")
     targets = paths.targets(
-        sources,
-        output,
-        suffixes=suffixes(),
+        found,
+        f"{options.output}/",  # a folder, for one image too
         becomes=".zgt",
         force=options.force,
         replaceable=lambda target: is_ours(journal, target),
     )
     codec = load_codec(options.profile, options.device).learned
+    output.mkdir(parents=True, exist_ok=True)
     album = AlbumCompressor(
-        codec, targets, output, journal, metric=best_in or codec.metric, effort=options.effort
+        codec,
+        targets,
+        output,
+        journal,
+        metric=best_in or codec.metric,
+        effort=options.effort,
+        strict=options.strict,
     )
     return album.run(bpp=bpp, max_bytes=max_bytes)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
 from enum import Enum
 from functools import cache
 from pathlib import Path
@@ -19,14 +18,17 @@ from .console import (
     Output,
     Sources,
     Streams,
+    Verbose,
     app,
+    check_device,
     err,
     load_codec,
     load_post_processor,
     out,
     print_table,
 )
-from .progress import work_through
+from .progress import Outcome, finish, work_through
+from .records import Records, recipe
 
 if TYPE_CHECKING:
     from models import Picture
@@ -55,23 +57,39 @@ def decompress(
     ] = PostprocessMode.AUTO,
     device: Device = "cpu",
     force: Force = False,
+    verbose: Verbose = False,
 ) -> None:
     """Decompress streams to images. Each stream says which model it needs."""
     from ..images import encode
     from .pictures import formats
 
+    found = paths.find(sources, {".zgt"})
+    records = Records(keep=found.is_folder)
     targets = paths.targets(
-        sources, output, suffixes={".zgt"}, becomes=f".{image_format or 'png'}", force=force
+        found,
+        output,
+        becomes=f".{image_format or 'png'}",
+        force=force,
+        replaceable=records.is_ours,
     )
     formats_of = formats(targets.values(), image_format)
+    check_device(device)
     decoder = _Decoder(device, postprocess)
 
-    def work(source: Path, _: Progress) -> None:
-        picture = decoder.decode(source.read_bytes())
-        paths.write(targets[source], encode(picture, formats_of[targets[source]]))
-        err.print(f"{targets[source]}  {picture.width}x{picture.height}")
+    def work(source: Path, _: Progress) -> Outcome:
+        target = targets[source]
+        stream = source.read_bytes()
+        asked = recipe(stream, "decompress", formats_of[target], postprocess)
+        if not force and records.is_finished(target, asked):
+            return Outcome.DONE_BEFORE
+        picture = decoder.decode(stream)
+        file = encode(picture, formats_of[target])
+        records.add(target, asked, file)
+        paths.write(target, file)
+        err.print(f"{target}  {picture.width}x{picture.height}")
+        return Outcome.DONE
 
-    _all(targets, work, "Decompressing")
+    finish(work_through(targets, work, "Decompressing", goes_on=found.is_folder), found, verbose=verbose)
 
 
 class _Decoder:
@@ -102,31 +120,42 @@ def enhance(
     image_format: Format = None,
     device: Device = "cpu",
     force: Force = False,
+    verbose: Verbose = False,
 ) -> None:
     """Take the artefacts out of JPEG, WebP and AVIF files."""
     from ..images import decode_as_coded, encode, finished, read_lossy_header
     from .pictures import MAX_PIXELS, formats
 
+    records = Records()
+    # What an earlier run has enhanced is no source: WebP beside JPEG would be enhanced once more.
+    found = paths.find(sources, {".jpg", ".jpeg", ".webp", ".avif"}, made=records.is_ours)
+    records = records if found.is_folder else Records(keep=False)
     targets = paths.targets(
-        sources,
+        found,
         output,
-        suffixes={".jpg", ".jpeg", ".webp", ".avif"},
         becomes=f".{image_format or 'png'}",
         force=force,
+        replaceable=records.is_ours,
     )
     formats_of = formats(targets.values(), image_format)
     post_processor = load_post_processor(device)
 
-    def work(source: Path, _: Progress) -> None:
+    def work(source: Path, _: Progress) -> Outcome:
+        target = targets[source]
         file = source.read_bytes()
+        asked = recipe(file, "enhance", formats_of[target])
+        if not force and records.is_finished(target, asked):
+            return Outcome.DONE_BEFORE
         coded = read_lossy_header(file, max_pixels=MAX_PIXELS)[1]
         improved = post_processor.improve([decode_as_coded(file, max_pixels=MAX_PIXELS)], [coded])[0]
-        upright = finished(improved, file, max_pixels=MAX_PIXELS)
-        paths.write(targets[source], encode(upright, formats_of[targets[source]]))
+        enhanced = encode(finished(improved, file, max_pixels=MAX_PIXELS), formats_of[target])
+        records.add(target, asked, enhanced)
+        paths.write(target, enhanced)
         size = f"{improved.width}x{improved.height}"
-        err.print(f"{targets[source]}  {size}  {coded.kind}, coarseness {coded.coarseness:.2f}")
+        err.print(f"{target}  {size}  {coded.kind}, coarseness {coded.coarseness:.2f}")
+        return Outcome.DONE
 
-    _all(targets, work, "Enhancing")
+    finish(work_through(targets, work, "Enhancing", goes_on=found.is_folder), found, verbose=verbose)
 
 
 @app.command()
@@ -135,6 +164,7 @@ def info(
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object a line instead of tables.")
     ] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Tell what streams hold, without decoding them."""
     from ..facts import StreamFacts
@@ -150,10 +180,5 @@ def info(
             )
             print_table(*rows, title=str(source))
 
-    _all(paths.files(sources, {".zgt"}), work, "Reading")
-
-
-def _all(sources: Collection[Path], work: Callable[[Path, Progress], None], description: str) -> None:
-    """Work through the sources, and leave with exit code 1 when one has failed."""
-    if not work_through(sources, work, description):
-        raise typer.Exit(1)
+    found = paths.find(sources, {".zgt"})
+    finish(work_through(found.files, work, "Reading"), found, verbose=verbose)

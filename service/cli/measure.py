@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,7 @@ import typer
 from rich.markdown import Markdown
 from rich.progress import Progress
 
-from .console import Device, app, check_profile, err, out, print_table
+from .console import Device, app, check_device, check_profile, err, out, print_table
 
 if TYPE_CHECKING:
     from models.weights.card import ModelCard
@@ -41,6 +42,8 @@ def evaluate(
     device: Device = "cpu",
 ) -> None:
     """Measure rate and distortion on a folder of images, beside other codecs, in real bytes."""
+    _check_extra(perceptual=perceptual)
+    _check_output(folder, output)
     from models import evaluation
     from models.evaluation.anchors import of_families
     from models.evaluation.run import image_paths
@@ -50,6 +53,7 @@ def evaluate(
     families = tuple(against.split(","))
     for name in profiles:
         check_profile(name)
+    check_device(device)
     try:
         image_paths(folder)
         of_families(families)
@@ -82,12 +86,29 @@ def evaluate(
     err.print(f"tables, JSON and plots are in {output}")
 
 
+def _check_extra(*, perceptual: bool) -> None:
+    """Raise ModuleNotFoundError that names the extra when one of its packages is not installed."""
+    needed = ["matplotlib", "pillow_heif", "pillow_jxl", *(["imageio_ffmpeg"] if perceptual else [])]
+    if missing := [name for name in needed if find_spec(name) is None]:
+        raise ModuleNotFoundError(
+            f"evaluate needs {', '.join(missing)}: pip install 'ziggurat[evaluation]', or make setup"
+        )
+
+
+def _check_output(folder: Path, output: Path) -> None:
+    """Keep plots and crops apart from the images: the next run would measure them too."""
+    if output.exists() and not output.is_dir():
+        raise typer.BadParameter(f"{output} is a file, and a folder is needed", param_hint="--output")
+    if output.exists() and output.samefile(folder):
+        raise typer.BadParameter(f"{output} is the folder of the images", param_hint="--output")
+
+
 @app.command("models")
 def list_models() -> None:
     """List the models that come with the package, and the hybrid codec."""
     from PIL import features
 
-    from models.hybrid.codec import HybridCodec
+    from models import hybrid
     from models.weights import registry
 
     def row(card: ModelCard) -> list[str]:
@@ -96,5 +117,5 @@ def list_models() -> None:
         return [card.name, card.model_id, card.distortion, f"{card.steps} steps", reach]
 
     libavif = f"libavif {features.version('avif')}"
-    hybrid = [HybridCodec.name, HybridCodec.model_id, libavif, "--codec hybrid", "no model"]
-    print_table(*(row(registry.card(name)) for name in registry.available()), hybrid)
+    avif = [hybrid.NAME, hybrid.MODEL_ID, libavif, "--codec hybrid", "no model"]
+    print_table(*(row(registry.card(name)) for name in registry.available()), avif)

@@ -1,91 +1,205 @@
 """Files that a command reads and writes.
 
-Folders are searched, nothing is replaced unasked, and writes are atomic.
+Folders are searched, no source and nothing else is replaced unasked, and writes are atomic.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Collection
+import os
+import unicodedata
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import typer
 
 from models.files import write_atomically
 
+STREAM_BEGINS = b"ZGT"  # models.bitstream.MAGIC, which takes longer to import
 
-def files(sources: list[Path], suffixes: Collection[str]) -> dict[Path, Path]:
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The files to work on, and what lies beside them.
+
+    Attributes:
+        files: each file's path below the folder that was named; of a file that was named, its name.
+        others: files of other kinds in the folders.
+        unreadable: folders that could not be searched, and why.
+        is_folder: a folder was named, or several files: there is something to sum up.
+    """
+
+    files: dict[Path, Path]
+    others: list[Path] = field(default_factory=list)
+    unreadable: list[OSError] = field(default_factory=list)
+    is_folder: bool = False
+
+
+def find(
+    sources: list[Path], suffixes: Collection[str], *, made: Callable[[Path], bool] = lambda _: False
+) -> Found:
     """Find the files to work on; what is hidden is left alone.
 
     Args:
         sources: files, which are taken as they are, and folders, which are searched.
         suffixes: what a file in a folder must end in, such as ".jpg".
-
-    Returns:
-        Each file's path below the folder that was named; of a file that was named, its name.
+        made: tells which files in folders are results of earlier runs, and no sources.
 
     Raises:
         typer.BadParameter: there is none.
     """
-    found: dict[Path, Path] = {}
+    files: dict[Path, Path] = {}
+    others: list[Path] = []
+    unreadable: list[OSError] = []
     for source in sources:
-        if source.is_dir():
-            below = {file: file.relative_to(source) for file in sorted(source.rglob("*"))}
-            found |= {
-                file: path
-                for file, path in below.items()
-                if file.suffix.lower() in suffixes and not any(part.startswith(".") for part in path.parts)
-            }
-        else:
-            found[source] = Path(source.name)
-    if not found:
-        raise typer.BadParameter(f"nothing to read in {', '.join(map(str, sources))}", param_hint="SOURCES")
-    return found
+        if not source.is_dir():
+            files[source] = Path(source.name)
+            continue
+        for file in sorted(_files_below(source, unreadable)):
+            if file.suffix.lower() not in suffixes:
+                others.append(file)
+            elif not made(file):
+                files[file] = file.relative_to(source)
+    if not files:
+        faults = "".join(f"; {error.filename}: {error.strerror}" for error in unreadable)
+        skipped = f" ({len(others)} files of other kinds)" if others else ""
+        raise typer.BadParameter(
+            f"nothing to read in {', '.join(map(str, sources))}{skipped}{faults}", param_hint="SOURCES"
+        )
+    is_folder = len(files) > 1 or any(source.is_dir() for source in sources)
+    return Found(files, others, unreadable, is_folder)
 
 
 def targets(
-    sources: list[Path],
-    output: Path | None,
+    found: Found,
+    output: str | None,
     *,
-    suffixes: Collection[str],
     becomes: str,
     force: bool,
     replaceable: Callable[[Path], bool] = lambda _: False,
 ) -> dict[Path, Path]:
-    """Find the files to work on, and choose where each one's result goes.
+    """Choose where each file's result goes; folders for them are made when they are written.
 
     Args:
-        sources: files, and folders that are searched.
-        output: a file; or a folder, in which the sources' folders are kept; None, beside each
-            source.
-        suffixes: what a file in a folder must end in.
+        found: the sources.
+        output: a file; or a folder, in which the sources' folders are kept: one that exists, ends
+            in "/" or is for several sources; None, beside each source.
         becomes: suffix of the results.
-        force: replace existing files that `output` does not name.
-        replaceable: tells which existing files need no force.
+        force: replace existing files.
+        replaceable: tells which existing files need no force; besides them it is an empty file, a
+            pipe, and a stream that `output` names and a stream replaces.
 
     Raises:
-        typer.BadParameter: nothing to do, two results of one name, or a file that must not be
-            replaced.
+        typer.BadParameter: two results of one name, or a file that must not be replaced: with
+            `force` too when it is a source.
+        OSError: a folder is none, or cannot be written to.
     """
-    found = files(sources, suffixes)
-    if output is not None and len(found) == 1 and not output.is_dir() and not sources[0].is_dir():
-        return dict.fromkeys(found, output)
-    becoming = {
-        file: (file if output is None else output / below).with_suffix(becomes)
-        for file, below in found.items()
-    }
-    for target, count in Counter(becoming.values()).items():
-        if count > 1:
-            raise typer.BadParameter(f"{count} sources would become {target}", param_hint="SOURCES")
-        if target.exists() and not force and not replaceable(target):
-            raise typer.BadParameter(f"{target} exists; --force replaces it")
-    return becoming
+    if output == "":
+        raise typer.BadParameter("is empty", param_hint="--output")
+    named = None if output is None else Path(output)
+    is_folder = output is not None and (output.endswith(os.sep) or Path(output).is_dir() or found.is_folder)
+    if named is not None and not is_folder:
+        chosen = dict.fromkeys(found.files, named)
+    else:
+        chosen = {
+            file: (file if named is None else named / below).with_suffix(becomes)
+            for file, below in found.files.items()
+        }
+    if named is not None and is_folder and named.exists() and not named.is_dir():
+        raise typer.BadParameter(f"{named} is a file, and a folder is needed", param_hint="--output")
+    _check_names(chosen)
+    sources: dict[object, Path] = {_identity(source) or source: source for source in found.files}
+    for source, target in chosen.items():
+        replaced = sources.get(_identity(target) or ())
+        if replaced is not None:
+            what = "itself" if replaced == source else str(replaced)
+            raise typer.BadParameter(f"{target}: {source} would replace {what}", param_hint="--output")
+        if force or not target.exists() or replaceable(target):
+            continue
+        begins = _beginning(target)
+        if begins and not (target == named and becomes == ".zgt" and begins == STREAM_BEGINS):
+            raise typer.BadParameter(f"{target} exists; --force replaces it", param_hint="--output")
+    for folder in {target.parent for target in chosen.values()}:
+        _check_folder(folder)
+    return chosen
 
 
 def write(target: Path, content: bytes) -> None:
-    """Write a file atomically: no reader sees half of it, and a failure leaves what was there."""
-    if target.exists() and not target.is_file():  # /dev/stdout, a named pipe
-        target.write_bytes(content)
+    """Write a file atomically: no reader sees half of it, and a failure leaves what was there.
+
+    A link stays one, and the file behind it is written.
+    """
+    if target.exists() and (not target.is_file() or target.is_relative_to("/dev")):
+        target.write_bytes(content)  # a pipe; /dev/stdout, a link that must stay
         return
+    if target.is_symlink():
+        target = target.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(target, content)
+
+
+def _files_below(folder: Path, unreadable: list[OSError]) -> Iterable[Path]:
+    """Files in a folder, all the way down but not through links to folders; no hidden ones."""
+    for parent, folders, names in os.walk(folder, onerror=unreadable.append):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            file = Path(parent, name)
+            # A link that leads nowhere is found, so that reading it says so; a pipe would wait.
+            if not name.startswith(".") and (file.is_file() or not file.exists()):
+                yield file
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise OSError when there can be no files in a folder, which may not be there yet."""
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(f"{there} is a file, and a folder is needed")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(f"{there} cannot be written to")
+
+
+def _check_names(chosen: dict[Path, Path]) -> None:
+    """Raise typer.BadParameter when two results would be one file."""
+    becoming: dict[Path, Path] = {}
+    for source, target in chosen.items():
+        other = becoming.setdefault(_place(target), source)
+        if other != source:
+            raise typer.BadParameter(f"{other} and {source} would both become {target}", param_hint="SOURCES")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What two paths to one file share, through links and in any spelling; None of no file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _place(path: Path) -> Path:
+    """Where a file is written, there or not yet: without links, and in one spelling where a.jpg is
+    A.JPG.
+    """
+    path = path.resolve()
+    if not _ignores_case(path.parent):
+        return path
+    return path.with_name(unicodedata.normalize("NFC", path.name).casefold())
+
+
+@cache
+def _ignores_case(folder: Path) -> bool:
+    """Tell whether the file system of a folder, there or not, takes a name in the other case."""
+    for place in (folder, *folder.parents):
+        other = place.with_name(place.name.swapcase()) if place.name else place
+        if other != place and place.exists():
+            return other.exists() and other.samefile(place)
+    return False
+
+
+def _beginning(path: Path) -> bytes:
+    """A file's first bytes; none of what is no file, such as a pipe."""
+    if not path.is_file():
+        return b"" if not path.is_dir() else b"/"
+    with path.open("rb") as file:
+        return file.read(len(STREAM_BEGINS))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import socket
+from ipaddress import ip_address
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .. import __version__
-from .console import app, err, out
+from .console import ExitCode, app, check_device, check_profile, err, out
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -23,16 +27,28 @@ _log = logging.getLogger(__name__)
 def serve(context: typer.Context) -> None:
     """Serve over HTTP; every setting of the service is a flag (ziggurat serve --help)."""
     settings = _settings(context.args)
+    _check(settings)
     from .. import logs
     from ..app import create_app
     from ..server import Server, bind
 
     logs.configure(settings.log_format, settings.log_level)
     _log.info("loading %s", ", ".join(settings.models))
-    with bind(settings.host, settings.port) as listener:
-        address = _address(*listener.getsockname()[:2])
+    try:
+        listener = bind(settings.host, settings.port)
+    except OSError as error:  # taken since it was checked
+        raise _cannot_listen(settings.host, settings.port, error) from None
+    with listener:
+        host, port = listener.getsockname()[:2]
+        address = _address(host, port)
+        warn_if_open(settings, host, address)
         server = Server(create_app(settings), settings, on_ready=lambda: _greet(settings, address))
-        server.run([listener])
+        try:
+            server.run([listener])
+        except OSError as error:  # another process that was loading too listens there by now
+            raise _cannot_listen(settings.host, settings.port, error) from None
+        except SystemExit as left:  # uvicorn's code is 3, which stands for something else here
+            raise typer.Exit(ExitCode.FAILED if left.code else ExitCode.OK) from None
 
 
 @app.command()
@@ -46,10 +62,8 @@ def health(
     from urllib.error import HTTPError
     from urllib.request import urlopen
 
-    from ..settings import Settings
-
     if url is None:
-        settings = Settings()
+        settings = _settings([])
         # A service that listens on every address answers on the loopback one.
         url = _address({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host), settings.port)
     try:
@@ -60,6 +74,74 @@ def health(
             error.close()
         err.print(f"{url}: not ready: {error}")
         raise typer.Exit(1) from None
+
+
+def warn_if_open(settings: Settings, host: str, address: str) -> None:
+    """Log a warning when others than this machine may use the service without a key.
+
+    Args:
+        settings: those of the service.
+        host: the address that it is bound to, in digits.
+        address: where it is reached, for the log.
+    """
+    if not (settings.api_keys or ip_address(host).is_loopback):
+        _log.warning(
+            "everybody who reaches this address may use the service: ZIGGURAT_API_KEYS is not set",
+            extra={"address": address},
+        )
+
+
+def _check(settings: Settings) -> None:
+    """Find what would break the start, what is quick to find first.
+
+    In the middle of the start it would be a traceback, after seconds of loading.
+
+    Raises:
+        typer.BadParameter: there is no such model, device or kind of store.
+        OSError: the address is taken or not this machine's, or the store cannot be written to.
+    """
+    _check_address(settings.host, settings.port)
+    for name in settings.models:
+        check_profile(name, option="--models")
+    _check_store(settings.store)
+    check_device(settings.device)
+
+
+def _check_address(host: str, port: int) -> None:
+    """Listen for a moment. `service.server.bind` is for good, and takes seconds to import."""
+    try:
+        family, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        socket.create_server(place[:2], family=family).close()
+    except OSError as error:
+        raise _cannot_listen(host, port, error) from None
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> OSError:
+    """The error with the address in its text."""
+    reason = f"cannot listen there: {error.strerror or error}"
+    if error.errno == errno.EADDRINUSE:
+        reason = "the port is taken; --port names another"
+    return OSError(f"{_address(host, port)}: {reason}")
+
+
+def _check_store(location: str) -> None:
+    from obstore.exceptions import BaseError
+
+    from ..store import StreamStore
+
+    try:
+        StreamStore(location)
+        if "://" not in location:
+            with TemporaryFile(dir=location):
+                pass
+    except OSError as error:
+        # obstore's errors of a directory do not name it, and those of the system not always.
+        reason = error.strerror or str(error)
+        if Path(location).is_file():
+            reason = "it is a file, and a directory is needed"
+        raise OSError(f"store {location}: cannot be written: {reason}") from None
+    except (BaseError, ValueError) as error:
+        raise typer.BadParameter(f"{location}: {str(error).splitlines()[0]}", param_hint="--store") from None
 
 
 def _settings(arguments: list[str]) -> Settings:
@@ -81,7 +163,8 @@ def _settings(arguments: list[str]) -> Settings:
         return CliApp.run(Settings, cli_args=arguments, cli_settings_source=flags)
     except ValidationError as error:
         first = error.errors()[0]
-        hint = f"--{first['loc'][0]}".replace("_", "-") if first["loc"] else None
+        name = str(first["loc"][0]) if first["loc"] else None
+        hint = name and f"--{name.replace('_', '-')} (ZIGGURAT_{name.upper()})"
         raise typer.BadParameter(first["msg"].removeprefix("Value error, "), param_hint=hint) from None
 
 
@@ -101,11 +184,12 @@ def _greet(settings: Settings, address: str) -> None:
         _log.info("ready", extra=facts)
     else:
         store = settings.store if "://" in settings.store else Path(settings.store).resolve()
+        example = f"curl --fail-with-body -F file=@photo.jpg '{address}/compress?bpp=0.15' -o photo.zgt"
         err.print(
             f"\n  Ziggurat {__version__} is ready on {address}\n\n"
             f"  models    {', '.join(settings.models)} on {settings.device}\n"
             f"  streams   {store}\n"
             f"  calls     {address}/docs\n"
-            f"  try       curl -F file=@photo.jpg '{address}/compress?bpp=0.15' -o photo.zgt\n"
+            f"  try       {example}\n"
             f"  stop      Ctrl-C\n"
         )

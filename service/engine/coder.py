@@ -11,7 +11,6 @@ symbols are read, before it costs the device anything.
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,11 +26,12 @@ from models.hybrid import av1
 from models.learned.symbols import Quantised
 from models.postprocess.postprocessor import Postprocess
 from models.postprocess.sources import Source
+from models.progress import Progress
 from models.tensors import padded_size
 
 from ..metrics import Metrics
 from ..settings import Settings
-from . import entropy_worker
+from . import costs, entropy_worker
 from .effort import KEPT_SHARE_OF_TIMEOUT, EffortDeadline
 from .hybrid import both
 from .loaded import Models
@@ -81,10 +81,15 @@ class _Compression:
         return self.task.picture
 
     def job(
-        self, work: Callable[[Sequence[_Task]], Sequence[_Result]], task: _Task, *, long: bool = False
+        self,
+        work: Callable[[Sequence[_Task], Progress], Sequence[_Result]],
+        task: _Task,
+        *,
+        rate: float = 1.0,
+        long: bool = False,
     ) -> Job[_Task, _Result]:
-        """Make a job of the size of the picture."""
-        return _job(work, task, self.picture, self.deadline, long=long)
+        """Make a job of the size of the picture; `rate` and `long` are those of `Job`."""
+        return _job(work, task, self.picture, self.deadline, rate=rate, long=long)
 
 
 class PictureCoder:
@@ -190,9 +195,12 @@ class PictureCoder:
         model = self._models.model(profile)
         task = QuantiseTask(picture, alpha, Target(quality=quality))
         quantised = await self._stages.on_device(_job(model.quantise, task, picture, deadline), None)
-        stream = await self._stages.in_entropy_coder(None, entropy_worker.write, profile, quantised)
+        stream = await self._stages.in_entropy_coder(
+            None, entropy_worker.write, profile, quantised, pixels=picture.pixels
+        )
         measuring = MeasureTask(quantised.symbols, picture, frozenset(Measure))
-        scores = await self._stages.on_device(_job(model.measure, measuring, picture, deadline), None)
+        job = _job(model.measure, measuring, picture, deadline, rate=costs.measuring(Measure))
+        scores = await self._stages.on_device(job, None)
         return len(stream.data), scores
 
     async def alpha_section(self, picture: Picture) -> bytes | None:
@@ -265,17 +273,18 @@ class PictureCoder:
         else:
             quantised = await self._stages.on_device(wanted.job(model.quantise, wanted.task), timings)
         stream = await self._stages.in_entropy_coder(
-            timings, entropy_worker.write, model.codec.name, quantised
+            timings, entropy_worker.write, model.codec.name, quantised, pixels=wanted.picture.pixels
         )
         self._metrics.entropy_coded("compress", quantised.symbols.coded)
         scores: dict[Measure, float] = {}
         if wanted.report:
             parsed = Bitstream.parse(stream.data)
             symbols = await self._stages.in_entropy_coder(
-                timings, entropy_worker.read, model.codec.name, parsed
+                timings, entropy_worker.read, model.codec.name, parsed, pixels=parsed.pixels
             )
             task = MeasureTask(symbols, wanted.picture, wanted.report)
-            scores = await self._stages.on_device(wanted.job(model.measure, task), timings)
+            job = wanted.job(model.measure, task, rate=costs.measuring(wanted.report))
+            scores = await self._stages.on_device(job, timings)
         return Compressed(stream, scores, reached)
 
     async def _compress_hybrid(self, wanted: _Compression) -> Compressed:
@@ -294,23 +303,18 @@ class PictureCoder:
                 Bitstream.parse(stream.data), "auto", wanted.deadline, timings
             )
             task = CompareTask(decoded.picture, wanted.picture, wanted.report)
-            scores = await self._stages.on_device(wanted.job(wanted.model.compare, task), timings)
+            job = wanted.job(wanted.model.compare, task, rate=costs.comparing(wanted.report))
+            scores = await self._stages.on_device(job, timings)
         return Compressed(stream, scores, reached)
 
     async def _refine(self, wanted: _Compression) -> tuple[Quantised, int]:
         """Quantise with effort. Returns the effort that there was time for, too."""
         device = self._stages.device
-        progress = EffortDeadline(
-            wanted.effort, until=wanted.effort_until, run_others=device.run_between, wanted=self._accepting
-        )
+        progress = EffortDeadline(wanted.effort, until=wanted.effort_until, wanted=self._accepting)
         padded_pixels = math.prod(padded_size(wanted.picture.height, wanted.picture.width, STRIDE))
         task = RefineTask(wanted.task, progress, device.seconds_per_pixel * padded_pixels)
-        try:
-            job = wanted.job(wanted.model.refine, task, long=True)
-            quantised = await self._stages.on_device(job, wanted.timings)
-        except asyncio.CancelledError:
-            progress.abandoned = True
-            raise
+        job = wanted.job(wanted.model.refine, task, rate=0, long=True)
+        quantised = await self._stages.on_device(job, wanted.timings)
         return quantised, progress.reached
 
     async def _decompress_learned(
@@ -322,13 +326,16 @@ class PictureCoder:
         timings: Timings,
     ) -> Decompressed:
         decided = model.codec.decided(stream, postprocess)
-        symbols = await self._stages.in_entropy_coder(timings, entropy_worker.read, model.codec.name, decided)
+        symbols = await self._stages.in_entropy_coder(
+            timings, entropy_worker.read, model.codec.name, decided, pixels=decided.pixels
+        )
         job = Job(
             model.reconstruct,
             symbols,
             padded_size(stream.height, stream.width, STRIDE),
             stream.pixels,
             deadline,
+            rate=costs.RECONSTRUCT,
         )
         picture = await self._stages.on_device(job, timings)
         self._metrics.entropy_coded("decompress", symbols.coded)
@@ -349,7 +356,8 @@ class PictureCoder:
         self, loaded: DevicePostProcessor, picture: Picture, source: Source, deadline: float, timings: Timings
     ) -> Picture:
         size = loaded.post_processor.padded(picture.height, picture.width)
-        job = Job(loaded.improve, EnhanceTask(picture, source), size, picture.pixels, deadline)
+        task = EnhanceTask(picture, source)
+        job = Job(loaded.improve, task, size, picture.pixels, deadline, rate=costs.IMPROVE)
         return await self._stages.on_device(job, timings)
 
     def _effort_until(self, share: float, deadline: float, *, measures: bool) -> float:
@@ -360,12 +368,13 @@ class PictureCoder:
 
 
 def _job(
-    work: Callable[[Sequence[_Task]], Sequence[_Result]],
+    work: Callable[[Sequence[_Task], Progress], Sequence[_Result]],
     task: _Task,
     picture: Picture,
     deadline: float,
     *,
+    rate: float = 1.0,
     long: bool = False,
 ) -> Job[_Task, _Result]:
     size = padded_size(picture.height, picture.width, STRIDE)
-    return Job(work, task, size, picture.pixels, deadline, long)
+    return Job(work, task, size, picture.pixels, deadline, long, rate)

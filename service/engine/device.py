@@ -5,6 +5,9 @@ answers for every job it takes:
 
 - A batch that fails is halved until only the offender fails. Out of memory is one such failure:
   halves need less.
+- A large picture or one with effort does not keep others waiting: in its pauses the device runs
+  batches of shorter jobs, on one thread as well. A batch whose results nobody can use any more ends
+  at its next pause.
 - An error that the device does not recover from (a CUDA context is lost for good after most of
   them), or anything that is no `Exception`, ends its thread. All that wait are answered, and
   `silence` becomes infinite, which turns /livez red: restart the process.
@@ -25,15 +28,18 @@ from contextlib import contextmanager, suppress
 import torch
 
 from models.errors import CodecError
+from models.progress import Progress
 
 from ..metrics import Metrics
-from .errors import EngineError, OutOfMemoryError, UnavailableError
+from . import memory
+from .errors import AbandonedError, DeadlineExceededError, EngineError, OutOfMemoryError, UnavailableError
 from .queue import AnyJob, JobQueue
 
 # Cost of any batch, however small, in pixels (measured: 26,000, quantising on a core with AVX-512).
 OVERHEAD_PIXELS = 1 << 15
 _IDLE_BEAT_SECONDS = 0.5
 _NEWEST_WEIGHT = 0.2  # of the last batch in the running mean of seconds per pixel
+_SLOWER_WEIGHT = 0.02  # of a slower batch in the best seconds per pixel
 _log = logging.getLogger(__name__)
 
 
@@ -53,21 +59,24 @@ class DeviceThread:
 
     Args:
         queue: where jobs come from.
-        load: runs first, in the first thread.
+        load: runs first, in the first thread, and gives a first `seconds_per_pixel`.
         metrics: of the service.
         lanes: threads; beyond 1, jobs must stand being run at the same time.
 
     Attributes:
         ready: resolves when `load` has run.
-        seconds_per_pixel: padded, of recent batches: of thumbnails alone too, what a pixel of a
-            large picture will cost.
+        seconds_per_pixel: that quantising a padded pixel takes, from recent batches of all kinds
+            and sizes: of thumbnails alone too, what a pixel of a large picture will cost.
+        best_seconds_per_pixel: the same at its best, which a loaded machine comes back to; follows
+            what is slower by a fiftieth a batch.
     """
 
     def __init__(
-        self, queue: JobQueue, load: Callable[[], None], metrics: Metrics, *, lanes: int = 1
+        self, queue: JobQueue, load: Callable[[], float], metrics: Metrics, *, lanes: int = 1
     ) -> None:
         self.ready: Future[None] = Future()
         self.seconds_per_pixel = 0.0
+        self.best_seconds_per_pixel = 0.0
         self._queue = queue
         self._load = load
         self._metrics = metrics
@@ -119,6 +128,10 @@ class DeviceThread:
                 if batch:
                     with self._working():
                         self._run_taken(batch)
+                        tidy = batch[0].rank > 0
+                        del batch  # and with it pictures and symbols
+                        if tidy:
+                            memory.give_back()
         except BaseException as error:
             _log.critical("a device thread has ended; restart the process", exc_info=error)
         finally:
@@ -127,7 +140,7 @@ class DeviceThread:
     def _loaded(self) -> bool:
         """Load, and start the other lanes; False when that failed."""
         try:
-            self._load()
+            self.seconds_per_pixel = self.best_seconds_per_pixel = self._load()
             self._cores = torch.get_num_threads()
             for other in self._lanes[1:]:
                 self._start(other)
@@ -139,15 +152,19 @@ class DeviceThread:
         self.ready.set_result(None)
         return True
 
-    def run_between(self) -> None:
-        """Beat, and run one batch of jobs that are not long, if any waits.
+    def run_between(self, rank: int) -> None:
+        """Beat, and run one batch of jobs of a lower rank, if any waits.
 
-        To be called in the middle of a long job, on its thread.
+        To be called in the middle of a job of this rank, on its thread.
         """
-        begun = self._beat()
-        if batch := self._queue.take_between():
+        lane = threading.current_thread()
+        begun, lent = self._beat(), self._lent[lane]
+        if batch := self._queue.take_between(rank):
             self._run_taken(batch)
-        self._lent[threading.current_thread()] += time.monotonic() - begun
+        self._queue.done_between()
+        self._share_cores()
+        # What the batch lent in its own middle is part of this.
+        self._lent[lane] = lent + time.monotonic() - begun
 
     def _run_taken(self, batch: Sequence[AnyJob]) -> None:
         now = time.monotonic()
@@ -158,20 +175,21 @@ class DeviceThread:
 
     @contextmanager
     def _working(self) -> Iterator[None]:
-        """Count this thread among the busy ones, and give it its share of the cores.
-
-        It has all of them while nobody else has work.
-        """
+        """Count this thread among the busy ones, and give it its share of the cores."""
         with self._counting:
             self._busy += 1
-            busy = self._busy
         try:
-            if len(self._lanes) > 1:
-                torch.set_num_threads(max(1, self._cores // min(len(self._lanes), busy + len(self._queue))))
+            self._share_cores()
             yield
         finally:
             with self._counting:
                 self._busy -= 1
+
+    def _share_cores(self) -> None:
+        """Give this thread its share of the cores: all of them while nobody else has work."""
+        if len(self._lanes) > 1:
+            working = min(len(self._lanes), self._busy + len(self._queue))
+            torch.set_num_threads(max(1, self._cores // max(1, working)))
 
     def _run_batch(self, batch: Sequence[AnyJob]) -> None:
         lane = threading.current_thread()
@@ -180,7 +198,7 @@ class DeviceThread:
         failure: Exception | None = None
         results: Sequence[object] = ()
         try:
-            results = batch[0].work([job.task for job in batch])
+            results = batch[0].work([job.task for job in batch], _Pauses(self, batch))
             if len(results) != len(batch):
                 raise RuntimeError(f"{len(results)} results for {len(batch)} jobs")
         except Exception as error:
@@ -201,20 +219,26 @@ class DeviceThread:
     def _measure(self, batch: Sequence[AnyJob], seconds: float) -> None:
         padded_pixels = sum(job.padded_pixels for job in batch)
         self._metrics.batch(len(batch), pixels=sum(job.pixels for job in batch), padded_pixels=padded_pixels)
-        if batch[0].long:
+        if not all(job.rate for job in batch):
             return
-        newest = seconds / (padded_pixels + OVERHEAD_PIXELS) / self._busy
+        quantised = sum(job.rate * job.padded_pixels for job in batch)
+        newest = seconds / (quantised + OVERHEAD_PIXELS) / self._busy
         mean = self.seconds_per_pixel or newest
         self.seconds_per_pixel = (1 - _NEWEST_WEIGHT) * mean + _NEWEST_WEIGHT * newest
+        best = self.best_seconds_per_pixel or newest
+        self.best_seconds_per_pixel = min(newest, (1 - _SLOWER_WEIGHT) * best + _SLOWER_WEIGHT * newest)
 
     def _recover(self, batch: Sequence[AnyJob], failure: Exception) -> None:
-        """Run each half by itself, or fail the job that is left.
+        """Run each half by itself, or fail the job that is left, or all that nobody waits for.
 
         Raises what the device does not recover from.
         """
         traceback.clear_frames(failure.__traceback__)  # they hold the batch's tensors
         if isinstance(failure, torch.AcceleratorError):
             raise failure
+        if isinstance(failure, AbandonedError | DeadlineExceededError):
+            _fail(batch, failure)
+            return
         if exhausted := _is_out_of_memory(failure):
             self._metrics.out_of_memory()
             torch.cuda.empty_cache()
@@ -236,6 +260,29 @@ class DeviceThread:
             fault.__cause__ = failure
             failure = fault
         _fail(batch, failure)
+
+
+class _Pauses(Progress):
+    """Ends a batch that nobody waits for, and lends the device of one that takes long."""
+
+    def __init__(self, device: DeviceThread, batch: Sequence[AnyJob]) -> None:
+        self._device = device
+        self._batch = batch
+
+    def pause(self) -> None:
+        """Let shorter jobs run.
+
+        Raises:
+            AbandonedError: nobody waits for any result.
+            DeadlineExceededError: it is too late for all that somebody still waits for.
+        """
+        if rank := self._batch[0].rank:
+            self._device.run_between(rank)
+        wanted = [job for job in self._batch if not job.abandoned]
+        if not wanted:
+            raise AbandonedError
+        if time.monotonic() > max(job.deadline for job in wanted):
+            raise DeadlineExceededError("the request took too long", retry_after=5)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

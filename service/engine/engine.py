@@ -17,8 +17,8 @@ from ..metrics import Metrics
 from ..settings import Settings
 from .admission import Admission
 from .coder import PictureCoder
+from .costs import Cost
 from .deadline import deadline
-from .effort import cost
 from .errors import UnavailableError
 from .loaded import Models
 from .stages import Stages
@@ -46,7 +46,9 @@ class Engine:
         self._admission = Admission(
             max_requests=settings.max_queued_requests,
             max_pixels=settings.max_queued_pixels,
+            max_seconds=settings.request_timeout_seconds,
             seconds_per_pixel=lambda: self.stages.device.seconds_per_pixel,
+            best_seconds_per_pixel=lambda: self.stages.device.best_seconds_per_pixel,
         )
         metrics.watch_queue(
             images=lambda: len(self.stages.queue),
@@ -86,7 +88,7 @@ class Engine:
         return self.stages.device.silence < self._settings.stall_seconds
 
     def check_room(self) -> None:
-        """Refuse when `admit` would refuse whatever the number of pixels.
+        """Refuse when `admit` would refuse whatever the cost.
 
         Raises:
             OverloadedError: there is no room.
@@ -108,13 +110,14 @@ class Engine:
         return deadline(self._settings.request_timeout_seconds, self._admission.retry_after)
 
     @contextmanager
-    def admit(self, pixels: int, *, effort: int = 0) -> Iterator[None]:
+    def admit(self, cost: Cost) -> Iterator[None]:
         """Hold room for a request while the body of the `with` runs.
 
         Raises:
+            TooCostlyError: it would take longer than a request may.
             OverloadedError: there is no room.
             UnavailableError: no work is accepted.
         """
         self.check_room()
-        with self._admission.admit(pixels, pixels * cost(effort)):
+        with self._admission.admit(cost):
             yield

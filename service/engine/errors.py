@@ -9,6 +9,8 @@ EngineError
 TooCostlyFileError            an image file takes far more time than others of its size
 NoPostProcessorError          there are no weights of one
 UnknownProfileError           no loaded model has this name
+TooCostlyError                it would take longer than a request may
+AbandonedError                nobody waits for a job any more
 TargetMissedError             the smallest stream is over a budget that was meant strictly
 """
 
@@ -58,6 +60,14 @@ class NoPostProcessorError(Exception):
 
 class UnknownProfileError(Exception):
     """No loaded model has the name that was asked for."""
+
+
+class TooCostlyError(Exception):
+    """What the request asks for is expected to take longer here than a request has."""
+
+
+class AbandonedError(Exception):
+    """Nobody waits for the result of a job any more; so nobody sees this, either."""
 
 
 class TargetMissedError(Exception):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import torch
 
@@ -15,8 +17,11 @@ from models.postprocess.sources import Source
 
 from ..metrics import Metrics
 from ..settings import Settings
+from .device import OVERHEAD_PIXELS
 from .errors import NoPostProcessorError, UnknownProfileError
 from .work import DeviceModel, DevicePostProcessor
+
+_TIMED_RUNS = 3  # of the warm-up, when kernels have been chosen; the quickest counts
 
 
 class Models:
@@ -33,18 +38,23 @@ class Models:
         self._learned: dict[str, DeviceModel] = {}
         self._post_processor: DevicePostProcessor | None = None
 
-    def load(self) -> None:
-        """Load everything and run it once, each file of weights read once.
+    def load(self) -> float:
+        """Load everything and run it, each file of weights read once.
 
         Runs in the first device thread: PyTorch's thread count belongs to the thread that sets it,
         and new ones start with it. Raises `WeightsError`.
+
+        Returns:
+            Seconds that quantising a pixel takes, with the slowest model.
         """
         if self._settings.threads is not None:
             torch.set_num_threads(self._settings.threads)
-        warm_up = Picture.from_array(np.full((64, 64, 3), 128, np.uint8))
+        warm_up = Picture.from_array(np.full((256, 256, 3), 128, np.uint8))
+        slowest = 0.0
         for name in self._settings.models:
             codec = LearnedCodec.load(name, device=self._settings.device)
             codec.decode([codec.encode([warm_up], [Target(quality=50)])[0].data])
+            slowest = max(slowest, min(_seconds(codec, warm_up) for _ in range(_TIMED_RUNS)))
             self._learned[name] = DeviceModel(codec, self._metrics)
             self._metrics.model_loaded(name, codec.model_id, str(codec.device))
         files = PostProcessor.find(postprocessor.FILES, device=self._settings.device)
@@ -57,6 +67,7 @@ class Models:
             self._metrics.model_loaded(
                 f"post-{post_processor.name}", post_processor.model_id, str(post_processor.device)
             )
+        return slowest / (warm_up.pixels + OVERHEAD_PIXELS)
 
     @property
     def codecs(self) -> dict[str, LearnedCodec]:
@@ -98,3 +109,13 @@ class Models:
     def model_id(self, profile: str) -> str:
         """Look up an id by name, the inverse of `profile_of`. Raises `UnknownProfileError`."""
         return HybridCodec.model_id if profile == HybridCodec.name else self.model(profile).codec.model_id
+
+
+def _seconds(codec: LearnedCodec, picture: Picture) -> float:
+    """Seconds that quantising a picture takes; on a CPU, without waits for other programs."""
+    begun, used = time.perf_counter(), time.process_time()
+    codec.quantise([picture], [Target(quality=50)])
+    seconds = time.perf_counter() - begun
+    if codec.device.type == "cpu":
+        return min(seconds, (time.process_time() - used) / torch.get_num_threads())
+    return seconds

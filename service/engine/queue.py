@@ -27,6 +27,9 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from models.progress import Progress
+
+from .costs import LARGE_PIXELS
 from .errors import DeadlineExceededError, UnavailableError
 
 MAX_OVERTAKING_BUDGETS = 4  # with eight sizes in equal shares, batches are still 90 % full
@@ -40,26 +43,32 @@ class Job(Generic[_Task, _Result]):
     """One task for the device. Times are on `time.monotonic`'s clock, durations in seconds.
 
     Attributes:
-        work: takes a batch of tasks and gives the result of each, in order. Jobs with an equal
-            `work` and an equal `size` may share a batch.
+        work: takes a batch of tasks and gives the result of each, in order. It pauses its progress
+            every part of a second, and lets through what that raises. Jobs with an equal `work` and
+            an equal `size` may share a batch.
         task: what `work` takes.
         size: padded height and width, in pixels.
         pixels: of the picture, without padding.
         deadline: when its result is of no more use.
-        long: runs alone and lets others run in between; see `effort`.
+        long: takes whatever time there is; see `effort`.
+        rate: what a padded pixel of it costs the device, against one that is quantised (`costs`); 0
+            where nobody can say.
         future: of the result.
+        abandoned: nobody waits for the result any more.
         queued_at: when it was made.
         overtaken: padded pixels of younger jobs that went before it.
         queue_seconds: how long it waited, for others in between too; set when the future is.
         device_seconds: how long its batches ran; set when the future is.
     """
 
-    work: Callable[[Sequence[_Task]], Sequence[_Result]]
+    work: Callable[[Sequence[_Task], Progress], Sequence[_Result]]
     task: _Task
     size: tuple[int, int]
     pixels: int
     deadline: float = math.inf
     long: bool = False
+    rate: float = 1.0
+    abandoned: bool = False
     future: Future[_Result] = field(default_factory=Future)
     queued_at: float = field(default_factory=time.monotonic)
     overtaken: int = 0
@@ -71,9 +80,17 @@ class Job(Generic[_Task, _Result]):
         """Pixels that the device has to do."""
         return self.size[0] * self.size[1]
 
+    @property
+    def rank(self) -> int:
+        """How long it keeps the device: 0 shortly, 1 for a large picture, 2 for one with effort.
+
+        In its pauses, the device runs jobs of a lower rank.
+        """
+        return 2 if self.long else 1 if self.padded_pixels > LARGE_PIXELS else 0
+
     def shares_batch_with(self, head: AnyJob) -> bool:
-        """Say whether it may join the batch of an older job."""
-        return not head.long and self.work == head.work and self.size == head.size
+        """Say whether it may join the batch of an older job; only those of rank 0 have company."""
+        return not head.rank and self.work == head.work and self.size == head.size
 
 
 AnyJob: TypeAlias = Job[Any, Any]
@@ -93,7 +110,7 @@ class JobQueue:
         self._jobs: dict[AnyJob, None] = {}
         self._changed = threading.Condition()
         self._closed = False
-        # The last batch, and those that run in the middle of it, by the thread that took them.
+        # By thread, the last batch that it took; that which runs in the middle of it; and so on.
         self._handed_out: dict[int, list[list[AnyJob]]] = {}
 
     def __len__(self) -> int:
@@ -115,10 +132,11 @@ class JobQueue:
             self._changed.notify()
 
     def discard(self, job: AnyJob) -> None:
-        """Take a job out that nobody waits for any more, if it is still here.
+        """Take a job out that nobody waits for any more, or have it end with its next pause.
 
         Its memory should not wait for its turn.
         """
+        job.abandoned = True
         with self._changed:
             self._jobs.pop(job, None)
 
@@ -160,11 +178,18 @@ class JobQueue:
                 return None if self._closed else []
             return self._next_batch(list(self._jobs))
 
-    def take_between(self) -> list[AnyJob]:
-        """Take a batch, perhaps empty, of jobs that are not long, to run in the middle of one."""
+    def take_between(self, rank: int) -> list[AnyJob]:
+        """Take a batch, perhaps empty, to run in the middle of a job of this rank.
+
+        Call `done_between` when it has run.
+        """
         with self._changed:
-            del self._handed_out[threading.get_ident()][1:]
-            return self._next_batch([job for job in self._jobs if not job.long])
+            return self._next_batch([job for job in self._jobs if job.rank < rank])
+
+    def done_between(self) -> None:
+        """Take note that all jobs of the last batch by `take_between` are answered."""
+        with self._changed:
+            self._handed_out[threading.get_ident()].pop()
 
     def _next_batch(self, jobs: Sequence[AnyJob]) -> list[AnyJob]:
         batch: list[AnyJob] = []

@@ -31,7 +31,7 @@ from ..images import DamagedImageError, ImageError, ImageFormat, ImageTooLargeEr
 from ..metrics import Metrics
 from ..settings import Settings
 from ..store import StreamStore
-from . import image_worker
+from . import costs, image_worker
 from .collection import PictureSource, StoredCollection, compress_collection
 from .engine import Engine
 from .errors import TargetMissedError, WorkerDiedError
@@ -135,7 +135,9 @@ class Requests:
         async with self._engine.deadline() as deadline:
             header = await self._read(READ_HEADER, None, 0, images.read_header, file)
             bind_contextvars(pixels=header.pixels)
-            with self._engine.admit(header.pixels, effort=wanted.effort):
+            with self._engine.admit(
+                costs.compress(header.pixels, wanted.codec, wanted.report, wanted.effort)
+            ):
                 decoded = await self._read(DECODE, timings, header.pixels, images.decode, file)
                 made = await self._coder.compress(
                     decoded.picture,
@@ -192,7 +194,7 @@ class Requests:
             post_processor.check(source)
             image_format = images.first_fitting(formats, header.width, header.height)
             bind_contextvars(pixels=header.pixels, bpp=round(8 * len(file) / header.pixels, 6))
-            with self._engine.admit(header.pixels):
+            with self._engine.admit(costs.enhance(header.pixels)):
                 coded = await self._read(DECODE, timings, header.pixels, images.decode_as_coded, file)
                 improved = await self._coder.enhance(
                     coded, source, file_bytes=len(file), deadline=deadline, timings=timings
@@ -220,7 +222,7 @@ class Requests:
                 )
             bind_contextvars(pixels=sum(pixels), images=len(members))
             budget = max(1, wanted.target.budget(sum(pixels)) or 0)
-            with self._engine.admit(sum(pixels), effort=wanted.effort):
+            with self._engine.admit(costs.allocate(sum(pixels), wanted.effort)):
                 found = await compress_collection(
                     self._coder,
                     [member.picture for member in members],
@@ -281,7 +283,7 @@ class Requests:
         stream = await self._parse(data)
         image_format = images.first_fitting(formats, stream.width, stream.height)
         bind_contextvars(pixels=stream.pixels, bpp=round(8 * len(data) / stream.pixels, 6))
-        with self._engine.admit(stream.pixels):
+        with self._engine.admit(costs.decompress(stream.pixels)):
             made = await self._coder.decompress(
                 stream, postprocess=postprocess, deadline=deadline, timings=timings
             )

@@ -66,7 +66,7 @@ class Stages:
         device: the device threads.
     """
 
-    def __init__(self, settings: Settings, metrics: Metrics, load: Callable[[], None]) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, load: Callable[[], float]) -> None:
         on_cpu = torch.device(settings.device).type == "cpu"
         default_lanes = min(settings.threads or torch.get_num_threads(), MAX_LANES) if on_cpu else 1
         workers = (
@@ -157,11 +157,18 @@ class Stages:
         return result
 
     async def in_entropy_coder(
-        self, timings: Timings | None, function: Callable[[Unpack[_Arguments]], _T], *arguments: *_Arguments
+        self,
+        timings: Timings | None,
+        function: Callable[[Unpack[_Arguments]], _T],
+        *arguments: *_Arguments,
+        pixels: int = 0,
     ) -> _T:
-        """Run a function of `entropy_worker`."""
+        """Run a function of `entropy_worker` for a picture of so many pixels.
+
+        Cancelling ends its work.
+        """
         with _memory_errors_typed():
-            return await self._entropy.run(timings, function, *arguments)
+            return await self._entropy.run(timings, function, *arguments, pixels=pixels)
 
     async def search_avif(
         self,

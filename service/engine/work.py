@@ -1,6 +1,7 @@
 """Work of the device: tasks, and the batch operations that take them.
 
-They quantise, reconstruct, measure what compressing did, compare and improve pictures.
+They quantise, reconstruct, measure what compressing did, compare and improve pictures, and pause
+their progress between tiles and layers; see `Job.work`.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from models.learned.codec import LearnedCodec
 from models.learned.symbols import Quantised, Symbols
 from models.postprocess.postprocessor import PostProcessor
 from models.postprocess.sources import Source
+from models.progress import Progress
 
 from ..metrics import Metrics
 from .effort import EffortDeadline
+from .errors import AbandonedError, DeadlineExceededError
 from .results import Measure
 
 
@@ -77,11 +80,11 @@ class DevicePostProcessor:
         self.post_processor = post_processor
         self._metrics = metrics
 
-    def improve(self, tasks: Sequence[EnhanceTask]) -> list[Picture]:
+    def improve(self, tasks: Sequence[EnhanceTask], progress: Progress) -> list[Picture]:
         """Take artefacts out of pictures, in the order of the tasks."""
         with self._metrics.stage_timer("device"):
             return self.post_processor.improve(
-                [task.picture for task in tasks], [task.source for task in tasks]
+                [task.picture for task in tasks], [task.source for task in tasks], progress
             )
 
 
@@ -92,55 +95,65 @@ class DeviceModel:
         self.codec = codec
         self._metrics = metrics
 
-    def quantise(self, tasks: Sequence[QuantiseTask]) -> list[Quantised]:
+    def quantise(self, tasks: Sequence[QuantiseTask], progress: Progress) -> list[Quantised]:
         """Find each picture's position and its symbols there. All probes run as one batch."""
         begun = time.monotonic()
         quantised = self.codec.quantise(
-            [task.picture for task in tasks], [task.target for task in tasks], [task.alpha for task in tasks]
+            [task.picture for task in tasks],
+            [task.target for task in tasks],
+            [task.alpha for task in tasks],
+            progress=progress,
         )
         searching = quantised[0].search_seconds
         self._metrics.stage("rate_control", searching)
         self._metrics.stage("device", time.monotonic() - begun - searching)
         return quantised
 
-    def refine(self, tasks: Sequence[RefineTask]) -> list[Quantised]:
+    def refine(self, tasks: Sequence[RefineTask], progress: Progress) -> list[Quantised]:
         """Quantise one picture with effort, or without where effort cannot even begin in time."""
         (task,) = tasks
         deadline = task.deadline
+        deadline.begin(progress)
         plain = task.quantise
         if not deadline.allows_start(task.quantise_seconds):
             self._metrics.refined("skipped")
-            return self.quantise([plain])
+            return self.quantise([plain], progress)
         begun = time.monotonic()
-        (quantised,) = self.codec.quantise(
-            [plain.picture], [plain.target], [plain.alpha], effort=deadline.effort, progress=deadline
-        )
+        try:
+            (quantised,) = self.codec.quantise(
+                [plain.picture], [plain.target], [plain.alpha], effort=deadline.effort, progress=deadline
+            )
+        except (AbandonedError, DeadlineExceededError):
+            self._metrics.refined("cut")
+            raise
         searching = quantised.search_seconds
         self._metrics.stage("rate_control", searching)
         self._metrics.stage("refine", time.monotonic() - begun - searching - deadline.lent_seconds)
         self._metrics.refined("complete" if deadline.reached == deadline.effort else "cut")
         return [quantised]
 
-    def reconstruct(self, symbols: Sequence[Symbols]) -> list[Picture]:
+    def reconstruct(self, symbols: Sequence[Symbols], progress: Progress) -> list[Picture]:
         """Decode pictures from symbols."""
         with self._metrics.stage_timer("device"):
-            return self.codec.reconstruct(symbols)
+            return self.codec.reconstruct(symbols, progress)
 
-    def measure(self, tasks: Sequence[MeasureTask]) -> list[dict[Measure, float]]:
+    def measure(self, tasks: Sequence[MeasureTask], progress: Progress) -> list[dict[Measure, float]]:
         """Decode pictures from symbols, and score them against the originals."""
         with self._metrics.stage_timer("device"):
-            decoded = self.codec.reconstruct([task.symbols for task in tasks])
+            decoded = self.codec.reconstruct([task.symbols for task in tasks], progress)
             return [
-                self._scores(picture, task.original, task.measures)
+                self._scores(picture, task.original, task.measures, progress)
                 for task, picture in zip(tasks, decoded, strict=True)
             ]
 
-    def compare(self, tasks: Sequence[CompareTask]) -> list[dict[Measure, float]]:
+    def compare(self, tasks: Sequence[CompareTask], progress: Progress) -> list[dict[Measure, float]]:
         """Score pictures that were decoded elsewhere against the originals."""
         with self._metrics.stage_timer("device"):
-            return [self._scores(task.decoded, task.original, task.measures) for task in tasks]
+            return [self._scores(task.decoded, task.original, task.measures, progress) for task in tasks]
 
     def _scores(
-        self, decoded: Picture, original: Picture, measures: frozenset[Measure]
+        self, decoded: Picture, original: Picture, measures: frozenset[Measure], progress: Progress
     ) -> dict[Measure, float]:
-        return {measure: self.codec.score(decoded, original, measure.metric) for measure in measures}
+        return {
+            measure: self.codec.score(decoded, original, measure.metric, progress) for measure in measures
+        }

@@ -1,6 +1,6 @@
-"""API keys, as `Authorization: Bearer …` or `X-API-Key: …`.
+"""Who may do what: API keys, as `Authorization: Bearer …` or `X-API-Key: …`, and their roles.
 
-Several may be valid at once, so that they can be rotated.
+Several keys may be valid at once, so that they can be rotated.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from collections.abc import Iterable
 from hashlib import sha256
 from typing import Annotated
 
-from fastapi import Security
+from fastapi import Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import SecretStr
+
+from ..settings import ApiKey, Role
 
 _Bearer = Annotated[
     HTTPAuthorizationCredentials | None, Security(HTTPBearer(scheme_name="bearer", auto_error=False))
@@ -21,37 +23,69 @@ _Header = Annotated[
     str | None, Security(APIKeyHeader(name="X-API-Key", scheme_name="api-key", auto_error=False))
 ]
 
+_NEEDED = {"GET": Role.READ, "HEAD": Role.READ, "POST": Role.WRITE, "DELETE": Role.DELETE}
+
 
 class UnauthorizedError(Exception):
     """The request carries no valid API key. Its text is fit for users."""
 
 
+class ForbiddenError(Exception):
+    """Who sent the request may not do this. Its text is fit for users."""
+
+
 class ApiKeys:
-    """A dependency of endpoints that require a key.
+    """A dependency of endpoints that require a key whose role includes the request's method.
 
     It runs before parameters are validated and before the body is read.
+
+    Args:
+        keys: each `key` or `key:role`, as in the settings.
     """
 
     def __init__(self, keys: Iterable[SecretStr]) -> None:
-        self._digests = [_digest(key.get_secret_value()) for key in keys]
+        parsed = [ApiKey.parse(key.get_secret_value()) for key in keys]
+        self._roles = [(_digest(key.secret.get_secret_value()), key.role) for key in parsed]
 
-    async def __call__(self, bearer: _Bearer, header: _Header) -> None:
-        """Check the keys of a request.
+    async def __call__(self, request: Request, bearer: _Bearer, header: _Header) -> None:
+        """Check the keys of a request. Of two, the one that allows more counts.
 
         Raises:
             UnauthorizedError: it carries none, or none that is valid.
+            ForbiddenError: its key is not for this method.
         """
         presented = [key for key in (bearer.credentials if bearer else None, header) if key]
         if not presented:
             raise UnauthorizedError("this needs an API key, as Authorization: Bearer or as X-API-Key")
-        if not sum(self._knows(key) for key in presented):
+        found = max(self._role(key) for key in presented)
+        if not found:
             raise UnauthorizedError("the API key is not valid")
+        needed = _NEEDED.get(request.method, Role.DELETE)
+        if found < needed:
+            raise ForbiddenError(
+                f"{request.method} needs an API key with the role {needed.name.lower()}; "
+                f"this one's is {Role(found).name.lower()}"
+            )
 
-    def _knows(self, key: str) -> bool:
-        # Digests have one length, and a sum has no early exit: the time that this takes reveals
+    def _role(self, key: str) -> int:
+        """Look up a key's role; 0 when the key is not valid."""
+        # Digests have one length, and a maximum has no early exit: the time that this takes reveals
         # neither a key's length nor which key is nearly right.
         digest = _digest(key)
-        return sum(hmac.compare_digest(digest, known) for known in self._digests) > 0
+        return max(role * hmac.compare_digest(digest, known) for known, role in self._roles)
+
+
+async def refuse_delete(request: Request) -> None:
+    """Keep everybody from deleting: a dependency of a service without keys.
+
+    Raises:
+        ForbiddenError: the request would delete.
+    """
+    if request.method == "DELETE":
+        raise ForbiddenError(
+            "DELETE is off while the service has no API keys: ZIGGURAT_API_KEYS allows it to those with a "
+            "key, ZIGGURAT_DELETE_WITHOUT_KEYS=true to everybody"
+        )
 
 
 def _digest(key: str) -> bytes:

@@ -9,9 +9,12 @@ import base64
 import re
 from collections.abc import Sequence
 
+from starlette.datastructures import Headers
+
 STREAM_TYPE = "image/vnd.ziggurat"
 
 _RANGE = re.compile(r"bytes=[ \t]*(\d{0,19})-(\d{0,19})[ \t]*", re.ASCII | re.IGNORECASE)
+_MAX_LIST = 200  # members of a header that are looked at
 
 
 class NotAcceptableError(Exception):
@@ -26,13 +29,20 @@ class RangeNotSatisfiableError(Exception):
         self.size = size
 
 
-def negotiate(accept: str, offers: Sequence[str]) -> str:
+def combined(headers: Headers, name: str) -> str | None:
+    """Return the value of a header that is a list: all its lines count as one (RFC 9110, 5.3)."""
+    lines = headers.getlist(name)
+    return ", ".join(lines) if lines else None
+
+
+def negotiate(accept: str | None, offers: Sequence[str]) -> str:
     """Return the offered media type that Accept prefers; among equals the first offered.
 
     Raises:
         NotAcceptableError: it rules out all of them.
     """
-    ranges = [_media_range(part) for part in accept.split(",") if part.strip()]
+    accept = accept or ""
+    ranges = [_media_range(part) for part in accept.split(",", _MAX_LIST)[:_MAX_LIST] if part.strip()]
     if not ranges:
         return offers[0]
     best = max(offers, key=lambda offer: _weight(offer, ranges))  # max keeps the first of equals
@@ -73,9 +83,13 @@ def byte_range(header: str | None, size: int) -> range | None:
     return wanted
 
 
-def immutable(etag: str) -> dict[str, str]:
-    """Return the headers of content that never changes under its address."""
-    return {"ETag": etag, "Cache-Control": "public, max-age=31536000, immutable"}
+def immutable(etag: str, *, private: bool) -> dict[str, str]:
+    """Return the headers of content that never changes under its address.
+
+    `private` is for what not everybody may have: no cache that several people share may keep it.
+    """
+    scope = "private" if private else "public"
+    return {"ETag": etag, "Cache-Control": f"{scope}, max-age=31536000, immutable"}
 
 
 def content_digest(sha256: bytes) -> str:

@@ -27,22 +27,34 @@ def complete(document: dict[str, Any], *, profiles: Sequence[str]) -> None:
     for name in ("HTTPValidationError", "ValidationError"):
         components.pop(name, None)
     for path in document["paths"].values():
-        for operation in path.values():
-            _complete_responses(operation)
+        for method, operation in path.items():
+            _complete_responses(method, operation)
             for parameter in operation.get("parameters", ()):
                 _complete_parameter(parameter, profiles)
 
 
-def _complete_responses(operation: dict[str, Any]) -> None:
+def unrouted(method: str) -> list[int]:
+    """Return the statuses with which requests are refused before anybody looks for an endpoint."""
+    return [400, 403, 421] if method.upper() in ("POST", "DELETE") else [400, 421]
+
+
+def shared(*, secured: bool, has_body: bool) -> list[int]:
+    """Return the statuses of the problems with which any operation of its kind can answer."""
+    statuses = [500]
+    if secured:
+        statuses.append(401)
+    if has_body:
+        statuses.append(408)
+    return statuses
+
+
+def _complete_responses(method: str, operation: dict[str, Any]) -> None:
     responses = operation["responses"]
     if "application/json" in responses.get("422", {}).get("content", {}):
         del responses["422"]  # FastAPI's own kind of answer, which the service does not give
-    possible = [405, 500]  # 405 belongs to the path rather than the operation, but has no other place
-    if "security" in operation:
-        possible.append(401)
-    if "requestBody" in operation:
-        possible.append(408)
-    for status, response in problems.describe(*possible).items():
+    possible = shared(secured="security" in operation, has_body="requestBody" in operation)
+    # 405 belongs to the path rather than the operation, but has no other place.
+    for status, response in problems.describe(405, *unrouted(method), *possible).items():
         responses.setdefault(str(status), response)
     operation["responses"] = dict(sorted(responses.items()))
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -24,10 +24,13 @@ from models import errors as codec
 from .. import images, logs, store
 from ..engine import errors as engine
 from ..metrics import Metrics
-from . import auth, body, negotiation
+from . import auth, body, multipart, negotiation, origins
 
 MEDIA_TYPE = "application/problem+json"
 _RETRY_AFTER_SECONDS = "5"  # of a 503 whose error does not say when to come back
+_MAX_ERRORS = 10  # parameters that one problem names
+_MAX_DETAIL = 500  # characters; what a client sent comes back in it, and must not come back whole
+_MAX_ERROR_DETAIL = 200
 _log = logging.getLogger(__name__)
 _TYPE = "urn:problem-type:ziggurat:"
 
@@ -70,13 +73,18 @@ _KINDS: dict[type[Exception], _Kind] = {
     negotiation.NotAcceptableError: _Kind(406, "not-acceptable", "No acceptable media type"),
     negotiation.RangeNotSatisfiableError: _Kind(416, "range-not-satisfiable", "Range outside of the stream"),
     auth.UnauthorizedError: _Kind(401, "unauthorized", "API key missing or not valid"),
-    body.UnsupportedBodyError: _Kind(415, "unsupported-body", "Unsupported Content-Type"),
+    auth.ForbiddenError: _Kind(403, "forbidden", "Not allowed"),
+    body.UnsupportedBodyError: _Kind(415, "unsupported-body", "Unsupported Content-Type or encoding"),
     body.BodyTooLargeError: _Kind(413, "body-too-large", "Body over the byte limit"),
     body.BodyTimeoutError: _Kind(408, "body-timeout", "Body not received in time"),
     body.DigestMismatchError: _Kind(422, "digest-mismatch", "Body does not match its digest"),
-    body.MalformedBodyError: _Kind(422, "malformed-body", "Malformed multipart body"),
+    multipart.MalformedBodyError: _Kind(422, "malformed-body", "Empty or malformed body"),
+    origins.BadHostError: _Kind(400, "bad-host", "Not one Host header"),
+    origins.UnknownHostError: _Kind(421, "unknown-host", "Not a name of this service"),
+    origins.CrossSiteError: _Kind(403, "cross-site", "Sent from a page of another site"),
     engine.NoPostProcessorError: _Kind(501, "no-post-processor", "No post-processor installed"),
     engine.UnknownProfileError: _Kind(422, "unknown-profile", "Profile that is not loaded"),
+    engine.TooCostlyError: _Kind(422, "too-costly", "More work than a request has time for"),
     engine.TargetMissedError: _Kind(422, "target-missed", "Budget below the model's reach"),
     ClientDisconnect: _Kind(499, "disconnected", "Client gone before the end of the body"),
     RequestValidationError: _Kind(422, "invalid-request", "Invalid parameters"),
@@ -128,7 +136,7 @@ class Problem(BaseModel):
         default=None, description="The model that the stream was written with, of `unknown-model`."
     )
     errors: list[InvalidParameter] | None = Field(
-        default=None, description="The parameters that are wrong, of `invalid-request`."
+        default=None, description="The parameters that are wrong, of `invalid-request`; the first ten."
     )
 
 
@@ -153,16 +161,25 @@ def reasons() -> list[str]:
 def install(app: FastAPI, metrics: Metrics) -> None:
     """Answer every error of the app as a problem, and count the typed ones."""
 
-    async def counted(_: Request, error: Exception) -> JSONResponse:
-        kind = next(_KINDS[cls] for cls in type(error).__mro__ if cls in _KINDS)
-        metrics.refused(kind.slug)
-        if isinstance(error, store.StoreError) and kind.status >= 500:
-            _log.error("the store failed", exc_info=error)
-        return _typed(kind, error)
+    async def counted(request: Request, error: Exception) -> JSONResponse:
+        unknown = isinstance(error, RequestValidationError)  # alone has a use for names
+        return refusal(error, metrics, _parameters(request) if unknown else ())
 
     for cls in _KINDS:
         app.add_exception_handler(cls, counted)
     app.add_exception_handler(HTTPException, _http)
+
+
+def refusal(error: Exception, metrics: Metrics, parameters: Sequence[str] = ()) -> JSONResponse:
+    """Build the answer to a typed error, and count it.
+
+    `parameters` are those that the query takes, to be named where one is unknown.
+    """
+    kind = next(_KINDS[cls] for cls in type(error).__mro__ if cls in _KINDS)
+    metrics.refused(kind.slug)
+    if isinstance(error, store.StoreError) and kind.status >= 500:
+        _log.error("the store failed", exc_info=error)
+    return _typed(kind, error, parameters)
 
 
 def fault() -> JSONResponse:
@@ -172,13 +189,15 @@ def fault() -> JSONResponse:
     return _response(problem, {})
 
 
-def _typed(kind: _Kind, error: Exception) -> JSONResponse:
-    """Build the answer to a typed error."""
+def _typed(kind: _Kind, error: Exception, parameters: Sequence[str]) -> JSONResponse:
     problem = Problem(type=_TYPE + kind.slug, title=kind.title, status=kind.status, detail=str(error))
     headers: dict[str, str] = {}
     if isinstance(error, RequestValidationError):
-        problem.errors = [_invalid(fault) for fault in error.errors()]
+        found = error.errors()
+        problem.errors = [_invalid(fault, parameters) for fault in found[:_MAX_ERRORS]]
         problem.detail = "; ".join(f"{fault.parameter}: {fault.detail}" for fault in problem.errors)
+        if len(found) > _MAX_ERRORS:
+            problem.detail = f"{problem.detail[: _MAX_DETAIL // 2]}…; and {len(found) - _MAX_ERRORS} more"
     if isinstance(error, codec.UnknownModelError):
         problem.model_id = error.model_id
     if isinstance(error, engine.EngineError | store.StoreFullError):
@@ -206,11 +225,26 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     return _response(problem, headers)
 
 
-def _invalid(error: dict[str, Any]) -> InvalidParameter:
+def _invalid(error: dict[str, Any], parameters: Sequence[str]) -> InvalidParameter:
     where = ".".join(str(part) for part in error["loc"][1:]) or str(error["loc"][0])
-    return InvalidParameter(parameter=where, detail=error["msg"])
+    detail = str(error["msg"])
+    if error.get("type") == "extra_forbidden" and error["loc"][0] == "query":
+        detail = f"there is no such parameter; there are {', '.join(parameters)}"
+    return InvalidParameter(parameter=_short(where, 60), detail=_short(detail, _MAX_ERROR_DETAIL))
+
+
+def _parameters(request: Request) -> list[str]:
+    """Name the parameters that the query of a request's endpoint takes."""
+    path = getattr(request.scope.get("route"), "path", None)
+    operation = request.app.openapi()["paths"].get(path, {}).get(request.method.lower(), {})
+    return [found["name"] for found in operation.get("parameters", ()) if found["in"] == "query"]
+
+
+def _short(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def _response(problem: Problem, headers: Mapping[str, str]) -> JSONResponse:
     problem.request_id = logs.request_id()
+    problem.detail = _short(problem.detail, _MAX_DETAIL)
     return JSONResponse(problem.model_dump(exclude_none=True), problem.status, dict(headers), MEDIA_TYPE)

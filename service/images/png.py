@@ -239,8 +239,7 @@ def _16_bits(stripped: bytes, kind: int) -> NDArray[np.uint16]:
         low = _taken_apart(stripped, mode, mode + ";16L").astype(np.uint16)
         samples = (high << 8 | low).reshape(-1, bands)
     width, height = struct.unpack_from(">II", stripped, len(SIGNATURE) + 8)
-    shaped: NDArray[np.uint16] = samples.reshape(height, width, -1)
-    return shaped
+    return np.asarray(samples.reshape(height, width, -1), np.uint16)
 
 
 def _taken_apart(stripped: bytes, mode: str, raw_mode: str) -> NDArray[np.uint8]:

@@ -249,12 +249,12 @@ def _pixels(samples: NDArray[Any], layout: Layout) -> Pixels:
     if alpha is None:
         return _mode_of(scaled)
     if scaled.dtype != alpha.dtype:  # a palette's
-        alpha = (alpha >> 8).astype(np.uint8)
+        alpha = (alpha.astype(np.uint16) >> 8).astype(np.uint8)
     if associated:
         top = int(np.iinfo(scaled.dtype).max)
         whole = np.maximum(alpha, 1).astype(np.float32)[..., None]
         divided: Scaled = np.minimum(scaled * (top / whole) + 0.5, top).astype(alpha.dtype)
-        scaled = divided
+        return _mode_of(np.concatenate([divided, alpha[..., None]], axis=2))
     return _mode_of(np.concatenate([scaled, alpha[..., None]], axis=2))
 
 
@@ -332,9 +332,9 @@ def _samples(file: bytes, layout: Layout) -> NDArray[Any]:
         parts = _of_bytes(rows.reshape(-1, layout.row_bytes), layout)
         shape = (layout.down, layout.across, layout.part_height, layout.part_width, layout.interleaved)
         grid = parts.reshape(shape).transpose(0, 2, 1, 3, 4)
-        shape = (layout.down * layout.part_height, layout.across * layout.part_width, layout.interleaved)
+        padded = (layout.down * layout.part_height, layout.across * layout.part_width, layout.interleaved)
         where = slice(plane, plane + 1) if layout.planar else slice(None)
-        samples[..., where] = grid.reshape(shape)[: layout.height, : layout.width]
+        samples[..., where] = grid.reshape(padded)[: layout.height, : layout.width]
     return samples
 
 

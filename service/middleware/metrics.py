@@ -9,6 +9,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..metrics import Metrics
 
+UNKNOWN_ROUTE = "unknown"  # the label of requests that reached no endpoint
+
 
 class MetricsMiddleware:
     """Counts each request when it ends, by the template of its route.
@@ -41,5 +43,5 @@ class MetricsMiddleware:
                 status = 499  # the client hung up; the code is nginx's
                 raise
             finally:
-                route = getattr(scope.get("route"), "path", "unknown")
+                route = getattr(scope.get("route"), "path", UNKNOWN_ROUTE)
                 self._metrics.answered(route, scope["method"], status, time.monotonic() - begun)

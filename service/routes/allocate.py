@@ -20,11 +20,11 @@ from ..engine.requests import AllocateRequest
 from ..engine.results import Measure
 from ..engine.timings import ENCODE
 from ..http import problems
-from ..http.negotiation import content_digest, negotiate
+from ..http.negotiation import combined, content_digest, negotiate
 from ..http.server_timing import server_timing
 from ..runtime import RuntimeDependency, refuse_when_leaving
 from . import archive
-from .inputs import JSON, RequestsDependency, StoredStreams, model_of, pictures_in
+from .inputs import JSON, RequestsDependency, StoredStreams, model_of, pictures_in, url_of
 
 router = APIRouter(tags=["compression"], dependencies=[Depends(refuse_when_leaving)])
 
@@ -140,18 +140,16 @@ async def allocate(
     to find out, and once more for the facts. A stored stream is transcoded: the picture compressed,
     and compared with, is the one that it decodes to.
     """
-    media_type = negotiate(request.headers.get("accept", ""), (archive.MEDIA_TYPE, JSON))
+    media_type = negotiate(combined(request.headers, "accept"), (archive.MEDIA_TYPE, JSON))
     target = _target(query)
     codec = model_of(runtime, query.profile).codec
     wanted = AllocateRequest(target, codec.name, query.metric or codec.metric, query.effort, query.strict)
 
-    inputs = await pictures_in(request, runtime)
-    stored = await requests.allocate(inputs, wanted)
+    async with pictures_in(request, runtime) as inputs:
+        stored = await requests.allocate(inputs, wanted)
 
     names = archive.safe_names(stored.names, ".zgt")
-    urls = [
-        str(request.app.url_path_for("decompress_stored", stream_id=stream_id)) for stream_id in stored.ids
-    ]
+    urls = [url_of(request, stream_id) for stream_id in stored.ids]
     facts = _facts(stored, wanted, codec.model_id, _shares(stored, names, urls))
     body = facts.model_dump_json().encode()
     if media_type == archive.MEDIA_TYPE:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
+from starlette.types import Receive, Scope, Send
 
 from ..engine.timings import READ_HEADER
 from ..facts import StreamFacts
 from ..http import problems
-from ..http.negotiation import STREAM_TYPE, byte_range, content_digest, immutable, matches_etag
-from ..runtime import RuntimeDependency
+from ..http.negotiation import STREAM_TYPE, byte_range, combined, content_digest, immutable, matches_etag
+from ..runtime import Runtime, RuntimeDependency
 
 router = APIRouter(prefix="/bitstreams/{stream_id}", tags=["streams"])
 
@@ -56,32 +57,52 @@ async def stream(
 ) -> Response:
     """The stream, as it was made, or a part of it. It never changes, and may be cached for ever."""
     etag = _etag(stream_id)
-    if matches_etag(request.headers.get("if-none-match"), etag):
-        await runtime.store.size(stream_id)  # 404 goes before 304
-        return Response(status_code=304, headers=immutable(etag))
-    if range is not None and if_range in (None, etag):
-        size = await runtime.store.size(stream_id)
-        if (wanted := byte_range(range, size)) is not None:
-            with runtime.engine.stages.in_store():
-                part = await runtime.store.get_range(stream_id, wanted)
-            return Response(part, 206, _part_headers(stream_id, part, wanted, size), STREAM_TYPE)
+    if matches_etag(combined(request.headers, "if-none-match"), etag):
+        await runtime.store.find(stream_id)  # 404 goes before 304
+        return Response(status_code=304, headers=_lasting(runtime, stream_id))
+
+    usable = range if if_range in (None, etag) else None
     with runtime.engine.stages.in_store():
-        found = await runtime.store.get(stream_id)
-    return Response(found, headers=_headers(stream_id), media_type=STREAM_TYPE)
+        found = await runtime.store.read(stream_id, lambda size: byte_range(usable, size))
+    headers = _headers(runtime, stream_id)
+    if found.part is None:
+        return _Pieces(found.pieces, 200, headers | {"Content-Length": str(found.size)})
+    headers |= _part_headers(stream_id, found.digest, found.part, found.size)
+    return _Pieces(found.pieces, 206, headers)
+
+
+class _Pieces(Response):
+    """A stream that is sent as it is read, and not held: its client may be slow."""
+
+    media_type = STREAM_TYPE
+
+    def __init__(self, pieces: AsyncIterator[bytes], status: int, headers: dict[str, str]) -> None:
+        super().__init__(None, status, headers)
+        self._pieces = pieces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        async for piece in self._pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body"})
 
 
 @router.head("", response_class=Response, responses=_STREAM | _UNCHANGED | problems.describe(404, 503))
 async def probe_stream(request: Request, runtime: RuntimeDependency, stream_id: str) -> Response:
     """Whether the stream is there, and how long it is."""
+    if matches_etag(combined(request.headers, "if-none-match"), _etag(stream_id)):
+        await runtime.store.find(stream_id)  # 404 goes before 304
+        return Response(status_code=304, headers=_lasting(runtime, stream_id))
     size = await runtime.store.size(stream_id)
-    if matches_etag(request.headers.get("if-none-match"), _etag(stream_id)):
-        return Response(status_code=304, headers=immutable(_etag(stream_id)))
-    return Response(headers=_headers(stream_id) | {"Content-Length": str(size)}, media_type=STREAM_TYPE)
+    headers = _headers(runtime, stream_id) | {"Content-Length": str(size)}
+    return Response(headers=headers, media_type=STREAM_TYPE)
 
 
-@router.delete("", status_code=204, response_class=Response, responses=problems.describe(404, 503))
+@router.delete("", status_code=204, response_class=Response, responses=problems.describe(403, 404, 503))
 async def delete_stream(runtime: RuntimeDependency, stream_id: str) -> None:
-    """Forget the stream. Copies in caches live on."""
+    """Forget the stream. Copies in caches live on. Without API keys this is off unless a setting
+    allows it."""
     await runtime.store.delete(stream_id)
 
 
@@ -97,14 +118,19 @@ def _etag(stream_id: str) -> str:
     return f'"{stream_id}"'
 
 
-def _headers(stream_id: str) -> dict[str, str]:
+def _lasting(runtime: Runtime, stream_id: str) -> dict[str, str]:
+    return immutable(_etag(stream_id), private=bool(runtime.settings.api_keys))
+
+
+def _headers(runtime: Runtime, stream_id: str) -> dict[str, str]:
     digest = content_digest(bytes.fromhex(stream_id))
-    return immutable(_etag(stream_id)) | {"Accept-Ranges": "bytes", "Content-Digest": digest}
+    return _lasting(runtime, stream_id) | {"Accept-Ranges": "bytes", "Content-Digest": digest}
 
 
-def _part_headers(stream_id: str, part: bytes, wanted: range, size: int) -> dict[str, str]:
-    return _headers(stream_id) | {
-        "Content-Range": f"bytes {wanted.start}-{wanted.stop - 1}/{size}",
-        "Content-Digest": content_digest(sha256(part).digest()),
+def _part_headers(stream_id: str, digest: bytes, part: range, size: int) -> dict[str, str]:
+    return {
+        "Content-Range": f"bytes {part.start}-{part.stop - 1}/{size}",
+        "Content-Length": str(len(part)),
+        "Content-Digest": content_digest(digest),
         "Repr-Digest": content_digest(bytes.fromhex(stream_id)),
     }

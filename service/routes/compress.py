@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from hashlib import sha256
+from itertools import islice
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field
 
 from models import Target
 from models.bitstream import CodecKind
@@ -19,17 +20,24 @@ from ..engine.requests import CompressRequest
 from ..engine.results import Measure, StoredStream
 from ..http import problems
 from ..http.body import describe_body
-from ..http.negotiation import STREAM_TYPE, content_digest, negotiate
+from ..http.negotiation import STREAM_TYPE, combined, content_digest, negotiate
 from ..http.server_timing import server_timing
 from ..runtime import RuntimeDependency, refuse_when_leaving
-from .inputs import JSON, RequestsDependency, file_in, model_of
+from .inputs import JSON, RequestsDependency, file_in, model_of, url_of
 
 router = APIRouter(tags=["compression"], dependencies=[Depends(refuse_when_leaving)])
 
 
+_MAX_MEASURES = 8  # there are two; naming one twice does no harm
+
+
 def _split(value: Any) -> Any:
     """`report=psnr,ms-ssim` and `report=psnr&report=ms-ssim` alike."""
-    return [part for item in value for part in item.split(",")] if isinstance(value, list) else value
+    if not isinstance(value, list):
+        return value
+    # One more than there may be is enough to be refused; a URL has room for thousands.
+    parts = (part for item in value for part in item.split(",", _MAX_MEASURES))
+    return list(islice(parts, _MAX_MEASURES + 1))
 
 
 class CompressQuery(BaseModel):
@@ -61,8 +69,10 @@ class CompressQuery(BaseModel):
         "both within the budget and answers "
         "the better by that metric.",
     )
-    report: Annotated[list[Measure], BeforeValidator(_split)] = Field(
-        default=[], description="Measure the decoded result: psnr, ms-ssim, or both separated by a comma."
+    report: Annotated[list[Measure], Field(max_length=_MAX_MEASURES), FailFast(), BeforeValidator(_split)] = (
+        Field(
+            default=[], description="Measure the decoded result: psnr, ms-ssim, or both separated by a comma."
+        )
     )
     effort: int = Field(
         default=0,
@@ -163,7 +173,7 @@ async def compress(
 ) -> Response:
     """Compress an image, sent raw or as multipart field `file`, to a budget. The same image, budget
     and effort done give the same id."""
-    media_type = negotiate(request.headers.get("accept", ""), (STREAM_TYPE, JSON))
+    media_type = negotiate(combined(request.headers, "accept"), (STREAM_TYPE, JSON))
     target = Target(bpp=query.bpp, max_bytes=query.max_bytes, quality=query.quality)
     if query.codec == "auto":
         check_auto(target)
@@ -172,10 +182,10 @@ async def compress(
         target, profile, query.codec, frozenset(query.report), query.effort, query.strict
     )
 
-    file = await file_in(request, runtime, accepts="image/*")
-    stored = await requests.compress(file, wanted)
+    async with file_in(request, runtime, accepts="image/*") as file:
+        stored = await requests.compress(file, wanted)
 
-    url = str(request.app.url_path_for("decompress_stored", stream_id=stored.id))
+    url = url_of(request, stored.id)
     model_id = runtime.engine.models.model_id(stored.made.stream.model)
     facts = _facts(stored, url, profile, model_id, query.effort)
     body = stored.made.stream.data if media_type == STREAM_TYPE else facts.model_dump_json().encode()

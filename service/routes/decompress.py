@@ -12,7 +12,7 @@ from models.postprocess.postprocessor import Postprocess
 from ..engine.results import PictureFile
 from ..http import problems
 from ..http.body import describe_body
-from ..http.negotiation import STREAM_TYPE, immutable, matches_etag
+from ..http.negotiation import STREAM_TYPE, combined, immutable, matches_etag
 from ..images import ImageFormat
 from ..runtime import Runtime, RuntimeDependency, refuse_when_leaving
 from .inputs import RequestsDependency, file_in
@@ -50,9 +50,10 @@ async def decompress_stored(
     """The picture in a stored stream. It never changes, and may be cached for ever."""
     formats = in_turn(request, format)
     headers = _headers(runtime, stream_id, formats[0], postprocess)
-    if matches_etag(request.headers.get("if-none-match"), headers["ETag"]):
-        await runtime.store.size(stream_id)  # 404 goes before 304
+    if matches_etag(combined(request.headers, "if-none-match"), headers["ETag"]):
+        await runtime.store.find(stream_id)  # 404 goes before 304
         return Response(status_code=304, headers=headers)
+    runtime.answers.check()
     made = await requests.decompress_stored(stream_id, formats, postprocess)
     answer = _answer(runtime, made)
     answer.headers.update(headers)
@@ -74,8 +75,8 @@ async def probe_stored(
     """What GET would answer, without decoding; hence without a length."""
     image_format = wanted(request, format)
     headers = _headers(runtime, stream_id, image_format, postprocess)
-    await runtime.store.size(stream_id)
-    unchanged = matches_etag(request.headers.get("if-none-match"), headers["ETag"])
+    await runtime.store.find(stream_id)
+    unchanged = matches_etag(combined(request.headers, "if-none-match"), headers["ETag"])
     answer = Response(status_code=304 if unchanged else 200, headers=headers, media_type=image_format.value)
     del answer.headers["content-length"]
     return answer
@@ -96,8 +97,9 @@ async def decompress_sent(
 ) -> Response:
     """The picture in a stream, sent raw or as multipart field `file`. Nothing is stored."""
     formats = in_turn(request, format)
-    stream = await file_in(request, runtime, accepts=STREAM_TYPE)
-    return _answer(runtime, await requests.decompress(stream, formats, postprocess))
+    async with file_in(request, runtime, accepts=STREAM_TYPE) as stream:
+        made = await requests.decompress(stream, formats, postprocess)
+    return _answer(runtime, made)
 
 
 def _headers(
@@ -108,7 +110,8 @@ def _headers(
     post_processors = [] if postprocess == "off" else runtime.engine.models.post_processors
     ids = ",".join(post_processor.model_id for post_processor in post_processors)
     processed = sha256(f"{postprocess} {ids}".encode()).hexdigest()[:8]
-    return immutable(f'W/"{stream_id}.{image_format.name.lower()}.{processed}"') | {"Vary": "Accept"}
+    etag = f'W/"{stream_id}.{image_format.name.lower()}.{processed}"'
+    return immutable(etag, private=bool(runtime.settings.api_keys)) | {"Vary": "Accept"}
 
 
 def _answer(runtime: Runtime, made: PictureFile) -> Response:

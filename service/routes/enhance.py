@@ -38,8 +38,8 @@ async def enhance(
     formats = in_turn(request, format)
     # Where there is none, the request is refused before its body is read.
     post_processor = runtime.engine.models.post_processor().post_processor
-    file = await file_in(request, runtime, accepts="image/*")
-    enhanced = await requests.enhance(file, formats)
+    async with file_in(request, runtime, accepts="image/*") as file:
+        enhanced = await requests.enhance(file, formats)
     source = enhanced.source
     answer = picture_answer(runtime, enhanced.file)
     answer.headers["Ziggurat-Model"] = named(post_processor)

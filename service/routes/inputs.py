@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated
 
 from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 
 from ..engine.requests import NamedFile, Requests, StoredPicture
 from ..engine.work import DeviceModel
@@ -14,6 +16,8 @@ from ..http.body import is_form, read_body, read_files
 from ..runtime import Runtime, RuntimeDependency
 
 JSON = "application/json"
+_MAX_JSON_BYTES = 1024  # of a body of ids, beside them
+_JSON_BYTES_PER_ID = 80  # 64 hex digits, quotes, a comma, and room for a line's indentation
 
 
 class StoredStreams(BaseModel):
@@ -22,7 +26,10 @@ class StoredStreams(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    ids: list[str] = Field(min_length=1, description="Ids of stored streams, in the order of the answer.")
+    # The first that is no id ends it: a list of errors as long as the body is of use to nobody.
+    ids: Annotated[list[str], FailFast()] = Field(
+        min_length=1, description="Ids of stored streams, in the order of the answer."
+    )
 
 
 async def _requests(runtime: RuntimeDependency) -> Requests:
@@ -37,45 +44,51 @@ def model_of(runtime: Runtime, profile: str | None) -> DeviceModel:
     return runtime.engine.models.model(runtime.settings.profile if profile is None else profile)
 
 
-async def file_in(request: Request, runtime: Runtime, *, accepts: str) -> bytes:
-    """Read the file in a request, raw or as multipart field `file`.
+@asynccontextmanager
+async def file_in(request: Request, runtime: Runtime, *, accepts: str) -> AsyncIterator[bytes]:
+    """Read the file in a request, raw or as multipart field `file`, and hold room for it meanwhile.
 
-    `accepts` is the media type of a raw one, or `image/*`. Raises what `Engine.check_room` and
+    `accepts` is the media type of a raw one, or `image/*`. Raises what `Runtime.check_room` and
     `read_body` raise.
     """
-    runtime.engine.check_room()
-    settings = runtime.settings
-    return await read_body(
-        request, accepts=accepts, max_bytes=settings.max_body_bytes, seconds=settings.body_timeout_seconds
-    )
+    runtime.check_room()
+    with runtime.bodies.arrival() as arrival:
+        yield await read_body(request, arrival, accepts=accepts, max_bytes=runtime.settings.max_body_bytes)
 
 
-async def pictures_in(request: Request, runtime: Runtime) -> list[NamedFile] | list[StoredPicture]:
+@asynccontextmanager
+async def pictures_in(
+    request: Request, runtime: Runtime
+) -> AsyncIterator[list[NamedFile] | list[StoredPicture]]:
     """Read the images in a request: multipart fields `file`, or the ids of stored streams.
 
-    Raises what `file_in` raises.
+    Room for them is held meanwhile. Raises what `file_in` raises.
     """
     settings = runtime.settings
-    if not is_form(request):
-        body = await file_in(request, runtime, accepts=JSON)
-        return [StoredPicture(stream_id) for stream_id in _ids_in(body, settings.max_allocation_images)]
-    runtime.engine.check_room()
-    uploads = await read_files(
-        request,
-        max_files=settings.max_allocation_images,
-        max_bytes=settings.max_body_bytes,
-        seconds=settings.body_timeout_seconds,
-    )
-    return [NamedFile(upload.name, upload.content) for upload in uploads]
+    most = settings.max_allocation_images
+    runtime.check_room()
+    with runtime.bodies.arrival() as arrival:
+        if is_form(request):
+            uploads = await read_files(request, arrival, max_files=most, max_bytes=settings.max_body_bytes)
+            yield [NamedFile(upload.name, upload.content) for upload in uploads]
+        else:
+            max_bytes = min(_MAX_JSON_BYTES + most * _JSON_BYTES_PER_ID, settings.max_body_bytes)
+            body = await read_body(request, arrival, accepts=JSON, max_bytes=max_bytes)
+            yield [StoredPicture(stream_id) for stream_id in _ids_in(body, most)]
+
+
+def url_of(request: Request, stream_id: str) -> str:
+    """Return where the picture of a stored stream can be had, as clients see it."""
+    path = request.app.url_path_for("decompress_stored", stream_id=stream_id)
+    return f"{request.scope.get('root_path', '').rstrip('/')}{path}"
 
 
 def _ids_in(body: bytes, max_ids: int) -> list[str]:
     try:
         ids = StoredStreams.model_validate_json(body).ids
     except ValidationError as error:
-        raise RequestValidationError(
-            [{**found, "loc": ("body", *found["loc"])} for found in error.errors()]
-        ) from None
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in found]) from None
     if len(ids) > max_ids:
         detail = f"{len(ids)} images for one budget; the limit is {max_ids}"
         raise RequestValidationError([{"loc": ("body", "ids"), "msg": detail}])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 from prometheus_client.exposition import choose_encoder
 
+from ..http.negotiation import combined
 from ..runtime import RuntimeDependency
 
 router = APIRouter(tags=["operation"])
@@ -23,5 +24,5 @@ router = APIRouter(tags=["operation"])
 )
 async def metrics(request: Request, runtime: RuntimeDependency) -> Response:
     """Every metric of this process."""
-    encode, media_type = choose_encoder(request.headers.get("accept", ""))
+    encode, media_type = choose_encoder(combined(request.headers, "accept") or "")
     return Response(encode(runtime.metrics.registry), headers={"Content-Type": media_type})

@@ -11,14 +11,14 @@ from fastapi import Query, Request, Response
 from models.postprocess.postprocessor import PostProcessor
 
 from ..engine.results import PictureFile
-from ..http.negotiation import NotAcceptableError, content_digest, negotiate
+from ..http.negotiation import NotAcceptableError, combined, content_digest, negotiate
 from ..http.server_timing import server_timing
 from ..images import ImageFormat
 from ..runtime import Runtime
 
 Format = Annotated[
-    Literal["png", "webp", "avif", "jpeg"] | None,
-    Query(description="The image format; goes before Accept. PNG is exact, and the default."),
+    Literal["png", "webp", "avif", "jpeg", "jpg"] | None,
+    Query(description="The image format; goes before Accept. PNG is exact, and the default; jpg is jpeg."),
 ]
 _MEDIA_TYPES = tuple(image_format.value for image_format in ImageFormat)
 PICTURE: dict[int | str, dict[str, Any]] = {
@@ -45,8 +45,8 @@ def described(
 def wanted(request: Request, format: str | None) -> ImageFormat:
     """Choose the format to answer in. Raises `NotAcceptableError`."""
     if format is not None:
-        return ImageFormat[format.upper()]
-    return ImageFormat(negotiate(request.headers.get("accept", ""), _MEDIA_TYPES))
+        return ImageFormat["JPEG" if format == "jpg" else format.upper()]
+    return ImageFormat(negotiate(combined(request.headers, "accept"), _MEDIA_TYPES))
 
 
 def in_turn(request: Request, format: str | None) -> tuple[ImageFormat, ...]:
@@ -56,7 +56,7 @@ def in_turn(request: Request, format: str | None) -> tuple[ImageFormat, ...]:
         NotAcceptableError: there is none.
     """
     chosen = [wanted(request, format)]
-    accept = ", ".join(request.headers.getlist("accept"))
+    accept = combined(request.headers, "accept")
     left = [image_format.value for image_format in ImageFormat if format is None]
     with suppress(NotAcceptableError):
         while left := [media_type for media_type in left if media_type != chosen[-1].value]:

@@ -31,8 +31,12 @@ class StoreUnavailableError(StoreError):
 class StoreFullError(StoreError):
     """There is no room for another stream. `retry_after` is in seconds."""
 
-    def __init__(self, retry_after: float = 60) -> None:
-        super().__init__("the stream store has no room for another stream now")
+    def __init__(
+        self,
+        retry_after: float = 60,
+        text: str = "the stream store has no room for another stream of this size now",
+    ) -> None:
+        super().__init__(text)
         self.retry_after = retry_after
 
 

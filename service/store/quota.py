@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -41,14 +42,16 @@ class Quota:
     def __init__(self, disk: Disk) -> None:
         self.bytes = 0
         self.streams = 0
-        self._max_bytes = disk.limits.max_bytes
+        self._max_bytes = disk.max_bytes
         self._disk = disk
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store-sweep")
         self._upkeep: asyncio.Task[None] | None = None
         self._sweeping: asyncio.Task[None] | None = None
+        self._waiting: list[int] = []  # bytes of each write that waits for a sweep
         self._pending = 0  # bytes reserved and not settled
         self._unswept = 0  # bytes that the sweep under way may not see
-        self._room_at = 0.0  # seconds since the epoch; before, a sweep would find nothing to evict
+        self._max_room = math.inf  # the largest write that a sweep could make room for before ...
+        self._room_at = 0.0  # ... this time of the monotonic clock, which nobody sets back
 
     @property
     def max_bytes(self) -> float:
@@ -100,10 +103,20 @@ class Quota:
     async def _make_room(self, size: int) -> None:
         if self._max_bytes is None:
             return
-        if self.bytes + size > self._max_bytes and time.time() >= self._room_at:
-            await self._sweep()
-        if self.bytes + size > self._max_bytes:
-            raise StoreFullError(retry_after=max(1.0, self._room_at - time.time()))
+        if size > self._max_bytes:
+            text = f"the stream has {size} bytes, more than the stream store's {self._max_bytes}"
+            raise StoreFullError(text=text)
+        self._waiting.append(size)
+        try:
+            # More than once where others take the room that a sweep made, or the sweep that was
+            # under way had begun before this write waited.
+            while self.bytes + size > self._max_bytes:
+                seconds = self._room_at - time.monotonic()
+                if size > self._max_room and seconds > 0:  # a sweep would be in vain
+                    raise StoreFullError(retry_after=max(1.0, seconds))
+                await self._sweep()
+        finally:
+            self._waiting.remove(size)
 
     async def _sweep(self) -> None:
         """Wait for the sweep under way, or begin one. Cancelling a waiting task does not end it."""
@@ -113,10 +126,13 @@ class Quota:
 
     async def _sweep_once(self) -> None:
         self._unswept = self._pending
-        usage = await asyncio.get_running_loop().run_in_executor(self._thread, self._disk.sweep)
+        usage = await asyncio.get_running_loop().run_in_executor(
+            self._thread, self._disk.sweep, self._waiting.copy(), self._pending
+        )
         self.bytes = usage.bytes + self._unswept
         self.streams = usage.streams
-        self._room_at = usage.room_at
+        self._max_room = usage.max_room
+        self._room_at = time.monotonic() + usage.room_in
 
     async def _keep_up(self) -> None:
         while True:

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal, Self, TypeVar, TypeVarTuple
+from typing import Literal, NamedTuple, Self, TypeVar, TypeVarTuple
 
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
@@ -30,7 +30,9 @@ Ts = TypeVarTuple("Ts")
 
 _log = logging.getLogger(__name__)
 _ID = re.compile(r"[0-9a-f]{64}")
-_THREADS = 4  # for hashing, and for what obstore does not do on a disk
+_THREADS = 16  # for hashing and for a directory; most of the time they wait for the disk
+_PIECE = 256 * 1024  # bytes of a large stream that are read at once
+_READS = 8  # of large streams at the same time: obstore takes a thread and buffers for each
 _MAX_RETRIES = 10  # of one operation on a bucket, within its time
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # obstore gives the number in its text alone.
@@ -42,6 +44,22 @@ _NO_BUCKET = re.compile("NoSuchBucket|ContainerNotFound|bucket does not exist")
 def id_of(stream: bytes) -> str:
     """Return the id of a stream: its SHA-256, 64 hex digits."""
     return hashlib.sha256(stream).hexdigest()
+
+
+class Found(NamedTuple):
+    """A stream that was checked, or a part of it.
+
+    Attributes:
+        size: of the whole stream, in bytes.
+        part: the bytes of it that were asked for; None for all.
+        digest: SHA-256 of those.
+        pieces: of those, read when they are taken.
+    """
+
+    size: int
+    part: range | None
+    digest: bytes
+    pieces: AsyncIterator[bytes]
 
 
 class StreamStore:
@@ -85,6 +103,7 @@ class StreamStore:
         self._disk = None if root is None else Disk(root, limits or Limits())
         self.quota = None if self._disk is None else Quota(self._disk)
         self._timeout_seconds = timeout_seconds
+        self._reads = asyncio.Semaphore(_READS)
         self._on_failure = on_failure
 
     async def __aenter__(self) -> Self:
@@ -116,31 +135,86 @@ class StreamStore:
             NotStoredError: no stream has this id.
             StoreDamagedError: the bytes do not hash to it.
         """
-        async with self._faults("get", stream_id):
-            stream = await self._read(_name(stream_id))
-        if await self._on_thread(id_of, stream) != stream_id:
+        return await self._read_checked("get", stream_id)
+
+    async def read(self, stream_id: str, part_of: Callable[[int], range | None] = lambda size: None) -> Found:
+        """Check a stream, and find it or a part of it, to be taken in pieces.
+
+        All of it is read and hashed first, as only the whole has a known hash. A long one is then
+        read a second time rather than held: who takes the pieces may be slow.
+
+        Args:
+            stream_id: the stream.
+            part_of: chooses the part, given the stream's size; None for all of it.
+
+        Raises:
+            NotStoredError: no stream has this id.
+            StoreDamagedError: the bytes do not hash to it.
+            Exception: what `part_of` raises.
+        """
+        whole, chosen = hashlib.sha256(), hashlib.sha256()
+        position = 0
+        held = b""
+        async with self._reads, self._faults("get", stream_id):
+            name = _name(stream_id)
+            size = await self._size(name)
+            part = part_of(size)
+            while position < size:
+                held = await self._piece(name, position, min(position + _PIECE, size))
+                if not held:
+                    break
+                await self._on_thread(whole.update, held)
+                if part is not None:
+                    chosen.update(held[max(0, part.start - position) : max(0, part.stop - position)])
+                position += len(held)
+        if whole.hexdigest() != stream_id:
             self._on_failure("get")
             raise StoreDamagedError(stream_id)
-        return stream
+        wanted = range(size) if part is None else part
+        if size == len(held):
+            pieces = _once(held[wanted.start : wanted.stop])
+        else:
+            pieces = self._pieces(stream_id, wanted)
+        return Found(size, part, (whole if part is None else chosen).digest(), pieces)
 
-    async def get_range(self, stream_id: str, wanted: range) -> bytes:
-        """Return a part of a stream's bytes, unchecked: only the whole has a known hash.
+    async def _pieces(self, stream_id: str, part: range) -> AsyncIterator[bytes]:
+        for start in range(part.start, part.stop, _PIECE):
+            async with self._reads, self._faults("get", stream_id):
+                piece = await self._piece(_name(stream_id), start, min(start + _PIECE, part.stop))
+            yield piece
 
-        Raises:
-            NotStoredError: no stream has this id.
-        """
-        async with self._faults("get", stream_id):
-            name = _name(stream_id)
-            return bytes(await self._store.get_range_async(name, start=wanted.start, end=wanted.stop))
+    async def _size(self, name: str) -> int:
+        if self._disk is not None:
+            return await self._on_thread(self._disk.size, name)
+        return int((await self._store.head_async(name))["size"])
+
+    async def _piece(self, name: str, start: int, end: int) -> bytes:
+        if self._disk is not None:
+            return await self._on_thread(self._disk.read, name, start, end)
+        return bytes(await self._store.get_range_async(name, start=start, end=end))
 
     async def size(self, stream_id: str) -> int:
-        """Return a stream's length in bytes, without reading it.
+        """Return a stream's length in bytes. It is read and checked: damage has another length.
 
         Raises:
             NotStoredError: no stream has this id.
+            StoreDamagedError: the bytes do not hash to it.
+        """
+        return len(await self._read_checked("head", stream_id))
+
+    async def find(self, stream_id: str) -> None:
+        """Check that a stream is there, without reading it.
+
+        Raises:
+            NotStoredError: no stream has this id.
+            StoreDamagedError: a link, or whatever else is no file, is in its place.
         """
         async with self._faults("head", stream_id):
-            return (await self._store.head_async(_name(stream_id)))["size"]
+            if self._disk is None:
+                await self._store.head_async(_name(stream_id))
+            elif not await self._on_thread(self._disk.is_plain, _name(stream_id)):
+                self._on_failure("head")
+                raise StoreDamagedError(stream_id)
 
     async def delete(self, stream_id: str) -> None:
         """Delete a stream.
@@ -148,11 +222,13 @@ class StreamStore:
         Raises:
             NotStoredError: no stream has this id.
         """
-        size = await self.size(stream_id)  # raises; buckets delete a missing object without an error
-        async with self._faults("delete", stream_id):
-            await self._store.delete_async(_name(stream_id))
-        if self.quota is not None:
-            self.quota.freed(size)
+        if self._disk is None or self.quota is None:
+            await self.find(stream_id)  # raises; buckets delete a missing object without an error
+            async with self._faults("delete", stream_id):
+                await self._store.delete_async(_name(stream_id))
+        else:
+            async with self._faults("delete", stream_id):
+                self.quota.freed(await self._on_thread(self._disk.remove, _name(stream_id)))
 
     async def _keep(self, name: str, stream: bytes) -> None:
         if self._disk is None or self.quota is None:
@@ -169,6 +245,8 @@ class StreamStore:
 
     async def _create(self, name: str, stream: bytes) -> bool:
         """Write a stream unless its name is taken; say whether it was written."""
+        if self._disk is not None:
+            return await self._on_thread(self._disk.create, name, stream)
         with suppress(AlreadyExistsError):
             await self._store.put_async(name, stream, mode="create")
             return True
@@ -184,10 +262,23 @@ class StreamStore:
         except FileNotFoundError:
             return False
         _log.warning("%s was damaged and is replaced", name)
-        await self._store.put_async(name, stream, mode="overwrite", use_multipart=False)
+        if self._disk is not None:
+            await self._on_thread(self._disk.replace, name, stream)
+        else:
+            await self._store.put_async(name, stream, mode="overwrite", use_multipart=False)
         return True
 
+    async def _read_checked(self, operation: Operation, stream_id: str) -> bytes:
+        async with self._faults(operation, stream_id):
+            stream = await self._read(_name(stream_id))
+        if await self._on_thread(id_of, stream) != stream_id:
+            self._on_failure(operation)
+            raise StoreDamagedError(stream_id)
+        return stream
+
     async def _read(self, name: str) -> bytes:
+        if self._disk is not None:
+            return await self._on_thread(self._disk.read, name)
         found = await self._store.get_async(name)
         return bytes(await found.bytes_async())
 
@@ -222,3 +313,7 @@ def _name(stream_id: str) -> str:
     if not _ID.fullmatch(stream_id):
         raise FileNotFoundError(stream_id)
     return f"{stream_id[:2]}/{stream_id}.zgt"
+
+
+async def _once(piece: bytes) -> AsyncIterator[bytes]:
+    yield piece

@@ -14,6 +14,7 @@ from benchmarks.program import files_of, write
 
 PROGRAMS = (
     "allocation",
+    "attacks",
     "before_after",
     "effort",
     "enhance",

@@ -99,6 +99,27 @@ def test_curl_calls_what_there_is(command: str) -> None:
         assert value in parameters[name].get("enum", [value])
 
 
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_no_example_of_a_page_writes_over_anothers_result(page: Page) -> None:
+    """They are typed one after the other. `ziggurat` replaces a stream that is named, and else
+    refuses.
+    """
+    written: set[str] = set()
+    for command in page.commands():
+        found = re.match(r"(ziggurat|curl) .* -o (\S+)", command)
+        if found and not found[2].endswith(".zgt"):
+            assert found[1] == "curl" or found[2] not in written, command
+            written.add(found[2])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_curl_fails_with_the_server_wherever_it_is_shown(page: Page) -> None:
+    shown = [
+        line for line in page.text.splitlines() if re.search(r"\bcurl .*(localhost|127\.0\.0\.1|//)", line)
+    ]
+    assert [line for line in shown if "--fail-with-body" not in line] == []
+
+
 def _operation(method: str, path: str) -> dict[str, Any]:
     for template, operations in PATHS.items():
         if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), path):

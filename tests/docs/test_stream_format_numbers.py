@@ -11,7 +11,7 @@ from models.bitstream import Bitstream, CodecKind
 from models.bitstream import container as bitstream
 from models.entropy import context_model, scale_decoder, tables
 from models.grid import MAX_SIDE, PASSES, STRIDE
-from models.hybrid import av1
+from models.hybrid import MODEL_ID
 from models.learned.model import ENCODER_ONLY
 from models.network.context import CONTEXT_IN_CHANNELS, CONTEXT_OUT_CHANNELS
 from models.rate_control.position import MAX_INDEX
@@ -58,7 +58,7 @@ def test_constants_are_the_codecs() -> None:
     assert SPEC.HYPER_REACH == context_model.HYPER_MEAN_LIMIT
     assert (SPEC.SEEN, SPEC.TOLD) == (CONTEXT_IN_CHANNELS, CONTEXT_OUT_CHANNELS)
     assert SPEC.ENCODER_ONLY == ENCODER_ONLY
-    assert av1.MODEL_ID == SPEC.HYBRID_ID
+    assert MODEL_ID == SPEC.HYBRID_ID
     passes = {phase: number for number, phases in enumerate(PASSES) for phase in phases}
     assert {phase: number for phase, (number, _) in SPEC.PHASES.items()} == passes
     assert list(SPEC.PHASES) == list(context_model.PHASES)

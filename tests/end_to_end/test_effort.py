@@ -58,6 +58,7 @@ def test_effort_is_bounded_and_in_nobodys_way(tmp_path: Path, codec: LearnedCode
         "ZIGGURAT_DEVICE_THREADS": "1",
         "ZIGGURAT_THREADS": "1",
         "ZIGGURAT_REQUEST_TIMEOUT_SECONDS": str(TIMEOUT_SECONDS),
+        "ZIGGURAT_MAX_BODY_BYTES": "60000000",  # what is too large for a fast machine is that large
     }
     with Server(tmp_path, **settings) as server:
         # The service learns from this what a pixel takes. That a thumbnail is mostly overhead must

@@ -92,6 +92,7 @@ def watched(
         "ZIGGURAT_MAX_PIXELS": "100000",
         "ZIGGURAT_MAX_BODY_BYTES": "200000",
         "ZIGGURAT_STORE_MAX_BYTES": "1000000",
+        "ZIGGURAT_DELETE_WITHOUT_KEYS": "true",
     }
     server = Server(folder, ZIGGURAT_MODELS="psnr", ZIGGURAT_PROFILE="psnr", **limits)
     with server, Prometheus(program, folder, server.address) as prometheus:

@@ -233,9 +233,14 @@ def test_a_taken_port_is_told_at_once(server: Server) -> None:
 
 
 def test_every_line_of_the_log_is_json_and_names_its_request(folder: Path, tmp_path: Path) -> None:
-    with Server(tmp_path, ZIGGURAT_MODELS="ms-ssim", ZIGGURAT_API_KEYS="swordfish-1,swordfish-2") as server:
+    keys = "swordfish-in-the-sea-1,swordfish-in-the-sea-2"
+    with Server(tmp_path, ZIGGURAT_MODELS="ms-ssim", ZIGGURAT_API_KEYS=keys) as server:
         address = f"http://{server.address}/compress?bpp=1"
-        headers = {"Content-Type": "image/jpeg", "X-API-Key": "swordfish-2", "X-Request-ID": "of-the-client"}
+        headers = {
+            "Content-Type": "image/jpeg",
+            "X-API-Key": keys.split(",")[1],
+            "X-Request-ID": "of-the-client",
+        }
         photo = (folder / "photo.jpg").read_bytes()
         urllib.request.urlopen(urllib.request.Request(address, photo, headers), timeout=60).close()
         with pytest.raises(urllib.error.HTTPError) as refused:

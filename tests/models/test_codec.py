@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import get_args
+import re
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 from models import Picture, Stream, Target
 from models.bitstream import Bitstream, CodecKind
 from models.codec import Codec, CodecName, choose
-from models.errors import TargetError
+from models.errors import NotAStreamError, OptionError, PictureError, TargetError
 from models.learned.codec import LearnedCodec
 from models.progress import Progress
 from models.stream import Comparison
@@ -118,3 +119,41 @@ def test_progress_covers_both_codecs_of_auto(tiny: LearnedCodec, photo: Image.Im
     Codec(tiny).compress(photo, bpp=1, codec="auto", effort=3, progress=Told())
     assert told == sorted(told)
     assert min(told) < 0.5 < max(told)
+
+
+@pytest.mark.parametrize("option", [{"codec": "foo"}, {"effort": 10}, {"codec": "hybrid", "effort": -1}])
+def test_an_option_without_such_a_value_is_an_error(
+    shipped: LearnedCodec, photo: Image.Image, option: dict[str, Any]
+) -> None:
+    with pytest.raises(OptionError, match=str([*option.values()][-1])):
+        Codec(shipped).compress(photo, bpp=1, **option)
+
+
+def test_other_options_without_such_a_value_are_errors_too(shipped: LearnedCodec, photo: Image.Image) -> None:
+    wrong: Any = "foo"
+    for codec in ("learned", "hybrid"):
+        data = Codec(shipped).compress(photo, bpp=1, codec=codec).data
+        with pytest.raises(OptionError, match="foo"):
+            Codec(shipped).decompress(data, postprocess=wrong)
+    with pytest.raises(OptionError, match="foo"):
+        Codec.load("psnr", device=wrong)
+
+
+@pytest.mark.parametrize("given", ["photo.jpg", b"\xff\xd8", None])
+def test_what_is_no_image_is_a_picture_error(shipped: LearnedCodec, given: Any) -> None:
+    with pytest.raises(PictureError, match="a Pillow image or an array"):
+        Codec(shipped).compress(given, bpp=1)
+
+
+def test_what_is_no_stream_is_an_error_and_any_buffer_is_read(
+    shipped: LearnedCodec, photo: Image.Image
+) -> None:
+    codec = Codec(shipped)
+    made = codec.compress(photo, bpp=1)
+    wrong: Any
+    for wrong, remedy in (("photo.zgt", "read_bytes()"), (made, ".data"), (None, "NoneType"), (7, "int")):
+        with pytest.raises(NotAStreamError, match=re.escape(remedy)):
+            codec.decompress(wrong)
+    buffers: Any
+    for buffers in (bytearray(made.data), memoryview(made.data)):
+        assert codec.decompress(buffers).size == photo.size

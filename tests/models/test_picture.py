@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -156,3 +160,32 @@ def test_a_side_over_the_limit_is_refused_before_it_is_converted() -> None:
 def test_alpha_of_another_shape_is_refused() -> None:
     with pytest.raises(PictureError, match="alpha"):
         Picture(rgb=COLOUR, alpha=GREY[:-1], greyscale=False)
+
+
+@pytest.mark.parametrize(
+    ("given", "remedy"),
+    [
+        ("photo.jpg", "PIL.Image.open(path)"),
+        (Path("photo.jpg"), "PIL.Image.open(path)"),
+        (b"\xff\xd8", "io.BytesIO(data)"),
+        ([[[1, 2, 3]]], "numpy.asarray"),
+        (None, "not NoneType"),
+    ],
+)
+def test_what_is_no_image_is_refused_with_what_to_do(given: Any, remedy: str) -> None:
+    no_array: Any = [[1]]
+    makers: tuple[Callable[[Any], Picture], ...] = (
+        Picture.from_array,
+        Picture.from_image,
+        lambda rgb: Picture(rgb, None, False),
+        lambda alpha: Picture(COLOUR, alpha or no_array, False),
+    )
+    for make in makers:
+        with pytest.raises(PictureError, match=r"a Pillow image or an array") as refused:
+            make(given)
+        assert remedy in str(refused.value) or given is None
+
+
+def test_a_picture_is_shown_without_its_pixels() -> None:
+    assert repr(Picture.from_array(COLOUR)) == "<Picture 7x5, colour>"
+    assert repr(Picture.from_image(Image.fromarray(GREY).convert("LA"))) == "<Picture 7x5, grey>"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.progress import PartOf, Progress, Repeated, Stretch
+from models.progress import UNINTERRUPTED, PartOf, Progress, Repeated, Stretch, with_pauses
 
 
 class Told(Progress):
@@ -11,7 +11,11 @@ class Told(Progress):
     def __init__(self, most: float) -> None:
         self.advanced: list[tuple[int, int]] = []
         self.asked: list[int] = []
+        self.pauses = 0
         self._most = most
+
+    def pause(self) -> None:
+        self.pauses += 1
 
     def advance(self, done: int, of: int) -> bool:
         self.advanced.append((done, of))
@@ -57,3 +61,18 @@ def test_work_done_again_goes_on_while_there_is_time_for_the_rest() -> None:
     assert first.asked == [5, 4, 3, 2, 1]
     assert first.advanced == []
     assert again.affords(2)
+
+
+def test_parts_pause_as_the_whole_does() -> None:
+    whole = Told(most=6)
+    for part in (PartOf(whole, 1, 3), Repeated(whole), Stretch(whole, 2, 6)):
+        part.pause()
+    assert whole.pauses == 3
+    UNINTERRUPTED.pause()
+
+
+def test_there_is_a_pause_between_two_parts() -> None:
+    whole = Told(most=6)
+    pauses = [whole.pauses for _ in with_pauses("abc", whole)]
+    assert pauses == [0, 1, 2]
+    assert whole.pauses == 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from models.bitstream import CodecKind
@@ -30,3 +32,10 @@ def test_a_comparison_knows_who_scored_what() -> None:
     compared = Comparison("psnr", 30.0, 31.0)
     assert compared.of(CodecKind.LEARNED) == 30.0
     assert compared.of(CodecKind.HYBRID) == 31.0
+
+
+def test_a_stream_is_shown_without_its_bytes() -> None:
+    large = replace(stream(Target(max_bytes=9)), data=bytes(1_000_000), target_met=False)
+    shown = repr(large)
+    assert len(shown) < 120
+    assert all(fact in shown for fact in ("1000000 bytes", "20x10", "learned x", "target missed"))

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.tensors import luma, padded_size, to_batch, to_pixels
+from models.errors import OptionError
+from models.tensors import check_device, luma, padded_size, to_batch, to_pixels
 
 CPU = torch.device("cpu")
 
@@ -41,3 +42,11 @@ def test_luma_of_grey_is_grey() -> None:
     grey = np.repeat(np.arange(256, dtype=np.uint8)[:, None, None], 3, axis=2)
     np.testing.assert_array_equal(luma(grey)[:, 0], np.arange(256))
     assert luma(np.array([[[255, 0, 0]]], np.uint8))[0, 0] == 76
+
+
+def test_a_device_that_is_not_there_is_named() -> None:
+    check_device("cpu")
+    for name in ("abacus", "cuda:99", ""):
+        with pytest.raises(OptionError, match=f"no device '{name}'") as refused:
+            check_device(name)
+        assert "\n" not in str(refused.value)

@@ -71,8 +71,13 @@ def codec(post_processors: Path) -> LearnedCodec:
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """As many threads as the tests' own codec has: float sums in the same order."""
     store: Path = tmp_path_factory.mktemp("store")
-    threads = torch.get_num_threads()
-    return Settings(store=str(store), max_pixels=1_000_000, max_body_bytes=2_000_000, threads=threads)
+    return Settings(
+        store=str(store),
+        max_pixels=1_000_000,
+        max_body_bytes=2_000_000,
+        threads=torch.get_num_threads(),
+        delete_without_keys=True,
+    )
 
 
 @pytest.fixture(scope="session")

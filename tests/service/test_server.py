@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import resource
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from urllib.request import urlopen
 
 import pytest
 
+from service import server as server_module
 from service.server import bind
 from service.settings import Settings
 
@@ -31,7 +34,7 @@ def test_a_taken_port_is_an_error_and_a_free_one_does_not_listen_yet() -> None:
 
 def test_the_server_does_not_tell_its_name(server: Live) -> None:
     with socket.create_connection(server.address) as client:
-        client.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        client.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         answer = b"".join(iter(lambda: client.recv(65536), b""))
 
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
@@ -39,29 +42,40 @@ def test_the_server_does_not_tell_its_name(server: Live) -> None:
     assert b"x-request-id: " in answer
 
 
-def test_headers_without_end_are_cut_off(server: Live) -> None:
-    with socket.create_connection(server.address) as client:
-        client.settimeout(30)
-        client.sendall(b"GET /livez HTTP/1.1\r\nX-Endless: " + b"a" * 70_000)
-        reply = client.recv(65536)
-    assert reply.startswith(b"HTTP/1.1 431 ")
-    assert json.loads(reply.partition(b"\r\n\r\n")[2])["status"] == 431
+def test_the_limit_on_descriptors_is_raised_and_connections_stay_below_it() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, hard), hard))
+        raised = server_module._raise_descriptors()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == raised
+        assert raised == min(hard, 65_536) or hard == resource.RLIM_INFINITY
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert [server_module._connections(descriptors) for descriptors in (256, 1024, 65_536)] == [
+        192,
+        768,
+        4000,
+    ]
 
 
-@pytest.mark.parametrize("sent", [b"", b"GET /livez HTTP/1.1\r\nX-Slow: "])
-def test_headers_that_do_not_come_are_not_waited_for(
-    server: Live, monkeypatch: pytest.MonkeyPatch, sent: bytes
-) -> None:
-    monkeypatch.setattr("service.server._MAX_HEADER_SECONDS", 0.2)
-    with socket.create_connection(server.address) as client:
-        client.settimeout(15)
-        client.sendall(sent)
-        assert client.recv(65536) == b"", "the server has closed"
+def test_idle_connections_keep_nobody_out(live: Callable[[Settings], Live]) -> None:
+    settings = Settings(store="memory://", models=("psnr",), profile="psnr", threads=1, max_connections=8)
+    with live(settings) as server, ExitStack() as clients:
+        for _ in range(40):
+            clients.enter_context(socket.create_connection(server.address))
+        with urlopen(f"{server.url}/livez", timeout=30) as answer:
+            assert answer.status == 200
 
 
-def test_what_is_not_http_gets_a_problem_too(server: Live) -> None:
-    with socket.create_connection(server.address) as client:
-        client.sendall(b"\x16\x03\x01 this looks like TLS\r\n\r\n")
-        reply = client.recv(65536)
-    assert reply.startswith(b"HTTP/1.1 400 ")
-    assert b"application/problem+json" in reply
+def test_another_host_than_loopback_is_refused_where_only_loopback_listens(server: Live) -> None:
+    def status(host: bytes, path: bytes = b"/models") -> bytes:
+        with socket.create_connection(server.address) as client:
+            client.sendall(b"GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n" % (path, host))
+            return b"".join(iter(lambda: client.recv(65536), b""))[9:12]
+
+    assert [status(host) for host in (b"localhost:1", b"127.0.0.1", b"evil.example")] == [
+        b"200",
+        b"200",
+        b"421",
+    ]
+    assert status(b"10.0.0.7:8000", b"/livez") == b"200", "a probe by the address of a container"

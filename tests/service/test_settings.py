@@ -3,7 +3,9 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from service.settings import Settings
+from service.settings import ApiKey, Role, Settings
+
+KEY = "sixteen.letters."
 
 
 def test_defaults_load_both_models() -> None:
@@ -36,8 +38,58 @@ def test_every_field_says_what_it_is() -> None:
         {"max_pixels": 0},
         {"port": 70000},
         {"store": "s3://bucket", "store_max_bytes": 1},
+        {"store_max_bytes": -1},
+        {"host": ""},  # which would be every address
     ],
 )
 def test_nonsense_is_refused_at_start(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Settings.model_validate(wrong)
+
+
+@pytest.mark.parametrize("empty", ["", " , ", ","])
+def test_keys_that_are_set_and_empty_are_refused_in_the_environment_too(
+    monkeypatch: pytest.MonkeyPatch, empty: str
+) -> None:
+    monkeypatch.setenv("ZIGGURAT_API_KEYS", empty)
+
+    with pytest.raises(ValidationError, match="ZIGGURAT_API_KEYS is set and has no key in it"):
+        Settings()
+
+
+@pytest.mark.parametrize(
+    ("keys", "why"),
+    [
+        (KEY[1:], "at least 16 characters"),
+        (f"{KEY},{KEY[1:]}", "at least 16 characters"),
+        (f"{KEY[1:]}:read", "at least 16 characters"),
+        (":read", "at least 16 characters"),
+        (f"{KEY}:admin", "read, write, delete"),
+        (f"{KEY}:", "read, write, delete"),
+        (f"{KEY}:Read", "read, write, delete"),
+        ("ein-schlüssel-von-uns", "printable ASCII"),
+        (f"{KEY},{KEY}", "twice"),
+        (f"{KEY}:read,{KEY}:write", "twice"),
+    ],
+)
+def test_keys_that_do_not_do_are_refused_without_being_repeated(keys: str, why: str) -> None:
+    with pytest.raises(ValidationError, match=why) as refused:
+        Settings.model_validate({"api_keys": keys})
+
+    for secret in (KEY[1:], "schlüssel", "admin"):
+        assert secret not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "secret", "role"),
+    [
+        (KEY, KEY, Role.DELETE),
+        (f"{KEY}:read", KEY, Role.READ),
+        (f"{KEY}:write", KEY, Role.WRITE),
+        (f"with:colons:{KEY}:delete", f"with:colons:{KEY}", Role.DELETE),
+    ],
+)
+def test_a_key_without_a_role_is_good_for_everything(text: str, secret: str, role: Role) -> None:
+    key = ApiKey.parse(text)
+
+    assert (key.secret.get_secret_value(), key.role) == (secret, role)

@@ -34,7 +34,7 @@ from models.learned.transforms import Transforms
 from models.picture import Picture
 from models.postprocess.postprocessor import PostProcessor
 from models.postprocess.sources import Source
-from models.progress import PartOf, Progress, Stretch
+from models.progress import PartOf, Progress, Stretch, with_pauses
 from models.tensors import to_batch
 
 ITERATIONS = (0, 1, 2, 3, 4, 6, 8, 12, 18, 30)  # at effort 0 to 9
@@ -128,7 +128,7 @@ class Refiner:
         symbols = quantised.symbols
         tiles = self._tiles(symbols)
         residuals = symbols.residuals.copy()
-        parts = self._bits(quantised, tiles)
+        parts = self._bits(quantised, tiles, progress)
         surplus = _surplus(quantised, sum(parts))
         changed = 0.0  # bits by which the windows done so far have changed the whole
         due = 0.0  # bits by which they were to
@@ -148,13 +148,15 @@ class Refiner:
             predicted_bytes=quantised.predicted_bytes + changed / 8,
         )
 
-    def distortion(self, picture: Picture, quantised: Quantised) -> float:
+    def distortion(self, picture: Picture, quantised: Quantised, progress: Progress) -> float:
         """Add up D times pixels over the windows of the picture that symbols decode to,
         post-processed as they say.
+
+        `progress` may end the work by raising.
         """
         symbols = quantised.symbols
         total = 0.0
-        for tile in self._tiles(symbols):
+        for tile in with_pauses(self._tiles(symbols), progress):
             window = self._window(picture, quantised, symbols.residuals, tile)
             with torch.no_grad():
                 weighted = window.distortion(window.start, window.mean_of(window.start))
@@ -169,13 +171,13 @@ class Refiner:
         _, rows, columns = symbols.residuals.shape
         return list(self._transforms.tiles(rows, columns, WINDOW_SIDE, CONTEXT_HALO))
 
-    def _bits(self, quantised: Quantised, tiles: Sequence[Tile]) -> list[float]:
+    def _bits(self, quantised: Quantised, tiles: Sequence[Tile], progress: Progress) -> list[float]:
         """Code length of the residuals, window by window."""
         device = self._transforms.device
         indices = torch.from_numpy(quantised.indices)[None].to(device)
         residuals = torch.from_numpy(quantised.symbols.residuals)[None].to(device)
-        tables = self._code_lengths.corrected(indices, residuals)
-        places = (tile.inner(HYPER_STRIDE) for tile in tiles)
+        tables = self._code_lengths.corrected(indices, residuals, progress)
+        places = (tile.inner(HYPER_STRIDE) for tile in with_pauses(tiles, progress))
         return [
             float(self._code_lengths.under(tables[..., *at], residuals[..., *at]).double().sum())
             for at in places

@@ -5,6 +5,7 @@ read.
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -182,3 +183,9 @@ def test_what_the_format_cannot_hold_is_not_written(field: dict[str, object]) ->
     fields = {name: getattr(GOLDEN, name) for name in Bitstream.__slots__} | field
     with pytest.raises(ValueError, match=r"pixels|16 bits|4 bytes"):
         Bitstream(**fields).to_bytes()
+
+
+def test_a_stream_is_shown_without_its_sections() -> None:
+    shown = repr(replace(GOLDEN, y=bytes(1_000_000)))
+    assert GOLDEN.model_id.hex() in shown
+    assert len(shown) < 100

@@ -7,6 +7,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -26,6 +28,7 @@ from models.grid import tiles
 from models.learned.codec import LearnedCodec
 from models.learned.model import CodecModel
 from models.postprocess import sources
+from models.progress import Progress
 from models.weights.registry import available, weights
 from tests.make_golden import FIXTURES, GOLDEN, golden_picture, symbols_digest, tiny_card
 from tests.post import tiny_post_processor
@@ -120,7 +123,8 @@ def test_without_its_halo_a_tile_shows(
     picture = Picture.from_array(np.tile(golden_picture().rgb, (2, 2, 1)))
     data = codec.encode([picture], [Target(bpp=0.3)])[0].data
     monkeypatch.setattr(
-        "models.learned.transforms.tiles", lambda rows, columns, side, _: tiles(rows, columns, side, halo=1)
+        "models.learned.transforms.tiles",
+        lambda rows, columns, side, *_, **undivided: tiles(rows, columns, side, halo=1, **undivided),
     )
     one, other = (each.decode([data], postprocess="off")[0].rgb.astype(int) for each in (codec, tiled))
     assert np.abs(one - other).max() > 1
@@ -260,3 +264,68 @@ def test_weights_and_card_must_agree() -> None:
     model = CodecModel.load(weights(available()[0]))
     with pytest.raises(WeightsError):
         LearnedCodec(model, tiny_card("00000000"))
+
+
+class Left(Exception):
+    """Nobody waits any more."""
+
+
+class Pauses(Progress):
+    """Counts pauses, and raises at one of them. Each computes something in between."""
+
+    def __init__(self, last: float = math.inf, between: Callable[[], object] = int) -> None:
+        self.count = 0
+        self._last = last
+        self._between = between
+
+    def pause(self) -> None:
+        self.count += 1
+        if self.count >= self._last:
+            raise Left
+        self._between()
+
+
+def test_what_runs_in_pauses_is_in_nobodys_way_and_nobody_in_its(tiny: LearnedCodec) -> None:
+    """Autocast is of the layers around a pause, and not of what runs in it: the scale decoder's
+    sums would be rounded."""
+    codec = LearnedCodec(CodecModel.load(FIXTURES / "tiny.safetensors"), tiny.card, tile=1, bfloat16=True)
+    rgb = golden_picture().rgb
+    wide = Picture.from_array(np.tile(rgb, (2, 2, 1)))
+    small = Picture.from_array(rgb[:60, :70])
+    plain = [codec.encode([picture], [Target(quality=60)])[0].data for picture in (wide, small)]
+    made: list[bytes] = []
+
+    def others() -> None:
+        (stream,) = codec.encode([small], [Target(quality=60)])
+        codec.decode([stream.data])
+        made.append(stream.data)
+
+    progress = Pauses(between=others)
+    (quantised,) = codec.quantise([wide], [Target(quality=60)], progress=progress)
+    assert codec.symbol_codec.write(quantised).data == plain[0]
+    during_reconstruction = len(made)
+    (decoded,) = codec.reconstruct([quantised.symbols], progress)
+    assert np.array_equal(decoded.rgb, codec.decode([plain[0]], postprocess="off")[0].rgb)
+    assert len(made) > during_reconstruction > 20
+    assert set(made) == {plain[1]}
+
+
+@pytest.mark.parametrize("last", [1, 5, 20])
+def test_a_pause_that_raises_ends_any_work(tiny: LearnedCodec, last: int) -> None:
+    codec = LearnedCodec(CodecModel.load(FIXTURES / "tiny.safetensors"), tiny.card, tile=1)
+    picture = Picture.from_array(np.tile(golden_picture().rgb, (3, 3, 1)))
+    (quantised,) = codec.quantise([picture], [Target(bpp=1)])
+    work: list[Callable[[Progress], object]] = [
+        lambda progress: codec.quantise([picture], [Target(bpp=1)], progress=progress),
+        lambda progress: codec.quantise([picture], [Target(bpp=1)], effort=2, progress=progress),
+        lambda progress: codec.reconstruct([quantised.symbols], progress),
+        lambda progress: codec.symbol_codec.write(quantised, progress),
+        lambda progress: codec.symbol_codec.read(
+            Bitstream.parse(codec.symbol_codec.write(quantised).data), progress
+        ),
+    ]
+    for piece in work:
+        progress = Pauses(last)
+        with pytest.raises(Left):
+            piece(progress)
+        assert progress.count == last

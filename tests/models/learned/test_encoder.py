@@ -14,6 +14,7 @@ from models.entropy.tables import LARGEST_RESIDUAL
 from models.learned.codec import LearnedCodec
 from models.learned.encoder import _dead_zone, _Quantiser
 from models.learned.model import CodecModel
+from models.progress import Progress
 from tests.make_golden import FIXTURES, golden_picture
 
 
@@ -44,9 +45,9 @@ def test_one_picture_at_many_qualities_is_analysed_once(
     analysed: list[int] = []
     latents = tiny._transforms.latents
 
-    def counted(pictures: list[Picture]) -> torch.Tensor:
+    def counted(pictures: list[Picture], progress: Progress) -> torch.Tensor:
         analysed.append(len(pictures))
-        return latents(pictures)
+        return latents(pictures, progress)
 
     monkeypatch.setattr(tiny._transforms, "latents", counted)
     found = tiny.quantise(

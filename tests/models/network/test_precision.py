@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import nn
@@ -26,6 +28,50 @@ def test_without_a_wish_it_is_what_the_device_is_fast_at() -> None:
     assert found == (torch.bfloat16 if has_fast_bfloat16(CPU) else torch.float32)
     assert has_fast_bfloat16(torch.device("cuda"))
     assert not has_fast_bfloat16(torch.device("meta"))
+
+
+@pytest.fixture
+def _new_process() -> Iterator[None]:
+    """What a process finds once is asked anew, in the test and after it."""
+    has_fast_bfloat16.cache_clear()
+    yield
+    has_fast_bfloat16.cache_clear()
+
+
+@pytest.mark.usefixtures("_new_process")
+@pytest.mark.parametrize(
+    ("limit", "fast"),
+    [
+        ({}, True),
+        ({"ONEDNN_MAX_CPU_ISA": "ALL"}, True),
+        ({"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16"}, True),
+        ({"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}, False),
+        ({"ONEDNN_MAX_CPU_ISA": "avx2"}, False),
+        ({"DNNL_MAX_CPU_ISA": "AVX2_VNNI_2"}, False),
+        ({"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_AMX", "DNNL_MAX_CPU_ISA": "AVX2"}, True),
+    ],
+    ids=str,
+)
+def test_what_onednn_may_not_use_is_not_fast(
+    monkeypatch: pytest.MonkeyPatch, limit: dict[str, str], fast: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True, "amx_bf16": True})
+    for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in limit.items():
+        monkeypatch.setenv(name, value)
+    assert has_fast_bfloat16(CPU) == fast
+
+
+@pytest.mark.usefixtures("_new_process")
+def test_a_process_decides_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two of its pictures a thread may have changed the environment; oneDNN has not."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    monkeypatch.delenv("DNNL_MAX_CPU_ISA", raising=False)
+    assert has_fast_bfloat16(CPU)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert has_fast_bfloat16(CPU)
 
 
 @torch.inference_mode()

@@ -21,6 +21,7 @@ from models.postprocess import sources
 from models.postprocess.model import Trained
 from models.postprocess.postprocessor import FILES, UNIT, Postprocess, PostProcessor, decide
 from models.postprocess.sources import Source
+from models.progress import Progress
 from tests.make_golden import golden_picture
 from tests.post import tiny_post_card, tiny_post_model, tiny_post_processor
 
@@ -148,3 +149,19 @@ def test_what_is_shipped_makes_our_own_streams_better(name: str) -> None:
     assert Bitstream.parse(stream).postprocess
     bare, improved = (codec.decode([stream], postprocess=how)[0] for how in ("off", "auto"))
     assert codec.score(improved, original, codec.metric) > codec.score(bare, original, codec.metric)
+
+
+def test_between_tiles_and_blocks_others_may_run() -> None:
+    class Pauses(Progress):
+        count = 0
+
+        def pause(self) -> None:
+            assert not torch.is_autocast_enabled("cpu")
+            self.count += 1
+
+    rgb = np.random.default_rng(0).integers(0, 256, (130, 200, 3), np.uint8)
+    post = tiny_post_processor(tile=1)
+    progress = Pauses()
+    post.improve([Picture.from_array(rgb)], [AVIF], progress)
+    tiles = 3 * 4
+    assert progress.count == tiles - 1 + tiles * post.topology.blocks

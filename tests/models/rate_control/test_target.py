@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,11 +27,21 @@ from models.rate_control.target import aim
         {"quality": -1},
         {"quality": 100.5},
         {"bpp": 1, "tolerance": 0},
+        {"bpp": "0.3"},
+        {"bpp": True},
+        {"max_bytes": 900.5},
+        {"quality": "best"},
+        {"bpp": 1, "tolerance": "1 %"},
     ],
 )
-def test_senseless_targets_are_refused(fields: dict[str, float]) -> None:
+def test_senseless_targets_are_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(TargetError):
-        Target(**fields)  # type: ignore[arg-type]  # max_bytes is an int here
+        Target(**fields)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    assert Target(max_bytes=np.int64(77)).budget(1000) == 77  # type: ignore[arg-type]
+    assert Target(bpp=np.float32(0.5)).budget(1000) == 62  # type: ignore[arg-type]
 
 
 def test_a_budget_is_rounded_down() -> None:

@@ -41,7 +41,10 @@ def test_train_resume_export_and_code(
     monkeypatch.setattr(export, "WEIGHTS", weights)
     registry.card.cache_clear()
 
-    command = f"train --data {shards} --run {run} --batch 1 --crop 64 --warmup 1"
+    # The tiny network: with one of the shipped size, which the next test makes, this takes minutes
+    # on a slow processor.
+    tiny = FIXTURES / "tiny.safetensors"
+    command = f"train --data {shards} --run {run} --batch 1 --crop 64 --warmup 1 --init {tiny}"
     for steps in (1, 2):
         monkeypatch.setattr(sys, "argv", [*command.split(), "--steps", str(steps)])
         train.main()

@@ -112,13 +112,18 @@ def test_files_of_others_are_not_replaced_unasked(terminal: Terminal, album: Pat
 
 
 @pytest.mark.parametrize(
-    ("budget", "says"), [("100", "below the model's range"), ("100000", "above the model's range")]
+    ("budget", "says", "code"),
+    [("100", "over the 100 asked for", 3), ("100000", "above the model's range", 0)],
 )
-def test_a_budget_out_of_reach_is_said_and_is_no_failure(
-    terminal: Terminal, album: Path, tmp_path: Path, budget: str, says: str
+def test_a_budget_out_of_reach_is_said(
+    terminal: Terminal, album: Path, tmp_path: Path, budget: str, says: str, code: int
 ) -> None:
-    assert terminal.run("compress", album, "--budget-bytes", budget, "-o", tmp_path / "out") == 0
+    assert terminal.run("compress", album, "--budget-bytes", budget, "-o", tmp_path / "out") == code
     assert says in terminal.err
+    strict = tmp_path / "strict"
+    assert terminal.run("compress", album, "--budget-bytes", budget, "-o", strict, "--strict") == code
+    assert says in terminal.err
+    assert bool(streams(strict)) == (code == 0)
 
 
 def test_one_bad_file_stops_nothing(terminal: Terminal, album: Path, tmp_path: Path) -> None:

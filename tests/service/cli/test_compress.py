@@ -84,8 +84,30 @@ def test_auto_needs_a_budget_and_one_budget_the_learned_codec(
 
 
 def test_a_budget_out_of_reach_is_said_and_is_no_failure(terminal: Terminal, photo_file: Path) -> None:
-    assert terminal.run("compress", photo_file, "--max-bytes", "30") == 0
-    assert "outside the model's range" in terminal.err
+    assert terminal.run("compress", photo_file, "--bpp", "30") == 0
+    assert "above the model's range" in terminal.err
+
+
+@pytest.mark.parametrize("budget", [["--max-bytes", "30"], ["--bpp", "0.02"]])
+def test_a_stream_over_its_budget_is_told_and_has_an_exit_code(
+    terminal: Terminal, photo_file: Path, budget: list[str]
+) -> None:
+    stream = photo_file.with_suffix(".zgt")
+    assert terminal.run("compress", photo_file, *budget, "--strict") == 3
+    assert not stream.exists()
+    assert terminal.run("compress", photo_file, *budget) == 3
+    size = stream.stat().st_size
+    assert f"{size} bytes, {size - 30} over the 30 asked for" in terminal.err
+
+
+def test_a_folder_over_budget_is_told_again_by_the_next_run(
+    terminal: Terminal, photo_file: Path, tmp_path: Path
+) -> None:
+    command = ("compress", photo_file.parent, "--max-bytes", "30", "-o", tmp_path / "out")
+    assert terminal.run(*command) == 3
+    assert "1 done, 1 over budget" in terminal.err
+    assert terminal.run(*command) == 3
+    assert "0 done, 1 done before, 1 over budget" in terminal.err
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from service.cli import measure
 from tests.service.conftest import Terminal
 
 
@@ -34,3 +35,18 @@ def test_models_lists_both_profiles(terminal: Terminal) -> None:
     assert terminal.run("models") == 0
     assert "ms-ssim" in terminal.out
     assert "psnr" in terminal.out
+
+
+def test_evaluate_without_its_extra_names_it(
+    terminal: Terminal, photo_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure, "find_spec", lambda name: None if name == "pillow_jxl" else object())
+    assert terminal.run("evaluate", photo_file.parent) == 1
+    assert "evaluate needs pillow_jxl: pip install 'ziggurat[evaluation]'" in terminal.err
+    assert len(terminal.err.splitlines()) == 1
+
+
+def test_results_stay_apart_from_the_images(terminal: Terminal, photo_file: Path) -> None:
+    for output in (photo_file.parent, photo_file):
+        assert terminal.run("evaluate", photo_file.parent, "-o", output) == 2
+        assert "--output" in terminal.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import stat
 import subprocess
@@ -27,10 +28,10 @@ def test_a_folder_keeps_its_structure_and_one_bad_file_stops_nothing(
     (album / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
     (album / "notes.txt").write_text("no picture")
     assert terminal.run("compress", album, "--bpp", "1", "-o", tmp_path / "out") == 1
-    written = sorted(
-        str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()
-    )
-    assert written == ["a.zgt", "b.zgt", "day 2/c.zgt"]
+    written = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.*"))
+    records = [".ziggurat.jsonl", "day 2/.ziggurat.jsonl"]
+    assert sorted(set(written) - set(records)) == ["a.zgt", "b.zgt", "day 2/c.zgt"]
+    assert "3 done, 1 failed; 1 file of other kinds left alone" in terminal.err
     assert sum(line.startswith(f"{album / 'broken.png'}: ") for line in terminal.err.splitlines()) == 1
 
     assert terminal.run("decompress", tmp_path / "out", "--format", "webp") == 0
@@ -52,6 +53,10 @@ def test_nothing_is_replaced_unasked(terminal: Terminal, stream_file: Path) -> N
     assert original.read_bytes() == b"the original"
     assert terminal.run("decompress", stream_file, "--force") == 0
     assert original.read_bytes() != b"the original"
+    original.write_bytes(b"the original")
+    assert terminal.run("decompress", stream_file, "-o", original) == 2
+    assert original.read_bytes() == b"the original"
+    original.write_bytes(b"")  # as mktemp leaves it
     assert terminal.run("decompress", stream_file, "-o", original) == 0
 
 
@@ -106,19 +111,135 @@ def test_a_write_that_is_cut_off_leaves_no_part(tmp_path: Path, monkeypatch: pyt
 
 def test_existing_files_need_force_unless_they_are_replaceable(tmp_path: Path) -> None:
     for name in ("a.jpg", "a.zgt"):
-        (tmp_path / name).touch()
+        (tmp_path / name).write_bytes(b"ZGT")
 
     def targets(*, force: bool = False, replaceable: bool = False) -> dict[Path, Path]:
-        return paths.targets(
-            [tmp_path],
-            None,
-            suffixes={".jpg"},
-            becomes=".zgt",
-            force=force,
-            replaceable=lambda _: replaceable,
-        )
+        found = paths.find([tmp_path], {".jpg"})
+        return paths.targets(found, None, becomes=".zgt", force=force, replaceable=lambda _: replaceable)
 
     with pytest.raises(typer.BadParameter, match="--force"):
         targets()
     expected = {tmp_path / "a.jpg": tmp_path / "a.zgt"}
     assert targets(force=True) == targets(replaceable=True) == expected
+
+
+def test_a_stream_that_is_named_is_replaced_and_nothing_else_is(terminal: Terminal, photo_file: Path) -> None:
+    stream = photo_file.with_name("out.zgt")
+    command = ("compress", photo_file, "--bpp", "1", "-o", stream)
+    assert terminal.run(*command) == 0
+    assert terminal.run(*command) == 0
+    stream.write_bytes(b"my notes")
+    assert terminal.run(*command) == 2
+    assert stream.read_bytes() == b"my notes"
+
+
+def link(kind: str, photo: Path) -> Path:
+    """Another path to the photograph."""
+    other = photo.with_name("other.zgt")
+    match kind:
+        case "itself":
+            return photo
+        case "hard link":
+            other.hardlink_to(photo)
+        case "symbolic link":
+            other.symlink_to(photo)
+        case "spelling":
+            return photo.parent / ".." / photo.parent.name / photo.name
+        case "folder":
+            photo.parent.with_name("linked").symlink_to(photo.parent)
+            return photo.parent.with_name("linked") / photo.name
+    return other
+
+
+@pytest.mark.parametrize("kind", ["itself", "hard link", "symbolic link", "spelling", "folder"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("compress", "--bpp", "1"),
+        ("enhance", "--format", "png"),
+        ("decompress", "--format", "png"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_source_is_never_replaced_not_even_by_force(
+    terminal: Terminal, tmp_path: Path, photo_file: Path, command: tuple[str, ...], kind: str
+) -> None:
+    (tmp_path / "photos").mkdir()
+    photo_file = photo_file.rename(tmp_path / "photos" / photo_file.name)
+    before = photo_file.read_bytes()
+    target = link(kind, photo_file)
+    assert terminal.run(command[0], photo_file, *command[1:], "-o", target, "--force") == 2
+    assert len(terminal.err.splitlines()) == 1
+    assert "would replace" in terminal.err
+    assert photo_file.read_bytes() == before
+
+
+def test_a_source_is_not_replaced_by_anothers_result(terminal: Terminal, tmp_path: Path) -> None:
+    """Beside a JPEG lies a WebP of its name, and WebP is asked for."""
+    for name in ("a.jpg", "a.webp"):
+        (tmp_path / name).write_bytes(b"a photograph")
+    assert terminal.run("enhance", tmp_path, "--format", "webp", "--force") == 2
+    assert terminal.run("enhance", tmp_path / "a.jpg", "-o", tmp_path / "a.webp", "--format", "webp") == 2
+    assert (tmp_path / "a.webp").read_bytes() == b"a photograph"
+
+
+def test_two_results_are_one_file_through_links_and_where_case_is_ignored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one/a.jpg", "two/a.jpg", "three/b.jpg", "three/B.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.zgt").symlink_to(tmp_path / "out" / "b.zgt")
+    with pytest.raises(typer.BadParameter, match="would both become"):
+        paths.targets(
+            paths.find([tmp_path / "one" / "a.jpg", tmp_path / "three" / "b.jpg"], set()),
+            str(tmp_path / "out"),
+            becomes=".zgt",
+            force=True,
+        )
+    found = paths.find([tmp_path / "three"], {".jpg"})
+    assert len(paths.targets(found, None, becomes=".zgt", force=False)) == 2
+    # Such a file system cannot be had here.
+    monkeypatch.setattr(paths, "_ignores_case", lambda folder: True)
+    with pytest.raises(typer.BadParameter, match="would both become"):
+        paths.targets(found, None, becomes=".zgt", force=True)
+
+
+@pytest.mark.parametrize("output", ["new/", "new/deeper/"])
+def test_an_output_with_a_slash_is_a_folder(
+    terminal: Terminal, photo_file: Path, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    monkeypatch.chdir(photo_file.parent)
+    assert terminal.run("compress", photo_file, "--bpp", "1", "-o", output) == 0
+    assert Path(output, "photo.zgt").is_file()
+
+
+@pytest.mark.parametrize("output", ["", "file", "file/", "file/below/"])
+def test_an_output_that_cannot_be_is_told_before_the_work(
+    terminal: Terminal, photo_file: Path, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    folder = photo_file.parent
+    monkeypatch.chdir(folder)
+    (folder / "file").write_bytes(b"not a folder")
+    assert terminal.run("compress", folder, "--bpp", "1", "-o", output) in {1, 2}
+    assert len(terminal.err.splitlines()) == 1
+    assert output.split("/")[0] in terminal.err
+
+
+def test_links_to_files_stay_links(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    paths.write(tmp_path / "link", b"content")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_bytes() == b"content"
+
+
+def test_only_files_are_found_and_a_link_to_nowhere_is_told(tmp_path: Path) -> None:
+    (tmp_path / "folder.jpg").mkdir()
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "nowhere.jpg").symlink_to(tmp_path / "gone")
+    (tmp_path / "a.jpg").touch()
+    (tmp_path / "a.txt").touch()
+    found = paths.find([tmp_path], {".jpg"})
+    assert [path.name for path in found.files] == ["a.jpg", "nowhere.jpg"]
+    assert [path.name for path in found.others] == ["a.txt"]

@@ -10,10 +10,19 @@ import pytest
 import torch
 
 from models.errors import DamagedStreamError
+from models.progress import Progress
+from service.engine.costs import LARGE_PIXELS
 from service.engine.device import OVERHEAD_PIXELS, DeviceError, DeviceThread
-from service.engine.errors import OutOfMemoryError, UnavailableError
+from service.engine.errors import (
+    AbandonedError,
+    DeadlineExceededError,
+    OutOfMemoryError,
+    UnavailableError,
+)
 from service.engine.queue import AnyJob, Job, JobQueue
 from service.metrics import Metrics
+
+Work = Callable[[Sequence[Any], Progress], Sequence[Any]]
 
 
 class Bench:
@@ -22,11 +31,11 @@ class Bench:
     def __init__(self) -> None:
         self.queue = JobQueue(max_batch_pixels=1000)
         self.metrics = Metrics()
-        self.device = DeviceThread(self.queue, lambda: None, self.metrics)
+        self.device = DeviceThread(self.queue, lambda: 0.0, self.metrics)
         self.batches: list[list[Any]] = []
         self.gate = threading.Event()
 
-    def work(self, tasks: Sequence[Any]) -> Sequence[Any]:
+    def work(self, tasks: Sequence[Any], progress: Progress) -> Sequence[Any]:
         self.batches.append(list(tasks))
         if "gate" in tasks:
             assert self.gate.wait(10)
@@ -35,7 +44,7 @@ class Bench:
                 raise task
         return [f"done {task}" for task in tasks]
 
-    def put(self, task: Any, work: Callable[[Sequence[Any]], Sequence[Any]] | None = None) -> AnyJob:
+    def put(self, task: Any, work: Work | None = None) -> AnyJob:
         job = Job(work or self.work, task, (1, 1), 1)
         self.queue.put(job)
         return job
@@ -53,9 +62,7 @@ def bench() -> Iterator[Bench]:
     assert bench.device.silence == float("inf")
 
 
-def pile_up(
-    bench: Bench, tasks: Sequence[Any], work: Callable[[Sequence[Any]], Sequence[Any]] | None = None
-) -> list[AnyJob]:
+def pile_up(bench: Bench, tasks: Sequence[Any], work: Work | None = None) -> list[AnyJob]:
     """Jobs that the device finds together when it is free again."""
     bench.put("gate")
     while not bench.batches:
@@ -96,7 +103,7 @@ def test_only_the_offender_of_a_batch_fails(bench: Bench) -> None:
     ids=lambda fault: type(fault).__name__,
 )
 def test_out_of_memory_halves_the_batch(bench: Bench, fault: Exception) -> None:
-    def work(tasks: Sequence[Any]) -> Sequence[Any]:
+    def work(tasks: Sequence[Any], progress: Progress) -> Sequence[Any]:
         bench.batches.append(list(tasks))
         if len(tasks) > 2 or "large" in tasks:
             raise fault
@@ -114,7 +121,7 @@ def test_out_of_memory_halves_the_batch(bench: Bench, fault: Exception) -> None:
 def test_a_failed_batch_is_gone_from_memory_before_its_halves_run(bench: Bench) -> None:
     alive: list[weakref.ref[Any]] = []
 
-    def work(tasks: Sequence[Any]) -> Sequence[Any]:
+    def work(tasks: Sequence[Any], progress: Progress) -> Sequence[Any]:
         assert all(tensor() is None for tensor in alive)
         activations = torch.zeros(10)
         alive.append(weakref.ref(activations))
@@ -136,7 +143,7 @@ def test_what_the_device_does_not_recover_from_ends_it_and_answers_everybody(
     while not bench.batches:
         time.sleep(0.001)
     jobs = [bench.put(task) for task in (1, fault, 3)]
-    jobs += [bench.put(4, work=lambda tasks: tasks)]
+    jobs += [bench.put(4, work=lambda tasks, _: tasks)]
     bench.gate.set()
 
     assert other[0].future.result(10) == "done gate"
@@ -172,7 +179,7 @@ def test_closing_finishes_what_was_accepted(bench: Bench) -> None:
 
 def test_a_result_too_few_is_a_fault_of_the_work(bench: Bench) -> None:
     with pytest.raises(DeviceError):
-        bench.put(1, lambda tasks: []).future.result(10)
+        bench.put(1, lambda tasks, _: []).future.result(10)
     assert bench.put(2).future.result(10) == "done 2"
 
 
@@ -216,7 +223,7 @@ def test_a_batch_is_measured(bench: Bench) -> None:
 
 
 def test_what_fails_while_loading_is_told() -> None:
-    def fail() -> None:
+    def fail() -> float:
         raise RuntimeError("no weights")
 
     device = DeviceThread(JobQueue(1), fail, Metrics())
@@ -229,10 +236,10 @@ def test_what_fails_while_loading_is_told() -> None:
 def test_several_threads_run_batches_at_the_same_time() -> None:
     queue = JobQueue(1)
     metrics = Metrics()
-    device = DeviceThread(queue, lambda: None, metrics, lanes=2)
+    device = DeviceThread(queue, lambda: 0.0, metrics, lanes=2)
     together = threading.Barrier(2)
 
-    def work(tasks: Sequence[Any]) -> Sequence[Any]:
+    def work(tasks: Sequence[Any], progress: Progress) -> Sequence[Any]:
         together.wait(10)  # raises when the other batch does not run meanwhile
         return tasks
 
@@ -249,16 +256,16 @@ def test_several_threads_run_batches_at_the_same_time() -> None:
 
 def test_when_one_of_several_threads_dies_everybody_is_answered() -> None:
     queue = JobQueue(1)
-    device = DeviceThread(queue, lambda: None, Metrics(), lanes=2)
+    device = DeviceThread(queue, lambda: 0.0, Metrics(), lanes=2)
     dying = threading.Event()
     held = threading.Event()
 
-    def hold(tasks: Sequence[Any]) -> Sequence[Any]:
+    def hold(tasks: Sequence[Any], progress: Progress) -> Sequence[Any]:
         dying.set()
         assert held.wait(10)
         return tasks
 
-    def die(tasks: Sequence[Any]) -> Sequence[Any]:
+    def die(tasks: Sequence[Any], progress: Progress) -> Sequence[Any]:
         assert dying.wait(10)
         raise SystemExit
 
@@ -275,11 +282,11 @@ def test_when_one_of_several_threads_dies_everybody_is_answered() -> None:
 
 
 def test_a_long_job_lets_others_run_in_between_and_beats(bench: Bench) -> None:
-    def long(tasks: Sequence[Any]) -> Sequence[Any]:
+    def long(tasks: Sequence[Any], progress: Progress) -> Sequence[Any]:
         for _ in tasks:
             bench.gate.wait(10)
             time.sleep(0.05)
-            bench.device.run_between()
+            progress.pause()
             assert bench.device.silence < 0.04, "it was seen"
             bench.batches.append(["the long one goes on"])
         return ["done long"]
@@ -298,13 +305,13 @@ def test_a_long_job_lets_others_run_in_between_and_beats(bench: Bench) -> None:
 
 
 def test_what_a_long_job_lends_counts_as_its_queue_and_not_as_its_device(bench: Bench) -> None:
-    def long(tasks: Sequence[Any]) -> Sequence[Any]:
+    def long(tasks: Sequence[Any], progress: Progress) -> Sequence[Any]:
         bench.gate.wait(10)
         time.sleep(0.02)
-        bench.device.run_between()
+        progress.pause()
         return ["done long"]
 
-    def slow(tasks: Sequence[Any]) -> Sequence[Any]:
+    def slow(tasks: Sequence[Any], progress: Progress) -> Sequence[Any]:
         time.sleep(0.3)
         return tasks
 
@@ -324,9 +331,9 @@ def test_what_a_long_job_lends_counts_as_its_queue_and_not_as_its_device(bench: 
 
 
 def test_what_the_device_dies_of_between_iterations_answers_for_all(bench: Bench) -> None:
-    def long(tasks: Sequence[Any]) -> Sequence[Any]:
+    def long(tasks: Sequence[Any], progress: Progress) -> Sequence[Any]:
         bench.gate.wait(10)
-        bench.device.run_between()
+        progress.pause()
         return ["done long"]
 
     job = Job(long, "long", (1, 1), 1, long=True)
@@ -339,3 +346,143 @@ def test_what_the_device_dies_of_between_iterations_answers_for_all(bench: Bench
     for waiting in (job, killer):
         with pytest.raises(UnavailableError):
             waiting.future.result(10)
+
+
+LARGE = (2 * LARGE_PIXELS, 1)
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_small_jobs_run_between_the_tiles_of_large_ones_on_every_lane(lanes: int) -> None:
+    """Large ones hold all lanes, and go on only when the small ones behind them are done."""
+    queue = JobQueue(1)
+    device = DeviceThread(queue, lambda: 0.0, Metrics(), lanes=lanes)
+    small: list[AnyJob] = [Job(lambda tasks, _: tasks, number, (1, 1), 1) for number in range(6)]
+    given_up = time.monotonic() + 20
+
+    def tiles(tasks: Sequence[Any], progress: Progress) -> Sequence[Any]:
+        while not all(job.future.done() for job in small) and time.monotonic() < given_up:
+            progress.pause()
+        return tasks
+
+    large = [Job(tiles, "large", LARGE, 1) for _ in range(lanes + 1)]  # one more than can run
+    for job in [*large, *small]:
+        queue.put(job)
+    device.start()
+    assert [job.future.result(20) for job in small] == list(range(6))
+    assert [job.future.result(20) for job in large] == ["large"] * len(large)
+    queue.close()
+    device.join(10)
+
+
+def test_a_large_job_runs_between_iterations_and_a_small_one_between_its_tiles(bench: Bench) -> None:
+    def in_parts(name: str) -> Work:
+        def work(tasks: Sequence[Any], progress: Progress) -> Sequence[Any]:
+            bench.batches.append([f"{name} begins"])
+            assert bench.gate.wait(10)
+            progress.pause()
+            bench.batches.append([f"{name} ends"])
+            return tasks
+
+        return work
+
+    effort = Job(in_parts("effort"), 1, (1, 1), 1, long=True)
+    bench.queue.put(effort)
+    while len(bench.queue):
+        time.sleep(0.001)
+    others = [Job(in_parts("large"), 2, LARGE, 1), bench.put("small")]
+    second = Job(in_parts("second effort"), 3, LARGE, 1, long=True)
+    for job in (others[0], second):
+        bench.queue.put(job)
+    bench.gate.set()
+
+    # The small one is the oldest: the first pause has it, that of the large one what comes later.
+    assert second.future.result(10) == 3
+    assert effort.future.done()
+    order = [batch[0] for batch in bench.batches]
+    assert order.index("effort ends") < order.index("second effort begins"), "one effort at a time"
+    assert order[:2] == ["effort begins", "small"]
+    assert effort.queue_seconds + effort.device_seconds <= time.monotonic() - effort.queued_at
+
+
+@pytest.mark.parametrize("size", [(1, 1), LARGE])
+def test_what_nobody_waits_for_ends_with_its_next_pause(bench: Bench, size: tuple[int, int]) -> None:
+    alive: list[weakref.ref[Any]] = []
+
+    def tiles(tasks: Sequence[Any], progress: Progress) -> Sequence[Any]:
+        activations = torch.zeros(10)
+        alive.append(weakref.ref(activations))
+        while time.monotonic() < given_up:
+            progress.pause()
+        return tasks
+
+    given_up = time.monotonic() + 20
+    job = Job(tiles, 1, size, 1)
+    bench.queue.put(job)
+    while not alive:
+        time.sleep(0.001)
+    bench.queue.discard(job)
+    with pytest.raises(AbandonedError):
+        job.future.result(10)
+    assert alive[0]() is None, "its memory is free"
+    assert bench.put(2).future.result(10) == "done 2"
+
+
+def test_a_batch_goes_on_while_anybody_waits_for_some_of_it(bench: Bench) -> None:
+    begun = threading.Event()
+
+    def work(tasks: Sequence[Any], progress: Progress) -> Sequence[Any]:
+        begun.set()
+        assert left.wait(10)
+        progress.pause()
+        return tasks
+
+    left = threading.Event()
+    jobs = pile_up(bench, [1, 2], work)
+    assert begun.wait(10)
+    bench.queue.discard(jobs[0])
+    left.set()
+    assert jobs[1].future.result(10) == 2
+
+
+def test_what_is_too_late_ends_with_its_next_pause(bench: Bench) -> None:
+    def tiles(tasks: Sequence[Any], progress: Progress) -> Sequence[Any]:
+        while time.monotonic() < given_up:
+            progress.pause()
+        return tasks
+
+    given_up = time.monotonic() + 20
+    job = Job(tiles, 1, LARGE, 1, deadline=time.monotonic() + 0.05)
+    bench.queue.put(job)
+    with pytest.raises(DeadlineExceededError):
+        job.future.result(10)
+
+
+def test_the_speed_is_that_of_quantising_whatever_runs(bench: Bench) -> None:
+    for rate in (0.0, 4.0):  # what has no rate says nothing
+        job = Job(bench.work, 1, (100, 1000), 60, rate=rate)
+        bench.queue.put(job)
+        job.future.result(10)
+    expected = job.device_seconds / (400_000 + OVERHEAD_PIXELS)
+    assert bench.device.seconds_per_pixel == pytest.approx(expected)
+
+
+def test_one_slow_batch_does_not_make_the_device_slow(bench: Bench) -> None:
+    def slow(tasks: Sequence[Any], progress: Progress) -> Sequence[Any]:
+        time.sleep(0.2)
+        return tasks
+
+    bench.put(1).future.result(10)
+    best = bench.device.best_seconds_per_pixel
+    assert best == bench.device.seconds_per_pixel
+    job = bench.put(2, slow)
+    job.future.result(10)
+    slowest = job.device_seconds / OVERHEAD_PIXELS
+    assert best < bench.device.best_seconds_per_pixel < slowest / 10
+    assert bench.device.seconds_per_pixel > slowest / 10
+
+
+def test_before_the_first_batch_the_speed_is_that_of_loading() -> None:
+    device = DeviceThread(JobQueue(1), lambda: 0.25, Metrics())
+    device.start()
+    device.ready.result(10)
+    assert device.seconds_per_pixel == 0.25

@@ -14,15 +14,27 @@ from PIL import Image
 from models import Picture, Target
 from models.learned.codec import LearnedCodec
 from models.learned.refinement.refiner import ITERATIONS
-from service.engine.effort import EffortDeadline, cost
+from models.progress import Progress
+from service.engine.effort import MARGIN, EffortDeadline, cost
 from service.engine.engine import Engine
+from service.engine.errors import AbandonedError
 from service.engine.results import Compressed
 from service.metrics import Metrics
 from tests.service.engine.scenario import scenario
 
 
 def refinement(effort: int, *, until: float = math.inf, wanted: bool = True) -> EffortDeadline:
-    return EffortDeadline(effort, until=until, run_others=lambda: None, wanted=lambda: wanted)
+    return EffortDeadline(effort, until=until, wanted=lambda: wanted)
+
+
+class Counted(Progress):
+    """Counts pauses."""
+
+    def __init__(self) -> None:
+        self.pauses = 0
+
+    def pause(self) -> None:
+        self.pauses += 1
 
 
 def test_cost_rises_with_effort() -> None:
@@ -49,22 +61,23 @@ def test_what_ended_far_under_its_budget_starts_again_here_too(
     monkeypatch.setattr("models.learned.refinement.refiner.ANNEALED_TARGET_FRACTION", 0.3)
     picture = Picture.from_image(photo)
     target = Target(bpp=0.3)
-    others = []
-    progress = EffortDeadline(6, until=math.inf, run_others=lambda: others.append(1), wanted=lambda: True)
+    others = Counted()
+    progress = refinement(6)
+    progress.begin(others)
 
     (stream,) = codec.encode([picture], [target], effort=6, progress=progress)
 
     assert stream.data == codec.encode([picture], [target], effort=6)[0].data
-    assert len(others) >= 2 * ITERATIONS[6], "others have the device then too"
+    assert others.pauses >= 2 * ITERATIONS[6], "others have the device then too"
 
 
 def test_it_starts_again_only_while_there_is_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Iterations of a second: it needs six more, and the three passes of a window."""
+    """Iterations of a second: it needs six more, the three passes of a window, and the margin."""
     clock = SimpleNamespace(now=0.0)
     monkeypatch.setattr("service.engine.effort.time", SimpleNamespace(monotonic=lambda: clock.now))
     answers = []
     of = ITERATIONS[5]
-    for until in (14.0, 16.0):
+    for until in (19.0, 20.0):
         clock.now = 0.0
         progress = refinement(5, until=until)
         for done in range(of):
@@ -90,22 +103,50 @@ def test_past_the_deadline_it_ends_with_a_valid_stream(codec: LearnedCodec, phot
     assert not progress.allows_start(0)
 
 
-def test_what_nobody_waits_for_ends_early() -> None:
+def test_a_service_that_stops_ends_it_early() -> None:
     drained = refinement(9, wanted=False)
-    left = refinement(9)
-    left.abandoned = True
-    for progress in (drained, left):
-        assert not progress.allows_start(0)
-        assert not progress.advance(0, ITERATIONS[9])
+    assert not drained.allows_start(0)
+    assert not drained.advance(0, ITERATIONS[9])
+
+
+def test_what_nobody_waits_for_ends_at_once(codec: LearnedCodec, photo: Image.Image) -> None:
+    """Not with one more iteration for every window, and not with a stream."""
+
+    class Left(Counted):
+        def pause(self) -> None:
+            super().pause()
+            if self.pauses > 8:  # in the middle of the iterations
+                raise AbandonedError
+
+    client = Left()
+    progress = refinement(9)
+    progress.begin(client)
+    picture = Picture.from_image(photo)
+    with pytest.raises(AbandonedError):
+        codec.encode([picture], [Target(bpp=0.5)], effort=9, progress=progress)
+    assert client.pauses == 9
 
 
 def test_an_end_in_the_middle_of_a_large_picture_counts_what_each_window_has() -> None:
     """Two windows of 12 iterations: 4 in the first, with its last one, and one in the second."""
-    progress = refinement(7)
+    stopping = False
+    progress = EffortDeadline(7, until=math.inf, wanted=lambda: not stopping)
     assert [progress.advance(done, 24) for done in range(3)] == [True] * 3
-    progress.abandoned = True
+    stopping = True
     assert [progress.advance(done, 24) for done in (3, 12, 12, 24)] == [False] * 4
     assert progress.reached == 2
+
+
+def test_the_last_passes_have_a_margin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three passes of a second are left; half as long again is kept for them."""
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr("service.engine.effort.time", SimpleNamespace(monotonic=lambda: clock.now))
+    progress = refinement(9, until=10.0)
+    done = 0
+    while progress.advance(done, ITERATIONS[9]):
+        done += 1
+        clock.now += 1
+    assert clock.now + 3 * MARGIN > 10 >= clock.now - 1 + 3 * MARGIN
 
 
 def test_the_time_that_windows_still_need_is_kept_for_them() -> None:
@@ -145,16 +186,17 @@ def test_others_have_the_device_between_iterations() -> None:
 
 
 @pytest.mark.parametrize(
-    ("left", "share", "outcome"), [(60.2, 1.0, "cut"), (80.0, 0.01, "cut"), (59.0, 1.0, "skipped")]
+    ("encodes", "share", "outcome"), [(20, 1.0, "cut"), (2000, 0.01, "cut"), (-1, 1.0, "skipped")]
 )
-def test_the_deadline_bounds_effort(left: float, share: float, outcome: str) -> None:
-    """A tenth of the 600 seconds is kept for what comes after, so that the refinement has 0.2
-    seconds, or none."""
+def test_the_deadline_bounds_effort(encodes: float, share: float, outcome: str) -> None:
+    """A tenth of the 600 seconds is kept for what comes after. The refinement has the time of
+    twenty encodes, of the ninety that it wants, or none."""
     picture = Picture.from_array(np.random.default_rng(1).integers(0, 255, (256, 256, 3), np.uint8))
     made: list[Compressed] = []
 
     async def steps(engine: Engine) -> None:
-        deadline = time.monotonic() + left
+        encode = engine.stages.device.seconds_per_pixel * picture.pixels
+        deadline = time.monotonic() + 60 + encodes * encode
         target = Target(bpp=0.5)
         made.append(
             await engine.coder.compress(

@@ -10,6 +10,8 @@ from PIL import Image
 
 from models import Picture, Target
 from models.errors import WeightsError
+from service.engine import costs
+from service.engine.costs import Cost, Size
 from service.engine.engine import Engine
 from service.engine.errors import OverloadedError, UnavailableError
 from service.engine.results import Compressed
@@ -25,7 +27,7 @@ def test_two_hundred_clients_that_hang_up_cost_no_device_time_and_no_room() -> N
     )
 
     async def request(engine: Engine, picture: Picture) -> None:
-        with engine.admit(picture.pixels):
+        with engine.admit(costs.compress(picture.pixels)):
             await engine.coder.compress(picture, Target(quality=50), profile="ms-ssim")
 
     async def steps(engine: Engine) -> None:
@@ -58,6 +60,8 @@ def test_without_memory_only_the_large_picture_fails() -> None:
 import asyncio, resource, numpy as np
 from pathlib import Path
 from models import Picture, Target
+from service.engine import costs
+from service.engine.costs import Cost, Size
 from service.engine.engine import Engine
 from service.engine.errors import OutOfMemoryError
 from service.metrics import Metrics
@@ -88,14 +92,15 @@ def test_the_refused_are_told_how_long_the_device_needs(photo: Image.Image) -> N
     async def steps(engine: Engine) -> None:
         await engine.coder.compress(Picture.from_image(photo), Target(quality=50), profile="ms-ssim")
         waits = []
-        for waiting in (1, 10**9):
-            with engine.admit(waiting):
-                with pytest.raises(OverloadedError) as caught, engine.admit(10**10):
+        more = Cost(1, Size.SMALL, 1, effort=10)
+        for waiting in (1, 1e10):
+            with engine.admit(Cost(1, Size.SMALL, 1, effort=waiting)):
+                with pytest.raises(OverloadedError) as caught, engine.admit(more):
                     pass
                 waits.append(caught.value.retry_after)
         assert waits == [1, 60], "within reason"
 
-    scenario(steps, max_queued_pixels=10**9)
+    scenario(steps, max_queued_pixels=10)
 
 
 def test_closing_finishes_what_was_accepted_and_refuses_the_rest(photo: Image.Image) -> None:
@@ -103,7 +108,7 @@ def test_closing_finishes_what_was_accepted_and_refuses_the_rest(photo: Image.Im
 
     async def steps(engine: Engine) -> None:
         async def request() -> Compressed:
-            with engine.admit(picture.pixels):
+            with engine.admit(costs.compress(picture.pixels)):
                 return await engine.coder.compress(picture, Target(bpp=1), profile="ms-ssim")
 
         accepted = [asyncio.create_task(request()) for _ in range(4)]
@@ -111,7 +116,7 @@ def test_closing_finishes_what_was_accepted_and_refuses_the_rest(photo: Image.Im
         closing = asyncio.create_task(engine.close())
         await asyncio.sleep(0)
         assert not engine.ready
-        with pytest.raises(UnavailableError), engine.admit(1):
+        with pytest.raises(UnavailableError), engine.admit(costs.enhance(1)):
             pass
         assert len(await asyncio.gather(*accepted)) == 4
         await closing
@@ -122,7 +127,7 @@ def test_closing_finishes_what_was_accepted_and_refuses_the_rest(photo: Image.Im
 
 def test_closing_waits_for_requests_that_are_not_yet_at_the_device(photo: Image.Image) -> None:
     async def request(engine: Engine) -> int:
-        with engine.admit(photo.width * photo.height):
+        with engine.admit(costs.compress(photo.width * photo.height)):
             picture = await engine.stages.on_thread(DECODE, None, Picture.from_image, photo)
             return (await engine.coder.compress(picture, Target(quality=50), profile="ms-ssim")).stream.width
 

@@ -19,6 +19,7 @@ from models.bitstream import Bitstream
 from models.errors import DamagedStreamError, WeightsError
 from models.learned.codec import LearnedCodec
 from service.engine import entropy_worker
+from service.engine.costs import LARGE_PIXELS
 from service.engine.entropy import EntropyStage, default_workers
 from service.engine.errors import UnavailableError
 from service.engine.timings import StageTimer
@@ -112,6 +113,7 @@ def test_workers_leave_stopping_to_the_parent() -> None:
 def test_no_worker_outlives_a_parent_that_was_killed() -> None:
     parent_code = """
 import asyncio, os, time
+from service.engine.costs import LARGE_PIXELS
 from service.engine.entropy import EntropyStage
 from service.engine.timings import StageTimer
 from service.metrics import Metrics
@@ -159,3 +161,40 @@ def test_a_gpu_leaves_cores_to_the_coder(
     monkeypatch.setattr("service.engine.entropy.os", machine)
 
     assert (default_workers("cpu"), default_workers("cuda:1")) == (cpu, cuda)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_nobody_waits_for_ends_and_its_worker_works_on(workers: int) -> None:
+    """The job would take minutes, and its worker is the only one."""
+
+    async def steps(stage: EntropyStage) -> None:
+        job = asyncio.create_task(stage.run(None, pause_for, 300.0))
+        await asyncio.sleep(0.1)
+        job.cancel()
+        async with asyncio.timeout(30):
+            await asyncio.wait([job])
+            assert await stage.run(None, abs, -1) == 1
+
+    scenario(steps, workers=workers)
+
+
+def pause_for(seconds: float) -> None:
+    """Code for so long."""
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        entropy_worker._progress().pause()
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_small_pictures_do_not_wait_for_large_ones(workers: int) -> None:
+    async def steps(stage: EntropyStage) -> None:
+        large = asyncio.create_task(stage.run(None, pause_for, 300.0, pixels=LARGE_PIXELS + 1))
+        await asyncio.sleep(0.1)
+        async with asyncio.timeout(30):
+            assert await stage.run(None, abs, -1, pixels=LARGE_PIXELS) == 1
+        assert not large.done()
+        large.cancel()
+        await asyncio.wait([large])
+
+    scenario(steps, workers=workers)

@@ -10,15 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.progress import Progress
+from service.engine.costs import LARGE_PIXELS
 from service.engine.errors import DeadlineExceededError, UnavailableError
 from service.engine.queue import MAX_OVERTAKING_BUDGETS, AnyJob, Job, JobQueue
 
 
-def red(tasks: Sequence[Any]) -> Sequence[Any]:
+def red(tasks: Sequence[Any], progress: Progress) -> Sequence[Any]:
     return tasks
 
 
-def blue(tasks: Sequence[Any]) -> Sequence[Any]:
+def blue(tasks: Sequence[Any], progress: Progress) -> Sequence[Any]:
     return tasks
 
 
@@ -228,18 +230,52 @@ def test_between_the_iterations_of_a_long_job_come_others_but_no_long_one() -> N
         queue.put(queued)
 
     assert tasks_of(queue.take(0)) == ["long"], "nothing joins it"
-    assert tasks_of(queue.take_between()) == [1, 3]
-    assert tasks_of(queue.take_between()) == [2]
-    assert queue.take_between() == []
+    assert tasks_of(queue.take_between(2)) == [1, 3]
+    queue.done_between()
+    assert tasks_of(queue.take_between(2)) == [2]
+    queue.done_between()
+    assert queue.take_between(2) == []
+    queue.done_between()
     assert tasks_of(queue.take(0)) == ["second"]
 
 
-def test_a_device_that_dies_between_iterations_answers_for_the_long_job_too() -> None:
+def test_between_tiles_come_small_jobs_and_between_iterations_large_ones_too() -> None:
     queue = JobQueue(max_batch_pixels=30)
-    jobs = [Job(red, "long", (1, 10), 10, long=True), job(blue, 1), job(red, 2)]
+    large = [job(red, number, pixels=LARGE_PIXELS + 1) for number in range(3)]
+    assert [queued.rank for queued in large] == [1, 1, 1]
+    for queued in [*large, job(blue, "small")]:
+        queue.put(queued)
+
+    assert tasks_of(queue.take(0)) == [0], "they run alone"
+    assert tasks_of(queue.take_between(1)) == ["small"]
+    queue.done_between()
+    assert queue.take_between(1) == []
+    queue.done_between()
+    assert tasks_of(queue.take_between(2)) == [1]
+
+
+def test_a_device_that_dies_between_iterations_answers_for_all_that_it_has_begun() -> None:
+    queue = JobQueue(max_batch_pixels=30)
+    jobs = [
+        Job(red, "long", (1, 10), 10, long=True),
+        job(red, "large", pixels=LARGE_PIXELS + 1),
+        job(blue, 1),
+        job(red, 2),
+    ]
     for queued in jobs:
         queue.put(queued)
     queue.take(0)
-    queue.take_between()
+    queue.take_between(2)
+    queue.take_between(1)
 
     assert queue.abandon() == jobs
+
+
+def test_a_job_that_is_discarded_knows_that_nobody_waits() -> None:
+    queue = JobQueue(max_batch_pixels=30)
+    running = job(red, 1)
+    queue.put(running)
+    queue.take(0)
+    queue.discard(running)
+
+    assert running.abandoned

@@ -23,7 +23,7 @@ def run(steps: Callable[[Stages], Awaitable[None]]) -> Metrics:
     settings = Settings(threads=1, image_workers=1, entropy_workers=0)
 
     async def main() -> None:
-        stages = Stages(settings, metrics, lambda: None)
+        stages = Stages(settings, metrics, lambda: 0.0)
         await stages.start([])
         try:
             await steps(stages)
@@ -50,7 +50,7 @@ def test_each_place_runs_its_work_and_counts_it_once() -> None:
     async def steps(stages: Stages) -> None:
         (thread,) = await stages.on_thread(DECODE, timings, name_of_thread)
         (coder,) = await stages.in_entropy_coder(timings, name_of_thread)
-        device = await stages.on_device(Job(name_of_thread, 1, (1, 1), 1), timings)
+        device = await stages.on_device(Job(lambda tasks, _: name_of_thread(tasks), 1, (1, 1), 1), timings)
         with stages.in_store(timings):
             await asyncio.sleep(0)
         assert [name.partition("-")[0].partition("_")[0] for name in (thread, coder, device)] == [
@@ -72,7 +72,7 @@ def test_work_without_an_account_is_counted_for_prometheus_alone() -> None:
     async def steps(stages: Stages) -> None:
         await stages.on_thread(DECODE, None, abs, -1)
         await stages.in_entropy_coder(None, abs, -1)
-        await stages.on_device(Job(list, 1, (1, 1), 1), None)
+        await stages.on_device(Job(lambda tasks, _: tasks, 1, (1, 1), 1), None)
 
     metrics = run(steps)
 
@@ -108,7 +108,7 @@ def test_a_lack_of_memory_is_a_typed_error_everywhere() -> None:
         with pytest.raises(OutOfMemoryError):
             await stages.in_entropy_coder(None, fail)
         with pytest.raises(OutOfMemoryError):
-            await stages.on_device(Job(fail, 1, (1, 1), 1), None)
+            await stages.on_device(Job(lambda tasks, _: fail(tasks), 1, (1, 1), 1), None)
 
     assert counted(run(steps), "decode")[0] == 1, "what fails is counted too"
 
@@ -121,11 +121,11 @@ def test_a_job_that_nobody_waits_for_leaves_the_queue() -> None:
         return tasks
 
     async def steps(stages: Stages) -> None:
-        running = asyncio.create_task(stages.on_device(Job(hold, 1, (1, 1), 1), None))
+        running = asyncio.create_task(stages.on_device(Job(lambda tasks, _: hold(tasks), 1, (1, 1), 1), None))
         await asyncio.sleep(0)
         while len(stages.queue):
             await asyncio.sleep(0.001)
-        waiting = asyncio.create_task(stages.on_device(Job(hold, 2, (1, 1), 1), None))
+        waiting = asyncio.create_task(stages.on_device(Job(lambda tasks, _: hold(tasks), 2, (1, 1), 1), None))
         await asyncio.sleep(0)
         assert len(stages.queue) == 1
         waiting.cancel()

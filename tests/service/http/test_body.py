@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 
 from service.http import problems
 from service.http.body import read_body
+from service.inflight import Bodies
 from service.metrics import Metrics
 
 
@@ -18,10 +19,12 @@ def echo() -> TestClient:
     """An app that answers the file that was sent to it, of at most 1000 bytes."""
     app = FastAPI()
     problems.install(app, Metrics())
+    bodies = Bodies(max_bytes=10_000, seconds=10)
 
     @app.post("/")
     async def length(request: Request) -> int:
-        return len(await read_body(request, accepts="image/*", max_bytes=1000, seconds=10))
+        with bodies.arrival() as arrival:
+            return len(await read_body(request, arrival, accepts="image/*", max_bytes=1000))
 
     return TestClient(app)
 
@@ -67,6 +70,8 @@ def test_too_much_is_refused_however_it_is_sent(echo: TestClient) -> None:
             b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\nno file\r\n--x--\r\n',
             422,
         ),
+        ("image/png", b"", 422),
+        ("application/json" + "x" * 2000, b"", 415),
     ],
 )
 def test_other_bodies_are_refused(echo: TestClient, declared: str, body: bytes, status: int) -> None:
@@ -97,3 +102,29 @@ def test_a_body_must_be_what_its_digest_says(echo: TestClient, promised: str, st
 
     assert answer.status_code == status
     assert status == 200 or answer.json()["type"] == "urn:problem-type:ziggurat:digest-mismatch"
+
+
+def test_an_empty_body_is_told_so(echo: TestClient) -> None:
+    answer = echo.post("/", content=b"", headers={"Content-Type": "image/png"})
+
+    assert "empty" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("declared", ["image/png", "multipart/form-data; boundary=x"])
+def test_an_encoded_body_is_refused_by_the_name_of_its_encoding(echo: TestClient, declared: str) -> None:
+    encoded = {"Content-Type": declared, "Content-Encoding": "gzip"}
+    plain = {"Content-Type": "image/png", "Content-Encoding": "identity"}
+    answer = echo.post("/", content=b"body", headers=encoded)
+
+    assert (answer.status_code, answer.json()["type"]) == (415, "urn:problem-type:ziggurat:unsupported-body")
+    assert "gzip" in answer.json()["detail"]
+    assert echo.post("/", content=b"body", headers=plain).status_code == 200
+
+
+def test_all_lines_of_a_digest_count(echo: TestClient) -> None:
+    lines = [
+        ("Content-Type", "image/png"),
+        ("Content-Digest", digest(b"body")),
+        ("Content-Digest", digest(b"other", "sha-512")),
+    ]
+    assert echo.post("/", content=b"body", headers=lines).status_code == 422

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import pytest
+from starlette.datastructures import Headers
 
 from service.http.negotiation import (
     NotAcceptableError,
     RangeNotSatisfiableError,
     byte_range,
+    combined,
     content_digest,
+    immutable,
     matches_etag,
     negotiate,
 )
@@ -87,3 +90,21 @@ def test_a_single_range_is_cut_to_the_content_and_the_rest_ignored(
 def test_a_range_outside_of_the_content_cannot_be_given(header: str) -> None:
     with pytest.raises(RangeNotSatisfiableError):
         byte_range(header, 100)
+
+
+def test_all_lines_of_a_list_count() -> None:
+    headers = Headers(raw=[(b"accept", b"text/html"), (b"x", b"y"), (b"accept", b"image/webp;q=0.5")])
+
+    assert negotiate(combined(headers, "accept"), OFFERS) == "image/webp"
+    assert combined(headers, "if-none-match") is None
+
+
+def test_a_list_without_end_is_not_read_to_its_end() -> None:
+    with pytest.raises(NotAcceptableError):
+        negotiate("a/b," * 16_000 + "image/png", OFFERS)
+
+
+def test_what_needs_a_key_is_kept_by_no_cache_that_people_share() -> None:
+    kept = [immutable('"abc"', private=private)["Cache-Control"] for private in (True, False)]
+
+    assert kept == ["private, max-age=31536000, immutable", "public, max-age=31536000, immutable"]

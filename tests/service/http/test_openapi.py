@@ -21,7 +21,7 @@ from service.store import id_of
 
 from ..conftest import Live
 
-KEY = "a-key-of-ours"
+KEY = "the-only-key-of-ours"
 STORED: list[str] = []
 
 

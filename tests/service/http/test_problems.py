@@ -4,13 +4,14 @@ import inspect
 
 import pytest
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from fastapi.testclient import TestClient
 
 from models import errors as codec_errors
-from models.errors import AvifError, CodecError, UnknownModelError, WeightsError
+from models.errors import AvifError, CodecError, OptionError, UnknownModelError, WeightsError
 from service import images, store
 from service.engine import errors as engine_errors
-from service.engine.errors import EngineError, OverloadedError, UnavailableError
+from service.engine.errors import AbandonedError, EngineError, OverloadedError, UnavailableError
 from service.http import problems
 from service.metrics import Metrics
 
@@ -60,13 +61,31 @@ def test_a_failing_store_asks_to_come_back() -> None:
 
 
 def test_every_typed_error_has_an_answer_of_its_own() -> None:
-    """All leaves of the four trees, apart from weights, which fail at the start of the service."""
+    """All leaves of the four trees, apart from weights, which fail at the start of the service, and
+    options, which the service checks itself, and what nobody is there to see.
+    """
     raised = {
         error
         for module in (codec_errors, images, store, engine_errors)
         for _, error in inspect.getmembers(module, inspect.isclass)
         if issubclass(error, Exception) and error.__module__ == module.__name__ and not error.__subclasses__()
     }
-    assert raised - {WeightsError, AvifError} <= set(problems._KINDS)
+    assert raised - {WeightsError, AvifError, OptionError, AbandonedError} <= set(problems._KINDS)
     assert CodecError not in problems._KINDS, "an unexpected kind of failure is not the client's fault"
     assert len(set(problems.reasons())) == len(problems.reasons())
+
+
+def test_a_problem_never_gives_back_a_megabyte() -> None:
+    _, problem, _ = answer(codec_errors.TargetError("x" * 1_000_000))
+
+    assert len(str(problem["detail"])) == 500
+
+
+def test_of_many_wrong_parameters_ten_are_named_and_the_others_counted() -> None:
+    wrong = [{"loc": ("query", f"p{number}" * 100), "msg": "wrong" * 100} for number in range(1000)]
+    _, problem, _ = answer(RequestValidationError(wrong))
+
+    assert isinstance(problem["errors"], list)
+    assert len(problem["errors"]) == 10
+    assert "and 990 more" in str(problem["detail"])
+    assert len(str(problem)) < 5000

@@ -27,19 +27,19 @@ def server(live: Callable[[Settings], Live]) -> Iterator[Live]:
         threads=1,
         max_body_bytes=4_000_000,
         body_timeout_seconds=0.5,
-        api_keys="a-key-of-ours",
+        api_keys="the-only-key-of-ours",
     )
     with live(settings) as server:
         yield server
 
 
 def post(
-    server: Live, path: str, body: bytes, *, length: int | None = None, key: str = "a-key-of-ours"
+    server: Live, path: str, body: bytes, *, length: int | None = None, key: str = "a-key-of-our-own-clients"
 ) -> socket.socket:
     """A request on its way; the answer has not been read."""
     lines = (
         f"POST {path} HTTP/1.1",
-        "Host: x",
+        "Host: localhost",
         f"X-API-Key: {key}",
         "Content-Type: image/jpeg",
         f"Content-Length: {length or len(body)}",
@@ -66,7 +66,7 @@ def _hold_the_device(server: Live) -> threading.Thread:
     request = Request(
         f"{server.url}/compress?bpp=1",
         large.getvalue(),
-        {"Content-Type": "image/jpeg", "X-API-Key": "a-key-of-ours"},
+        {"Content-Type": "image/jpeg", "X-API-Key": "a-key-of-our-own-clients"},
     )
     holder = threading.Thread(target=lambda: urlopen(request).close())
     holder.start()
@@ -112,7 +112,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(server: Live, jpeg: bytes) 
     assert b"body-timeout" in reply
 
 
-@pytest.mark.parametrize(("key", "status"), [("a-key-of-ours", b"413"), ("another", b"401")])
+@pytest.mark.parametrize(("key", "status"), [("a-key-of-our-own-clients", b"413"), ("another", b"401")])
 def test_an_early_answer_arrives_although_the_body_was_not_read(
     server: Live, key: str, status: bytes
 ) -> None:

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import random
+from hashlib import sha256
+from pathlib import Path
+
 import pytest
 from fastapi.testclient import TestClient
 
 from models.bitstream import VERSION
 from models.hybrid.codec import HybridCodec
+from service.http.negotiation import content_digest
+from service.settings import Settings
 from service.store import id_of
 
 
@@ -120,3 +126,57 @@ def test_conditions_go_before_ranges(client: TestClient, stream: bytes) -> None:
         )
     ]
     assert statuses == [206, 200, 200, 304]
+
+
+@pytest.fixture(scope="module")
+def large(client: TestClient) -> bytes:
+    """What is stored need not be a stream of ours to be sent; it is longer than a piece."""
+    content = random.Random(1).randbytes(1_000_000)
+    assert client.portal is not None
+    client.portal.call(client.app.state.runtime.store.put, content)  # type: ignore[attr-defined]
+    return content
+
+
+@pytest.mark.parametrize(
+    ("header", "first", "last"),
+    [
+        ("", 0, 999_999),
+        ("bytes=0-0", 0, 0),
+        ("bytes=262143-262144", 262_143, 262_144),
+        ("bytes=-600000", 400_000, -1),
+    ],
+)
+def test_a_large_stream_is_sent_in_pieces(
+    client: TestClient, large: bytes, header: str, first: int, last: int
+) -> None:
+    answer = client.get(f"/bitstreams/{id_of(large)}", headers={"Range": header} if header else {})
+
+    part = large[first : last % len(large) + 1]
+    assert answer.content == part
+    assert answer.headers["content-length"] == str(len(part))
+    assert answer.headers["content-digest"] == content_digest(sha256(part).digest())
+
+
+@pytest.mark.parametrize("header", ["", "bytes=0-27"])
+def test_damage_is_told_and_not_sent_whatever_part_is_wanted(
+    client: TestClient, settings: Settings, header: str
+) -> None:
+    for length in (1000, 1_000_000):
+        content = random.Random(length).randbytes(length)
+        assert client.portal is not None
+        client.portal.call(client.app.state.runtime.store.put, content)  # type: ignore[attr-defined]
+        stream_id = id_of(content)
+        path = Path(settings.store) / stream_id[:2] / f"{stream_id}.zgt"
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        answer = client.get(f"/bitstreams/{stream_id}", headers={"Range": header} if header else {})
+
+        assert (answer.status_code, answer.json()["type"]) == (
+            500,
+            "urn:problem-type:ziggurat:damaged-in-store",
+        )
+
+
+def test_all_lines_of_if_none_match_count(client: TestClient, stream: bytes) -> None:
+    lines = [("If-None-Match", '"other"'), ("If-None-Match", f'"{id_of(stream)}"')]
+
+    assert client.get(f"/bitstreams/{id_of(stream)}", headers=lines).status_code == 304

@@ -281,3 +281,25 @@ def test_alpha_and_grey_survive_every_codec(client: TestClient, photo: Image.Ima
             with Image.open(io.BytesIO(client.get(answer.headers["location"]).content)) as image:
                 assert image.mode == mode
                 assert mode == "L" or np.array_equal(np.asarray(image)[..., 3], np.asarray(plane))
+
+
+def test_unknown_parameters_are_told_the_known_ones(client: TestClient, jpeg: bytes) -> None:
+    detail = client.post("/compress?bbp=0.15", content=jpeg, headers=RAW).json()["detail"]
+
+    assert all(name in detail for name in ("bbp", "bpp", "max_bytes", "quality", "strict"))
+
+
+@pytest.mark.parametrize("query", ["report=" + "a," * 3000, "report=psnr&" * 600, "a&" * 3000])
+def test_long_lists_in_a_url_are_refused_at_once_and_in_few_words(
+    client: TestClient, jpeg: bytes, query: str
+) -> None:
+    answer = client.post(f"/compress?bpp=1&{query}", content=jpeg, headers=RAW)
+
+    assert answer.status_code == 422
+    assert len(answer.content) < 5000
+
+
+def test_a_quality_a_little_too_high_is_not_called_the_highest(client: TestClient, jpeg: bytes) -> None:
+    detail = client.post("/compress?quality=100.0001", content=jpeg, headers=RAW).json()["detail"]
+
+    assert "100.0001" in detail

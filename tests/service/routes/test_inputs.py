@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from json import dumps
+
 import pytest
 from fastapi.testclient import TestClient
 
+JSON = {"Content-Type": "application/json"}
 # Endpoints, and what they take.
 ENDPOINTS = [
     ("/compress?bpp=1", "image/jpeg"),
@@ -47,3 +50,45 @@ def test_a_wrong_profile_is_refused_before_the_body_is_read(client: TestClient, 
     )
 
     assert (answer.status_code, answer.json()["type"]) == (422, "urn:problem-type:ziggurat:unknown-profile")
+
+
+def test_a_body_of_ids_has_no_room_for_more_than_ids(client: TestClient) -> None:
+    large = client.post("/allocate?budget_bpp=1", content=b'{"ids":[' + b"1," * 100_000, headers=JSON)
+    small = client.post("/allocate?budget_bpp=1", content=b'{"ids":[' + b"1," * 4000 + b"1]}", headers=JSON)
+
+    assert (large.status_code, small.status_code) == (413, 422)
+    assert len(small.json()["errors"]) == 1, "the first that is wrong ends it"
+
+
+def test_as_many_ids_as_are_allowed_fit(client: TestClient) -> None:
+    ids = [f"{number:064x}" for number in range(100)]
+    answer = client.post("/allocate?budget_bpp=1", content=dumps({"ids": ids}, indent=4), headers=JSON)
+
+    assert answer.json()["type"] == "urn:problem-type:ziggurat:unknown-id"
+
+
+def test_bodies_of_all_requests_together_are_bounded(
+    client: TestClient, jpeg: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bodies = client.app.state.runtime.bodies  # type: ignore[attr-defined]
+    monkeypatch.setattr(bodies, "_max_bytes", len(jpeg))
+    with bodies.arrival() as other:
+        other.grow(1000)
+        other.complete()
+        answer = client.post("/compress?bpp=1", content=jpeg, headers={"Content-Type": "image/jpeg"})
+
+    assert (answer.status_code, answer.json()["type"]) == (429, "urn:problem-type:ziggurat:overloaded")
+    assert int(answer.headers["retry-after"]) > 0
+    assert client.post("/compress?bpp=1", content=jpeg, headers={"Content-Type": "image/jpeg"}).is_success
+    assert bodies.bytes == 0
+
+
+def test_no_picture_is_made_while_too_many_are_not_taken(client: TestClient, jpeg: bytes) -> None:
+    answers = client.app.state.runtime.answers  # type: ignore[attr-defined]
+    with answers.held(2**30):
+        refused = [
+            client.post("/compress?bpp=1", content=jpeg, headers={"Content-Type": "image/jpeg"}),
+            client.get(f"/decompress/{'0' * 64}"),
+        ]
+        assert client.get("/livez").is_success
+    assert [answer.status_code for answer in refused] == [429, 429]

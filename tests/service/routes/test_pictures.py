@@ -72,3 +72,10 @@ def test_a_post_processor_is_named_with_its_id() -> None:
     post_processor = tiny_post_processor()
 
     assert named(post_processor) == f"tiny/{post_processor.model_id}"
+
+
+def test_jpg_is_jpeg(client: TestClient, jpeg: bytes) -> None:
+    made = client.post("/compress?bpp=1", content=jpeg, headers={"Content-Type": "image/jpeg"})
+    answer = client.get(f"{made.headers['location']}?format=jpg")
+
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/jpeg")

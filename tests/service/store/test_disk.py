@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 
 from service.store import id_of
 from service.store.disk import Disk, Limits
+
+from ..conftest import Log
 
 
 def store(root: Path, number: int, size: int = 100, age: float = 0.0) -> Path:
@@ -44,13 +47,17 @@ def test_what_is_over_age_goes(tmp_path: Path) -> None:
     assert (usage.bytes, usage.streams) == (100, 1)
 
 
-def test_over_quota_the_least_recently_stored_go_first_and_some_room_is_made(tmp_path: Path) -> None:
+def test_over_quota_the_least_recently_stored_go_first_and_some_room_is_made(
+    tmp_path: Path, log: Log
+) -> None:
     streams = [store(tmp_path, number, age=1000 * number) for number in range(15)]
 
     usage = Disk(tmp_path, Limits(max_bytes=1000)).sweep()
 
     assert [path.exists() for path in streams] == [True] * 9 + [False] * 6
     assert (usage.bytes, usage.streams) == (900, 9)
+    (line,) = log.lines()
+    assert (line["level"], line["streams"], line["bytes"]) == ("info", 6, 600)
 
 
 def test_the_quota_takes_nothing_that_is_too_young_and_tells_when_it_can(tmp_path: Path) -> None:
@@ -59,7 +66,8 @@ def test_the_quota_takes_nothing_that_is_too_young_and_tells_when_it_can(tmp_pat
     usage = Disk(tmp_path, Limits(max_bytes=100, min_age_seconds=60)).sweep()
 
     assert [path.exists() for path in streams] == [True, True, True, False, False]
-    assert usage.room_at == pytest.approx(time.time() + 1, abs=0.9)
+    assert usage.room_in == pytest.approx(1, abs=0.9)
+    assert usage.max_room == -200, "three young ones of 100 bytes, in a quota of 100"
 
 
 def test_a_stream_stored_again_is_young_again(tmp_path: Path) -> None:
@@ -133,3 +141,92 @@ def test_a_sweep_that_is_stopped_ends(tmp_path: Path) -> None:
     disk.sweep()
 
     assert all(path.exists() for path in streams)
+
+
+def test_what_waits_gets_room_even_if_it_is_more_than_a_sweep_makes_by_itself(tmp_path: Path) -> None:
+    streams = [store(tmp_path, number, age=1000 * (number + 1)) for number in range(8)]
+
+    usage = Disk(tmp_path, Limits(max_bytes=1000)).sweep(waiting=[300, 200])
+
+    assert [path.exists() for path in streams] == [True] * 5 + [False] * 3, "the oldest three"
+    assert (usage.bytes, usage.streams) == (500, 5)
+
+
+def test_nothing_is_evicted_in_vain_for_what_there_is_no_room_for(tmp_path: Path) -> None:
+    young = [store(tmp_path, number, age=10) for number in range(4)]
+    old = [store(tmp_path, number, age=1000 + number) for number in range(4, 8)]
+
+    usage = Disk(tmp_path, Limits(max_bytes=1000)).sweep(waiting=[700])
+    assert all(path.exists() for path in young + old)
+    assert usage.max_room == 600
+    assert usage.room_in == pytest.approx(50, abs=5)
+
+    Disk(tmp_path, Limits(max_bytes=1000)).sweep(waiting=[700, 250])
+    assert [path.exists() for path in young + old] == [True] * 7 + [False], "the small one has its room"
+
+
+def test_what_is_being_written_counts(tmp_path: Path) -> None:
+    streams = [store(tmp_path, number, age=1000 * (number + 1)) for number in range(5)]
+
+    Disk(tmp_path, Limits(max_bytes=1000)).sweep(waiting=[300], reserved=400)
+
+    assert [path.exists() for path in streams] == [True] * 3 + [False] * 2
+
+
+def test_streams_from_before_the_clock_was_set_back_are_the_oldest_in_their_own_order(tmp_path: Path) -> None:
+    day = 86_400
+    ahead = [store(tmp_path, number, age=-day + number) for number in range(4)]
+    behind = [store(tmp_path, number, age=3600 + number) for number in range(4, 8)]
+
+    usage = Disk(tmp_path, Limits(max_bytes=700, max_age_seconds=7200)).sweep()
+    assert [path.exists() for path in ahead] == [True, True, False, False]
+    assert all(path.exists() for path in behind)
+    assert usage.room_in <= 60, "nobody waits for a day"
+
+    Disk(tmp_path, Limits(max_bytes=700)).sweep(waiting=[700])
+    assert not any(path.exists() for path in ahead + behind)
+
+
+def test_a_clock_that_is_a_little_behind_makes_nothing_old(tmp_path: Path) -> None:
+    """As between this machine and a file server."""
+    stream = store(tmp_path, 1, age=-2)
+
+    usage = Disk(tmp_path, Limits(max_bytes=100)).sweep(waiting=[50])
+
+    assert stream.exists()
+    assert usage.room_in == pytest.approx(62, abs=1)
+
+
+def test_what_a_killed_writer_left_before_the_clock_was_set_back_goes(tmp_path: Path) -> None:
+    left = store(tmp_path, 1).with_suffix(".zgt#1")
+    left.write_bytes(b"half a str")
+    made(left, age=-86_400)
+
+    Disk(tmp_path, Limits()).sweep()
+
+    assert not left.exists()
+
+
+def test_a_quota_by_default(tmp_path: Path) -> None:
+    tenth = shutil.disk_usage(tmp_path).total // 10
+
+    assert Disk(tmp_path, Limits()).max_bytes == min(10 * 10**9, tenth)
+    assert Disk(tmp_path, Limits(max_bytes=5)).max_bytes == 5
+    assert Disk(tmp_path, Limits(max_bytes=0)).max_bytes is None
+
+
+def test_a_sweep_follows_no_link(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    root = tmp_path / "root"
+    for folder in (elsewhere, root):
+        folder.mkdir()
+    outside = [store(elsewhere, number, size=1000, age=1e9) for number in range(3)]
+    inside = store(root, 10, size=10)
+    (root / outside[0].parent.name).symlink_to(outside[0].parent)  # a directory
+    (inside.parent / outside[1].name).symlink_to(outside[1])  # a stream
+    (inside.parent / f"{outside[2].name}#1").symlink_to(outside[2])  # a leftover
+
+    usage = Disk(root, Limits(max_bytes=100, max_age_seconds=3600)).sweep(waiting=[90])
+
+    assert all(path.exists() for path in outside)
+    assert (inside.exists(), usage.bytes, usage.streams) == (True, 10, 1)

@@ -62,6 +62,7 @@ def test_a_full_store_is_507_and_damage_is_500(tmp_path: Path, jpeg: bytes) -> N
         path = tmp_path / id_of(made.content)[:2] / f"{id_of(made.content)}.zgt"
         path.write_bytes(path.read_bytes()[:-1] + b"?")
         damaged = [client.get(f"{place}/{id_of(made.content)}") for place in ("/bitstreams", "/decompress")]
+        probed = client.head(f"/bitstreams/{id_of(made.content)}")
         healed = client.post("/compress?max_bytes=900", content=jpeg)
         back = client.get(f"/bitstreams/{id_of(made.content)}")
         metrics = client.get("/metrics").text
@@ -69,6 +70,7 @@ def test_a_full_store_is_507_and_damage_is_500(tmp_path: Path, jpeg: bytes) -> N
     assert (made.status_code, full.status_code, healed.status_code) == (201, 507, 201)
     assert full.json()["type"] == "urn:problem-type:ziggurat:store-full"
     assert 1 <= int(full.headers["retry-after"]) <= 60
+    assert probed.status_code == 500
     for answer in damaged:
         assert answer.status_code == 500
         assert answer.json()["type"] == "urn:problem-type:ziggurat:damaged-in-store"

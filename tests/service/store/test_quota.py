@@ -72,9 +72,82 @@ def test_a_stream_larger_than_the_quota_is_refused_and_evicts_nothing_for_good(t
     async def scenario() -> None:
         async with StreamStore(str(tmp_path), limits=Limits(max_bytes=10_000)) as store:
             stream_id = await store.put(stream(1))
-            with pytest.raises(StoreFullError):
+            with pytest.raises(StoreFullError, match="10001 bytes, more than the stream store's 10000"):
                 await store.put(bytes(10_001))
             assert await store.get(stream_id) == stream(1)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("size", [1001, 5000, 10_000])
+def test_a_stream_of_more_than_a_tenth_of_the_quota_gets_its_room(tmp_path: Path, size: int) -> None:
+    """A sweep leaves nine tenths: what needs more is told to it."""
+
+    async def scenario() -> None:
+        async with StreamStore(str(tmp_path), limits=Limits(max_bytes=10_000)) as store:
+            for number in range(9):
+                age(tmp_path, await store.put(stream(number)), 1000 - number)
+            assert store.quota
+            await store.put(stream(99, size))
+            assert on_disk(tmp_path) <= 10_000
+            assert store.quota.bytes <= 10_000
+
+    asyncio.run(scenario())
+
+
+def test_large_streams_at_the_same_time_all_get_their_room(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with StreamStore(str(tmp_path), limits=Limits(max_bytes=10_000)) as store:
+            for number in range(10):
+                age(tmp_path, await store.put(stream(number)), 1000 - number)
+            await asyncio.gather(*(store.put(stream(number, 2500)) for number in range(20, 24)))
+            assert on_disk(tmp_path) == 10_000
+
+    asyncio.run(scenario())
+
+
+def test_a_large_stream_that_finds_no_room_is_in_nobodys_way(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with StreamStore(str(tmp_path), limits=Limits(max_bytes=10_000)) as store:
+            ids = [await store.put(stream(number)) for number in range(10)]
+            for stream_id in ids[:5]:
+                age(tmp_path, stream_id, 1000)
+            with pytest.raises(StoreFullError) as refused:
+                await store.put(stream(99, 6000))
+            assert 1 < refused.value.retry_after <= 60
+            assert on_disk(tmp_path) >= 9000, "nothing was evicted in vain"
+            for number in range(20, 25):
+                await store.put(stream(number))
+            with pytest.raises(StoreFullError):
+                await store.put(stream(25))
+
+    asyncio.run(scenario())
+
+
+def test_a_clock_set_back_keeps_nobody_waiting_for_it(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with StreamStore(str(tmp_path), limits=Limits(max_bytes=10_000)) as store:
+            for number in range(10):
+                age(tmp_path, await store.put(stream(number)), -86_400 + number)
+            await store.put(stream(99))
+
+    asyncio.run(scenario())
+
+
+def test_a_clock_set_back_while_the_store_is_full_does_not_add_to_the_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with StreamStore(str(tmp_path), limits=Limits(max_bytes=10_000)) as store:
+            for number in range(10):
+                await store.put(stream(number))
+            with pytest.raises(StoreFullError):
+                await store.put(stream(10))
+            today = time.time
+            monkeypatch.setattr(time, "time", lambda: today() - 86_400)
+            with pytest.raises(StoreFullError) as refused:
+                await store.put(stream(11))
+            assert refused.value.retry_after <= 60
 
     asyncio.run(scenario())
 

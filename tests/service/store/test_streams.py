@@ -1,19 +1,21 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import obstore
 import pytest
 
 from service.store import (
+    Limits,
     NotStoredError,
     Operation,
     StoreDamagedError,
@@ -53,6 +55,24 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def path_of(root: Path, stream_id: str) -> Path:
     return root / stream_id[:2] / f"{stream_id}.zgt"
+
+
+@pytest.mark.parametrize("length", [1, 1000, 600_000])
+def test_a_stream_is_read_in_pieces_and_checked_before_the_first(store: StreamStore, length: int) -> None:
+    async def scenario() -> None:
+        async with store:
+            content = random.Random(length).randbytes(length)
+            stream_id = await store.put(content)
+            for part in (None, range(length), range(length // 3, length // 2 + 1)):
+                found = await store.read(stream_id, lambda size, part=part: part)  # type: ignore[misc]
+                wanted = content if part is None else content[part.start : part.stop]
+                assert b"".join([piece async for piece in found.pieces]) == wanted
+                assert (found.size, found.part) == (length, part)
+                assert found.digest == hashlib.sha256(wanted).digest()
+            with pytest.raises(NotStoredError):
+                await store.read("0" * 64)
+
+    asyncio.run(scenario())
 
 
 def test_a_stream_comes_back_as_it_was(store: StreamStore) -> None:
@@ -109,6 +129,102 @@ def test_damage_is_an_error_until_the_stream_is_stored_again(tmp_path: Path, dam
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("damage", [b"", b"half a str", b"a stream of another kind"])
+def test_every_method_that_reads_notices_damage(tmp_path: Path, damage: bytes) -> None:
+    failures: list[Operation] = []
+    store = StreamStore(str(tmp_path), on_failure=failures.append)
+
+    async def scenario() -> None:
+        stream_id = await store.put(b"a stream")
+        path_of(tmp_path, stream_id).write_bytes(damage)
+        for read in (store.get, store.size):
+            with pytest.raises(StoreDamagedError):
+                await read(stream_id)
+        assert failures == ["get", "head"]
+        await store.delete(stream_id)
+        with pytest.raises(NotStoredError):
+            await store.get(stream_id)
+
+    asyncio.run(scenario())
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    """A file that the service may read and whose content even fits."""
+    path = tmp_path / "outside" / "file"
+    path.parent.mkdir()
+    path.write_bytes(b"a stream")
+    os.utime(path, (1000, 1000))
+    return path
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_link_in_place_of_a_stream_is_damage(tmp_path: Path, outside: Path, exists: bool) -> None:
+    """Even if what it leads to has the right bytes."""
+    store = StreamStore(str(tmp_path / "data"))
+    stream_id = id_of(b"a stream")
+    link = path_of(tmp_path / "data", stream_id)
+    target = outside if exists else outside.with_name("nothing")
+
+    async def scenario() -> None:
+        link.parent.mkdir()
+        link.symlink_to(target)
+        for read in (store.get, store.size, store.find):
+            with pytest.raises(StoreDamagedError):
+                await read(stream_id)
+        await store.delete(stream_id)
+        assert not link.is_symlink()
+
+        link.symlink_to(target)
+        assert await store.put(b"a stream") == stream_id
+        assert not link.is_symlink()
+        assert await store.get(stream_id) == b"a stream"
+
+    asyncio.run(scenario())
+    assert (outside.read_bytes(), outside.stat().st_mtime) == (b"a stream", 1000)
+    assert list(outside.parent.iterdir()) == [outside]
+
+
+def test_a_link_in_place_of_a_directory_is_not_followed(tmp_path: Path, outside: Path) -> None:
+    store = StreamStore(str(tmp_path / "data"))
+    stream_id = id_of(b"a stream")
+    behind = outside.rename(outside.with_name(f"{stream_id}.zgt"))
+    (tmp_path / "data" / stream_id[:2]).symlink_to(outside.parent)
+
+    async def scenario() -> None:
+        for operation in (store.get, store.size, store.find, store.delete):
+            with pytest.raises(StoreUnavailableError):
+                await operation(stream_id)
+        with pytest.raises(StoreUnavailableError):
+            await store.put(b"a stream")
+
+    asyncio.run(scenario())
+    assert (behind.read_bytes(), behind.stat().st_mtime) == (b"a stream", 1000)
+    assert list(outside.parent.iterdir()) == [behind]
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "directory"])
+def test_what_is_no_file_is_damage_and_keeps_nobody_waiting(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    store = StreamStore(str(tmp_path))
+    stream_id = id_of(b"a stream")
+    path_of(tmp_path, stream_id).parent.mkdir()
+    make(path_of(tmp_path, stream_id))
+
+    for read in (store.get, store.size, store.find):
+        with pytest.raises(StoreDamagedError):
+            asyncio.run(read(stream_id))
+
+
+def test_the_store_itself_may_be_a_link(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "data").symlink_to(tmp_path / "disk")
+    store = StreamStore(str(tmp_path / "data"))
+
+    assert asyncio.run(store.get(asyncio.run(store.put(b"a stream")))) == b"a stream"
+
+
 def test_streams_survive_the_process(tmp_path: Path) -> None:
     stream_id = asyncio.run(StreamStore(str(tmp_path)).put(b"a stream"))
 
@@ -128,7 +244,7 @@ def test_a_failing_disk_is_told_apart_from_an_unknown_id(tmp_path: Path) -> None
 
 
 def test_a_full_disk_keeps_what_it_has_and_goes_on_when_there_is_room(small_disk: Path) -> None:
-    store = StreamStore(str(small_disk))
+    store = StreamStore(str(small_disk), limits=Limits(max_bytes=0))
 
     async def scenario() -> None:
         before = await store.put(bytes(100_000))

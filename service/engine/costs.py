@@ -1,0 +1,112 @@
+"""What requests cost, for admission: how much room each takes, and about how long.
+
+The unit is a pixel quantised without effort to a budget, the commonest work of the device. The
+rates say what a pixel of other work takes in that unit. They were measured on a Kodak picture at
+0.3 bits per pixel, on one core with AMX. The device's own speed comes in only when admission
+multiplies by `DeviceThread.seconds_per_pixel`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from models.codec import CodecName
+from models.collection import QUALITIES
+from models.hybrid.libaom import SECONDS_PER_MEGAPIXEL, speed_of
+
+from .effort import cost as effort_rate
+from .results import Measure
+
+# Pictures of more pixels are large: the codec cuts them into tiles, between which the device runs
+# other jobs, and no batch holds them.
+LARGE_PIXELS = 1 << 22
+
+RECONSTRUCT = 0.6  # with its post-processing, 0.5 to 0.6
+IMPROVE = 0.3  # post-processing alone
+SCORES = {Measure.PSNR: 0.03, Measure.MS_SSIM: 0.3}
+AVIF_ENCODES = 4  # of a search, in the mean
+# libaom's seconds, in the table that `libaom` has of them, that a pixel's quantisation takes on the
+# same core.
+AVIF_SECONDS_PER_MEGAPIXEL = 1.5
+
+
+class Size(Enum):
+    """Which room a request takes: those of one size are never in the way of those of another."""
+
+    SMALL = "small"
+    LARGE = "large"
+    COLLECTION = "collection"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a request costs, in pixels quantised without effort.
+
+    Attributes:
+        pixels: of all its pictures.
+        size: which room it takes.
+        work: what must be done.
+        effort: what effort adds, as far as there is time for it.
+    """
+
+    pixels: int
+    size: Size
+    work: float
+    effort: float = 0.0
+
+
+def compress(
+    pixels: int, codec: CodecName = "learned", report: Iterable[Measure] = (), effort: int = 0
+) -> Cost:
+    """Estimate compressing one picture; arguments are those of `PictureCoder.compress`."""
+    asked = set(report)
+    if codec == "auto":
+        asked.add(Measure.MS_SSIM)  # the dearer of the two that may decide
+    rate = 0.0
+    if codec != "hybrid":
+        rate += 1 + measuring(asked)
+    if codec != "learned":
+        rate += _searching_avif(pixels) + (IMPROVE + comparing(asked) if asked else 0.0)
+    return Cost(pixels, _size(pixels), rate * pixels, effort_rate(effort) * pixels)
+
+
+def decompress(pixels: int) -> Cost:
+    """Estimate decompressing one picture."""
+    return Cost(pixels, _size(pixels), RECONSTRUCT * pixels)
+
+
+def enhance(pixels: int) -> Cost:
+    """Estimate post-processing one picture."""
+    return Cost(pixels, _size(pixels), IMPROVE * pixels)
+
+
+def allocate(pixels: int, effort: int = 0) -> Cost:
+    """Estimate compressing many pictures to one budget: each is measured, then compressed.
+
+    `pixels` are those of all of them.
+    """
+    passes = len(QUALITIES) + 1
+    rate = passes * (1 + measuring(Measure))
+    return Cost(pixels, Size.COLLECTION, rate * pixels, effort_rate(effort) * pixels)
+
+
+def measuring(measures: Iterable[Measure]) -> float:
+    """Rate of decoding a picture and scoring it; 0 for no measures."""
+    asked = set(measures)
+    return RECONSTRUCT + comparing(asked) if asked else 0.0
+
+
+def comparing(measures: Iterable[Measure]) -> float:
+    """Rate of scoring a decoded picture."""
+    return sum(SCORES[measure] for measure in measures)
+
+
+def _searching_avif(pixels: int) -> float:
+    """Rate of a search without effort, at which the hybrid codec may always end one."""
+    return AVIF_ENCODES * SECONDS_PER_MEGAPIXEL[speed_of(0, pixels)] / AVIF_SECONDS_PER_MEGAPIXEL
+
+
+def _size(pixels: int) -> Size:
+    return Size.LARGE if pixels > LARGE_PIXELS else Size.SMALL
