@@ -58,6 +58,7 @@ _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0
 _SPACES = {"L": b"GRAY", "LA": b"GRAY", "RGB": b"RGB ", "RGBA": b"RGB ", "CMYK": b"CMYK"}
 _CLASSES = (b"scnr", b"mntr", b"prtr", b"spac")  # of profiles that say what one device's samples mean
 _ROWS_AT_A_TIME = 64
+_ROUNDED = ((np.arange(65536) + 128) // 257).astype(np.uint8)  # 16 bits to 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +115,7 @@ def in_8_bits(pixels: Image.Image | NDArray[np.uint16]) -> Image.Image:
         return pixels
     samples = np.empty(pixels.shape, np.uint8)
     for top in range(0, len(pixels), _ROWS_AT_A_TIME):
-        rows = pixels[top : top + _ROWS_AT_A_TIME].astype(np.uint32)
-        samples[top : top + _ROWS_AT_A_TIME] = (rows + 128) // 257
+        samples[top : top + _ROWS_AT_A_TIME] = _ROUNDED[pixels[top : top + _ROWS_AT_A_TIME]]
     return image_of(samples)
 
 
@@ -168,8 +168,8 @@ def _by_numbers(samples: NDArray[np.uint8] | NDArray[np.uint16], mode: str, colo
         levels = np.clip(linear * 65535 + 0.5, 0, 65535).astype(np.uint16)
         converted[rows, :, :bands] = encoded[levels]
         if bands < samples.shape[2]:
-            alpha = samples[rows, :, bands].astype(np.uint32)
-            converted[rows, :, bands] = alpha if top == 255 else (alpha + 128) // 257
+            alpha = samples[rows, :, bands]
+            converted[rows, :, bands] = alpha if top == 255 else _ROUNDED[alpha]
     return image_of(converted)
 
 

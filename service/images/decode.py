@@ -99,7 +99,7 @@ def _facts(file: bytes, max_pixels: int) -> Facts:
         facts = _READERS[ours](file)
     except (ImageError, MemoryError):
         raise
-    except (struct.error, ValueError, IndexError, KeyError) as error:
+    except (struct.error, ArithmeticError, LookupError, ValueError) as error:
         raise DamagedImageError(f"the {ours} image is truncated or corrupt in its header") from error
     header = facts.header
     size = f"the image has {header.width}x{header.height} pixels"

@@ -54,6 +54,8 @@ class _Form:
 
     def unpack(self, kind: str, file: bytes, at: int) -> int:
         """One number. Raises struct.error beyond the end of the file."""
+        if at > len(file):  # 64-bit offsets may be too large for struct itself
+            raise struct.error("an offset is beyond the end of the file")
         return int(struct.unpack_from(self.order + kind, file, at)[0])
 
 

@@ -253,7 +253,7 @@ def _pixels(samples: NDArray[Any], layout: Layout) -> Pixels:
     if associated:
         top = int(np.iinfo(scaled.dtype).max)
         whole = np.maximum(alpha, 1).astype(np.float32)[..., None]
-        divided: Scaled = np.minimum(scaled * (top / whole) + 0.5, top).astype(alpha.dtype)
+        divided: NDArray[Any] = np.minimum(scaled * (top / whole) + 0.5, top).astype(alpha.dtype)
         return _mode_of(np.concatenate([divided, alpha[..., None]], axis=2))
     return _mode_of(np.concatenate([scaled, alpha[..., None]], axis=2))
 

@@ -121,6 +121,15 @@ def test_broken_headers_are_damage(file: bytes) -> None:
         read_header(file, max_pixels=LIMIT)
 
 
+def test_offsets_of_64_bits_may_point_anywhere() -> None:
+    file = tiff_of(TAGS, PARTS, big=True)
+    with pytest.raises(DamagedImageError):
+        read(file[:8] + b"\xff" * 8 + file[16:])
+    at = file.rindex(struct.pack("<HHQ", 273, 4, 1)) + 12
+    with pytest.raises(DamagedImageError):
+        read(file[:at] + b"\xff" * 8 + file[at + 8 :])
+
+
 def test_floods_of_tags_and_directories_are_bounded() -> None:
     entries = bytes(12) * (MAX_ENTRIES + 1)
     with pytest.raises(DamagedImageError, match="too many tags"):
