@@ -58,9 +58,9 @@ def coded_item(file: bytes) -> bytes:
         ValueError: the boxes contradict each other, or the item is not AV1.
     """
     meta = dict(boxes(dict(boxes(file))[b"meta"][4:]))
-    pitm = _Fields(meta[b"pitm"])
+    pitm = Fields(meta[b"pitm"])
     item = pitm.number(2 if pitm.version() == 0 else 4)
-    kinds = dict(_item_types(meta[b"iinf"]))
+    kinds = dict(item_types(meta[b"iinf"]))
     if kinds[item] == b"grid":
         item = _first_cell(item, meta[b"iref"])
     if kinds[item] != b"av01":
@@ -68,7 +68,7 @@ def coded_item(file: bytes) -> bytes:
     return _first_extent(item, meta[b"iloc"], file, meta.get(b"idat", b""))
 
 
-class _Fields(io.BytesIO):
+class Fields(io.BytesIO):
     """Big-endian numbers, one after the other."""
 
     def number(self, size: int) -> int:
@@ -85,12 +85,13 @@ class _Fields(io.BytesIO):
         return version
 
 
-def _item_types(iinf: bytes) -> Iterator[tuple[int, bytes]]:
-    fields = _Fields(iinf)
+def item_types(iinf: bytes) -> Iterator[tuple[int, bytes]]:
+    """Number and type of each item. Raises as `coded_item` does."""
+    fields = Fields(iinf)
     fields.number(2 if fields.version() == 0 else 4)
     for name, content in boxes(fields.read()):
         if name == b"infe":
-            entry = _Fields(content)
+            entry = Fields(content)
             item = entry.number(2 if entry.version() == 2 else 4)
             entry.number(2)  # protection
             yield item, entry.read(4)
@@ -98,17 +99,17 @@ def _item_types(iinf: bytes) -> Iterator[tuple[int, bytes]]:
 
 def _first_cell(grid: int, iref: bytes) -> int:
     """The first item that a grid is made of."""
-    fields = _Fields(iref)
+    fields = Fields(iref)
     size = 2 if fields.version() == 0 else 4
     for name, content in boxes(fields.read()):
-        reference = _Fields(content)
+        reference = Fields(content)
         if name == b"dimg" and reference.number(size) == grid and reference.number(2):
             return reference.number(size)
     raise ValueError("its grid has no cells")
 
 
 def _first_extent(wanted: int, iloc: bytes, file: bytes, idat: bytes) -> bytes:
-    fields = _Fields(iloc)
+    fields = Fields(iloc)
     version = fields.version()
     sizes = fields.number(2)
     offset_size, length_size, base_size, index_size = (sizes >> shift & 15 for shift in (12, 8, 4, 0))

@@ -20,6 +20,8 @@ FRAME = 6
 SELECT = 2  # SELECT_SCREEN_CONTENT_TOOLS and SELECT_INTEGER_MV: each frame header says which
 ANY_LEVEL = 31  # seq_level_idx "maximum parameters": decoders allocate by size, not by level
 
+MAX_UNITS = 10_000  # of an item; a still picture has a handful, and one of each tile
+
 # Bits of an OBU's first byte
 _HAS_EXTENSION = 0b0000_0100
 _HAS_SIZE = 0b0000_0010
@@ -50,10 +52,12 @@ def units(data: bytes) -> Iterator[Obu]:
 
     Raises:
         IndexError: the data end within a unit's header.
-        ValueError: a size is over 8 bytes long.
+        ValueError: a size is over 8 bytes long, or there are more than `MAX_UNITS`.
     """
     offset = 0
-    while offset < len(data):
+    for _ in range(MAX_UNITS):
+        if offset >= len(data):
+            return
         header = data[offset]
         offset += 2 if header & _HAS_EXTENSION else 1
         size = len(data) - offset
@@ -62,6 +66,7 @@ def units(data: bytes) -> Iterator[Obu]:
         plain = header & ~_TYPE == _HAS_SIZE
         yield Obu((header & _TYPE) >> 3, plain, size, data[offset : offset + size])
         offset += size
+    raise ValueError("it has too many units")
 
 
 def unit(kind: int, payload: bytes) -> bytes:

@@ -109,7 +109,7 @@ class AlbumCompressor:
         model_id = self._codec.model_id
         image = self._journal.image(image_id, model_id)
         if image is None:
-            picture = picture_of(file)
+            picture = picture_of(file, lambda warning: err.print(f"{source}: {warning}"))
             measured = tuple(sweep(self._codec, picture))
             image = MeasuredImage(image_id, model_id, picture.width, picture.height, measured)
             self._journal.add(image)

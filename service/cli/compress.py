@@ -147,7 +147,7 @@ def compress_each(
             known = targets[source].read_bytes()
             return Outcome.DONE_BEFORE | _judge(source, target, known)
         stream = model.compress(
-            picture_of(file),
+            picture_of(file, lambda warning: err.print(f"{source}: {warning}")),
             bpp=bpp,
             max_bytes=max_bytes,
             quality=quality,

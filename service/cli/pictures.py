@@ -5,7 +5,7 @@ Imported when a command runs: it brings Pillow and its colour profiles.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import typer
@@ -22,12 +22,19 @@ MAX_PIXELS = MAX_SIDE**2
 
 def suffixes() -> set[str]:
     """Suffixes of the image formats we read, such as ".jpg"."""
-    return {suffix for suffix, format in Image.registered_extensions().items() if format in FORMATS}
+    known = Image.registered_extensions().items()
+    return {suffix for suffix, format in known if format in FORMATS} | {".pam"}
 
 
-def picture_of(file: bytes) -> Picture:
-    """Decode an image file. Raises `ImageError`s."""
-    return decode(file, max_pixels=MAX_PIXELS).picture
+def picture_of(file: bytes, warn: Callable[[str], object] = lambda _: None) -> Picture:
+    """Decode an image file; `warn` is told what is wrong with one that was read all the same.
+
+    Raises `ImageError`s.
+    """
+    decoded = decode(file, max_pixels=MAX_PIXELS)
+    if decoded.warnings:
+        warn("; ".join(decoded.warnings))
+    return decoded.picture
 
 
 def formats(targets: Iterable[Path], image_format: str | None) -> dict[Path, ImageFormat]:

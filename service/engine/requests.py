@@ -162,24 +162,26 @@ class Requests:
         return StoredStream(made, stream_id, decoded.warnings, timings)
 
     async def decompress_stored(
-        self, stream_id: str, image_format: ImageFormat, postprocess: Postprocess
+        self, stream_id: str, formats: Sequence[ImageFormat], postprocess: Postprocess
     ) -> PictureFile:
-        """Decompress a stored stream to an image file."""
+        """Decompress a stored stream to an image file, of the first format that it fits into."""
         timings = Timings()
         async with self._engine.deadline() as deadline:
             with self._stages.in_store(timings):
                 data = await self._store.get(stream_id)
-            return await self._decompress(data, image_format, postprocess, deadline, timings)
+            return await self._decompress(data, formats, postprocess, deadline, timings)
 
     async def decompress(
-        self, data: bytes, image_format: ImageFormat, postprocess: Postprocess
+        self, data: bytes, formats: Sequence[ImageFormat], postprocess: Postprocess
     ) -> PictureFile:
-        """Decompress a stream to an image file."""
+        """Decompress a stream to an image file, of the first format that it fits into."""
         async with self._engine.deadline() as deadline:
-            return await self._decompress(data, image_format, postprocess, deadline, Timings())
+            return await self._decompress(data, formats, postprocess, deadline, Timings())
 
-    async def enhance(self, file: bytes, image_format: ImageFormat) -> EnhancedFile:
+    async def enhance(self, file: bytes, formats: Sequence[ImageFormat]) -> EnhancedFile:
         """Take the artefacts out of a JPEG, WebP or AVIF file, and write the better picture.
+
+        It is written in the first format that it fits into.
 
         Raises:
             SourceError: post-processing was not trained for this file.
@@ -190,6 +192,7 @@ class Requests:
         async with self._engine.deadline() as deadline:
             header, source = await self._read(READ_HEADER, None, 0, images.read_lossy_header, file)
             post_processor.check(source)
+            image_format = images.first_fitting(formats, header.width, header.height)
             bind_contextvars(pixels=header.pixels, bpp=round(8 * len(file) / header.pixels, 6))
             with self._engine.admit(costs.enhance(header.pixels)):
                 coded = await self._read(DECODE, timings, header.pixels, images.decode_as_coded, file)
@@ -272,12 +275,13 @@ class Requests:
     async def _decompress(
         self,
         data: bytes,
-        image_format: ImageFormat,
+        formats: Sequence[ImageFormat],
         postprocess: Postprocess,
         deadline: float,
         timings: Timings,
     ) -> PictureFile:
         stream = await self._parse(data)
+        image_format = images.first_fitting(formats, stream.width, stream.height)
         bind_contextvars(pixels=stream.pixels, bpp=round(8 * len(data) / stream.pixels, 6))
         with self._engine.admit(costs.decompress(stream.pixels)):
             made = await self._coder.decompress(
@@ -323,7 +327,7 @@ class Requests:
         file, digest = await self._stages.in_image_worker(
             ENCODE, timings, picture.pixels, image_worker.encode, picture, image_format
         )
-        return PictureFile(file, digest, post_processor, timings)
+        return PictureFile(file, digest, post_processor, timings, image_format)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from models.postprocess.sources import Source
 from models.rate_control import Metric
 from models.stream import Comparison
 
+from ..images import ImageFormat
 from .timings import Timings
 
 
@@ -94,12 +95,14 @@ class PictureFile:
         sha256: digest of the file, 32 bytes.
         post_processor: the one that improved the picture; None if none did.
         timings: of the request.
+        format: the file's.
     """
 
     content: bytes
     sha256: bytes
     post_processor: PostProcessor | None
     timings: Timings
+    format: ImageFormat
 
 
 @dataclass(frozen=True, slots=True)

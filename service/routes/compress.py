@@ -123,6 +123,9 @@ class Compression(BaseModel):
     )
     ms_ssim: float | None = Field(default=None, description="0 to 1, when asked for.")
     auto: Scores | None = Field(default=None, description="With `codec=auto`, how the two compared.")
+    warnings: list[str] = Field(
+        default=[], description="What is wrong with the image file, although it was read."
+    )
 
 
 HEADERS = {
@@ -140,6 +143,7 @@ HEADERS = {
     "Ziggurat-Effort": "What was done, 0 to 9; less than asked for where the deadline ended it early.",
     "Ziggurat-PSNR": "dB, when asked for.",
     "Ziggurat-MS-SSIM": "0 to 1, when asked for.",
+    "Ziggurat-Warning": "What is wrong with the image file, although it was read.",
 }
 
 
@@ -213,6 +217,7 @@ def _facts(stored: StoredStream, url: str, profile: str, model_id: str, effort: 
         psnr=made.report.get(Measure.PSNR),
         ms_ssim=made.report.get(Measure.MS_SSIM),
         auto=None if compared is None else _scores(compared),
+        warnings=list(stored.warnings),
     )
 
 
@@ -243,6 +248,8 @@ def _headers(facts: Compression, body: bytes) -> dict[str, str]:
             f"metric={facts.auto.metric}, learned={_score(facts.auto.learned)}, "
             f"hybrid={_score(facts.auto.hybrid)}"
         )
+    if facts.warnings:
+        headers["Ziggurat-Warning"] = "; ".join(facts.warnings)
     return headers
 
 

@@ -16,7 +16,7 @@ from ..http.negotiation import STREAM_TYPE, combined, immutable, matches_etag
 from ..images import ImageFormat
 from ..runtime import Runtime, RuntimeDependency, refuse_when_leaving
 from .inputs import RequestsDependency, file_in
-from .pictures import PICTURE, Format, described, named, picture_answer, wanted
+from .pictures import PICTURE, Format, described, in_turn, named, picture_answer, wanted
 
 router = APIRouter(tags=["compression"], dependencies=[Depends(refuse_when_leaving)])
 
@@ -48,14 +48,14 @@ async def decompress_stored(
     postprocess: PostprocessMode = "auto",
 ) -> Response:
     """The picture in a stored stream. It never changes, and may be cached for ever."""
-    image_format = wanted(request, format)
-    headers = _headers(runtime, stream_id, image_format, postprocess)
+    formats = in_turn(request, format)
+    headers = _headers(runtime, stream_id, formats[0], postprocess)
     if matches_etag(combined(request.headers, "if-none-match"), headers["ETag"]):
         await runtime.store.find(stream_id)  # 404 goes before 304
         return Response(status_code=304, headers=headers)
     runtime.answers.check()
-    made = await requests.decompress_stored(stream_id, image_format, postprocess)
-    answer = _answer(runtime, made, image_format)
+    made = await requests.decompress_stored(stream_id, formats, postprocess)
+    answer = _answer(runtime, made)
     answer.headers.update(headers)
     return answer
 
@@ -96,10 +96,10 @@ async def decompress_sent(
     postprocess: PostprocessMode = "auto",
 ) -> Response:
     """The picture in a stream, sent raw or as multipart field `file`. Nothing is stored."""
-    image_format = wanted(request, format)
+    formats = in_turn(request, format)
     async with file_in(request, runtime, accepts=STREAM_TYPE) as stream:
-        made = await requests.decompress(stream, image_format, postprocess)
-    return _answer(runtime, made, image_format)
+        made = await requests.decompress(stream, formats, postprocess)
+    return _answer(runtime, made)
 
 
 def _headers(
@@ -114,8 +114,8 @@ def _headers(
     return immutable(etag, private=bool(runtime.settings.api_keys)) | {"Vary": "Accept"}
 
 
-def _answer(runtime: Runtime, made: PictureFile, image_format: ImageFormat) -> Response:
-    answer = picture_answer(runtime, made, image_format)
+def _answer(runtime: Runtime, made: PictureFile) -> Response:
+    answer = picture_answer(runtime, made)
     answer.headers["Ziggurat-Postprocess"] = (
         "off" if made.post_processor is None else named(made.post_processor)
     )

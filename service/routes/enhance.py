@@ -8,7 +8,7 @@ from ..http import problems
 from ..http.body import describe_body
 from ..runtime import RuntimeDependency, refuse_when_leaving
 from .inputs import RequestsDependency, file_in
-from .pictures import PICTURE, Format, described, named, picture_answer, wanted
+from .pictures import PICTURE, Format, described, in_turn, named, picture_answer
 
 router = APIRouter(tags=["compression"], dependencies=[Depends(refuse_when_leaving)])
 
@@ -35,13 +35,13 @@ async def enhance(
     for is refused: other formats, lossless files, and those of so high a quality that there is
     nothing to gain.
     """
-    image_format = wanted(request, format)
+    formats = in_turn(request, format)
     # Where there is none, the request is refused before its body is read.
     post_processor = runtime.engine.models.post_processor().post_processor
     async with file_in(request, runtime, accepts="image/*") as file:
-        enhanced = await requests.enhance(file, image_format)
+        enhanced = await requests.enhance(file, formats)
     source = enhanced.source
-    answer = picture_answer(runtime, enhanced.file, image_format)
+    answer = picture_answer(runtime, enhanced.file)
     answer.headers["Ziggurat-Model"] = named(post_processor)
     answer.headers["Ziggurat-Source"] = f"{source.kind}; coarseness={source.coarseness:.3f}"
     return answer

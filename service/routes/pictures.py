@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from fastapi import Query, Request, Response
@@ -10,7 +11,7 @@ from fastapi import Query, Request, Response
 from models.postprocess.postprocessor import PostProcessor
 
 from ..engine.results import PictureFile
-from ..http.negotiation import combined, content_digest, negotiate
+from ..http.negotiation import NotAcceptableError, combined, content_digest, negotiate
 from ..http.server_timing import server_timing
 from ..images import ImageFormat
 from ..runtime import Runtime
@@ -48,14 +49,29 @@ def wanted(request: Request, format: str | None) -> ImageFormat:
     return ImageFormat(negotiate(combined(request.headers, "accept"), _MEDIA_TYPES))
 
 
+def in_turn(request: Request, format: str | None) -> tuple[ImageFormat, ...]:
+    """The formats to answer in, the best first: a picture may be too large for it.
+
+    Raises:
+        NotAcceptableError: there is none.
+    """
+    chosen = [wanted(request, format)]
+    accept = combined(request.headers, "accept")
+    left = [image_format.value for image_format in ImageFormat if format is None]
+    with suppress(NotAcceptableError):
+        while left := [media_type for media_type in left if media_type != chosen[-1].value]:
+            chosen.append(ImageFormat(negotiate(accept, left)))
+    return tuple(chosen)
+
+
 def named(post_processor: PostProcessor) -> str:
     """Name a post-processor for a header: its name and its id."""
     return f"{post_processor.name}/{post_processor.model_id}"
 
 
-def picture_answer(runtime: Runtime, made: PictureFile, image_format: ImageFormat) -> Response:
+def picture_answer(runtime: Runtime, made: PictureFile) -> Response:
     """Answer with a picture, with its digest and where the time went."""
     headers = {"Content-Digest": content_digest(made.sha256), "Vary": "Accept"}
     if runtime.settings.server_timing:
         headers["Server-Timing"] = server_timing(made.timings)
-    return Response(made.content, headers=headers, media_type=image_format.value)
+    return Response(made.content, headers=headers, media_type=made.format.value)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import random
 import warnings
+import zlib
 from functools import cache
 
 import numpy as np
@@ -18,6 +19,8 @@ from PIL import Image, ImageCms
 from models.errors import PictureError
 from service import images
 from tests.fuzz.container import png_with_checksums
+from tests.service.images.files import avif_with, clap, nclx, png_chunk, png_of, tiff_of
+from tests.service.images.files import saved as _saved
 
 MAX_PIXELS = 1 << 16
 
@@ -83,6 +86,19 @@ def seeds() -> dict[str, bytes]:
     files = {
         "ppm-plain": b"P3\n# a comment\n2 2\n255\n1 2 3 4 5 6 7 8 9 10 11 12\n",
         "pbm-plain": b"P1 3 2 1 0 1 0 1 0",
+        "pam": b"P7\nWIDTH 2\nHEIGHT 1\nDEPTH 2\nMAXVAL 9\nTUPLTYPE GRAYSCALE_ALPHA\nENDHDR\n\1\2\3\4",
+        "png-16-rgb": png_of([bytes(range(12))] * 3, 2, 16, 2, png_chunk(b"tRNS", bytes(6))),
+        "png-grey-key": png_of([b"\x1b"] * 3, 4, 2, 0, png_chunk(b"tRNS", b"\0\2")),
+        "png-gamma": png_of([bytes(6)] * 3, 2, 8, 2, png_chunk(b"gAMA", b"\0\1\x86\xa0")),
+        "tiff-planar-12": tiff_of(
+            {256: 2, 257: 2, 258: [12] * 3, 262: 2, 277: 3, 278: 2, 284: 2}, [bytes(6)] * 3, order=">"
+        ),
+        "tiff-tiles-predictor": tiff_of(
+            {256: 20, 257: 2, 258: [16, 16], 259: 8, 262: 0, 277: 2, 317: 2, 322: 16, 323: 16, 338: 1},
+            [zlib.compress(bytes(1024))] * 2,
+        ),
+        "tiff-big-float": tiff_of({256: 2, 257: 1, 258: 32, 262: 1, 277: 1, 339: 3}, [bytes(8)], big=True),
+        "avif-clap": avif_with(_saved(rgb, "AVIF"), [clap(5, 3, 0, 0), nclx(12, 13)]),
     }
     for name, (image, file_format, options) in variants.items():
         file = io.BytesIO()

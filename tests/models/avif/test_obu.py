@@ -119,3 +119,8 @@ def test_bits_are_read_from_the_highest() -> None:
     ] == [0, 1, 2, 3, 4]
     with pytest.raises(IndexError):
         bits.f(5)
+
+
+def test_units_without_end_are_refused() -> None:
+    with pytest.raises(ValueError, match="too many units"):
+        list(obu.units(obu.unit(obu.TEMPORAL_DELIMITER, b"") * (obu.MAX_UNITS + 1)))

@@ -38,6 +38,15 @@ def test_pictures_are_read_upright_and_broken_ones_are_image_errors(photo: Image
         pictures.picture_of(file.getvalue()[:200])
 
 
+def test_what_is_wrong_with_a_file_is_told(photo: Image.Image) -> None:
+    file = io.BytesIO()
+    photo.save(file, "JPEG")
+    told: list[str] = []
+    pictures.picture_of(file.getvalue()[:1500] + b"\xff\xd9", told.append)
+    pictures.picture_of(file.getvalue(), told.append)
+    assert told == ["the JPEG image's data end early: a part of the picture is missing"]
+
+
 def test_a_side_longer_than_the_format_holds_is_an_image_error() -> None:
     file = io.BytesIO()
     Image.new("1", (MAX_SIDE + 1, 1)).save(file, "PNG")

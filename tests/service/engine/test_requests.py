@@ -58,12 +58,12 @@ def test_a_file_becomes_a_stored_stream_and_a_file_again(photo: Image.Image) -> 
         assert list(stored.timings.seconds) == ["decode", "queue", "device", "entropy", "store"]
         assert stored.id == sha256(stored.made.stream.data).hexdigest()
 
-        made = await requests.decompress_stored(stored.id, ImageFormat.PNG, "off")
+        made = await requests.decompress_stored(stored.id, [ImageFormat.PNG], "off")
         assert list(made.timings.seconds) == ["store", "queue", "device", "entropy", "encode"]
         assert (made.sha256, made.post_processor) == (sha256(made.content).digest(), None)
         assert Image.open(io.BytesIO(made.content)).size == photo.size
 
-        sent = await requests.decompress(stored.made.stream.data, ImageFormat.PNG, "off")
+        sent = await requests.decompress(stored.made.stream.data, [ImageFormat.PNG], "off")
         assert list(sent.timings.seconds) == ["queue", "device", "entropy", "encode"]
         assert sent.content == made.content
 
@@ -82,7 +82,7 @@ def test_a_file_becomes_a_stored_stream_and_a_file_again(photo: Image.Image) -> 
 def test_a_coarse_file_is_enhanced(photo: Image.Image) -> None:
     async def steps(requests: Requests) -> None:
         file = encoded(photo, "JPEG", quality=30)
-        enhanced = await requests.enhance(file, ImageFormat.PNG)
+        enhanced = await requests.enhance(file, [ImageFormat.PNG])
         assert list(enhanced.file.timings.seconds) == [
             "decode",
             "queue",
@@ -166,7 +166,7 @@ def test_a_stream_of_a_model_that_is_not_loaded_is_refused_before_admission(phot
 
     async def steps(requests: Requests) -> None:
         with pytest.raises(UnknownModelError):
-            await requests.decompress(data, ImageFormat.PNG, "auto")
+            await requests.decompress(data, [ImageFormat.PNG], "auto")
 
     assert stage_counts(run(steps)) == {"header": 1}
 

@@ -117,6 +117,20 @@ def test_wrong_parameters_are_named(client: TestClient, jpeg: bytes, query: str,
     assert words in answer.json()["detail"]
 
 
+def test_damage_that_is_put_up_with_is_told(client: TestClient, jpeg: bytes) -> None:
+    cut = jpeg[: len(jpeg) // 2] + b"\xff\xd9"
+    warning = "the JPEG image's data end early: a part of the picture is missing"
+
+    stream = client.post("/compress?bpp=1", content=cut, headers=RAW)
+    facts = client.post("/compress?bpp=1", content=cut, headers=RAW | {"Accept": "application/json"})
+    sound = client.post("/compress?bpp=1", content=jpeg, headers=RAW | {"Accept": "application/json"})
+
+    assert stream.headers["ziggurat-warning"] == warning
+    assert facts.json()["warnings"] == [warning]
+    assert sound.json()["warnings"] == []
+    assert "ziggurat-warning" not in sound.headers
+
+
 def test_bad_images_are_told_apart(client: TestClient, jpeg: bytes, photo: Image.Image) -> None:
     animation = io.BytesIO()
     large = io.BytesIO()
@@ -124,6 +138,7 @@ def test_bad_images_are_told_apart(client: TestClient, jpeg: bytes, photo: Image
     Image.new("1", (1001, 1000)).save(large, "PNG")
     bodies = {
         "unsupported-image": b"hello",
+        "unsupported-variant": jpeg.replace(b"\xff\xc0", b"\xff\xc3"),
         "damaged-image": jpeg[:1000],
         "animated-image": animation.getvalue(),
         "image-too-large": large.getvalue(),
@@ -137,7 +152,7 @@ def test_bad_images_are_told_apart(client: TestClient, jpeg: bytes, photo: Image
     assert {name: answer.json()["type"].rpartition(":")[2] for name, answer in answers.items()} == {
         name: name for name in bodies
     }
-    assert [answer.status_code for answer in answers.values()] == [415, 422, 422, 413, 413]
+    assert [answer.status_code for answer in answers.values()] == [415, 415, 422, 422, 413, 413]
     assert "2 frames" in answers["animated-image"].json()["detail"]
 
 

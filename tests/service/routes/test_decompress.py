@@ -51,6 +51,23 @@ def test_accept_and_format_choose_alike(client: TestClient, url: str, image_form
     assert Image.open(io.BytesIO(by_accept.content)).size == (128, 96)
 
 
+def test_a_picture_too_large_for_a_format_is_given_in_the_next_best(client: TestClient) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (16_384, 2), (200, 60, 60)).save(file, "PNG")
+    long = client.post("/compress?bpp=1", content=file.getvalue(), headers={"Content-Type": "image/png"})
+    url = long.headers["location"]
+
+    other = client.get(url, headers={"Accept": "image/webp, image/jpeg;q=0.5"})
+    none = [client.get(url, headers={"Accept": "image/webp"}), client.get(f"{url}?format=webp")]
+
+    assert (other.status_code, other.headers["content-type"]) == (200, "image/jpeg")
+    assert Image.open(io.BytesIO(other.content)).size == (16_384, 2)
+    for answer in none:
+        assert answer.status_code == 422
+        assert answer.json()["type"] == "urn:problem-type:ziggurat:format-limit"
+        assert "16383" in answer.json()["detail"]
+
+
 def test_a_client_that_has_it_gets_304(client: TestClient, url: str) -> None:
     etag = client.get(url).headers["etag"]
     again = client.get(url, headers={"If-None-Match": etag})

@@ -1,0 +1,79 @@
+"""Encoding: a `Picture` as PNG, WebP, AVIF or JPEG."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from enum import Enum
+
+from PIL import Image
+
+from models import Picture
+
+from .errors import FormatLimitError
+
+
+class ImageFormat(Enum):
+    """A format that pictures are written in. The value is its media type.
+
+    The order is the preference among formats that a client likes equally.
+    """
+
+    PNG = "image/png"
+    WEBP = "image/webp"
+    AVIF = "image/avif"
+    JPEG = "image/jpeg"
+
+
+# The longest side, in pixels: of the format, or of the library that writes it.
+_LIMITS = {
+    ImageFormat.PNG: 2**31 - 1,
+    ImageFormat.WEBP: 16_383,
+    ImageFormat.AVIF: 65_536,
+    ImageFormat.JPEG: 65_500,
+}
+
+
+def fits(image_format: ImageFormat, width: int, height: int) -> bool:
+    """Say whether a picture of this size can be written in a format."""
+    return max(width, height) <= _LIMITS[image_format]
+
+
+def first_fitting(formats: Sequence[ImageFormat], width: int, height: int) -> ImageFormat:
+    """The first of some formats that a picture of this size can be written in.
+
+    Raises:
+        FormatLimitError: there is none; it is of the first.
+    """
+    for image_format in formats:
+        if fits(image_format, width, height):
+            return image_format
+    raise FormatLimitError(formats[0].name, _LIMITS[formats[0]], width, height)
+
+
+def encode(picture: Picture, image_format: ImageFormat) -> bytes:
+    """Encode a picture as an image file.
+
+    PNG is exact; the others are visually near-lossless. JPEG has no alpha, and gets a white
+    background.
+
+    Raises:
+        FormatLimitError: the picture is too large for the format.
+    """
+    first_fitting([image_format], picture.width, picture.height)
+    image = picture.to_image()
+    file = io.BytesIO()
+    match image_format:
+        case ImageFormat.PNG:
+            image.save(file, "PNG")
+        case ImageFormat.WEBP:
+            image.save(file, "WEBP", quality=90)
+        case ImageFormat.AVIF:
+            image.save(file, "AVIF", quality=85, speed=8)
+        case ImageFormat.JPEG:
+            if picture.alpha is not None:
+                white = Image.new("RGBA", image.size, "white")
+                flat = Image.alpha_composite(white, image.convert("RGBA"))
+                image = flat.convert("L" if picture.greyscale else "RGB")
+            image.save(file, "JPEG", quality=92, subsampling=0)
+    return file.getvalue()
