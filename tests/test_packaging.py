@@ -92,9 +92,10 @@ def test_the_newest_minor_version_is_the_one_that_gets_fixes() -> None:
     assert f"| {minor}.x" in (ROOT / "SECURITY.md").read_text()
 
 
-def test_the_names_that_the_newest_release_sends_its_users_to_exist() -> None:
-    newest = re.split(r"^## ", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)[1]
-    rows = [line.split("|")[2] for line in newest.splitlines() if line.startswith("| `")]
+def test_the_names_that_releases_send_their_users_to_exist() -> None:
+    lines = (ROOT / "CHANGELOG.md").read_text().splitlines()
+    rows = [line.split("|")[2] for line in lines if line.startswith("| `")]
+    assert rows
     names = {name for row in rows for name in re.findall(r"`((?:models|service)[\w.]*)`", row)}
     assert len(names) >= len(rows) // 2
     for name in sorted(names):

@@ -29,6 +29,21 @@ def kill_the_device(*_):
 signal.signal(signal.SIGUSR1, kill_the_device)
 """
 
+# The first picture keeps the device for seconds within one step, as a fault in a driver does.
+GLUE = """
+import time
+from service.engine.work import DeviceModel
+
+quantise = DeviceModel.quantise
+
+def stick(*arguments):
+    DeviceModel.quantise = quantise
+    time.sleep(4)
+    return quantise(*arguments)
+
+DeviceModel.quantise = stick
+"""
+
 
 def picture(side: int) -> bytes:
     file = io.BytesIO()
@@ -68,10 +83,10 @@ def test_a_device_that_dies_turns_livez_red_and_leaves_nobody_waiting(tmp_path: 
 
 def test_a_device_that_sticks_turns_livez_red_until_it_moves(tmp_path: Path) -> None:
     with (
-        Server(tmp_path, ZIGGURAT_MODELS="ms-ssim", ZIGGURAT_STALL_SECONDS="1") as server,
+        Server(tmp_path, prelude=GLUE, ZIGGURAT_MODELS="ms-ssim", ZIGGURAT_STALL_SECONDS="1") as server,
         ThreadPoolExecutor(1) as clients,
     ):
-        answer = clients.submit(ask, server, "/compress?quality=50", picture(2400))
+        answer = clients.submit(ask, server, "/compress?quality=50", picture(64))
         while ask(server, "/livez")[0] == 200:
             assert not answer.done()
             time.sleep(0.01)
@@ -82,8 +97,8 @@ def test_a_device_that_sticks_turns_livez_red_until_it_moves(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        (["--models", "vmaf", "--profile", "vmaf"], "cannot load vmaf"),
-        (["--device", "cuda:99"], "on cuda:99"),
+        (["--models", "vmaf", "--profile", "vmaf"], "vmaf"),
+        (["--device", "cuda:99"], "cuda:99"),
     ],
 )
 def test_a_server_whose_models_do_not_load_does_not_stay(settings: list[str], reason: str) -> None:
@@ -100,5 +115,6 @@ def test_a_server_whose_models_do_not_load_does_not_stay(settings: list[str], re
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
 
-    assert done.returncode == 3
-    assert reason in done.stdout + done.stderr
+    assert done.returncode == 2
+    assert reason in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -228,7 +228,7 @@ def test_a_taken_port_is_told_at_once(server: Server) -> None:
     ]
     second = subprocess.run(words, capture_output=True, text=True, timeout=60)
     assert second.returncode == 1
-    assert "in use" in second.stderr
+    assert "taken" in second.stderr
     assert "Traceback" not in second.stderr
 
 

@@ -34,7 +34,7 @@ def server(live: Callable[[Settings], Live]) -> Iterator[Live]:
 
 
 def post(
-    server: Live, path: str, body: bytes, *, length: int | None = None, key: str = "a-key-of-our-own-clients"
+    server: Live, path: str, body: bytes, *, length: int | None = None, key: str = "the-only-key-of-ours"
 ) -> socket.socket:
     """A request on its way; the answer has not been read."""
     lines = (
@@ -66,7 +66,7 @@ def _hold_the_device(server: Live) -> threading.Thread:
     request = Request(
         f"{server.url}/compress?bpp=1",
         large.getvalue(),
-        {"Content-Type": "image/jpeg", "X-API-Key": "a-key-of-our-own-clients"},
+        {"Content-Type": "image/jpeg", "X-API-Key": "the-only-key-of-ours"},
     )
     holder = threading.Thread(target=lambda: urlopen(request).close())
     holder.start()
@@ -112,7 +112,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(server: Live, jpeg: bytes) 
     assert b"body-timeout" in reply
 
 
-@pytest.mark.parametrize(("key", "status"), [("a-key-of-our-own-clients", b"413"), ("another", b"401")])
+@pytest.mark.parametrize(("key", "status"), [("the-only-key-of-ours", b"413"), ("another", b"401")])
 def test_an_early_answer_arrives_although_the_body_was_not_read(
     server: Live, key: str, status: bytes
 ) -> None:
@@ -138,9 +138,7 @@ def test_a_connection_serves_the_next_request_after_an_ordinary_one(server: Live
 
 
 def test_when_there_is_no_room_nobody_waits_for_a_body(live: Callable[[Settings], Live], jpeg: bytes) -> None:
-    settings = Settings(
-        store="memory://", models=("psnr",), profile="psnr", threads=1, max_queued_pixels=1_000_000
-    )
+    settings = Settings(store="memory://", models=("psnr",), profile="psnr", threads=1, max_queued_requests=1)
     with live(settings) as server:
         holder = _hold_the_device(server)
         for path in ("/compress?bpp=1", "/decompress"):
