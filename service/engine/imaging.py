@@ -15,11 +15,14 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import Callable
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, AsyncExitStack, nullcontext, suppress
+from contextlib import AbstractContextManager, AsyncExitStack, contextmanager, nullcontext, suppress
 from multiprocessing import get_context
 from multiprocessing.util import Finalize
+from types import ModuleType
 from typing import Any, TypeVar, cast
 
 from ..metrics import Metrics
@@ -40,6 +43,7 @@ _GRACE_SECONDS = 0.5  # for a job that nobody waits for: most end within it, and
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 _processes = get_context("forkserver")
+_starting = threading.Lock()
 
 
 def limits(pixels: int) -> Limits:
@@ -208,12 +212,27 @@ class _Worker:
         return code
 
     def _start(self) -> None:
-        # The main module too: otherwise each process would import it anew.
-        _processes.set_forkserver_preload(["__main__", image_worker.__name__])
+        _processes.set_forkserver_preload([image_worker.__name__])
         self._connection, theirs = socket.socketpair()
-        with theirs:
+        with theirs, _no_main_module():
             process = _processes.Process(target=image_worker.serve, args=(theirs,), daemon=True)
             process.start()
         # Workers pass over SIGTERM, with which multiprocessing would end them at the exit.
         self._at_exit = Finalize(None, process.kill, exitpriority=1)
         self._process = process
+
+
+@contextmanager
+def _no_main_module() -> Iterator[None]:
+    """Hide the program's main module from processes that start in the body of the `with`.
+
+    They need nothing of it. multiprocessing would import it in each of them: a program that starts
+    the service without `if __name__ == "__main__"` would start it again there.
+    """
+    with _starting:
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main

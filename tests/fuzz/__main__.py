@@ -71,7 +71,7 @@ def main() -> None:
     if not arguments.minutes:
         target = importlib.import_module(f"tests.fuzz.{arguments.target}")
         for data in (target.seeds() | earlier(arguments.target)).values():
-            target.check(data)
+            print(target.check(data))
         return
     import atheris
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -178,3 +179,25 @@ if __name__ == "__main__":
             return
         time.sleep(0.05)
     pytest.fail("it is still there")
+
+
+def test_a_program_without_a_guard_and_one_from_standard_input_start_workers(tmp_path: Path) -> None:
+    code = """
+import asyncio, os
+from service.engine.image_worker import Job, Limits
+from service.engine.imaging import WorkerPool
+from service.metrics import Metrics
+
+async def main():
+    pool = WorkerPool(2, Metrics())
+    await pool.start()
+    pool.close()
+    print("once", flush=True)
+
+asyncio.run(main())
+"""
+    program = tmp_path / "program.py"
+    program.write_text(code)
+    for command, given in (([sys.executable, str(program)], ""), ([sys.executable, "-"], code)):
+        done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=60)
+        assert (done.stdout, done.stderr) == ("once\n", "")
