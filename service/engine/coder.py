@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from models import Picture, Target
@@ -160,7 +160,7 @@ class PictureCoder:
         until = self._effort_until(effort_share, deadline, measures=bool(measured))
         wanted = _Compression(model, task, measured, effort, until, deadline, timings)
         if codec == "auto":
-            learned, hybrid = await both(self._compress_learned(wanted), self._compress_hybrid(wanted))
+            learned, hybrid = await self._compress_with_both(wanted)
             made = better(learned, hybrid, measure, report)
         elif codec == "hybrid":
             made = await self._compress_hybrid(wanted)
@@ -286,6 +286,18 @@ class PictureCoder:
             job = wanted.job(model.measure, task, rate=costs.measuring(wanted.report))
             scores = await self._stages.on_device(job, timings)
         return Compressed(stream, scores, reached)
+
+    async def _compress_with_both(self, wanted: _Compression) -> tuple[Compressed, Compressed]:
+        """Compress with the learned and with the hybrid codec.
+
+        Of a large picture each holds more than a gigabyte: one comes after the other.
+        """
+        if costs.is_large(wanted.picture.pixels):
+            now = time.monotonic()
+            half_way = now + (wanted.effort_until - now) / 2
+            hybrid = await self._compress_hybrid(replace(wanted, effort_until=half_way))
+            return await self._compress_learned(wanted), hybrid
+        return await both(self._compress_learned(wanted), self._compress_hybrid(wanted))
 
     async def _compress_hybrid(self, wanted: _Compression) -> Compressed:
         timings = wanted.timings

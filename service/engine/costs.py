@@ -108,5 +108,10 @@ def _searching_avif(pixels: int) -> float:
     return AVIF_ENCODES * SECONDS_PER_MEGAPIXEL[speed_of(0, pixels)] / AVIF_SECONDS_PER_MEGAPIXEL
 
 
+def is_large(pixels: int) -> bool:
+    """Say whether a picture is large."""
+    return pixels > LARGE_PIXELS
+
+
 def _size(pixels: int) -> Size:
-    return Size.LARGE if pixels > LARGE_PIXELS else Size.SMALL
+    return Size.LARGE if is_large(pixels) else Size.SMALL

@@ -27,11 +27,10 @@ from typing import Any, TypeVar, cast
 
 from ..metrics import Metrics
 from . import image_worker
+from .costs import is_large
 from .errors import TooCostlyFileError, WorkerDiedError
 from .image_worker import Job, Limits
 
-# Jobs on more pixels count as large. Fewer are read within about a second, on a slow core too.
-LARGE_PIXELS = 4_000_000
 # Ordinary files take less than a tenth of this on a slow core.
 _SECONDS = 4.0
 _SECONDS_PER_MEGAPIXEL = 3.0
@@ -107,11 +106,11 @@ class WorkerPool:
             Exception: whatever the function raises.
         """
         async with AsyncExitStack() as room:
-            if pixels > LARGE_PIXELS:
+            if is_large(pixels):
                 await room.enter_async_context(self._room_for_large)
             worker = await self._idle.get()
             with timed():
-                well, result = await self._done(worker, job, last=pixels > LARGE_PIXELS)
+                well, result = await self._done(worker, job, last=is_large(pixels))
         if not well:
             raise cast(Exception, result)
         return result

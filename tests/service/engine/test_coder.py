@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -249,6 +250,37 @@ def test_a_client_that_hangs_up_ends_its_search() -> None:
     metrics = scenario(steps, image_workers=1)
     assert metrics.registry.get_sample_value("ziggurat_streams_total", {"codec": "hybrid"}) == 1
     assert metrics.registry.get_sample_value("ziggurat_streams_total", {"codec": "learned"}) == 0
+
+
+def test_both_codecs_take_a_large_picture_one_after_the_other(
+    photo: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = Picture.from_image(photo)
+
+    async def steps(engine: Engine) -> None:
+        async def compress() -> bytes:
+            made = await engine.coder.compress(picture, Target(bpp=0.5), profile="ms-ssim", codec="auto")
+            return made.stream.data
+
+        together = await compress()
+        monkeypatch.setattr("service.engine.costs.LARGE_PIXELS", picture.pixels - 1)
+        device = engine.stages.on_device
+        avif = engine.stages.search_avif
+        running: set[str] = set()
+
+        async def alone(name: str, work: Awaitable[Any]) -> Any:
+            assert not running
+            running.add(name)
+            try:
+                return await work
+            finally:
+                running.remove(name)
+
+        monkeypatch.setattr(engine.stages, "on_device", lambda *args: alone("device", device(*args)))
+        monkeypatch.setattr(engine.stages, "search_avif", lambda *a, **k: alone("avif", avif(*a, **k)))
+        assert await compress() == together
+
+    scenario(steps)
 
 
 def test_auto_fails_as_one(photo: Image.Image) -> None:

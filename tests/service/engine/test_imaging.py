@@ -17,9 +17,10 @@ from PIL import Image
 
 from models import Picture
 from service import images
+from service.engine.costs import LARGE_PIXELS
 from service.engine.errors import TooCostlyFileError, WorkerDiedError
 from service.engine.image_worker import Job, Limits
-from service.engine.imaging import LARGE_PIXELS, WorkerPool, limits
+from service.engine.imaging import WorkerPool, limits
 from service.metrics import Metrics
 
 ENDLESS = range(10**12)  # to sum it holds the interpreter's lock, as a decoder in C can
