@@ -214,5 +214,5 @@ class Traffic:
 
 def _head(path: str, length: int) -> bytes:
     """Make the head of a POST that announces a PNG file of so many bytes."""
-    lines = (f"POST {path} HTTP/1.1", "Host: a", "Content-Type: image/png")
+    lines = (f"POST {path} HTTP/1.1", "Host: localhost", "Content-Type: image/png")
     return "\r\n".join((*lines, f"Content-Length: {length}", "", "")).encode()
