@@ -110,8 +110,8 @@ async def delete_stream(runtime: RuntimeDependency, stream_id: str) -> None:
 @router.get("/info", responses=problems.describe(404, 422, 503))
 async def stream_facts(runtime: RuntimeDependency, stream_id: str) -> StreamFacts:
     """The facts in the stream's header. Needs no model."""
-    found = await runtime.store.get(stream_id)
-    return await runtime.engine.stages.on_thread(READ_HEADER, None, StreamFacts.of, found)
+    async with runtime.store.held(stream_id) as found:
+        return await runtime.engine.stages.on_thread(READ_HEADER, None, StreamFacts.of, found)
 
 
 def _etag(stream_id: str) -> str:
