@@ -180,3 +180,22 @@ def test_all_lines_of_if_none_match_count(client: TestClient, stream: bytes) -> 
     lines = [("If-None-Match", '"other"'), ("If-None-Match", f'"{id_of(stream)}"')]
 
     assert client.get(f"/bitstreams/{id_of(stream)}", headers=lines).status_code == 304
+
+
+def test_a_parameter_that_no_endpoint_has_is_refused(client: TestClient, stream: bytes) -> None:
+    stream_id = id_of(stream)
+    answers = [
+        client.get(f"/bitstreams/{stream_id}?fromat=png"),
+        client.head(f"/bitstreams/{stream_id}?fromat=png"),
+        client.get(f"/bitstreams/{stream_id}/info?fromat=png"),
+        client.get(f"/decompress/{stream_id}?fromat=png"),
+        client.head(f"/decompress/{stream_id}?fromat=png"),
+        client.post("/decompress?fromat=png", content=stream),
+    ]
+
+    assert {answer.status_code for answer in answers} == {422}
+    assert "there are none" in answers[0].json()["detail"]
+    for answer in answers[3], answers[5]:
+        assert answer.json()["detail"] == (
+            "fromat: there is no such parameter; there are format, postprocess"
+        )
