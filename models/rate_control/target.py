@@ -20,6 +20,7 @@ TOLERANCE = 0.01  # share of the budget: a stream at most so much smaller has me
 # budget is finer than positions are.
 CLOSE_BYTES = 8
 HIGHEST_BPP = 32.0  # bits per pixel that a target may ask for
+HIGHEST_BYTES = 2**53  # the same in bytes: floats, with which budgets are compared, hold no more exactly
 
 # Searches aim this share of the way from the lowest size that meets the budget to the budget, so
 # that small errors of a prediction do no harm.
@@ -32,7 +33,7 @@ class Target:
 
     Attributes:
         bpp: bits of the whole stream per pixel of the picture, (0, 32].
-        max_bytes: size of the whole stream in bytes, at least 1.
+        max_bytes: size of the whole stream in bytes, at least 1 and at most 2^53.
         quality: [0, 100], the codec's own axis; no size is asked for.
         tolerance: share of the budget that the search may leave unused, (0, 0.5]; a smaller one
             takes more probes.
@@ -58,8 +59,9 @@ class Target:
                 raise TargetError(f"{name} is {kind}, not {value!r}")
         if self.bpp is not None and not 0 < self.bpp <= HIGHEST_BPP:
             raise TargetError(f"bpp must be in (0, {HIGHEST_BPP:g}], not {self.bpp}")
-        if self.max_bytes is not None and self.max_bytes < 1:
-            raise TargetError(f"max_bytes must be at least 1, not {self.max_bytes}")
+        if self.max_bytes is not None and not 1 <= self.max_bytes <= HIGHEST_BYTES:
+            # Not said which: it may have thousands of digits, more than Python writes.
+            raise TargetError(f"max_bytes must be at least 1 and at most {HIGHEST_BYTES}")
         if self.quality is not None and not 0 <= self.quality <= 100:
             raise TargetError(f"quality must be in [0, 100], not {self.quality}")
         if not 0 < self.tolerance <= 0.5:

@@ -13,7 +13,7 @@ stored or encoded. Nothing here knows of HTTP.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -167,16 +167,21 @@ class Requests:
         """Decompress a stored stream to an image file, of the first format that it fits into."""
         timings = Timings()
         async with self._engine.deadline() as deadline:
-            with self._stages.in_store(timings):
-                data = await self._store.get(stream_id)
-            return await self._decompress(data, formats, postprocess, deadline, timings)
+            with ExitStack() as room:
+                async with AsyncExitStack() as held:
+                    with self._stages.in_store(timings):
+                        data = await held.enter_async_context(self._store.held(stream_id))
+                    stream, image_format = await self._admit_stream(data, formats, room)
+                return await self._decompress(stream, image_format, postprocess, deadline, timings)
 
     async def decompress(
         self, data: bytes, formats: Sequence[ImageFormat], postprocess: Postprocess
     ) -> PictureFile:
         """Decompress a stream to an image file, of the first format that it fits into."""
         async with self._engine.deadline() as deadline:
-            return await self._decompress(data, formats, postprocess, deadline, Timings())
+            with ExitStack() as room:
+                stream, image_format = await self._admit_stream(data, formats, room)
+                return await self._decompress(stream, image_format, postprocess, deadline, Timings())
 
     async def enhance(self, file: bytes, formats: Sequence[ImageFormat]) -> EnhancedFile:
         """Take the artefacts out of a JPEG, WebP or AVIF file, and write the better picture.
@@ -214,12 +219,16 @@ class Requests:
         """
         timings = Timings()
         async with self._engine.deadline() as deadline:
-            members = [await self._member(source) for source in inputs]
-            pixels = [member.pixels for member in members]
-            if sum(pixels) > self._max_pixels:
-                raise ImageTooLargeError(
-                    f"the images have {sum(pixels)} pixels together; the limit is {self._max_pixels}"
-                )
+            members: list[_Member] = []
+            pixels: list[int] = []
+            for source in inputs:
+                members.append(await self._member(source))
+                pixels.append(members[-1].pixels)
+                if sum(pixels) > self._max_pixels:  # at once: one may be named a hundred times
+                    raise ImageTooLargeError(
+                        f"{len(pixels)} of {len(inputs)} images have {sum(pixels)} pixels together; "
+                        f"the limit is {self._max_pixels}"
+                    )
             bind_contextvars(pixels=sum(pixels), images=len(members))
             budget = max(1, wanted.target.budget(sum(pixels)) or 0)
             with self._engine.admit(costs.allocate(sum(pixels), wanted.effort)):
@@ -261,33 +270,45 @@ class Requests:
         return _Member(file.name, header.pixels, picture)
 
     async def _stored(self, stored: StoredPicture) -> _Member:
-        data = await self._store.get(stored.id)
-        with _naming(stored.id):
-            stream = await self._parse(data)
+        async def stream() -> Bitstream:
+            # Read anew whenever it is wanted: what names its streams is not admitted yet.
+            async with self._store.held(stored.id) as data:
+                with _naming(stored.id):
+                    return await self._parse(data)
 
         async def picture(deadline: float) -> Picture:
             with _naming(stored.id):
-                made = await self._coder.decompress(stream, deadline=deadline)
+                made = await self._coder.decompress(await stream(), deadline=deadline)
             return made.picture
 
-        return _Member(stored.id, stream.pixels, picture)
+        return _Member(stored.id, (await stream()).pixels, picture)
+
+    async def _admit_stream(
+        self, data: bytes, formats: Sequence[ImageFormat], room: ExitStack
+    ) -> tuple[Bitstream, ImageFormat]:
+        """Parse a stream and hold room for decompressing it, until `room` is closed.
+
+        Returns:
+            The stream, and the first of the formats that its picture fits into.
+        """
+        stream = await self._parse(data)
+        image_format = images.first_fitting(formats, stream.width, stream.height)
+        bind_contextvars(pixels=stream.pixels, bpp=round(8 * len(data) / stream.pixels, 6))
+        room.enter_context(self._engine.admit(costs.decompress(stream.pixels)))
+        return stream, image_format
 
     async def _decompress(
         self,
-        data: bytes,
-        formats: Sequence[ImageFormat],
+        stream: Bitstream,
+        image_format: ImageFormat,
         postprocess: Postprocess,
         deadline: float,
         timings: Timings,
     ) -> PictureFile:
-        stream = await self._parse(data)
-        image_format = images.first_fitting(formats, stream.width, stream.height)
-        bind_contextvars(pixels=stream.pixels, bpp=round(8 * len(data) / stream.pixels, 6))
-        with self._engine.admit(costs.decompress(stream.pixels)):
-            made = await self._coder.decompress(
-                stream, postprocess=postprocess, deadline=deadline, timings=timings
-            )
-            return await self._encode(made.picture, image_format, made.post_processor, timings)
+        made = await self._coder.decompress(
+            stream, postprocess=postprocess, deadline=deadline, timings=timings
+        )
+        return await self._encode(made.picture, image_format, made.post_processor, timings)
 
     async def _read(
         self,

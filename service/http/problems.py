@@ -229,7 +229,7 @@ def _invalid(error: dict[str, Any], parameters: Sequence[str]) -> InvalidParamet
     where = ".".join(str(part) for part in error["loc"][1:]) or str(error["loc"][0])
     detail = str(error["msg"])
     if error.get("type") == "extra_forbidden" and error["loc"][0] == "query":
-        detail = f"there is no such parameter; there are {', '.join(parameters)}"
+        detail = f"there is no such parameter; there are {', '.join(parameters) or 'none'}"
     return InvalidParameter(parameter=_short(where, 60), detail=_short(detail, _MAX_ERROR_DETAIL))
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Depends, Header, Request, Response
 from starlette.types import Receive, Scope, Send
 
 from ..engine.timings import READ_HEADER
@@ -13,8 +14,14 @@ from ..facts import StreamFacts
 from ..http import problems
 from ..http.negotiation import STREAM_TYPE, byte_range, combined, content_digest, immutable, matches_etag
 from ..runtime import Runtime, RuntimeDependency
+from ..store import StoreError
+from .inputs import refuse_unknown_parameters
 
-router = APIRouter(prefix="/bitstreams/{stream_id}", tags=["streams"])
+_log = logging.getLogger(__name__)
+
+router = APIRouter(
+    prefix="/bitstreams/{stream_id}", tags=["streams"], dependencies=[Depends(refuse_unknown_parameters)]
+)
 
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {
@@ -46,7 +53,9 @@ IfRange = Annotated[
 
 
 @router.get(
-    "", response_class=Response, responses=_STREAM | _PART | _UNCHANGED | problems.describe(404, 416, 503)
+    "",
+    response_class=Response,
+    responses=_STREAM | _PART | _UNCHANGED | problems.describe(404, 416, 422, 503),
 )
 async def stream(
     request: Request,
@@ -83,12 +92,18 @@ class _Pieces(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        async for piece in self._pieces:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        try:
+            async for piece in self._pieces:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        except StoreError as error:
+            # Nothing can be answered any more. Without an end the server closes the connection, and
+            # the client sees that the stream is cut off.
+            _log.warning("a stream could not be sent to its end: %s", error)
+            return
         await send({"type": "http.response.body"})
 
 
-@router.head("", response_class=Response, responses=_STREAM | _UNCHANGED | problems.describe(404, 503))
+@router.head("", response_class=Response, responses=_STREAM | _UNCHANGED | problems.describe(404, 422, 503))
 async def probe_stream(request: Request, runtime: RuntimeDependency, stream_id: str) -> Response:
     """Whether the stream is there, and how long it is."""
     if matches_etag(combined(request.headers, "if-none-match"), _etag(stream_id)):
@@ -99,7 +114,7 @@ async def probe_stream(request: Request, runtime: RuntimeDependency, stream_id: 
     return Response(headers=headers, media_type=STREAM_TYPE)
 
 
-@router.delete("", status_code=204, response_class=Response, responses=problems.describe(403, 404, 503))
+@router.delete("", status_code=204, response_class=Response, responses=problems.describe(403, 404, 422, 503))
 async def delete_stream(runtime: RuntimeDependency, stream_id: str) -> None:
     """Forget the stream. Copies in caches live on. Without API keys this is off unless a setting
     allows it."""
@@ -110,8 +125,8 @@ async def delete_stream(runtime: RuntimeDependency, stream_id: str) -> None:
 @router.get("/info", responses=problems.describe(404, 422, 503))
 async def stream_facts(runtime: RuntimeDependency, stream_id: str) -> StreamFacts:
     """The facts in the stream's header. Needs no model."""
-    found = await runtime.store.get(stream_id)
-    return await runtime.engine.stages.on_thread(READ_HEADER, None, StreamFacts.of, found)
+    async with runtime.store.held(stream_id) as found:
+        return await runtime.engine.stages.on_thread(READ_HEADER, None, StreamFacts.of, found)
 
 
 def _etag(stream_id: str) -> str:

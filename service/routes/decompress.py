@@ -15,10 +15,12 @@ from ..http.body import describe_body
 from ..http.negotiation import STREAM_TYPE, combined, immutable, matches_etag
 from ..images import ImageFormat
 from ..runtime import Runtime, RuntimeDependency, refuse_when_leaving
-from .inputs import RequestsDependency, file_in
+from .inputs import RequestsDependency, file_in, refuse_unknown_parameters
 from .pictures import PICTURE, Format, described, in_turn, named, picture_answer, wanted
 
-router = APIRouter(tags=["compression"], dependencies=[Depends(refuse_when_leaving)])
+router = APIRouter(
+    tags=["compression"], dependencies=[Depends(refuse_when_leaving), Depends(refuse_unknown_parameters)]
+)
 
 PostprocessMode = Annotated[
     Postprocess,

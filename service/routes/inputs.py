@@ -39,6 +39,20 @@ async def _requests(runtime: RuntimeDependency) -> Requests:
 RequestsDependency = Annotated[Requests, Depends(_requests)]
 
 
+async def refuse_unknown_parameters(request: Request) -> None:
+    """Guard an endpoint whose query is no model: one that is misspelt must not pass unseen.
+
+    Raises:
+        RequestValidationError: the query names a parameter that the endpoint does not have.
+    """
+    known = {field.alias for field in request.scope["route"].dependant.query_params}
+    unknown = [name for name in request.query_params if name not in known]
+    if unknown:
+        raise RequestValidationError(
+            [{"type": "extra_forbidden", "loc": ("query", name), "msg": "unknown"} for name in unknown]
+        )
+
+
 def model_of(runtime: Runtime, profile: str | None) -> DeviceModel:
     """Look up the model of a profile, or of the service's default. Raises `UnknownProfileError`."""
     return runtime.engine.models.model(runtime.settings.profile if profile is None else profile)

@@ -33,6 +33,7 @@ _ID = re.compile(r"[0-9a-f]{64}")
 _THREADS = 16  # for hashing and for a directory; most of the time they wait for the disk
 _PIECE = 256 * 1024  # bytes of a large stream that are read at once
 _READS = 8  # of large streams at the same time: obstore takes a thread and buffers for each
+_HELD = 8  # whole streams in memory at the same time, of requests that nobody has admitted yet
 _MAX_RETRIES = 10  # of one operation on a bucket, within its time
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # obstore gives the number in its text alone.
@@ -104,6 +105,7 @@ class StreamStore:
         self.quota = None if self._disk is None else Quota(self._disk)
         self._timeout_seconds = timeout_seconds
         self._reads = asyncio.Semaphore(_READS)
+        self._held = asyncio.Semaphore(_HELD)
         self._on_failure = on_failure
 
     async def __aenter__(self) -> Self:
@@ -135,7 +137,22 @@ class StreamStore:
             NotStoredError: no stream has this id.
             StoreDamagedError: the bytes do not hash to it.
         """
-        return await self._read_checked("get", stream_id)
+        async with self._faults("get", stream_id):
+            stream = await self._read(_name(stream_id))
+        if await self._on_thread(id_of, stream) != stream_id:
+            self._on_failure("get")
+            raise StoreDamagedError(stream_id)
+        return stream
+
+    @asynccontextmanager
+    async def held(self, stream_id: str) -> AsyncIterator[bytes]:
+        """Give a stream's bytes to the `with` body; a few streams at a time, whoever asks.
+
+        For what is done before a request is admitted: hundreds of requests for one long stream
+        would take as many times its memory. Raises what `get` raises.
+        """
+        async with self._held:
+            yield await self.get(stream_id)
 
     async def read(self, stream_id: str, part_of: Callable[[int], range | None] = lambda size: None) -> Found:
         """Check a stream, and find it or a part of it, to be taken in pieces.
@@ -152,10 +169,15 @@ class StreamStore:
             StoreDamagedError: the bytes do not hash to it.
             Exception: what `part_of` raises.
         """
+        return await self._scan("get", stream_id, part_of)
+
+    async def _scan(
+        self, operation: Operation, stream_id: str, part_of: Callable[[int], range | None]
+    ) -> Found:
         whole, chosen = hashlib.sha256(), hashlib.sha256()
         position = 0
         held = b""
-        async with self._reads, self._faults("get", stream_id):
+        async with self._reads, self._faults(operation, stream_id):
             name = _name(stream_id)
             size = await self._size(name)
             part = part_of(size)
@@ -168,7 +190,7 @@ class StreamStore:
                     chosen.update(held[max(0, part.start - position) : max(0, part.stop - position)])
                 position += len(held)
         if whole.hexdigest() != stream_id:
-            self._on_failure("get")
+            self._on_failure(operation)
             raise StoreDamagedError(stream_id)
         wanted = range(size) if part is None else part
         if size == len(held):
@@ -200,7 +222,7 @@ class StreamStore:
             NotStoredError: no stream has this id.
             StoreDamagedError: the bytes do not hash to it.
         """
-        return len(await self._read_checked("head", stream_id))
+        return (await self._scan("head", stream_id, lambda size: None)).size
 
     async def find(self, stream_id: str) -> None:
         """Check that a stream is there, without reading it.
@@ -267,14 +289,6 @@ class StreamStore:
         else:
             await self._store.put_async(name, stream, mode="overwrite", use_multipart=False)
         return True
-
-    async def _read_checked(self, operation: Operation, stream_id: str) -> bytes:
-        async with self._faults(operation, stream_id):
-            stream = await self._read(_name(stream_id))
-        if await self._on_thread(id_of, stream) != stream_id:
-            self._on_failure(operation)
-            raise StoreDamagedError(stream_id)
-        return stream
 
     async def _read(self, name: str) -> bytes:
         if self._disk is not None:

@@ -24,6 +24,7 @@ from models.rate_control.target import aim
         {"bpp": 33},
         {"bpp": math.nan},
         {"max_bytes": 0},
+        {"max_bytes": 10**5000},
         {"quality": -1},
         {"quality": 100.5},
         {"bpp": 1, "tolerance": 0},

@@ -128,6 +128,16 @@ def test_files_and_stored_streams_share_a_budget(photo: Image.Image) -> None:
     assert metrics.registry.get_sample_value("ziggurat_queue_pixels") == 0
 
 
+def test_one_stream_named_many_times_is_refused_before_it_is_read_so_often(photo: Image.Image) -> None:
+    async def steps(requests: Requests) -> None:
+        stored = await requests.compress(encoded(photo, "PNG"), CompressRequest(Target(bpp=1), "ms-ssim"))
+        wanted = AllocateRequest(Target(bpp=1), "ms-ssim", "psnr")
+        with pytest.raises(ImageTooLargeError, match=r"^3 of 100 images"):
+            await requests.allocate([StoredPicture(stored.id)] * 100, wanted)
+
+    run(steps, max_pixels=2 * 128 * 96)
+
+
 def test_a_strict_budget_is_kept_or_refused_and_nothing_stored(photo: Image.Image) -> None:
     async def steps(requests: Requests) -> None:
         with pytest.raises(TargetMissedError, match="not 10"):

@@ -149,6 +149,7 @@ def test_strict_refuses_what_is_over_the_budget(client: TestClient, files: Files
         ("budget_bpp=1&budget_bytes=100", "budget_bytes"),
         ("budget_bpp=0", "32"),
         ("budget_bytes=0", "1"),
+        ("budget_bytes=1" + "0" * 400, "at most"),
         ("budget_bpp=1&metric=vmaf", "metric"),
         ("budget_bpp=1&profile=vmaf", "ms-ssim"),
         ("budget_bpp=1&quality=3", "quality"),

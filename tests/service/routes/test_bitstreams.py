@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from hashlib import sha256
+from http.client import IncompleteRead
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from fastapi.testclient import TestClient
@@ -12,6 +15,7 @@ from models.hybrid.codec import HybridCodec
 from service.http.negotiation import content_digest
 from service.settings import Settings
 from service.store import id_of
+from tests.service.conftest import Live
 
 
 @pytest.fixture(scope="module")
@@ -180,3 +184,39 @@ def test_all_lines_of_if_none_match_count(client: TestClient, stream: bytes) -> 
     lines = [("If-None-Match", '"other"'), ("If-None-Match", f'"{id_of(stream)}"')]
 
     assert client.get(f"/bitstreams/{id_of(stream)}", headers=lines).status_code == 304
+
+
+def test_a_parameter_that_no_endpoint_has_is_refused(client: TestClient, stream: bytes) -> None:
+    stream_id = id_of(stream)
+    answers = [
+        client.get(f"/bitstreams/{stream_id}?fromat=png"),
+        client.head(f"/bitstreams/{stream_id}?fromat=png"),
+        client.get(f"/bitstreams/{stream_id}/info?fromat=png"),
+        client.get(f"/decompress/{stream_id}?fromat=png"),
+        client.head(f"/decompress/{stream_id}?fromat=png"),
+        client.post("/decompress?fromat=png", content=stream),
+    ]
+
+    assert {answer.status_code for answer in answers} == {422}
+    assert "there are none" in answers[0].json()["detail"]
+    for answer in answers[3], answers[5]:
+        assert answer.json()["detail"] == (
+            "fromat: there is no such parameter; there are format, postprocess"
+        )
+
+
+def test_a_stream_that_leaves_the_store_while_it_is_sent_is_cut_off_without_a_traceback(
+    live: Callable[[Settings], Live], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = random.Random(0).randbytes(8_000_000)  # more than sockets hold
+    file = tmp_path / id_of(data)[:2] / f"{id_of(data)}.zgt"
+    file.parent.mkdir()
+    file.write_bytes(data)
+    with live(Settings(store=str(tmp_path), models=("psnr",), profile="psnr")) as server:
+        with urlopen(f"{server.url}/bitstreams/{id_of(data)}") as answer:
+            file.unlink()
+            with pytest.raises(IncompleteRead):
+                answer.read()
+        server.wait_for(lambda: "could not be sent to its end" in caplog.text)
+
+    assert not any(record.exc_info for record in caplog.records)

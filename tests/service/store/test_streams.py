@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -361,3 +362,27 @@ def test_the_tests_for_buckets_wrote_into_the_prefix(bucket: str) -> None:
         assert listed == [f"kept/here/{stream_id[:2]}/{stream_id}.zgt"]
 
     asyncio.run(scenario())
+
+
+def test_many_who_ask_for_a_long_stream_do_not_hold_it_each(tmp_path: Path) -> None:
+    length, askers = 2_000_000, 40
+
+    async def main() -> None:
+        async with StreamStore(str(tmp_path)) as store:
+            stream_id = await store.put(random.Random(0).randbytes(length))
+
+            async def parse() -> None:
+                async with store.held(stream_id) as stream:
+                    await asyncio.sleep(0.01)
+                    assert len(stream) == length
+
+            tracemalloc.start()
+            try:
+                await asyncio.gather(*(store.size(stream_id) for _ in range(askers)))
+                assert tracemalloc.get_traced_memory()[1] < 4 * length
+                await asyncio.gather(*(parse() for _ in range(askers)))
+                assert tracemalloc.get_traced_memory()[1] < 12 * length
+            finally:
+                tracemalloc.stop()
+
+    asyncio.run(main())
