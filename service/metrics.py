@@ -383,7 +383,9 @@ class Metrics:
         """
         self._store_use.read = lambda: [
             GaugeMetricFamily(
-                "ziggurat_store_bytes", "Bytes of the streams in the local store.", stored_bytes()
+                "ziggurat_store_bytes",
+                "Bytes that streams take in the local store, in whole blocks.",
+                stored_bytes(),
             ),
             GaugeMetricFamily("ziggurat_store_objects", "Streams in the local store.", stored_objects()),
             GaugeMetricFamily(

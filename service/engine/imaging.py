@@ -31,7 +31,8 @@ from .costs import is_large
 from .errors import TooCostlyFileError, WorkerDiedError
 from .image_worker import Job, Limits
 
-# Ordinary files take less than a tenth of this on a slow core.
+# Ordinary files take less than a tenth of this on a slow core, and their headers a hundredth.
+_HEADER_SECONDS = 1.0
 _SECONDS = 4.0
 _SECONDS_PER_MEGAPIXEL = 3.0
 # A decoder holds its planes beside the picture in two or three modes: about half of this.
@@ -47,7 +48,8 @@ _starting = threading.Lock()
 
 def limits(pixels: int) -> Limits:
     """Compute what a job on a picture may cost; 0 pixels for a header alone."""
-    return Limits(_SECONDS + _SECONDS_PER_MEGAPIXEL * pixels / 1e6, _BYTES + _BYTES_PER_PIXEL * pixels)
+    seconds = _SECONDS + _SECONDS_PER_MEGAPIXEL * pixels / 1e6 if pixels else _HEADER_SECONDS
+    return Limits(seconds, _BYTES + _BYTES_PER_PIXEL * pixels)
 
 
 class WorkerPool:

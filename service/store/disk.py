@@ -38,6 +38,7 @@ _SHARD = re.compile(r"[0-9a-f]{2}")
 _STREAM = re.compile(r"[0-9a-f]{64}\.zgt(?P<leftover>#\d+)?")
 _LEFTOVER_AGE_SECONDS = 3600  # no write takes so long: the process that began this one is gone
 _SWEPT_QUOTA_FRACTION = 0.9  # how full a sweep leaves the quota; the rest is room until the next one
+BLOCK = 4096  # bytes that a file system gives out at least
 _DEFAULT_MAX_BYTES = 10 * 10**9
 _DEFAULT_DISK_FRACTION = 10  # one part of so many
 _CLOCK_SKEW_SECONDS = 60.0  # between the clocks of a file server and of this machine
@@ -59,6 +60,11 @@ class Limits:
     max_bytes: int | None = None
     max_age_seconds: float | None = None
     min_age_seconds: float = 60.0
+
+
+def room_of(size: int) -> int:
+    """Compute the bytes that a file takes on a disk: whole blocks, however short it is."""
+    return -(-size // BLOCK) * BLOCK
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +152,7 @@ class Disk:
             os.replace(draft, file, src_dir_fd=folder, dst_dir_fd=folder)
 
     def remove(self, name: str) -> int:
-        """Remove a file, or the link in its place, and return the bytes that it had.
+        """Remove a file, or the link in its place, and return the room that it took, in bytes.
 
         Raises:
             FileNotFoundError: it is not there.
@@ -154,7 +160,7 @@ class Disk:
         with self._folder_of(name) as (folder, file):
             size = os.stat(file, dir_fd=folder, follow_symlinks=False).st_size
             os.unlink(file, dir_fd=folder)
-            return size
+            return room_of(size)
 
     def settle(self, name: str) -> None:
         """Flush a file and its directory entries, so that they survive a power failure."""
@@ -216,7 +222,7 @@ class Disk:
                         os.unlink(file, dir_fd=folder)
             elif not (stat.st_mtime < expiry and self._evict(file, folder, expiry)):
                 stored_at.append(_stored_at(stat))
-                sizes.append(stat.st_size)
+                sizes.append(room_of(stat.st_size))
         return stored_at, sizes
 
     def _evict_down_to(
@@ -239,7 +245,7 @@ class Disk:
             if total <= goal:
                 break
             if not leftover and _stored_at(stat) <= youngest and self._evict(file, folder, youngest):
-                total -= stat.st_size
+                total -= room_of(stat.st_size)
                 left -= 1
         evicted = {"streams": len(sizes) - left, "bytes": int(sizes.sum()) - total}
         _log.info("streams were evicted for the quota", extra=evicted)

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
-from .disk import Disk
+from .disk import Disk, room_of
 from .errors import StoreFullError
 
 _log = logging.getLogger(__name__)
@@ -74,11 +74,12 @@ class Quota:
 
     @asynccontextmanager
     async def room(self, size: int) -> AsyncIterator[Reservation]:
-        """Reserve bytes for one write.
+        """Reserve room for one write of so many bytes.
 
         Raises:
             StoreFullError: evicting all that is old enough does not make room.
         """
+        size = room_of(size)
         await self._make_room(size)
         reservation = Reservation()
         self.bytes += size
@@ -95,7 +96,7 @@ class Quota:
                 self._unswept -= size
 
     def freed(self, size: int) -> None:
-        """Take note that a stream of so many bytes was deleted."""
+        """Take note that a stream which took so much room, in bytes, was deleted."""
         self.bytes = max(0, self.bytes - size)
         self.streams = max(0, self.streams - 1)
         self._room_at = 0.0

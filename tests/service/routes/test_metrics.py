@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from fastapi.testclient import TestClient
 
@@ -21,3 +24,20 @@ def test_the_scraper_chooses_the_format(client: TestClient, accept: str, media_t
 def test_a_probe_gets_no_body(client: TestClient) -> None:
     answer = client.head("/metrics")
     assert (answer.status_code, answer.content) == (200, b"")
+
+
+def test_scrapes_at_the_same_time_share_one_rendering(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rendered: list[int] = []
+
+    def encode(registry: object) -> bytes:
+        time.sleep(0.3)
+        rendered.append(1)
+        return b"# EOF\n"
+
+    monkeypatch.setattr("service.routes.metrics.choose_encoder", lambda accept: (encode, "text/plain"))
+    with ThreadPoolExecutor(8) as scrapers:
+        answers = list(scrapers.map(lambda _: client.get("/metrics"), range(8)))
+    assert {answer.content for answer in answers} == {b"# EOF\n"}
+    assert len(rendered) < 8

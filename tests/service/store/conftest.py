@@ -126,3 +126,9 @@ def bucket(s3_server: tuple[str, int], proxy: Proxy, monkeypatch: pytest.MonkeyP
     }.items():
         monkeypatch.setenv(variable, value)
     return f"s3://{name}/kept/here"
+
+
+@pytest.fixture(autouse=True)
+def _bytes_are_counted_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not in blocks: so a few small streams fill a quota."""
+    monkeypatch.setattr("service.store.disk.BLOCK", 1)

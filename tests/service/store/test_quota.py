@@ -203,3 +203,17 @@ def test_over_age_streams_are_gone_after_a_start(tmp_path: Path) -> None:
                 await store.get(old)
 
     asyncio.run(scenario())
+
+
+def test_a_tiny_stream_takes_a_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.store.disk.BLOCK", 4096)
+
+    async def scenario() -> None:
+        async with StreamStore(str(tmp_path), limits=Limits(max_bytes=10 * 4096, min_age_seconds=0)) as store:
+            for number in range(30):
+                await store.put(bytes([number]))
+            assert store.quota is not None
+            assert store.quota.bytes <= 10 * 4096
+            assert len(list(tmp_path.rglob("*.zgt"))) <= 10
+
+    asyncio.run(scenario())
