@@ -190,7 +190,8 @@ def _layout(tags: _Tags, *, big_endian: bool) -> Layout:
     if photometric == -1:
         photometric = 2 if samples >= 3 else 1
     tiled = _TILE_OFFSETS in tags
-    part_height = _number(tags, _TILE_HEIGHT if tiled else _ROWS_PER_STRIP, height)
+    # As in libtiff, no rows in a strip are all rows.
+    part_height = _number(tags, _TILE_HEIGHT, 0) if tiled else _number(tags, _ROWS_PER_STRIP, 0) or height
     part_width = _number(tags, _TILE_WIDTH, 0) if tiled else width
     offsets = tags.get(_TILE_OFFSETS if tiled else _STRIP_OFFSETS, ())
     sizes = tags.get(_TILE_SIZES if tiled else _STRIP_SIZES, ())
