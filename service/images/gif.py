@@ -13,6 +13,7 @@ from .pillow import loaded
 
 # Blocks of at most 255 bytes, so that 64 MiB of samples have 263,000.
 MAX_BLOCKS = 600_000
+_MAX_FRAMES = 50_000  # that are counted
 
 _EXTENSION, _FRAME, _END = 0x21, 0x2C, 0x3B
 _CONTROL = 0xF9
@@ -93,12 +94,12 @@ def _only_frame(file: bytes) -> _Frame:
         else:
             at += 1  # as decoders do with stray bytes, of which zeros are common
             blocks += 1
-        if blocks > MAX_BLOCKS:
+        if blocks > MAX_BLOCKS or frames > _MAX_FRAMES:
             if frames > 1:
                 break
             raise DamagedImageError("the GIF image has too many parts")
     if frames > 1:
-        raise AnimatedImageError(frames if blocks <= MAX_BLOCKS else None)
+        raise AnimatedImageError(frames if blocks <= MAX_BLOCKS and frames <= _MAX_FRAMES else None)
     if found is None:
         raise DamagedImageError(_CUT_OFF)
     return found

@@ -182,9 +182,18 @@ def _segments(file: bytes, parts: _Parts) -> Iterator[tuple[int, int, int, int]]
         if marker == _SOS:
             following = _MARKER.search(file, at)
             at = len(file) if following is None else following.start()
-            parts.data.append((end, at))
-            parts.kept.append((end, at))
+            coded = (end, _without_fill(file, end, at))
+            parts.data.append(coded)
+            parts.kept.append(coded)
     raise DamagedImageError("the JPEG image has too many parts")
+
+
+def _without_fill(file: bytes, start: int, end: int) -> int:
+    """The end of coded data without the bytes that may fill up the space before a marker.
+
+    A coded 0xFF is followed by 0.
+    """
+    return start + len(file[start:end].rstrip(b"\xff"))
 
 
 def _profile(parts: _Parts) -> bytes | None:
@@ -266,13 +275,14 @@ def _fed(
 
 
 def _runs(file: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Coded data between restart markers; each but the first begins with one."""
+    """Coded data between restart markers; each but the first begins with one and its fill."""
     at = start
     for count, found in enumerate(_RESTART.finditer(file, start, end)):
         if count == _MAX_RUNS:
             break
-        yield at, found.start()
-        at = found.start()
+        run_end = _without_fill(file, at, found.start())
+        yield at, run_end
+        at = run_end
     yield at, end
 
 

@@ -16,7 +16,7 @@ _READ = (
     ("TIFF", re.compile(rb"II[*+]\0|MM\0[*+]")),
     ("BMP", re.compile(rb"BM")),
     ("GIF", re.compile(rb"GIF8[79]a")),
-    ("PPM", re.compile(rb"P[1-6][\s#]|P7\n|P[Ff]\n")),
+    ("PPM", re.compile(rb"P[1-6][\s#]|P7\n|P[Ff]\s")),
 )
 _NOT_READ = (
     ("a camera's raw file (CR2)", re.compile(rb"II\*\0....CR", re.DOTALL)),
@@ -30,13 +30,12 @@ _NOT_READ = (
     ("PSD", re.compile(rb"8BPS")),
     ("PDF", re.compile(rb"%PDF-")),
     ("PostScript", re.compile(rb"%!PS|\xc5\xd0\xd3\xc6")),
-    (
-        "SVG",
-        re.compile(rb"(?:\xef\xbb\xbf)?\s{0,100}<(?:svg|\?xml[^>]{0,200}>.{0,2000}?<svg)[\s>]", re.DOTALL),
-    ),
+    ("SVG", re.compile(rb"(?:\xef\xbb\xbf)?\s{0,100}<(?:(?:svg:)?svg[\s>/]|!DOCTYPE svg[\s>\[])")),
+    ("SVG", re.compile(rb"(?:\xef\xbb\xbf)?\s{0,100}<(?:\?xml|!--).{1,4000}?<(?:svg:)?svg[\s>/]", re.DOTALL)),
+    ("SVG", re.compile(rb"\xff\xfe<\0(?:s\0v\0g\0|\?\0x\0m\0l\0.{2,4000}?<\0s\0v\0g\0)", re.DOTALL)),
     ("OpenEXR", re.compile(rb"v/1\x01")),
     ("Radiance HDR", re.compile(rb"#\?RADIANCE|#\?RGBE")),
-    ("ICO", re.compile(rb"\0\0[\x01\x02]\0")),
+    ("ICO", re.compile(rb"\0\0[\x01\x02]\0(?!\0\0)..", re.DOTALL)),
     ("QOI", re.compile(rb"qoif")),
     ("DDS", re.compile(rb"DDS ")),
     ("FLIF", re.compile(rb"FLIF")),
@@ -48,7 +47,12 @@ _NOT_READ = (
     ("ZIP", re.compile(rb"PK\x03\x04")),
 )
 _HEIF = {"heic": "HEIC", "heix": "HEIC", "hevc": "HEIC", "hevx": "HEIC", "heim": "HEIC", "heis": "HEIC"}
-_OTHER_BRANDS = {"crx ": "a camera's raw file (CR3)", "jp2 ": "JPEG 2000", "jxl ": "JPEG XL"}
+_OTHER_BRANDS = {
+    "crx ": "a camera's raw file (CR3)",
+    "jp2 ": "JPEG 2000",
+    "jpx ": "JPEG 2000",
+    "jxl ": "JPEG XL",
+}
 
 
 def known(file: bytes) -> tuple[str | None, str | None]:

@@ -14,6 +14,7 @@ from .errors import DamagedImageError, UnsupportedVariantError
 from .facts import Coded, Facts, Header, Pixels
 
 MAX_HEADER_BYTES = 1 << 16
+MAX_COMMENTS = 1 << 16  # between the samples of a plain file
 
 _PLAIN_BYTES = 16  # for a number in words, with the white space and comments around it
 
@@ -135,6 +136,8 @@ def _scaled(values: NDArray[Any], greatest: int) -> NDArray[np.uint8]:
 def _plain(file: bytes, layout: _Layout, count: int) -> NDArray[Any]:
     """Numbers in words; of a bitmap each digit is one."""
     text = file[layout.start - 1 :][: count * _PLAIN_BYTES + MAX_HEADER_BYTES]
+    if text.count(b"#") > MAX_COMMENTS:
+        raise DamagedImageError("the PPM image has too many parts")
     text = _COMMENT.sub(b" ", text)
     if layout.kind == b"P1":
         digits = np.frombuffer(text.translate(None, _SPACE)[:count], np.uint8) - ord("0")
@@ -143,7 +146,9 @@ def _plain(file: bytes, layout: _Layout, count: int) -> NDArray[Any]:
         return digits
     if text.translate(None, _SPACE + b"0123456789"):
         raise DamagedImageError("the PPM image is corrupt: it has other than numbers")
-    values = np.fromstring(text, np.int64, count, sep=" ")  # no other function reads text as fast
+    # No other function reads text as fast. Told of a count, it leaves what the text lacks
+    # uninitialised; of spaces alone it makes a 0.
+    values = np.fromstring(text.strip(), np.int64, sep=" ")[:count]
     if len(values) < count or values.min() < 0 or values.max() > layout.greatest:
         raise DamagedImageError("the PPM image is truncated or corrupt")
     return values

@@ -20,6 +20,7 @@ MAX_DIRECTORIES = 1_000  # that are looked at to count the pages
 MAX_ENTRIES = 50_000  # of all directories
 _MAX_VALUES = 1 << 20  # of a tag: of a picture's strips or tiles, and a palette has 200,000
 _MAX_BYTES = 1 << 24  # of an ICC profile
+_MAX_OF_KIND = 16  # of a tag that says what a directory is for; DNGVersion has 4
 
 # Tags
 _NEW_SUBFILE_TYPE, _SUBFILE_TYPE = 254, 255
@@ -143,8 +144,10 @@ def _directory(file: bytes, at: int, form: _Form, wanted: Set[int]) -> tuple[_Ta
     tags: dict[int, Sequence[int]] = {}
     for entry in range(at, at + count * size, size):
         tag = form.unpack("H", file, entry)
-        if tag in wanted and (values := _values(file, entry, form)):
-            tags.setdefault(tag, values)
+        # Of several with the same number the first counts. The others, which may be large, are
+        # not read.
+        if tag in wanted and tag not in tags and (values := _values(file, entry, form)):
+            tags[tag] = values
     after = at + count * size
     next_size = 8 if form.big else 4
     # Some writers leave the last pointer out.
@@ -160,7 +163,10 @@ def _values(file: bytes, entry: int, form: _Form) -> Sequence[int]:
     pairs = 2 if kind == _RATIONAL else 1
     code = "I" if kind == _RATIONAL else _KINDS.get(kind, "")
     size = struct.calcsize("=" + code) * count * pairs
-    if not code or not count or size > len(file) or count > (_MAX_BYTES if code == "B" else _MAX_VALUES):
+    most = _MAX_BYTES if code == "B" else _MAX_VALUES
+    if form.unpack("H", file, entry) in _OF_KIND:  # these are read in every directory
+        most = _MAX_OF_KIND
+    if not code or not count or size > len(file) or count > most:
         return ()
     if size > inline:
         at = form.unpack("Q" if form.big else "I", file, at)
@@ -190,7 +196,8 @@ def _layout(tags: _Tags, *, big_endian: bool) -> Layout:
     if photometric == -1:
         photometric = 2 if samples >= 3 else 1
     tiled = _TILE_OFFSETS in tags
-    part_height = _number(tags, _TILE_HEIGHT if tiled else _ROWS_PER_STRIP, height)
+    # As in libtiff, no rows in a strip are all rows.
+    part_height = _number(tags, _TILE_HEIGHT, 0) if tiled else _number(tags, _ROWS_PER_STRIP, 0) or height
     part_width = _number(tags, _TILE_WIDTH, 0) if tiled else width
     offsets = tags.get(_TILE_OFFSETS if tiled else _STRIP_OFFSETS, ())
     sizes = tags.get(_TILE_SIZES if tiled else _STRIP_SIZES, ())

@@ -9,6 +9,7 @@ to it whole.
 from __future__ import annotations
 
 import struct
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Any
 
@@ -225,7 +226,7 @@ def decode(file: bytes, layout: Layout) -> Coded:
 
     Raises:
         DamagedImageError: samples are missing or packed wrongly.
-        UnsupportedVariantError: floating-point samples outside 0 to 1.
+        UnsupportedVariantError: floating-point samples outside 0 to 1, or transparent CMYK.
     """
     if layout.compression in _FAX:
         return Coded(_as_coded(file, layout, "1").convert("L"))
@@ -243,9 +244,11 @@ def _pixels(samples: NDArray[Any], layout: Layout) -> Pixels:
         scaled = _scaled(colours, layout)
     if layout.photometric == _MIN_IS_WHITE:
         scaled = ~scaled
-    if layout.photometric in (_CMYK, _YCBCR, _LAB):
-        return _of_other_colours(scaled, layout)
     alpha, associated = _alpha(samples, layout)
+    if layout.photometric in (_CMYK, _YCBCR, _LAB):
+        if alpha is not None and layout.extra and (alpha != np.iinfo(alpha.dtype).max).any():
+            raise UnsupportedVariantError("TIFF", "CMYK, YCbCr or L*a*b* samples that are transparent")
+        return _of_other_colours(scaled, layout)
     if alpha is None:
         return _mode_of(scaled)
     if scaled.dtype != alpha.dtype:  # a palette's
@@ -308,7 +311,7 @@ def _in_palette(indices: NDArray[Any], layout: Layout) -> NDArray[np.uint8]:
 
 
 def _of_other_colours(scaled: Scaled, layout: Layout) -> Image.Image:
-    """CMYK, YCbCr or L*a*b*; extra samples are left out."""
+    """CMYK, YCbCr or L*a*b*, without extra samples."""
     if scaled.dtype == np.uint16:
         scaled = (scaled >> 8).astype(np.uint8)
     size = (layout.width, layout.height)
@@ -429,10 +432,14 @@ def _decompressed(
 ) -> Image.Image:
     """An image of a file that holds these tags, and the coded data of these parts."""
     data = []
+    starts = sorted(layout.offsets)
     for part in parts:
         start = layout.offsets[part]
-        size = layout.sizes[part] if part < len(layout.sizes) else len(file)
-        data.append(memoryview(file)[start : start + size])
+        size = layout.sizes[part] if part < len(layout.sizes) else 0
+        # Where a size is missing, or 0, the data go up to the next part's.
+        following = bisect_right(starts, start)
+        end = start + size if size else starts[following] if following < len(starts) else len(file)
+        data.append(memoryview(file)[start:end])
     if sum(len(coded) for coded in data) > 2 * len(file):
         raise DamagedImageError("the TIFF image's strips or tiles overlap")
     tags = tags | {259: layout.compression, 266: 2 if layout.reversed_bits else 1, 284: 1}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import numpy as np
 import pytest
@@ -209,3 +210,15 @@ def test_ycck_is_read() -> None:
     at = file.index(b"Adobe")
     file[at + 11] = 2
     np.testing.assert_array_equal(read(bytes(file)).rgb, by_pillow(bytes(file)))
+
+
+@pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("fill", [1, 2, 100])
+def test_any_marker_may_have_fill_bytes_before_it(options: dict[str, object], fill: int) -> None:
+    file = saved(PICTURE, "JPEG", quality=90, **options)
+    start = data_start(file)
+    filled = file[:start] + re.sub(rb"\xff(?=[\xc4\xd0-\xda])", b"\xff" * (fill + 1), file[start:])
+    for whole in (filled, filled[:-2], filled[:-1]):
+        made = decoded(whole)
+        assert made.warnings == ()
+        np.testing.assert_array_equal(made.picture.rgb, by_pillow(file))

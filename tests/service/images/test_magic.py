@@ -31,6 +31,11 @@ def ftyp(*brands: bytes) -> bytes:
         (b"\xff\xd8\xff\xf7\0\x0b", "JPEG-LS"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
         (b"<?xml version='1.0'?>\n<!-- drawn by hand -->\n<svg width='1'/>", "SVG"),
+        (b"<!-- drawn by hand -->\n<svg width='1'/>", "SVG"),
+        (b"<!DOCTYPE svg>\n<svg/>", "SVG"),
+        (b"<?xml version='1.0'?><svg:svg xmlns:svg='http://www.w3.org/2000/svg'/>", "SVG"),
+        ("\ufeff<?xml version='1.0' encoding='utf-16'?><svg/>".encode("utf-16-le"), "SVG"),
+        (ftyp(b"jpx "), "JPEG 2000"),
         (b"%PDF-1.7\n", "PDF"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n", "PostScript"),
         (b"8BPS\0\1", "PSD"),
@@ -45,7 +50,9 @@ def test_formats_that_are_not_read_are_named(file: bytes, name: str) -> None:
         read_header(file + bytes(100), max_pixels=100)
 
 
-@pytest.mark.parametrize("file", [b"", b"h", b"hello", b"ZGT\1", bytes(100), b"P8\n", b"GIF88a", b"<html>"])
+@pytest.mark.parametrize(
+    "file", [b"", b"h", b"hello", b"ZGT\1", bytes(100), b"P8\n", b"GIF88a", b"<html>", b"\0\0\2" + bytes(15)]
+)
 def test_what_is_nothing_is_no_image(file: bytes) -> None:
     assert magic.known(file) == (None, None)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from service.images import DamagedImageError, UnsupportedVariantError, read_header
-from service.images.pnm import MAX_HEADER_BYTES
+from service.images.pnm import MAX_COMMENTS, MAX_HEADER_BYTES
 from tests.service.images.files import LIMIT, read
 
 
@@ -105,3 +105,17 @@ def test_floods_of_comments_and_space_are_bounded(flood: bytes) -> None:
         )
     with pytest.raises(DamagedImageError):
         read(b"P3\n1 1 255\n" + flood * ((4 << 20) // len(flood)) + b"1 2 3")
+
+
+@pytest.mark.parametrize("text", [b"", b" ", b"\n\n", b"0", b"0 0", b"0 0 0 ", b"# 0 0 0 0\n"])
+@pytest.mark.parametrize("kind", [b"P2", b"P3"])
+def test_plain_files_that_end_early_are_damage_whatever_lies_in_memory(kind: bytes, text: bytes) -> None:
+    for greatest in (1, 65535):
+        with pytest.raises(DamagedImageError):
+            read(b"%s 2 2 %d\n%s" % (kind, greatest, text))
+
+
+def test_comments_between_samples_are_bounded() -> None:
+    assert read(b"P2 300 300 9\n" + b"9 #\n" * 300 + b"9 " * 300 * 299).greyscale
+    with pytest.raises(DamagedImageError, match="too many parts"):
+        read(b"P2 300 300 9\n" + b"#\n" * (MAX_COMMENTS + 1) + b"9 " * 300 * 300)

@@ -145,3 +145,14 @@ def test_floods_of_tags_and_directories_are_bounded() -> None:
     file += b"".join(directory + struct.pack("<I", pointer) for pointer in following)
     with pytest.raises((DamagedImageError, AnimatedImageError)):
         read_header(file, max_pixels=LIMIT)
+
+
+def test_values_of_repeated_tags_are_read_once() -> None:
+    count = 1 << 20
+    offsets = struct.pack("<HHII", 273, 4, count, 8)
+    kinds = struct.pack("<HHII", 254, 4, count, 8)
+    for entry in (offsets, kinds):
+        # Each of these would take some milliseconds, and all of them minutes.
+        file = b"II*\0" + struct.pack("<I", 4 * count + 8) + bytes(4 * count)
+        with pytest.raises(DamagedImageError):
+            read_header(file + struct.pack("<H", 50_000) + entry * 50_000, max_pixels=LIMIT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zlib
 from contextlib import suppress
 from typing import Any
@@ -256,3 +257,32 @@ def test_strips_that_overlap_are_not_copied_again_and_again() -> None:
     overlapping = file[:sizes] + (3_000_000).to_bytes(4, "little") * HEIGHT + file[sizes + 4 * HEIGHT :]
     with pytest.raises(DamagedImageError, match="overlap"):
         read(overlapping)
+
+
+@pytest.mark.parametrize("photometric", [5, 6, 8])
+def test_transparency_of_other_colours_is_refused_and_opacity_is_not(photometric: int) -> None:
+    bands = 4 if photometric == 5 else 3
+    samples = np.full((HEIGHT, WIDTH, bands + 1), 128, np.uint8)
+    layout = tags(8, bands + 1, photometric, t338=2, t530=[1, 1])
+    samples[..., -1] = 255
+    assert read(tiff_of(layout, [samples.tobytes()])).alpha is None
+    samples[3, 4, -1] = 0
+    with pytest.raises(UnsupportedVariantError, match="transparent"):
+        read(tiff_of(layout, [samples.tobytes()]))
+
+
+@pytest.mark.parametrize("compression", [1, 8])
+def test_what_writers_leave_out_of_strips_is_worked_out(compression: int) -> None:
+    samples = whole(RGB, 8).astype(np.uint8)
+    parts = [samples[top : top + 5].tobytes() for top in range(0, HEIGHT, 5)]
+    parts = [zlib.compress(part) if compression == 8 else part for part in parts]
+    file = tiff_of(tags(t259=compression, t278=5), parts)
+    # An entry of StripByteCounts becomes one of a tag that nobody knows.
+    unknown = file.replace(struct.pack("<HH", 279, 4), struct.pack("<HH", 65000, 4))
+    assert unknown != file
+    assert np.array_equal(read(unknown).rgb, EXPECTED)
+    whole_file = tiff_of(
+        tags(t259=compression, t278=0),
+        [zlib.compress(samples.tobytes()) if compression == 8 else samples.tobytes()],
+    )
+    assert np.array_equal(read(whole_file).rgb, EXPECTED)
