@@ -58,7 +58,7 @@ def test_a_folder_that_was_interrupted_goes_on(
     for index in range(24):
         photo.rotate(index + 1).save(album / f"{index}.png")
     command = ["compress", str(album), "--bpp", "1", "--effort", "2", "-o", str(output)]
-    # A shell that runs the tests in the background has them ignore SIGINT, and this would inherit it.
+    # A shell has what it runs in the background ignore SIGINT, and this would inherit it.
     code = "import signal; signal.signal(2, signal.default_int_handler); from service.cli import main; main()"
     program = [sys.executable, "-c", code, *command]
     with subprocess.Popen(program, stderr=subprocess.PIPE, text=True) as running:
