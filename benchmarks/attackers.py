@@ -504,9 +504,9 @@ async def comments_ppm(victim: Victim) -> None:
     await _twice(victim, "/compress?bpp=0.3", hostile.comments_ppm(4 * MB))
 
 
-@attack("alpha of two values in noise", stop=True)
+@attack("alpha of two values in noise", large=True, stop=True)
 async def two_alphas_png(victim: Victim) -> None:
-    """A PNG of 16 megapixels whose alpha is two values at random, 2.4 MB."""
+    """A large PNG, 16 megapixels, whose alpha is two values at random, 2.4 MB."""
     await victim.request("/compress?bpp=0.3", hostile.two_alphas_png(4_000))
 
 

@@ -107,6 +107,9 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, a slice at a time."""
+        if self._deaf:
+            self._pass_over(len(data))
+            return
         if self._deadline is None and self.timeout_keep_alive_task is not None:
             self._await_headers()  # these are the first bytes of a kept-alive connection's next request
         self._unset_keepalive_if_required()
@@ -117,13 +120,15 @@ class LimitedProtocol(HttpToolsProtocol):
                     break
                 self._feed(view[start : start + _SLICE])
                 if self._framing > _MAX_HEADER_BYTES + self._body // _FRAMING_SHARE:
-                    raise Refusal(
-                        431, f"headers, trailers and framing have more than {_MAX_HEADER_BYTES} bytes"
-                    )
+                    raise Refusal(431, f"headers, trailers and framing have over {_MAX_HEADER_BYTES} bytes")
         except Refusal as refusal:
-            self._refuse(refusal.status, str(refusal))
-        if self._deaf and self._deadline is None:
-            self.flow.pause_reading()  # again, as the app's asking for a body resumes it
+            self._refuse(refusal)
+
+    def _pass_over(self, size: int) -> None:
+        """Read on for a client that is answered nothing more, to learn when it hangs up."""
+        self._framing += size
+        if self._deadline is None and self._framing > 2 * _MAX_HEADER_BYTES:
+            self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop all clocks."""
@@ -196,7 +201,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer bytes that are no HTTP with a problem, where uvicorn would send plain text."""
-        self._refuse(400, msg)
+        self._refuse(Refusal(400, msg))
 
     # Limits
 
@@ -238,7 +243,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
         self._parse(b"\r\n".join(lines) + b"\r\n\r\n")
 
-    def _refuse(self, status: int, detail: str) -> None:
+    def _refuse(self, refusal: Refusal) -> None:
         """Answer and close, where an answer can be given: it must not get in between others."""
         self._deaf = True
         self._got_headers()
@@ -249,7 +254,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if running is not None and (running.response_started or self.pipeline):
             self.transport.abort()
             return
-        self.transport.write(_answer(status, detail))
+        self.transport.write(_answer(refusal.status, str(refusal)))
         if running is not None:
             running.disconnected = True  # what the app would answer is dropped
             running.message_event.set()
