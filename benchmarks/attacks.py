@@ -25,7 +25,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 
 from benchmarks.attackers import ATTACKS, MB, Attack, Victim
 from benchmarks.bystander import KINDS, Turn
@@ -451,7 +451,7 @@ def main() -> None:
     options.add_argument(
         "--hold", type=float, default=40.0, help="seconds for which connections that do nothing are held"
     )
-    options.add_argument("--logs", type=Path, default=Path(), help="folder where the servers' logs go")
+    options.add_argument("--logs", type=Path, default=Path(gettempdir()), help="folder of the servers' logs")
     options.add_argument("--list", action="store_true", help="list the attacks and do nothing")
     options.add_argument(
         "--table", type=Path, nargs="+", metavar="JSON", help="lay out earlier runs and do nothing"
