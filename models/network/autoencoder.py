@@ -146,11 +146,12 @@ class AutoEncoder(nn.Module):
 
         The rate is nearly proportional to that count plus one.
         """
-        magnitude = y.abs()
-        counts = [
-            torch.count_nonzero(magnitude > 0.5 * torch.exp(-row)[:, None, None], (1, 2, 3))
-            for row in self.gain
-        ]
+        magnitude = y.detach().abs().movedim(1, -1)
+        thresholds = 0.5 * torch.exp(-self.gain.detach())
+        # Comparisons to float32, summed there, take a sixth of the time of counting booleans. They
+        # are exact up to 2**24 elements an image; a tile has 5 million.
+        above = torch.empty_like(magnitude)
+        counts = [torch.gt(magnitude, row, out=above).sum((1, 2, 3)) for row in thresholds]
         return torch.stack(counts, 1).double()
 
     def side_information(self, y_scaled: Tensor) -> Tensor:
