@@ -34,7 +34,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from models.entropy.scale_decoder import ACTIVATION_LIMIT, EXACT_LIMIT, MULTIPLIER_BITS
+from models.entropy.requantisation import EXACT_LIMIT, MULTIPLIER_BITS
+from models.entropy.scale_decoder import ACTIVATION_LIMIT
 from models.entropy.tables import LAPLACE_TABLES
 from models.errors import WeightsError
 from models.grid import PASSES, Phase
