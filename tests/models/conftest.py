@@ -43,9 +43,8 @@ def found(shipped: LearnedCodec, photo: Image.Image) -> tuple[Quantised, Window]
     with torch.inference_mode():
         quantised = Encoder(model, transforms).quantise([picture], [Target(quality=75.0)], [None])[0]
     symbols, objective = quantised.symbols, Objective.of(shipped.card)
-    residuals, indices, z = (
-        torch.from_numpy(values)[None] for values in (symbols.residuals, quantised.indices, symbols.z)
-    )
+    residuals, z = (torch.from_numpy(values)[None] for values in (symbols.residuals, symbols.z))
+    indices = transforms.indices(z, residuals)
     anchor = transforms.anchors([symbols.position])
     with torch.no_grad():
         z_mean = transforms.network.mean(z.float(), *residuals.shape[-2:])
