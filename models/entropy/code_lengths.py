@@ -64,8 +64,9 @@ class CodeLengths:
             tables: indices 0..63, of any integer type; 0 costs nothing.
             residuals: integers in any type.
         """
-        magnitude = residuals.abs().clamp(max=LARGEST_SUPPORT + 1).int()
-        return self._residual_bits[magnitude.add_(tables.int() * (LARGEST_SUPPORT + 2))]
+        limit = LARGEST_SUPPORT + 1
+        place = residuals.clamp(-limit, limit).int().abs_().add_(tables.int().mul_(limit + 1))
+        return self._residual_bits.index_select(0, place.flatten()).view(place.shape)
 
     def of_residuals(
         self, indices: Tensor, residuals: Tensor, progress: Progress = UNINTERRUPTED

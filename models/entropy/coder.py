@@ -27,11 +27,12 @@ from models.entropy.context_model import (
     HYPER_CONTEXTS,
     PHASES,
     ContextModel,
-    Integers,
     Known,
     hyper_contexts,
     known_before,
+    magnitude_level,
 )
+from models.entropy.requantisation import Integers
 from models.entropy.tables import ESCAPE_BITS, LAPLACE_TABLES, LARGEST_RESIDUAL, TOTAL, Counts, Tables
 from models.errors import DamagedStreamError
 from models.grid import Phase
@@ -156,12 +157,16 @@ class SymbolCoder:
         """
         decoder = _Decoder(data)
         residuals = np.zeros(indices.shape, np.int16)
+        levels = np.zeros(indices.shape, np.uint8)
         for row, column in PHASES:
-            known: Known[Integers] = known_before(indices, residuals, (row, column))
-            phase = residuals[:, row::2, column::2]
+            known: Known[Integers] = known_before(indices, levels, (row, column))
+            phase = np.zeros(known.indices.shape, np.uint8)
             for band, channels in self._context_model.bands():
                 tables = self._context_model.tables(known, phase, band, progress)
-                phase[channels] = self._decode_band(decoder, tables, progress)
+                decoded = self._decode_band(decoder, tables, progress)
+                residuals[channels, row::2, column::2] = decoded
+                phase[channels] = magnitude_level(decoded)
+            levels[:, row::2, column::2] = phase
         decoder.finish()
         return residuals
 
@@ -250,6 +255,8 @@ class _Groups:
         return values.repeat(self._sizes_within(window))
 
     def _sizes_within(self, window: slice) -> NDArray[np.intp]:
+        if window.stop - window.start == self.size:
+            return self._sizes
         stops: NDArray[np.intp] = self._stops.clip(window.start, window.stop)
         return np.diff(stops, prepend=window.start)
 

@@ -75,6 +75,7 @@ class IntegerLayer:
         total = self.weight.reshape(len(self.weight), -1).astype(arithmetic) @ windows.reshape(-1, h * w)
         total += self.bias.astype(arithmetic)[:, None]
         multiplier = self.multiplier[:, None]
+        scaled: Integers
         if arithmetic is np.float32:
             scaled = requantised(total, multiplier * UNIT, 0, limit)
         else:

@@ -101,7 +101,8 @@ class SymbolCodec:
         z = self._coder.encode_z(symbols.z)
         data = self._container(quantised, z, residuals, tables, progress)
         if budget is not None and quantised.predicted_bytes <= budget < len(data):
-            indices = self._indices(symbols.z, *residuals.shape[1:], progress)
+            _, rows, columns = residuals.shape
+            indices = self._indices(symbols.z, rows, columns, progress)
             while len(data) > budget and residuals.any():
                 residuals = self._shrink_to_fit(residuals, tables, 8 * (len(data) - budget))
                 tables = self._context_model.all_corrected(indices, residuals, progress)

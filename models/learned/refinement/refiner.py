@@ -184,10 +184,9 @@ class Refiner:
         self, indices: NDArray[np.uint8], residuals: NDArray[np.int16], progress: Progress
     ) -> NDArray[np.uint8]:
         """Tables corrected by their context (M, h, w)."""
-        batch = (
-            torch.from_numpy(values)[None].to(self._transforms.device) for values in (indices, residuals)
-        )
-        tables: NDArray[np.uint8] = self._code_lengths.corrected(*batch, progress)[0].cpu().numpy()
+        device = self._transforms.device
+        index, residual = (torch.from_numpy(values)[None].to(device) for values in (indices, residuals))
+        tables: NDArray[np.uint8] = self._code_lengths.corrected(index, residual, progress)[0].cpu().numpy()
         return tables
 
     def _bits(self, quantised: Quantised, tiles: Sequence[Tile], progress: Progress) -> list[float]:

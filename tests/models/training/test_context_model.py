@@ -19,8 +19,8 @@ def test_training_computes_in_the_integers_it_exports() -> None:
     for parameter in network.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
     first, second, last = network.exact()
-    hidden = second([first([x.T.numpy()], 0, ACTIVATION_LIMIT)], 0, ACTIVATION_LIMIT)
-    shifts = torch.from_numpy(last([hidden], -MAX_INDEX_SHIFT, MAX_INDEX_SHIFT).T)
+    hidden = second(first(x.T.numpy(), 0, ACTIVATION_LIMIT), 0, ACTIVATION_LIMIT)
+    shifts = torch.from_numpy(last(hidden, -MAX_INDEX_SHIFT, MAX_INDEX_SHIFT).T)
     apart = (network(x).round() - shifts).abs()
     assert len(set(shifts.flatten().tolist())) > 5
     assert apart.max() <= 1
