@@ -338,7 +338,7 @@ def hyper_contexts(z: Array, centre: Array, phase: Phase) -> Array:
 
 
 def neighbour_sum(values: Array, phase: Phase) -> Array:
-    """Sum values (..., C, h, w) over the decoded neighbours of a phase's elements: (..., C, h', w').
+    """Sum values (..., C, h, w) over every element's decoded neighbours: (..., C, h', w').
 
     Beyond the border there is nothing to add.
     """

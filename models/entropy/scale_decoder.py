@@ -24,6 +24,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from models.entropy.blas import single_threaded
 from models.entropy.requantisation import MULTIPLIER_BITS, UNIT, Integers, requantised, require_exact
 from models.errors import WeightsError
 from models.grid import HYPER_STRIDE, tiles
@@ -110,6 +111,7 @@ class IntegerScaleDecoder:
         for number, (layer, limit) in enumerate(zip(self.layers, limits, strict=True)):
             require_exact(layer.worst_sum(limit), layer.multiplier, f"layer {number} of the scale decoder")
 
+    @single_threaded()
     def __call__(
         self,
         z_hat: Integers,

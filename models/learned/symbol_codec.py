@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 
 from models.bitstream import Bitstream, CodecKind
 from models.bitstream.alpha import decode_alpha
+from models.entropy.blas import single_threaded
 from models.entropy.coder import SymbolCoder
 from models.entropy.context_model import ContextModel
 from models.entropy.scale_decoder import IntegerScaleDecoder
@@ -85,6 +86,7 @@ class SymbolCodec:
         except (OSError, SafetensorError, KeyError) as error:
             raise WeightsError(f"cannot load {path.name}: {error}") from error
 
+    @single_threaded()
     def write(self, quantised: Quantised, progress: Progress = UNINTERRUPTED) -> Stream:
         """Code a picture; the stream is never over a budget that the prediction met.
 
@@ -118,6 +120,7 @@ class SymbolCodec:
             target_met=budget is None or meets(budget, len(data)),
         )
 
+    @single_threaded()
     def read(self, stream: Bitstream, progress: Progress = UNINTERRUPTED) -> Symbols:
         """Decode the sections of a stream of this model; `progress` may end the work by raising.
 

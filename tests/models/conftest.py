@@ -4,11 +4,14 @@ shipped ones where quality counts.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from PIL import Image
 
 from models import Picture, Target
+from models.entropy.blas import open_blas
 from models.entropy.code_lengths import CodeLengths
 from models.learned.codec import LearnedCodec
 from models.learned.encoder import Encoder
@@ -30,6 +33,19 @@ def tiny() -> LearnedCodec:
 @pytest.fixture(scope="session", params=available())
 def shipped(request: pytest.FixtureRequest) -> LearnedCodec:
     return LearnedCodec.load(request.param)
+
+
+@pytest.fixture
+def three_blas_threads() -> Iterator[None]:
+    """NumPy's products have three threads, on however many cores."""
+    functions = open_blas()
+    if functions is None:
+        pytest.skip("NumPy does not use OpenBLAS here")
+    get, set_to = functions
+    before = get()
+    set_to(3)
+    yield
+    set_to(before)
 
 
 @pytest.fixture
