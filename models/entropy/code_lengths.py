@@ -64,20 +64,26 @@ class CodeLengths:
             tables: indices 0..63, of any integer type; 0 costs nothing.
             residuals: integers in any type.
         """
-        magnitude = residuals.abs().clamp(max=LARGEST_SUPPORT + 1).int()
-        return self._residual_bits[magnitude.add_(tables.int() * (LARGEST_SUPPORT + 2))]
+        limit = LARGEST_SUPPORT + 1
+        place = residuals.clamp(-limit, limit).int().abs_().add_(tables.int().mul_(limit + 1))
+        return self._residual_bits.index_select(0, place.flatten()).view(place.shape)
 
-    def of_residuals(self, indices: Tensor, residuals: Tensor, progress: Progress = UNINTERRUPTED) -> Tensor:
-        """Sum the bits of residuals by image: float64 (N,).
+    def of_residuals(
+        self, indices: Tensor, residuals: Tensor, progress: Progress = UNINTERRUPTED
+    ) -> tuple[Tensor, Tensor]:
+        """Choose the tables of residuals, and sum their bits by image.
 
         Args:
             indices: by the scale decoder, uint8 (N, M, h, w).
             residuals: (N, M, h, w), integers in any type; 0 where the index is 0.
             progress: pauses, and may end the work by raising.
+
+        Returns:
+            Bits float64 (N,) and tables uint8 (N, M, h, w), with which the coder spends them.
         """
-        corrected = self.corrected(indices, residuals, progress)
+        tables = self.corrected(indices, residuals, progress)
         bits = torch.zeros(len(indices), dtype=torch.float64, device=indices.device)
         for top in with_pauses(range(0, indices.shape[-2], STRIP_ROWS), progress):
             rows = slice(top, top + STRIP_ROWS)
-            bits += self.under(corrected[..., rows, :], residuals[..., rows, :]).double().sum((1, 2, 3))
-        return bits
+            bits += self.under(tables[..., rows, :], residuals[..., rows, :]).double().sum((1, 2, 3))
+        return bits, tables

@@ -16,8 +16,8 @@ that the scale decoder gave to the band:
 Hyper-latents. The mean of the four neighbours chooses one of ten tables per channel.
 
 The networks compute as the scale decoder does (`models.entropy.scale_decoder`): int8 weights, uint8
-activations, int32 biases, requantisation by multiply and shift, and every sum within 2**24, where
-float32 matrix products are exact.
+activations, int32 biases, requantisation (`models.entropy.requantisation`), and every sum within
+2**24, where float32 matrix products are exact.
 
 Everything is written once for two kinds of arrays: NumPy's (M, h, w), which define the format, and
 torch's (N, M, h, w), with which the encoder predicts sizes on its device. Processes that only code
@@ -29,22 +29,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Generic
 
 import numpy as np
-from numpy.typing import NDArray
 
-from models.entropy.scale_decoder import ACTIVATION_LIMIT, EXACT_LIMIT, MULTIPLIER_BITS
+from models.entropy.requantisation import UNIT, Array, Integers, requantised, require_exact
+from models.entropy.scale_decoder import ACTIVATION_LIMIT
 from models.entropy.tables import LAPLACE_TABLES
 from models.errors import WeightsError
 from models.grid import PASSES, Phase
 from models.progress import UNINTERRUPTED, Progress, with_pauses
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-Integers = NDArray[Any]  # whole numbers, in whatever type computes
-Array = TypeVar("Array", Integers, "Tensor")
 
 DIAGONAL = ((-1, -1), (-1, 1), (1, -1), (1, 1))
 ADJACENT = ((-1, 0), (0, -1), (0, 1), (1, 0))
@@ -61,12 +55,15 @@ INPUT_LIMIT = 63  # largest input of a network: the sum of four fits a byte
 MAX_INDEX_SHIFT = 32  # table indices, up or down
 # Magnitude |r| to level: 16 log2(1 + |r|), rounded, and the last for all larger ones.
 MAGNITUDE_LEVELS = (0, 16, 25, 32, 37, 41, 45, 48, 51, 53, 55, 57, 59, 61, 62, 63)
+_LARGEST_TOLD_APART = len(MAGNITUDE_LEVELS) - 1
+_SIGNED_LEVELS = (*MAGNITUDE_LEVELS[:0:-1], *MAGNITUDE_LEVELS)  # of -15..15
 HYPER_MEAN_LIMIT = 4  # largest distance of the neighbours' mean from its channel's centre that is told apart
 HYPER_CONTEXTS = 2 * HYPER_MEAN_LIMIT + 2  # -4..4 as 1..9; 0 has no neighbours
 STRIP_ELEMENTS = 1 << 20  # that are looked at at a time: bounds memory
 
 # The name of these arrays in weights files, from before this module had its own. Model ids hash it.
 ARRAYS = "neighbours"
+LAYER_ARRAYS = ("weight", "bias", "multiplier")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,40 +73,39 @@ class Layer(Generic[Array]):
     Attributes:
         weight: float32 (out, in), integers in -127..127.
         bias: float32 (out, 1), integers, in units of the accumulator.
-        multiplier: int64 (out, 1); output = (sum * multiplier + 2**23) >> 24.
+        ratio: float64 (out, 1), the multiplier of `models.entropy.requantisation` times UNIT.
     """
 
     weight: Array
     bias: Array
-    multiplier: Array
+    ratio: Array
 
     @staticmethod
     def of(weight: Integers, bias: Integers, multiplier: Integers) -> Layer[Integers]:
         """Take integers of any type, (out, in), (out,) and (out,)."""
         return Layer(
-            weight.astype(np.float32), bias.astype(np.float32)[:, None], multiplier.astype(np.int64)[:, None]
+            weight.astype(np.float32),
+            bias.astype(np.float32)[:, None],
+            multiplier.astype(np.float64)[:, None] * UNIT,
         )
 
-    def __call__(self, parts: Sequence[Array], lowest: int, highest: int) -> Array:
-        """Compute int64 (..., out, n) in [lowest, highest].
-
-        Args:
-            parts: the input's channels, (..., channels, n) each, integers of any type.
-            lowest, highest: what the output is clamped to.
-        """
-        total = self.bias
-        start = 0
-        for part in parts:
-            stop = start + part.shape[-2]
-            total = total + self.weight[:, start:stop] @ _float32(part)
-            start = stop
-        return ((_int64(total) * self.multiplier + (1 << (MULTIPLIER_BITS - 1))) >> MULTIPLIER_BITS).clip(
-            lowest, highest
-        )
+    def __call__(self, x: Array, lowest: int, highest: int) -> Array:
+        """Compute (..., out, n) in [lowest, highest] from x (..., in, n): integers in float32."""
+        total = self.weight @ x
+        total += self.bias
+        return requantised(total, self.ratio, lowest, highest)
 
     def worst_sum(self, input_limit: int) -> int:
         """Bound the magnitude of every partial sum, for inputs in 0..input_limit."""
         return int((abs(self.weight).sum(1) * input_limit + abs(self.bias)[:, 0]).max())
+
+    def integers(self: Layer[Integers]) -> tuple[Integers, Integers, Integers]:
+        """Undo `of`: int8 (out, in), int32 (out,) and int32 (out,)."""
+        return (
+            self.weight.astype(np.int8),
+            self.bias[:, 0].astype(np.int32),
+            (self.ratio[:, 0] / UNIT).astype(np.int32),
+        )
 
 
 Network = tuple[Layer[Array], ...]
@@ -154,13 +150,13 @@ class ContextNetworks(Generic[Array]):
         return ((number, self.band(number)) for number in range(len(self.band_starts)))
 
     def tables(
-        self, known: Known[Array], residuals: Array, band: int, progress: Progress = UNINTERRUPTED
+        self, known: Known[Array], levels: Array, band: int, progress: Progress = UNINTERRUPTED
     ) -> Array:
         """Choose the tables of one band of a phase.
 
         Args:
             known: of the phase.
-            residuals: of the phase (..., M, h', w'), integers of any type; lower bands count.
+            levels: of the phase's magnitudes, uint8 (..., M, h', w'); those of lower bands count.
             band: its number.
             progress: pauses, and may end the work by raising.
 
@@ -172,14 +168,17 @@ class ContextNetworks(Generic[Array]):
         network = self.networks[known.number][band]
         if not network:
             return tables
-        *_, rows, columns = tables.shape
+        *_, count, rows, columns = tables.shape
         for strip in with_pauses(_strips(rows, columns * network[0].weight.shape[1]), progress):
-            x = network[0](network_inputs(known, residuals, channels, strip), 0, ACTIVATION_LIMIT)
-            for layer in network[1:-1]:
-                x = layer([x], 0, ACTIVATION_LIMIT)
-            part = tables[..., strip, :]
-            moved = part + network[-1]([x], -MAX_INDEX_SHIFT, MAX_INDEX_SHIFT).reshape(part.shape)
-            tables[..., strip, :] = moved.clip(1, LAPLACE_TABLES - 1) * (part > 0)
+            inputs = network_inputs(known, levels, channels, strip)
+            x = inputs
+            for layer in network[:-1]:
+                x = layer(x, 0, ACTIVATION_LIMIT)
+            moved = network[-1](x, -MAX_INDEX_SHIFT, MAX_INDEX_SHIFT)
+            own = inputs[..., channels.start : channels.start + count, :]  # indices come first
+            moved += own
+            moved = moved.clip(1, LAPLACE_TABLES - 1) * own.clip(0, 1)
+            tables[..., strip, :] = moved.reshape(tables[..., strip, :].shape)
         return tables
 
     def all_corrected(self, indices: Array, residuals: Array, progress: Progress = UNINTERRUPTED) -> Array:
@@ -194,9 +193,10 @@ class ContextNetworks(Generic[Array]):
             Table indices uint8 (..., M, h, w).
         """
         corrected = indices + 0  # a copy
+        levels = magnitude_level(residuals)
         for row, column in PHASES:
-            known = known_before(indices, residuals, (row, column))
-            phase = residuals[..., row::2, column::2]
+            known = known_before(indices, levels, (row, column))
+            phase = levels[..., row::2, column::2] + 0  # contiguous
             tables = corrected[..., row::2, column::2]
             for band, channels in self.bands():
                 progress.pause()
@@ -215,10 +215,9 @@ class ContextModel(ContextNetworks[Integers]):
     def __post_init__(self) -> None:
         for network in (network for networks in self.networks for network in networks):
             for number, layer in enumerate(network):
-                if layer.worst_sum(ACTIVATION_LIMIT if number else INPUT_LIMIT) >= EXACT_LIMIT:
-                    raise WeightsError(
-                        "a context network can exceed 2**24: its sums would not be exact in float32"
-                    )
+                _, _, multiplier = layer.integers()
+                limit = ACTIVATION_LIMIT if number else INPUT_LIMIT
+                require_exact(layer.worst_sum(limit), multiplier, "a context network")
 
     @classmethod
     def identity(cls) -> ContextModel:
@@ -231,7 +230,7 @@ class ContextModel(ContextNetworks[Integers]):
             self.band_starts,
             tuple(
                 tuple(
-                    tuple(Layer(to(x.weight), to(x.bias), to(x.multiplier)) for x in network)
+                    tuple(Layer(to(x.weight), to(x.bias), to(x.ratio)) for x in network)
                     for network in networks
                 )
                 for networks in self.networks
@@ -244,10 +243,8 @@ class ContextModel(ContextNetworks[Integers]):
         for number, networks in enumerate(self.networks):
             for band, network in enumerate(networks):
                 for depth, layer in enumerate(network):
-                    name = f"{ARRAYS}.{number}.{band}.{depth}"
-                    arrays[f"{name}.weight"] = layer.weight.astype(np.int8)
-                    arrays[f"{name}.bias"] = layer.bias[:, 0].astype(np.int32)
-                    arrays[f"{name}.multiplier"] = layer.multiplier[:, 0].astype(np.int32)
+                    for part, values in zip(LAYER_ARRAYS, layer.integers(), strict=True):
+                        arrays[f"{ARRAYS}.{number}.{band}.{depth}.{part}"] = values
         return arrays
 
     @classmethod
@@ -261,9 +258,9 @@ class ContextModel(ContextNetworks[Integers]):
 
         def network(name: str) -> Network[Integers]:
             depth = sum(key.startswith(f"{name}.") and key.endswith(".weight") for key in arrays)
-            parts = ("weight", "bias", "multiplier")
             return tuple(
-                Layer.of(*(arrays[f"{name}.{number}.{part}"] for part in parts)) for number in range(depth)
+                Layer.of(*(arrays[f"{name}.{number}.{part}"] for part in LAYER_ARRAYS))
+                for number in range(depth)
             )
 
         starts = tuple(int(start) for start in arrays[f"{ARRAYS}.band_starts"])
@@ -276,51 +273,48 @@ class ContextModel(ContextNetworks[Integers]):
         return found
 
 
-def network_inputs(
-    known: Known[Array], residuals: Array, channels: slice, rows: slice = slice(None)
-) -> list[Array]:
-    """Collect the input of a band's network: parts (..., channels, places), integers in 0..63.
+def network_inputs(known: Known[Array], levels: Array, channels: slice, rows: slice = slice(None)) -> Array:
+    """Collect the input of a band's network: float32 (..., in, places), integers in 0..63.
 
     Args:
         known: of the phase.
-        residuals: of the phase (..., M, h', w'), integers of any type; lower bands count.
+        levels: of the phase's magnitudes, uint8 (..., M, h', w'); those of lower bands count.
         channels: of the band.
         rows: of the phase.
     """
-    parts = [known.indices[..., : channels.stop, rows, :]]
-    if channels.start:
-        parts.append(magnitude_level(residuals[..., : channels.start, rows, :]))
+    parts = [known.indices[..., : channels.stop, rows, :], levels[..., : channels.start, rows, :]]
     parts += [values[..., : channels.stop, rows, :] for values in known.around]
-    return [part.reshape(*part.shape[:-2], -1) for part in parts]
+    return _joined(parts)
 
 
-def known_before(indices: Array, residuals: Array, phase: Phase) -> Known[Array]:
+def known_before(indices: Array, levels: Array, phase: Phase) -> Known[Array]:
     """Collect what the networks of a phase know from the phases before it.
 
     Args:
         indices: by the scale decoder, uint8 (..., M, h, w).
-        residuals: (..., M, h, w), integers of any type; those of earlier passes count.
+        levels: of magnitudes, uint8 (..., M, h, w); those of earlier passes count.
         phase: row and column in a cell of 2x2.
     """
     number = next(number for number, phases in enumerate(PASSES) if phase in phases)
-    own = indices[..., phase[0] :: 2, phase[1] :: 2]
+    own = indices[..., phase[0] :: 2, phase[1] :: 2] + 0  # contiguous
     if not NEIGHBOURS[phase]:
         return Known(number, own, ())
     count = neighbour_sum(indices[..., :1, :, :] * 0 + INPUT_LIMIT // 4, phase)
-    level = neighbour_sum(magnitude_level(residuals), phase) >> 2
-    index = neighbour_sum(indices, phase) >> 2
+    level = neighbour_sum(levels, phase)
+    index = neighbour_sum(indices, phase)
+    level >>= 2
+    index >>= 2
     return Known(number, own, (level, index, count))
 
 
 def magnitude_level(residuals: Array) -> Array:
     """Look the magnitudes of residuals (..., M, h, w), integers of any type, up: uint8 in 0..63."""
-    levels = _uint8(residuals[..., :0, :])
+    levels = _zeros(residuals, residuals.shape, "uint8")
     *channels, rows, columns = residuals.shape
-    strips = []
     for strip in _strips(rows, columns * math.prod(channels)):
-        magnitude = abs(residuals[..., strip, :]).clip(0, len(MAGNITUDE_LEVELS) - 1)
-        strips.append(_looked_up(MAGNITUDE_LEVELS, _uint8(magnitude)))
-    return _joined(strips) if strips else levels
+        places = residuals[..., strip, :].clip(-_LARGEST_TOLD_APART, _LARGEST_TOLD_APART)
+        levels[..., strip, :] = _looked_up(_SIGNED_LEVELS, places + _LARGEST_TOLD_APART)
+    return levels
 
 
 def hyper_contexts(z: Array, centre: Array, phase: Phase) -> Array:
@@ -344,25 +338,33 @@ def hyper_contexts(z: Array, centre: Array, phase: Phase) -> Array:
 
 
 def neighbour_sum(values: Array, phase: Phase) -> Array:
-    """Sum values (..., h, w) over every element's decoded neighbours in a phase: (..., h', w').
+    """Sum values (..., C, h, w) over every element's decoded neighbours: (..., C, h', w').
 
     Beyond the border there is nothing to add.
     """
-    first_row, first_column = phase
-    total = values[..., first_row::2, first_column::2] * 0
-    for row, column in NEIGHBOURS[phase]:
-        to_row, from_row = _first(first_row + row)
-        to_column, from_column = _first(first_column + column)
-        part = values[..., from_row::2, from_column::2][
-            ..., : total.shape[-2] - to_row, : total.shape[-1] - to_column
-        ]
-        total[..., to_row : to_row + part.shape[-2], to_column : to_column + part.shape[-1]] += part
-    return total
+    row, column = phase
+    sums = _zeros(values, values[..., row::2, column::2].shape)
+    *batch, channels, rows, columns = values.shape
+    for strip in _strips(channels, math.prod(batch) * rows * columns):
+        sums[..., strip, :, :] = _sums_at(values[..., strip, :, :], NEIGHBOURS[phase])[..., row::2, column::2]
+    return sums
 
 
-def _first(start: int) -> tuple[int, int]:
-    """Give first target and first source, for every second source from `start` on, -1 or more."""
-    return (1, start + 2) if start < 0 else (0, start)
+def _sums_at(values: Array, offsets: Sequence[tuple[int, int]]) -> Array:
+    """Sum values (..., h, w) at these offsets from every element: (..., h, w).
+
+    Rows are joined to one, with zeros between: a sum of long rows takes a fraction of the time.
+    """
+    *others, rows, columns = values.shape
+    width = columns + 2
+    padded = _zeros(values, (*others, rows + 3, width))  # the last row: the sums run two elements over
+    padded[..., 1 : rows + 1, 1 : columns + 1] = values
+    joined = padded.reshape(*others, (rows + 3) * width)
+    total = _zeros(values, (*others, rows * width))
+    for down, right in offsets:
+        start = (1 + down) * width + 1 + right
+        total += joined[..., start : start + rows * width]
+    return total.reshape(*others, rows, width)[..., :columns]
 
 
 def _strips(rows: int, elements_per_row: int) -> Iterator[slice]:
@@ -372,33 +374,35 @@ def _strips(rows: int, elements_per_row: int) -> Iterator[slice]:
 
 
 def _looked_up(table: tuple[int, ...], places: Array) -> Array:
-    """Give table[places], uint8, for places uint8 of any shape."""
+    """Give table[places], uint8, for places of any integer type or shape."""
     if isinstance(places, np.ndarray):
         return np.array(table, np.uint8).take(places)
-    return places.new_tensor(table)[places.int()]
+    index = places.int().flatten()
+    return index.new_tensor(table).byte().index_select(0, index).view(places.shape)
 
 
-def _joined(strips: list[Array]) -> Array:
-    """Put strips of rows together again."""
-    first = strips[0]
-    if isinstance(first, np.ndarray):
-        return np.concatenate(strips, axis=-2)
-    from torch import cat  # only where it is loaded anyway
+def _joined(parts: Sequence[Array]) -> Array:
+    """Stack parts (..., channels, rows, columns): float32 (..., channels, places)."""
+    *batch, _, rows, columns = parts[0].shape
+    channels = sum(part.shape[-3] for part in parts)
+    joined = _zeros(parts[0], (*batch, channels, rows, columns), "float32")
+    start = 0
+    for part in parts:
+        stop = start + part.shape[-3]
+        joined[..., start:stop, :, :] = part
+        start = stop
+    return joined.reshape(*batch, channels, rows * columns)
 
-    return cat(strips, dim=-2)
 
+def _zeros(like: Array, shape: Sequence[int], dtype: str | None = None) -> Array:
+    """Make zeros where `like` is, by default of its type."""
+    if isinstance(like, np.ndarray):
+        return np.zeros(shape, dtype or like.dtype)
+    import torch  # only where it is loaded anyway
 
-def _uint8(values: Array) -> Array:
-    return values.astype(np.uint8) if isinstance(values, np.ndarray) else values.byte()
+    kind: torch.dtype = getattr(torch, dtype) if dtype else like.dtype
+    return like.new_zeros(tuple(shape), dtype=kind)
 
 
 def _int32(values: Array) -> Array:
     return values.astype(np.int32) if isinstance(values, np.ndarray) else values.int()
-
-
-def _int64(values: Array) -> Array:
-    return values.astype(np.int64) if isinstance(values, np.ndarray) else values.long()
-
-
-def _float32(values: Array) -> Array:
-    return values.astype(np.float32) if isinstance(values, np.ndarray) else values.float()

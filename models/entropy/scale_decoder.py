@@ -3,10 +3,12 @@
     z_hat, clamped to +-127 --conv--> requantise 0..255 --shuffle--> conv --> requantise 0..255
         --shuffle--> conv --> requantise 0..1023 --> look-up --> index of a Laplace table, 0..63
 
-Weights are int8, activations uint8, biases int32; requantisation multiplies and shifts.
+Weights are int8, activations uint8, biases int32; requantisation multiplies and shifts
+(`models.entropy.requantisation`).
 
 Every sum provably stays within 2**24, where float32 holds all integers. So float32 matrix products
 give what 64-bit integers give, in any order of summation; `self_check` holds this machine's to it.
+A layer is one such product, over all places and their 3x3 neighbourhoods.
 
 `models.entropy.scale_decoder_torch` does the same for batches on a device.
 """
@@ -19,17 +21,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from models.entropy.blas import single_threaded
+from models.entropy.requantisation import MULTIPLIER_BITS, UNIT, Integers, requantised, require_exact
 from models.errors import WeightsError
-from models.grid import tiles
+from models.grid import HYPER_STRIDE, tiles
 from models.progress import UNINTERRUPTED, Progress, with_pauses
 
-EXACT_LIMIT = 1 << 24  # float32 holds every integer up to here
 INPUT_LIMIT = 127  # largest magnitude of z_hat
 ACTIVATION_LIMIT = 255  # largest output of the first two layers
 RAW_LIMIT = 1023  # largest output of the third, which the look-up takes
-MULTIPLIER_BITS = 24  # after the binary point, in a requantisation's multiplier
 TILE = 16  # hyper-latents on a side: 20 MB of intermediate integers
 
 # What `extremes` found, by the hash of the decoder.
@@ -59,34 +62,33 @@ class IntegerLayer:
             ).max()
         )
 
-    def __call__(
-        self, x: NDArray[np.integer[Any]], limit: int, arithmetic: type[np.float32 | np.int64]
-    ) -> NDArray[np.int64]:
-        """Compute (h, w, out) in [0, limit] from x (h, w, in), integers of any type.
+    def __call__(self, x: Integers, limit: int, arithmetic: type[np.float32 | np.int64]) -> Integers:
+        """Compute (out, h, w) in [0, limit], in that arithmetic's type, from x (in, h, w).
 
         Args:
-            x: with 0 beyond the border.
+            x: integers in any type, with 0 beyond the border.
             limit: largest output.
-            arithmetic: of the sums; float32 is faster, int64 is beyond doubt.
+            arithmetic: float32 is fast; int64 is the definition.
         """
-        h, w, channels = x.shape
-        padded = np.pad(x.astype(arithmetic), ((1, 1), (1, 1), (0, 0)))
-        kernel = self.weight.astype(arithmetic).transpose(2, 3, 1, 0)
-        total = np.tile(self.bias.astype(arithmetic), (h * w, 1))
-        for dy in range(3):
-            for dx in range(3):
-                total += padded[dy : dy + h, dx : dx + w].reshape(-1, channels) @ kernel[dy, dx]
-        scaled = total.astype(np.int64)
-        scaled *= self.multiplier
-        scaled += 1 << (MULTIPLIER_BITS - 1)
-        scaled >>= MULTIPLIER_BITS
-        return scaled.clip(0, limit, out=scaled).reshape(h, w, -1)
+        _, h, w = x.shape
+        padded = np.pad(x.astype(arithmetic), ((0, 0), (1, 1), (1, 1)))
+        windows = sliding_window_view(padded, (3, 3), (1, 2)).transpose(0, 3, 4, 1, 2)
+        total = self.weight.reshape(len(self.weight), -1).astype(arithmetic) @ windows.reshape(-1, h * w)
+        total += self.bias.astype(arithmetic)[:, None]
+        multiplier = self.multiplier[:, None]
+        scaled: Integers
+        if arithmetic is np.float32:
+            scaled = requantised(total, multiplier * UNIT, 0, limit)
+        else:
+            half = 1 << (MULTIPLIER_BITS - 1)
+            scaled = ((total * multiplier + half) >> MULTIPLIER_BITS).clip(0, limit)
+        return scaled.reshape(-1, h, w)
 
 
-def _shuffle(x: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Move depth to space: (h, w, 4 c) to (2 h, 2 w, c), in the order of torch's PixelShuffle."""
-    h, w, c = x.shape
-    return x.reshape(h, w, c // 4, 2, 2).transpose(0, 3, 1, 4, 2).reshape(2 * h, 2 * w, c // 4)
+def _shuffle(x: Integers) -> Integers:
+    """Move depth to space: (4 c, h, w) to (c, 2 h, 2 w), in the order of torch's PixelShuffle."""
+    c, h, w = x.shape
+    return x.reshape(c // 4, 2, 2, h, w).transpose(0, 3, 1, 4, 2).reshape(c // 4, 2 * h, 2 * w)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,14 +109,12 @@ class IntegerScaleDecoder:
     def __post_init__(self) -> None:
         limits = (INPUT_LIMIT, ACTIVATION_LIMIT, ACTIVATION_LIMIT)
         for number, (layer, limit) in enumerate(zip(self.layers, limits, strict=True)):
-            if layer.worst_sum(limit) >= EXACT_LIMIT:
-                raise WeightsError(
-                    f"layer {number} of the scale decoder can exceed 2**24: its sums would be inexact"
-                )
+            require_exact(layer.worst_sum(limit), layer.multiplier, f"layer {number} of the scale decoder")
 
+    @single_threaded()
     def __call__(
         self,
-        z_hat: NDArray[np.integer[Any]],
+        z_hat: Integers,
         *,
         arithmetic: type[np.float32 | np.int64] = np.float32,
         progress: Progress = UNINTERRUPTED,
@@ -124,13 +124,14 @@ class IntegerScaleDecoder:
         `progress` may end the work by raising.
         """
         first, second, third = self.layers
-        z = z_hat.clip(-INPUT_LIMIT, INPUT_LIMIT).transpose(1, 2, 0)
-        indices = np.empty((third.weight.shape[0], 4 * z.shape[0], 4 * z.shape[1]), np.uint8)
-        for tile in with_pauses(tiles(z.shape[0], z.shape[1], TILE), progress):
-            x = _shuffle(first(z[tile.outer()], ACTIVATION_LIMIT, arithmetic))
+        z = z_hat.clip(-INPUT_LIMIT, INPUT_LIMIT)
+        _, rows, columns = z.shape
+        indices = np.empty((len(third.weight), HYPER_STRIDE * rows, HYPER_STRIDE * columns), np.uint8)
+        for tile in with_pauses(tiles(rows, columns, TILE), progress):
+            x = _shuffle(first(z[:, *tile.outer()], ACTIVATION_LIMIT, arithmetic))
             x = _shuffle(second(x, ACTIVATION_LIMIT, arithmetic))
-            index = self.lookup[third(x, RAW_LIMIT, arithmetic)]
-            indices[:, *tile.inner(4)] = index[tile.within(4)].transpose(2, 0, 1)
+            index = self.lookup.take(third(x, RAW_LIMIT, arithmetic).astype(np.intp))
+            indices[:, *tile.inner(HYPER_STRIDE)] = index[:, *tile.within(HYPER_STRIDE)]
         return indices
 
     @classmethod

@@ -4,8 +4,9 @@ It gives the same integers on every device. Every sum provably stays within 2**2
 holds all integers. So float32 matrix products are exact in any order of summation, on any hardware
 that does not round its inputs (to TF32 or bfloat16).
 
-Convolutions are written as nine shifted matrix products, for which no backend can choose Winograd
-or FFT. `self_check` holds the backend to all this when a model is loaded.
+Each convolution is written as one matrix product over all places and their 3x3 neighbourhoods, for
+which no backend can choose Winograd or FFT. `self_check` holds the backend to all this when a model
+is loaded.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.entropy.requantisation import UNIT, requantised
 from models.entropy.scale_decoder import (
     ACTIVATION_LIMIT,
     INPUT_LIMIT,
-    MULTIPLIER_BITS,
     RAW_LIMIT,
     IntegerScaleDecoder,
 )
@@ -36,22 +37,17 @@ class ExactLayer:
     multiplier: Tensor
 
     def __call__(self, x: Tensor, limit: int) -> Tensor:
-        """Compute (N, h, w, out) in [0, limit] from x (N, h, w, in): integers held in float32."""
-        n, h, w, channels = x.shape
-        padded = F.pad(x, (0, 0, 1, 1, 1, 1))
-        kernel = self.weight.float().permute(2, 3, 1, 0)
-        total = self.bias.float().expand(n * h * w, -1)
-        for dy in range(3):
-            for dx in range(3):
-                window = padded[:, dy : dy + h, dx : dx + w].reshape(-1, channels)
-                total = torch.addmm(total, window, kernel[dy, dx])
-        scaled = (total.long() * self.multiplier.long() + (1 << (MULTIPLIER_BITS - 1))) >> MULTIPLIER_BITS
-        return scaled.clamp_(0, limit).float().view(n, h, w, -1)
+        """Compute (out, N, h, w) in [0, limit] from x (in, N, h, w): integers held in float32."""
+        windows = F.pad(x, (1, 1, 1, 1)).unfold(2, 3, 1).unfold(3, 3, 1).permute(0, 4, 5, 1, 2, 3)
+        kernel = self.weight.flatten(1).float()
+        total = torch.addmm(self.bias.float()[:, None], kernel, windows.reshape(kernel.shape[1], -1))
+        scaled = requantised(total, self.multiplier.double()[:, None] * UNIT, 0, limit)
+        return scaled.view(-1, *x.shape[1:])
 
 
 def _shuffle(x: Tensor) -> Tensor:
-    """Move depth to space: (N, h, w, 4 c) to (N, 2 h, 2 w, c)."""
-    return F.pixel_shuffle(x.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
+    """Move depth to space: (4 c, N, h, w) to (c, N, 2 h, 2 w)."""
+    return F.pixel_shuffle(x.transpose(0, 1), 2).transpose(0, 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,11 +72,11 @@ class ExactScaleDecoder:
         """
         first, second, third = self.layers
         with torch.autocast(z_hat.device.type, enabled=False):
-            x = z_hat.float().clamp(-INPUT_LIMIT, INPUT_LIMIT).permute(0, 2, 3, 1)
+            x = z_hat.float().clamp(-INPUT_LIMIT, INPUT_LIMIT).transpose(0, 1)
             x = _shuffle(first(x, ACTIVATION_LIMIT))
             x = _shuffle(second(x, ACTIVATION_LIMIT))
             x = third(x, RAW_LIMIT)
-            return self.lookup[x.long()].permute(0, 3, 1, 2)
+            return self.lookup.index_select(0, x.int().flatten()).view(x.shape).transpose(0, 1)
 
     def to(self, device: torch.device) -> ExactScaleDecoder:
         """Copy the decoder to `device`."""

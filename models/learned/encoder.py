@@ -45,13 +45,13 @@ class _Probe:
     Attributes:
         z: hyper-latents (N, C, h/4, w/4), integers.
         residuals: int16 (N, M, h, w).
-        indices: tables by the scale decoder, uint8 (N, M, h, w).
+        tables: of the residuals, corrected by their context, uint8 (N, M, h, w).
         bits: code length (N,).
     """
 
     z: Tensor
     residuals: Tensor
-    indices: Tensor
+    tables: Tensor
     bits: Tensor
 
 
@@ -126,7 +126,7 @@ class Encoder:
                     budget = budgets[i]
                     found[i] = Quantised(
                         symbols=_symbols(probe, row, pictures[i], position),
-                        indices=np.ascontiguousarray(probe.indices[row].cpu().numpy()),
+                        tables=np.ascontiguousarray(probe.tables[row].cpu().numpy()),
                         alpha=alphas[i],
                         target=targets[i],
                         budget=None if budget is None else max(1, budget),
@@ -198,9 +198,8 @@ class Encoder:
             mean = self._transforms.mean(z[..., *tile.outer()], anchors, scaled, quantiser)
             residuals[..., *inner] = quantiser(mean)[..., *within]
             indices[..., *inner] = index[..., *within]
-        bits = self._code_lengths.of_hyper_latents(z)
-        bits += self._code_lengths.of_residuals(indices, residuals, progress)
-        return _Probe(z, residuals, indices, bits)
+        bits, tables = self._code_lengths.of_residuals(indices, residuals, progress)
+        return _Probe(z, residuals, tables, bits + self._code_lengths.of_hyper_latents(z))
 
 
 def _symbols(probe: _Probe, row: int, picture: Picture, position: Position) -> Symbols:
@@ -213,7 +212,7 @@ def _symbols(probe: _Probe, row: int, picture: Picture, position: Position) -> S
         z=np.ascontiguousarray(probe.z[row].to(torch.int8).cpu().numpy()),
         residuals=np.ascontiguousarray(probe.residuals[row].cpu().numpy()),
         alpha=picture.alpha,
-        coded=probe.z[row].numel() + int(probe.indices[row].count_nonzero()),
+        coded=probe.z[row].numel() + int(probe.tables[row].count_nonzero()),
     )
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from models.entropy.context_model import ContextModel
-from models.entropy.scale_decoder import MULTIPLIER_BITS
+from models.entropy.requantisation import MULTIPLIER_BITS
 from models.entropy.scale_decoder_torch import ExactScaleDecoder
 from models.entropy.tables import Tables
 from models.network.autoencoder import AutoEncoder, Topology

@@ -3,7 +3,7 @@
 It needs neither a network nor torch, so that a process that only codes entropy is small and starts
 in a fraction of a second.
 
-    write   z, residuals, table indices --range coder--> container
+    write   z, residuals, tables --range coder--> container
     read    container --range coder--> z --scale decoder--> table indices
                       --range coder, phase by phase--> residuals
 """
@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 
 from models.bitstream import Bitstream, CodecKind
 from models.bitstream.alpha import decode_alpha
+from models.entropy.blas import single_threaded
 from models.entropy.coder import SymbolCoder
 from models.entropy.context_model import ContextModel
 from models.entropy.scale_decoder import IntegerScaleDecoder
@@ -85,6 +86,7 @@ class SymbolCodec:
         except (OSError, SafetensorError, KeyError) as error:
             raise WeightsError(f"cannot load {path.name}: {error}") from error
 
+    @single_threaded()
     def write(self, quantised: Quantised, progress: Progress = UNINTERRUPTED) -> Stream:
         """Code a picture; the stream is never over a budget that the prediction met.
 
@@ -97,13 +99,16 @@ class SymbolCodec:
         symbols = quantised.symbols
         budget = quantised.budget
         residuals = symbols.residuals
+        tables = quantised.tables
         z = self._coder.encode_z(symbols.z)
-        data = self._container(quantised, z, residuals, progress)
-        if budget is not None and quantised.predicted_bytes <= budget:
+        data = self._container(quantised, z, residuals, tables, progress)
+        if budget is not None and quantised.predicted_bytes <= budget < len(data):
+            _, rows, columns = residuals.shape
+            indices = self._indices(symbols.z, rows, columns, progress)
             while len(data) > budget and residuals.any():
-                corrected = self._context_model.all_corrected(quantised.indices, residuals, progress)
-                residuals = self._shrink_to_fit(residuals, corrected, 8 * (len(data) - budget))
-                data = self._container(quantised, z, residuals, progress)
+                residuals = self._shrink_to_fit(residuals, tables, 8 * (len(data) - budget))
+                tables = self._context_model.all_corrected(indices, residuals, progress)
+                data = self._container(quantised, z, residuals, tables, progress)
         return Stream(
             data=data,
             width=symbols.width,
@@ -115,6 +120,7 @@ class SymbolCodec:
             target_met=budget is None or meets(budget, len(data)),
         )
 
+    @single_threaded()
     def read(self, stream: Bitstream, progress: Progress = UNINTERRUPTED) -> Symbols:
         """Decode the sections of a stream of this model; `progress` may end the work by raising.
 
@@ -125,7 +131,7 @@ class SymbolCodec:
         alpha = decode_alpha(stream)
         rows, columns = latent_size(stream.height, stream.width)
         z = self._coder.decode_z(stream.z, *hyper_size(rows, columns))
-        indices = self._scale_decoder(z, progress=progress)[:, :rows, :columns]
+        indices = self._indices(z, rows, columns, progress)
         return Symbols(
             width=stream.width,
             height=stream.height,
@@ -138,8 +144,17 @@ class SymbolCodec:
             coded=z.size + int(np.count_nonzero(indices)),
         )
 
+    def _indices(self, z: NDArray[np.int8], rows: int, columns: int, progress: Progress) -> NDArray[np.uint8]:
+        """Run the scale decoder: tables (M, rows, columns) before their context corrects them."""
+        return self._scale_decoder(z, progress=progress)[:, :rows, :columns]
+
     def _container(
-        self, quantised: Quantised, z: bytes, residuals: NDArray[np.int16], progress: Progress
+        self,
+        quantised: Quantised,
+        z: bytes,
+        residuals: NDArray[np.int16],
+        tables: NDArray[np.uint8],
+        progress: Progress,
     ) -> bytes:
         symbols = quantised.symbols
         return Bitstream(
@@ -151,24 +166,24 @@ class SymbolCodec:
             greyscale=symbols.greyscale,
             postprocess=symbols.postprocess,
             z=z,
-            y=self._coder.encode_residuals(residuals, quantised.indices, progress),
+            y=self._coder.encode_residuals(residuals, tables, progress),
             alpha=quantised.alpha,
         ).to_bytes()
 
     def _shrink_to_fit(
-        self, residuals: NDArray[np.int16], indices: NDArray[np.uint8], bits: float
+        self, residuals: NDArray[np.int16], tables: NDArray[np.uint8], bits: float
     ) -> NDArray[np.int16]:
         """Save at least `bits` where possible: the residuals that save most by a step towards zero
         take it.
 
         Args:
             residuals: (M, h, w).
-            indices: the table of each, as its context corrects it (M, h, w).
+            tables: of each, as its context corrects it (M, h, w).
             bits: to save.
         """
         shrunk = residuals.flatten()
         nonzero = np.flatnonzero(shrunk)
-        table = indices.ravel()[nonzero]
+        table = tables.ravel()[nonzero]
         magnitude = np.abs(shrunk[nonzero].astype(np.int32))
         before = self._residual_bits[table, np.minimum(magnitude, LARGEST_SUPPORT + 1)]
         after = self._residual_bits[table, np.minimum(magnitude - 1, LARGEST_SUPPORT + 1)]

@@ -45,8 +45,8 @@ class Quantised:
 
     Attributes:
         symbols: what to code.
-        indices: the table of every residual by the scale decoder, uint8 (M, h, w); the context
-            model corrects it.
+        tables: the table of every residual, as the context model corrects the scale decoder's,
+            uint8 (M, h, w).
         alpha: the stream's alpha section.
         target: what was asked for.
         budget: bytes that the stream may have; None when a quality was asked for.
@@ -57,7 +57,7 @@ class Quantised:
     """
 
     symbols: Symbols
-    indices: NDArray[np.uint8]
+    tables: NDArray[np.uint8]
     alpha: bytes | None
     target: Target
     budget: int | None

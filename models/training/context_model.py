@@ -20,13 +20,14 @@ from models.entropy.context_model import (
     INPUT_LIMIT,
     MAX_INDEX_SHIFT,
     ContextModel,
-    Integers,
     Known,
     Layer,
     Network,
     known_before,
+    magnitude_level,
     network_inputs,
 )
+from models.entropy.requantisation import Integers
 from models.entropy.scale_decoder import ACTIVATION_LIMIT
 from models.entropy.tables import LAPLACE_TABLES, LARGEST_SUPPORT, Tables
 from models.grid import PASSES
@@ -112,7 +113,7 @@ class _Places:
             cost = _bits(bits, indices, residuals).sum((1, 2, 3)) / places
             weight = (1 + cost).rsqrt()[:, None, None, None]
             for row, column in PASSES[number]:
-                known = known_before(indices, residuals, (row, column))
+                known = known_before(indices, magnitude_level(residuals), (row, column))
                 own = residuals[..., row::2, column::2]
                 weights = weight.expand(-1, 1, *own.shape[-2:])
                 parts.append([known.indices, *known.around, own, weights])
@@ -207,8 +208,8 @@ def _backward(
 
 def _inputs(context_model: ContextModel, places: _Places, band: int) -> Tensor:
     """Gather the inputs (n, channels) of a band's network."""
-    parts = network_inputs(places.known, places.residuals, context_model.band(band))
-    return torch.cat([part[..., 0] for part in parts], 1).float()
+    levels = magnitude_level(places.residuals)
+    return network_inputs(places.known, levels, context_model.band(band))[..., 0]
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:

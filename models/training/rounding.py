@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.entropy.scale_decoder import EXACT_LIMIT, MULTIPLIER_BITS
+from models.entropy.requantisation import EXACT_LIMIT, MULTIPLIER_BITS
 from models.network.autoencoder import straight_through
 
 WEIGHT_LIMIT = 127  # int8

@@ -181,6 +181,8 @@ def quantised(network: AutoEncoder, x: Tensor, anchor: Tensor) -> tuple[Tensor, 
 def symbols(encoder: Encoder, sampler: CropSampler, shares: Tensor) -> tuple[Tensor, Tensor]:
     """Quantise crops at `shares` (N,) of the gain axis as the encoder does.
 
+    Its context networks must be empty: then its tables are the scale decoder's.
+
     Returns:
         indices: of tables, by the scale decoder, uint8 (N, M, h, w).
         residuals: int16 (N, M, h, w).
@@ -188,7 +190,7 @@ def symbols(encoder: Encoder, sampler: CropSampler, shares: Tensor) -> tuple[Ten
     targets = [Target(quality=100 * float(share)) for share in shares]
     pictures = [Picture.from_array(np.ascontiguousarray(sampler.crop())) for _ in targets]
     found = encoder.quantise(pictures, targets, [None] * len(targets))
-    indices = np.stack([picture.indices for picture in found])
+    indices = np.stack([picture.tables for picture in found])
     residuals = np.stack([picture.symbols.residuals for picture in found])
     return torch.from_numpy(indices), torch.from_numpy(residuals)
 

@@ -65,7 +65,8 @@ def test_pictures_of_any_size_decode_alike(tiny: LearnedCodec, size: tuple[int, 
 def test_any_symbols_decode_alike_escapes_included(rows: int, columns: int, seed: int, spread: float) -> None:
     rng = np.random.default_rng(seed)
     read = tables.Tables.from_arrays(TINY_ARRAYS)
-    coder = SymbolCoder(read, context_model.ContextModel.from_arrays(TINY_ARRAYS))
+    context = context_model.ContextModel.from_arrays(TINY_ARRAYS)
+    coder = SymbolCoder(read, context)
     z_size = (-(-rows // 4), -(-columns // 4))
     limits = (read.z_low[:, None, None], read.z_high[:, None, None])
     z = rng.normal(0, 4, (len(read.z), *z_size)).round().clip(*limits).astype(np.int8)
@@ -79,7 +80,8 @@ def test_any_symbols_decode_alike_escapes_included(rows: int, columns: int, seed
     largest = tables.LARGEST_RESIDUAL
     residuals = rng.laplace(0, spread, indices.shape).round().clip(-largest, largest)
     residuals = np.where(indices > 0, residuals, 0).astype(np.int16)
-    section = coder.encode_residuals(residuals, indices.astype(np.uint8))
+    corrected = context.all_corrected(indices.astype(np.uint8), residuals)
+    section = coder.encode_residuals(residuals, corrected)
     assert np.array_equal(SPEC.decode_residuals(section, TINY_ARRAYS, indices), residuals)
 
 

@@ -133,10 +133,10 @@ def test_an_escape_beyond_the_largest_residual_is_damage() -> None:
     residuals = np.zeros(shape, np.int16)
     for value in (-tables.LARGEST_RESIDUAL, tables.LARGEST_RESIDUAL):
         residuals[-1, 0, 1] = value
-        section = coder.encode_residuals(residuals, indices)
+        section = coder.encode_residuals(residuals, context.all_corrected(indices, residuals))
         assert np.array_equal(SPEC.decode_residuals(section, TINY_ARRAYS, indices.astype(int)), residuals)
     residuals[-1, 0, 1] = -tables.LARGEST_RESIDUAL - 1
-    section = coder.encode_residuals(residuals, indices)
+    section = coder.encode_residuals(residuals, context.all_corrected(indices, residuals))
     with pytest.raises(DamagedStreamError):
         coder.decode_residuals(section, indices)
     with pytest.raises(SPEC.Refused, match="damaged"):

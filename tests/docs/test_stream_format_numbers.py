@@ -9,7 +9,7 @@ import pytest
 
 from models.bitstream import Bitstream, CodecKind
 from models.bitstream import container as bitstream
-from models.entropy import context_model, scale_decoder, tables
+from models.entropy import context_model, requantisation, scale_decoder, tables
 from models.grid import MAX_SIDE, PASSES, STRIDE
 from models.hybrid import MODEL_ID
 from models.learned.model import ENCODER_ONLY
@@ -45,7 +45,7 @@ def test_constants_are_the_codecs() -> None:
     assert SPEC.MAX_SIDE == MAX_SIDE
     assert SPEC.MAX_QUALITY == MAX_INDEX
     assert SPEC.VARINT_BYTES == bitstream._MAX_LENGTH_BYTES
-    assert SPEC.TOTAL == tables.TOTAL == scale_decoder.EXACT_LIMIT == 1 << scale_decoder.MULTIPLIER_BITS
+    assert SPEC.TOTAL == tables.TOTAL == requantisation.EXACT_LIMIT == 1 << requantisation.MULTIPLIER_BITS
     assert SPEC.TABLES == tables.LAPLACE_TABLES
     assert SPEC.LARGEST_RESIDUAL == tables.LARGEST_RESIDUAL
     assert (SPEC.Z_INPUT, SPEC.ACTIVATION, SPEC.RAW) == (

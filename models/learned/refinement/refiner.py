@@ -111,6 +111,7 @@ class Refiner:
         self._post_processor = post_processor
         self._transforms = transforms
         self._code_lengths = CodeLengths(model.tables, model.context_model, transforms.device)
+        self._scale_decoder = model.scale_decoder.integer()
 
     def refine(
         self, picture: Picture, quantised: Quantised, *, iterations: int, progress: Progress
@@ -127,13 +128,14 @@ class Refiner:
         """
         symbols = quantised.symbols
         tiles = self._tiles(symbols)
+        indices = self._indices(symbols, progress)
         residuals = symbols.residuals.copy()
         parts = self._bits(quantised, tiles, progress)
         surplus = _surplus(quantised, sum(parts))
         changed = 0.0  # bits by which the windows done so far have changed the whole
         due = 0.0  # bits by which they were to
         for number, (tile, bits) in enumerate(zip(tiles, parts, strict=True)):
-            window = self._window(picture, quantised, residuals, tile)
+            window = self._window(picture, symbols, indices, residuals, tile)
             before = window.bits(window.start, window.tables(window.start))
             due += surplus * bits
             budget = None if quantised.budget is None else max(0.0, before + due - changed)
@@ -145,6 +147,7 @@ class Refiner:
         return replace(
             quantised,
             symbols=replace(symbols, residuals=residuals),
+            tables=self._tables(indices, residuals, progress),
             predicted_bytes=quantised.predicted_bytes + changed / 8,
         )
 
@@ -155,9 +158,10 @@ class Refiner:
         `progress` may end the work by raising.
         """
         symbols = quantised.symbols
+        indices = self._indices(symbols, progress)
         total = 0.0
         for tile in with_pauses(self._tiles(symbols), progress):
-            window = self._window(picture, quantised, symbols.residuals, tile)
+            window = self._window(picture, symbols, indices, symbols.residuals, tile)
             with torch.no_grad():
                 weighted = window.distortion(window.start, window.mean_of(window.start))
             total += float(weighted) / window.lmbda
@@ -171,27 +175,42 @@ class Refiner:
         _, rows, columns = symbols.residuals.shape
         return list(self._transforms.tiles(rows, columns, WINDOW_SIDE, CONTEXT_HALO))
 
+    def _indices(self, symbols: Symbols, progress: Progress) -> NDArray[np.uint8]:
+        """Tables by the scale decoder (M, h, w)."""
+        _, rows, columns = symbols.residuals.shape
+        return self._scale_decoder(symbols.z, progress=progress)[:, :rows, :columns]
+
+    def _tables(
+        self, indices: NDArray[np.uint8], residuals: NDArray[np.int16], progress: Progress
+    ) -> NDArray[np.uint8]:
+        """Tables corrected by their context (M, h, w)."""
+        device = self._transforms.device
+        index, residual = (torch.from_numpy(values)[None].to(device) for values in (indices, residuals))
+        tables: NDArray[np.uint8] = self._code_lengths.corrected(index, residual, progress)[0].cpu().numpy()
+        return tables
+
     def _bits(self, quantised: Quantised, tiles: Sequence[Tile], progress: Progress) -> list[float]:
         """Code length of the residuals, window by window."""
-        device = self._transforms.device
-        indices = torch.from_numpy(quantised.indices)[None].to(device)
-        residuals = torch.from_numpy(quantised.symbols.residuals)[None].to(device)
-        tables = self._code_lengths.corrected(indices, residuals, progress)
-        places = (tile.inner(HYPER_STRIDE) for tile in with_pauses(tiles, progress))
-        return [
-            float(self._code_lengths.under(tables[..., *at], residuals[..., *at]).double().sum())
-            for at in places
-        ]
+        tables, residuals = (
+            torch.from_numpy(values).to(self._transforms.device)
+            for values in (quantised.tables, quantised.symbols.residuals)
+        )
+        places = ((slice(None), *tile.inner(HYPER_STRIDE)) for tile in with_pauses(tiles, progress))
+        return [float(self._code_lengths.under(tables[at], residuals[at]).double().sum()) for at in places]
 
     def _window(
-        self, picture: Picture, quantised: Quantised, residuals: NDArray[np.int16], tile: Tile
+        self,
+        picture: Picture,
+        symbols: Symbols,
+        indices: NDArray[np.uint8],
+        residuals: NDArray[np.int16],
+        tile: Tile,
     ) -> Window:
-        symbols = quantised.symbols
         device = self._transforms.device
         outer = tile.outer(HYPER_STRIDE)
         start = torch.from_numpy(residuals[None, :, *outer]).to(device).float()
-        indices = torch.from_numpy(quantised.indices[None, :, *outer]).to(device)
-        movable = torch.zeros_like(indices, dtype=torch.bool)
+        index = torch.from_numpy(indices[None, :, *outer]).to(device)
+        movable = torch.zeros_like(index, dtype=torch.bool)
         movable[..., *tile.within(HYPER_STRIDE)] = True
         z = torch.from_numpy(symbols.z[None, :, *tile.outer()]).to(device).float()
         with torch.no_grad(), self._transforms.autocast():
@@ -203,8 +222,8 @@ class Refiner:
             lmbda=float(self._objective.lmbda(torch.tensor(symbols.position.share))),
             x=to_batch([picture.rgb[tile.outer(HYPER_PIXELS)]], device),
             start=start,
-            indices=indices,
-            movable=movable & (indices > 0),
+            indices=index,
+            movable=movable & (index > 0),
             z_mean=z_mean,
             anchor=self._transforms.anchors([symbols.position]),
             postprocess=self._postprocess(symbols),

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from models.entropy.context_model import HYPER_CONTEXTS, NEIGHBOURS, ContextModel, Integers, Layer
-from models.entropy.scale_decoder import MULTIPLIER_BITS
+from models.entropy.context_model import HYPER_CONTEXTS, NEIGHBOURS, ContextModel, Layer
+from models.entropy.requantisation import MULTIPLIER_BITS, Integers
 from models.entropy.tables import Z_LIMIT, Tables
 from models.grid import PASSES
 

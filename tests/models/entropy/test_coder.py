@@ -29,7 +29,7 @@ def test_any_residuals_come_back_escaped_ones_too(data: st.DataObject, height: i
     symbols = data.draw(st.lists(pair, min_size=size, max_size=size))
     indices = np.array([index for index, _ in symbols], np.uint8).reshape(shape)
     residuals = np.array([value if index else 0 for index, value in symbols], np.int16).reshape(shape)
-    stream = CODER.encode_residuals(residuals, indices)
+    stream = CODER.encode_residuals(residuals, CONTEXT_MODEL.all_corrected(indices, residuals))
     assert np.array_equal(CODER.decode_residuals(stream, indices), residuals)
 
 
@@ -69,7 +69,7 @@ def test_the_stream_is_as_long_as_the_tables_say() -> None:
     residuals = rng.laplace(0, laplace_scales()[indices]).round().astype(np.int16) * (indices > 0)
     corrected = CONTEXT_MODEL.all_corrected(indices, residuals)
     bits = TABLES.laplace_bits()[corrected, np.minimum(np.abs(residuals), LARGEST_SUPPORT + 1)].sum()
-    assert 8 * len(CODER.encode_residuals(residuals, indices)) == pytest.approx(bits, rel=0.001)
+    assert 8 * len(CODER.encode_residuals(residuals, corrected)) == pytest.approx(bits, rel=0.001)
 
 
 def test_any_range_decoder_of_integers_reads_it() -> None:
@@ -121,8 +121,7 @@ def test_foreign_bytes_give_symbols_or_our_error(data: bytes) -> None:
 
 def test_left_over_symbols_are_damage() -> None:
     indices = np.full((CHANNELS, 10, 10), 40, np.uint8)
-    data = CODER.encode_residuals(
-        np.random.default_rng(0).integers(-9, 10, indices.shape).astype(np.int16), indices
-    )
+    residuals = np.random.default_rng(0).integers(-9, 10, indices.shape).astype(np.int16)
+    data = CODER.encode_residuals(residuals, CONTEXT_MODEL.all_corrected(indices, residuals))
     with pytest.raises(DamagedStreamError):
         CODER.decode_residuals(data, indices[:, :5])

@@ -18,7 +18,6 @@ from models.entropy.context_model import (
     NEIGHBOURS,
     PHASES,
     ContextModel,
-    Integers,
     Known,
     Layer,
     hyper_contexts,
@@ -26,6 +25,7 @@ from models.entropy.context_model import (
     magnitude_level,
     neighbour_sum,
 )
+from models.entropy.requantisation import Integers
 from models.entropy.tables import LAPLACE_TABLES, laplace_scales
 from models.errors import WeightsError
 from models.grid import Phase
@@ -73,14 +73,15 @@ def test_what_is_not_yet_decoded_does_not_matter(phase: Phase, size: tuple[int, 
     for row, column in PHASES[PHASES.index(phase) :]:
         later_residuals[:, row::2, column::2] = 33
         later_z[:, row::2, column::2] = 33
-    known: Known[Integers] = known_before(indices, residuals, phase)
-    known_later: Known[Integers] = known_before(indices, later_residuals, phase)
-    own = residuals[:, phase[0] :: 2, phase[1] :: 2].copy()
+    levels = magnitude_level(residuals)
+    known: Known[Integers] = known_before(indices, levels, phase)
+    known_later: Known[Integers] = known_before(indices, magnitude_level(later_residuals), phase)
+    own = levels[:, phase[0] :: 2, phase[1] :: 2].copy()
     for band, channels in CONTEXT_MODEL.bands():
         tables = CONTEXT_MODEL.tables(known, own, band)
         own[channels.start :] = 33
         assert np.array_equal(CONTEXT_MODEL.tables(known_later, own, band), tables)
-        own[channels] = residuals[channels, phase[0] :: 2, phase[1] :: 2]
+        own[channels] = levels[channels, phase[0] :: 2, phase[1] :: 2]
     centre = CENTRE[:, None, None]
     assert np.array_equal(hyper_contexts(z, centre, phase), hyper_contexts(later_z, centre, phase))
 
@@ -88,20 +89,18 @@ def test_what_is_not_yet_decoded_does_not_matter(phase: Phase, size: tuple[int, 
 def test_what_is_decoded_does() -> None:
     """Every input of every network that a picture has: a change there changes some table."""
     indices, residuals = a_picture((CHANNELS, 8, 8))
+    levels = magnitude_level(residuals)
+    larger = magnitude_level(residuals + 9 * np.sign(residuals))
     for phase in PHASES:
-        own = residuals[:, phase[0] :: 2, phase[1] :: 2]
+        own, own_larger = (values[:, phase[0] :: 2, phase[1] :: 2] for values in (levels, larger))
+        known: Known[Integers] = known_before(indices, levels, phase)
+        known_larger: Known[Integers] = known_before(indices, larger, phase)
         for band, channels in CONTEXT_MODEL.bands():
-            tables = CONTEXT_MODEL.tables(known_before(indices, residuals, phase), own, band)
-            larger = residuals + 9 * np.sign(residuals)
+            tables = CONTEXT_MODEL.tables(known, own, band)
             if NEIGHBOURS[phase]:
-                assert (CONTEXT_MODEL.tables(known_before(indices, larger, phase), own, band) != tables).any()
+                assert (CONTEXT_MODEL.tables(known_larger, own, band) != tables).any()
             if channels.start:
-                assert (
-                    CONTEXT_MODEL.tables(
-                        known_before(indices, residuals, phase), own + 9 * np.sign(own), band
-                    )
-                    != tables
-                ).any()
+                assert (CONTEXT_MODEL.tables(known, own_larger, band) != tables).any()
 
 
 @given(size=sizes, batch=st.integers(1, 3))
@@ -122,19 +121,29 @@ def test_torch_draws_the_same_conclusions(size: tuple[int, int, int], batch: int
         assert ((contexts >= 0) & (contexts < HYPER_CONTEXTS)).all()
 
 
-def test_float32_is_exact() -> None:
+def test_floats_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     """64-bit integers give the same tables."""
     indices, residuals = a_picture((CHANNELS, 24, 24))
-    exact = CONTEXT_MODEL.mapped(lambda values: values.astype(np.int64))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(context_model, "_float32", lambda values: values.astype(np.int64))
-        expected = exact.all_corrected(indices, residuals)
-    assert np.array_equal(CONTEXT_MODEL.all_corrected(indices, residuals), expected)
+    found = CONTEXT_MODEL.all_corrected(indices, residuals)
+
+    def by_definition(layer: Layer[Integers], x: Integers, lowest: int, highest: int) -> Integers:
+        weight, bias, multiplier = (part.astype(np.int64) for part in layer.integers())
+        total = weight @ x.astype(np.int64) + bias[:, None]
+        return ((total * multiplier[:, None] + (1 << 23)) >> 24).clip(lowest, highest).astype(np.float32)
+
+    monkeypatch.setattr(Layer, "__call__", by_definition)
+    assert np.array_equal(found, CONTEXT_MODEL.all_corrected(indices, residuals))
 
 
 def test_networks_whose_sums_would_not_be_exact_are_refused() -> None:
     large = Layer.of(np.full((1, 2200), 127), np.zeros(1), np.ones(1))
     with pytest.raises(WeightsError, match="exact"):
+        replace(ContextModel.identity(), networks=(((large,),), ((),), ((),)))
+
+
+def test_networks_whose_products_would_not_be_exact_are_refused() -> None:
+    large = Layer.of(np.full((1, 1000), 127), np.zeros(1), np.array([2**31 - 1]))
+    with pytest.raises(WeightsError, match=r"2\*\*53"):
         replace(ContextModel.identity(), networks=(((large,),), ((),), ((),)))
 
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from models.entropy.requantisation import EXACT_LIMIT
 from models.entropy.scale_decoder import (
     ACTIVATION_LIMIT,
-    EXACT_LIMIT,
     INPUT_LIMIT,
     IntegerLayer,
     IntegerScaleDecoder,

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.entropy.scale_decoder import EXACT_LIMIT, INPUT_LIMIT
+from models.entropy.requantisation import EXACT_LIMIT
+from models.entropy.scale_decoder import INPUT_LIMIT
 from models.entropy.scale_decoder_torch import ExactScaleDecoder
 from models.errors import WeightsError
 from models.learned.model import CodecModel

@@ -23,7 +23,9 @@ from models.errors import (
 from models.learned.codec import LearnedCodec
 from models.learned.symbol_codec import SymbolCodec
 from models.learned.symbols import Quantised, Symbols
+from models.progress import Progress
 from tests.make_golden import GOLDEN, golden_picture
+from tests.models.entropy.threads import blas_threads
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +63,27 @@ def test_loading_is_once_per_process_and_knows_its_models() -> None:
     assert SymbolCodec.load("psnr") is SymbolCodec.load("psnr")
     with pytest.raises(WeightsError, match="no model 'mp3'"):
         SymbolCodec.load("mp3")
+
+
+@pytest.mark.usefixtures("three_blas_threads")
+def test_products_have_one_thread_and_others_get_theirs_back(
+    symbol_codec: SymbolCodec, quantised: Quantised
+) -> None:
+    """OpenBLAS' threads and torch's wait for each other: a hundred times as long, at worst."""
+
+    class Watched(Progress):
+        def pause(self) -> None:
+            seen.add(blas_threads())
+
+    seen: set[int] = set()
+    for picture in (
+        quantised,
+        replace(quantised, budget=2000, predicted_bytes=2000),
+    ):  # the second is trimmed
+        data = symbol_codec.write(picture, Watched()).data
+    symbol_codec.read(Bitstream.parse(data), Watched())
+    assert seen == {1}
+    assert blas_threads() == 3
 
 
 @pytest.mark.parametrize("excess", [1, 5, 100])

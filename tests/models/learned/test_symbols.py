@@ -15,7 +15,7 @@ def test_what_travels_is_small_and_arrives_whole(tiny: LearnedCodec) -> None:
     packed = pickle.dumps(quantised)
     latents = quantised.symbols.residuals.size
     assert len(packed) < 3 * latents + quantised.symbols.z.size + 4096, (
-        "int16 residuals, uint8 indices, int8 z"
+        "int16 residuals, uint8 tables, int8 z"
     )
     back = pickle.loads(packed)
     assert (back.symbols.residuals == quantised.symbols.residuals).all()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from models.entropy.scale_decoder import EXACT_LIMIT, MULTIPLIER_BITS
+from models.entropy.requantisation import EXACT_LIMIT, MULTIPLIER_BITS
 from models.training.rounding import WEIGHT_LIMIT, integers, rounded
 
 LIMIT = 255

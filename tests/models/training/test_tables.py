@@ -30,8 +30,8 @@ def test_counted_tables_make_what_was_counted_cheaper() -> None:
     residuals = (torch.randn(indices.shape) * 1.5).trunc().short()
     found = counted(TABLES, silent, [(indices, residuals)])
 
-    before = CodeLengths(TABLES, silent, torch.device("cpu")).of_residuals(indices, residuals).sum()
-    after = CodeLengths(found, silent, torch.device("cpu")).of_residuals(indices, residuals).sum()
+    before = CodeLengths(TABLES, silent, torch.device("cpu")).of_residuals(indices, residuals)[0].sum()
+    after = CodeLengths(found, silent, torch.device("cpu")).of_residuals(indices, residuals)[0].sum()
     assert after < 0.98 * before
     rounding = found.laplace[24].astype(int) - TABLES.laplace[24].astype(int)
     assert abs(rounding).max() <= 4, "nothing was seen under it"

@@ -1,0 +1,72 @@
+"""models.entropy.requantisation"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.entropy.requantisation import (
+    EXACT_LIMIT,
+    EXACT_PRODUCT,
+    MULTIPLIER_BITS,
+    UNIT,
+    Integers,
+    requantised,
+    require_exact,
+)
+from models.errors import WeightsError
+
+LARGEST_SUM = EXACT_LIMIT - 1
+LARGEST_MULTIPLIER = (EXACT_PRODUCT - EXACT_LIMIT) // LARGEST_SUM  # beside the largest sum
+HALF = 1 << (MULTIPLIER_BITS - 1)
+
+
+def by_definition(total: Integers, multiplier: Integers, lowest: int, highest: int) -> Integers:
+    """In 64-bit integers."""
+    outputs: Integers = ((total.astype(np.int64) * multiplier + HALF) >> MULTIPLIER_BITS).clip(
+        lowest, highest
+    )
+    return outputs
+
+
+def check(total: Integers, multiplier: Integers, lowest: int, highest: int) -> None:
+    """Both kinds of arrays give what the definition gives."""
+    expected = by_definition(total, multiplier, lowest, highest)
+    sums: Integers = total.astype(np.float32)
+    assert np.array_equal(sums, total)
+    ratio: Integers = multiplier * UNIT
+    assert np.array_equal(requantised(sums, ratio, lowest, highest), expected)
+    on_device = requantised(torch.from_numpy(sums), torch.from_numpy(ratio), lowest, highest)
+    assert on_device.dtype == torch.float32
+    assert np.array_equal(on_device.numpy(), expected)
+
+
+@given(
+    st.lists(st.integers(-LARGEST_SUM, LARGEST_SUM), min_size=1, max_size=40),
+    st.integers(0, LARGEST_MULTIPLIER),
+    st.sampled_from([(0, 255), (0, 1023), (-32, 32), (-(2**24), 2**24)]),
+)
+def test_it_is_multiply_and_shift(sums: list[int], multiplier: int, limits: tuple[int, int]) -> None:
+    check(np.array(sums), np.array([multiplier]), *limits)
+
+
+@pytest.mark.parametrize("multiplier", [1, 3, HALF - 1, HALF, HALF + 1, 2 * HALF - 1, LARGEST_MULTIPLIER])
+def test_it_is_at_the_edges_too(multiplier: int) -> None:
+    """The extreme sums, and those on either side of where the output changes."""
+    steps = np.arange(-300, 300)
+    edges = ((steps << MULTIPLIER_BITS) - HALF) // multiplier
+    sums = np.concatenate([edges - 1, edges, edges + 1, [-LARGEST_SUM, LARGEST_SUM]])
+    sums = sums[abs(sums) <= LARGEST_SUM]
+    check(sums, np.array([multiplier]), -(2**24), 2**24)
+
+
+def test_what_would_not_be_exact_is_refused() -> None:
+    multiplier = np.array([0, LARGEST_MULTIPLIER], np.int32)
+    require_exact(LARGEST_SUM, multiplier, "a layer")
+    with pytest.raises(WeightsError, match=r"a layer can exceed 2\*\*24"):
+        require_exact(EXACT_LIMIT, multiplier, "a layer")
+    with pytest.raises(WeightsError, match=r"a layer can exceed 2\*\*53"):
+        require_exact(LARGEST_SUM, multiplier + 1, "a layer")
