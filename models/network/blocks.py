@@ -1,14 +1,15 @@
 """The few building blocks that every transform is made of.
 
-Each is written once and runs in two forms. The plain form is differentiable in its weights: training
-and float32. The arranged form is for weights that never change: `models.network.precision.arranged`
-casts them to bfloat16 once, and orders them so that nothing is copied only to be ordered.
+Each has two forms. The plain form is for training, and for float32. The arranged form is for weights
+that change no more: `models.network.precision.arranged` casts them to bfloat16 once, and orders
+them so that pixels need not be.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +31,14 @@ def run(layers: nn.Sequential, x: Tensor, pause: Pause) -> Tensor:
         x = layer(x)
         pause()
     return x
+
+
+@runtime_checkable
+class Arrangeable(Protocol):
+    """A building block with a second form, for weights that change no more."""
+
+    def arrange(self) -> None:
+        """Take that form, for good. The block is on its device."""
 
 
 class Convolution(nn.Conv2d):
@@ -135,7 +144,9 @@ class FoldingConvolution(Convolution):
 
     def forward(self, x: Tensor, *, slope: float | None = None, add: Tensor | None = None) -> Tensor:
         """Fold and convolve x (N, C, H, W), H and W multiples of `fold`."""
-        return super().forward(F.pixel_unshuffle(x, self._fold) if self._fold > 1 else x, slope=slope, add=add)
+        return super().forward(
+            F.pixel_unshuffle(x, self._fold) if self._fold > 1 else x, slope=slope, add=add
+        )
 
 
 class UnfoldingConvolution(Convolution):
@@ -157,23 +168,35 @@ class UnfoldingConvolution(Convolution):
     def arrange(self) -> None:
         """Order the outputs by row, column, channel."""
         for parameter in self.parameters():
-            by_place = parameter.data.unflatten(0, (-1, self._fold**2)).transpose(0, 1)
-            parameter.data = by_place.flatten(0, 1)
+            by_channel = parameter.data.view(-1, self._fold**2, *parameter.shape[1:])
+            parameter.data = by_channel.transpose(0, 1).flatten(0, 1)
         super().arrange()
 
     def forward(self, x: Tensor, *, slope: float | None = None, add: Tensor | None = None) -> Tensor:
         """Convolve and unfold x (N, C, h, w); `add` is in the shape before unfolding."""
         y = super().forward(x, slope=slope, add=add)
-        return unfolded(y, self._fold) if self.weight.dtype == torch.bfloat16 else F.pixel_shuffle(y, self._fold)
+        return (
+            unfolded(y, self._fold) if self.weight.dtype == torch.bfloat16 else F.pixel_shuffle(y, self._fold)
+        )
 
 
 def unfolded(x: Tensor, fold: int) -> Tensor:
-    """Depth to space, of channels ordered by row, column, channel: (N, C fold², h, w), channels last
-    in memory, to (N, C, fold h, fold w), likewise.
+    """Move depth to space: (N, fold² C, h, w) to (N, C, fold h, fold w), channels last in memory.
+
+    The channels are ordered by row, column, channel. So whole rows of pixels move at once.
     """
     n, channels, height, width = x.shape
     rows = x.permute(0, 2, 3, 1).reshape(n, height, width, fold, channels // fold).transpose(2, 3)
     return rows.reshape(n, height * fold, width * fold, channels // fold**2).permute(0, 3, 1, 2)
+
+
+def folded(x: Tensor, fold: int) -> Tensor:
+    """Undo `unfolded`."""
+    n, channels, height, width = x.shape
+    rows = (
+        x.permute(0, 2, 3, 1).reshape(n, height // fold, fold, width // fold, fold * channels).transpose(2, 3)
+    )
+    return rows.reshape(n, height // fold, width // fold, fold**2 * channels).permute(0, 3, 1, 2)
 
 
 class ResidualBlock(nn.Module):

@@ -13,8 +13,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from models.network.blocks import Convolution
-from models.network.dct import LinearSynthesis
+from models.network.blocks import Arrangeable
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -86,6 +85,6 @@ def arranged(network: Network, device: torch.device, *, bfloat16: bool | None = 
         return network
     network = copy.deepcopy(network)
     for module in network.modules():
-        if isinstance(module, Convolution | LinearSynthesis):
+        if isinstance(module, Arrangeable):
             module.arrange()
     return network

@@ -39,6 +39,6 @@ class Synthesis(nn.Module):
         x = y_hat
         for stage in (self.stage16, self.stage8, self.stage4):
             x = run(stage, x, pause)
-        # In float32: bfloat16 knows only 256 grey levels between 0.5 and 1, and would round to them.
+        # In float32, because bfloat16 has only 128 steps between 0.5 and 1.
         x_hat: Tensor = (x.float() + self.linear(y_hat)).add_(0.5)
         return x_hat
