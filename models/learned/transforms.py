@@ -31,8 +31,7 @@ from models.grid import (
 from models.learned.model import CodecModel
 from models.learned.symbols import Symbols
 from models.network.autoencoder import ResidualsOf
-from models.network.blocks import Pause
-from models.network.precision import placed, transform_autocast
+from models.network.precision import arranged, transform_autocast
 from models.picture import Picture
 from models.progress import UNINTERRUPTED, Progress, with_pauses
 from models.rate_control.position import MAX_INDEX, Position
@@ -62,7 +61,7 @@ class Transforms:
 
     def __init__(self, model: CodecModel, device: torch.device, *, bfloat16: bool | None, tile: int) -> None:
         self.device = device
-        self.network = placed(model.network, device).requires_grad_(False)
+        self.network = arranged(model.network, device, bfloat16=bfloat16)
         self._bfloat16 = bfloat16
         self._tile = tile
         self._scale_decoder = model.scale_decoder.to(device)
@@ -82,15 +81,6 @@ class Transforms:
         """Cut y of `rows` x `columns` latents for the transforms between pixels and y."""
         return tiles(*hyper_size(rows, columns), self._tile, undivided=COARSE * self._tile)
 
-    def _between_layers(self, progress: Progress) -> Pause:
-        """Give the pause for layers under `autocast`, which is not for whatever else runs in it."""
-
-        def pause() -> None:
-            with torch.autocast(self.device.type, enabled=False):
-                progress.pause()
-
-        return pause
-
     def anchors(self, positions: Sequence[Position]) -> Tensor:
         """Place positions between the network's gain anchors (N,)."""
         # In float32, as today's streams were made: `Position.anchor` in float64 may round to
@@ -104,11 +94,9 @@ class Transforms:
         rows, columns = latent_size(pictures[0].height, pictures[0].width)
         shape = len(pictures), self.network.topology.latents, rows, columns
         y = torch.empty(shape, device=self.device, memory_format=torch.channels_last)
-        pause = self._between_layers(progress)
         for tile in with_pauses(self._fine_tiles(rows, columns), progress):
             pixels = [picture.rgb[tile.outer(HYPER_PIXELS)] for picture in pictures]
-            with self.autocast():
-                part = self.network.g_a(to_batch(pixels, self.device, multiple=STRIDE), pause)
+            part = self.network.g_a(to_batch(pixels, self.device, multiple=STRIDE), progress.pause)
             y[..., *tile.inner(HYPER_STRIDE)] = part[..., *tile.within(HYPER_STRIDE)]
         return y
 
@@ -143,13 +131,9 @@ class Transforms:
         """Synthesise the pictures that symbols of equal size stand for."""
         y_hat = self._dequantised(symbols, progress)
         results = [np.empty((picture.height, picture.width, 3), np.uint8) for picture in symbols]
-        pause = self._between_layers(progress)
         for tile in with_pauses(self._fine_tiles(*y_hat.shape[-2:]), progress):
-            with self.autocast():
-                x_hat = self.network.g_s(y_hat[..., *tile.outer(HYPER_STRIDE)], pause)[
-                    ..., *tile.within(HYPER_PIXELS)
-                ].float()
-            parts = to_pixels(x_hat)
+            x_hat = self.network.g_s(y_hat[..., *tile.outer(HYPER_STRIDE)], progress.pause)
+            parts = to_pixels(x_hat[..., *tile.within(HYPER_PIXELS)])
             for picture, rgb, part in zip(symbols, results, parts, strict=True):
                 paste(part, rgb[tile.inner(HYPER_PIXELS)], greyscale=picture.greyscale)
         return [

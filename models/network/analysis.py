@@ -16,7 +16,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.network.blocks import Pause, down, residual_blocks, run, without_pause
+from models.network.blocks import Convolution, Pause, down, residual_blocks, run, without_pause
 from models.network.dct import LinearAnalysis
 
 SIDE_CHANNELS = 64  # that each side branch brings to 1/16
@@ -34,14 +34,12 @@ class Analysis(nn.Module):
     def __init__(self, widths: tuple[int, int, int], latents: int, depths: tuple[int, int, int]) -> None:
         super().__init__()
         a, b, c = widths
-        self.stage4 = nn.Sequential(
-            nn.PixelUnshuffle(4), nn.Conv2d(48, a, 3, 1, 1), *residual_blocks(a, depths[0])
-        )
+        self.stage4 = nn.Sequential(*down(3, a, 4, 3), *residual_blocks(a, depths[0]))
         self.stage8 = nn.Sequential(down(a, b), *residual_blocks(b, depths[1]))
         self.stage16 = nn.Sequential(down(b, c), *residual_blocks(c, depths[2]))
-        self.side4 = nn.Sequential(nn.PixelUnshuffle(4), nn.Conv2d(16 * a, SIDE_CHANNELS, 1))
-        self.side8 = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(4 * b, SIDE_CHANNELS, 1))
-        self.fuse = nn.Conv2d(c + 2 * SIDE_CHANNELS, latents, 1)
+        self.side4 = down(a, SIDE_CHANNELS, 4)
+        self.side8 = down(b, SIDE_CHANNELS)
+        self.fuse = Convolution(c + 2 * SIDE_CHANNELS, latents, 1)
         self.fuse.weight.data.mul_(0.1)  # the linear base leads at first
         self.linear = LinearAnalysis(latents)
 
@@ -51,5 +49,5 @@ class Analysis(nn.Module):
         f4 = run(self.stage4, x, pause)
         f8 = run(self.stage8, f4, pause)
         f16 = run(self.stage16, f8, pause)
-        y: Tensor = self.fuse(torch.cat([self.side4(f4), self.side8(f8), f16], 1)) + self.linear(x)
+        y: Tensor = self.fuse(torch.cat([self.side4(f4), self.side8(f8), f16], 1), add=self.linear(x))
         return y

@@ -12,11 +12,10 @@ rates. It sees and corrects only the lowest channels, where nearly all that neig
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.grid import PASSES
-from models.network.blocks import NEGATIVE_SLOPE
+from models.network.blocks import NEGATIVE_SLOPE, Convolution
 
 CONTEXT_IN_CHANNELS = 48  # lowest channels of the decoded latents that are looked at
 CONTEXT_OUT_CHANNELS = 96  # lowest channels whose means are corrected
@@ -33,9 +32,9 @@ class MeanContext(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.linear = nn.Conv2d(in_channels, out_channels, 3, 1, 1, bias=False)
-        self.hidden = nn.Conv2d(in_channels, HIDDEN_CHANNELS, 3, 1, 1)
-        self.bend = nn.Conv2d(HIDDEN_CHANNELS, out_channels, 1, bias=False)
+        self.linear = Convolution(in_channels, out_channels, 3, 1, 1, bias=False)
+        self.hidden = Convolution(in_channels, HIDDEN_CHANNELS, 3, 1, 1)
+        self.bend = Convolution(HIDDEN_CHANNELS, out_channels, 1, bias=False)
         nn.init.zeros_(self.linear.weight)  # `models.training.mean_context` solves for it
         nn.init.zeros_(self.bend.weight)
 
@@ -46,9 +45,8 @@ class MeanContext(nn.Module):
             deviation: y_hat less its prediction from z alone (N, in, h, w); 0 where nothing is
                 decoded yet.
         """
-        correction: Tensor = self.linear(deviation) + self.bend(
-            F.leaky_relu(self.hidden(deviation), NEGATIVE_SLOPE)
-        )
+        hidden = self.hidden(deviation, slope=NEGATIVE_SLOPE)
+        correction: Tensor = self.bend(hidden, add=self.linear(deviation))
         return correction
 
 

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.network.blocks import Convolution, unfolded
 from models.tensors import LUMA_WEIGHTS
 
 BLOCK = 16  # pixels on a side
@@ -57,23 +58,25 @@ def dct_filters(channels: int, planes: tuple[tuple[float, float, float], ...]) -
     )
 
 
-class LinearAnalysis(nn.Conv2d):
+class LinearAnalysis(Convolution):
     """Image (N, 3, H, W) to block coefficients (N, channels, H/16, W/16)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(3, channels, BLOCK, BLOCK, bias=False)
         self.weight.data = dct_filters(channels, RGB_TO_YCBCR)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *, slope: float | None = None, add: Tensor | None = None) -> Tensor:
         """Transform every block; a single column of blocks lies down for it in a CPU's bfloat16.
 
         oneDNN's AMX convolution reads uninitialised memory there (torch 2.13, 304x16 pixels): y
         held NaN, or finite garbage. Rows of blocks are sound.
         """
         one_column = x.shape[-1] == BLOCK < x.shape[-2]
-        if one_column and x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
-            return F.conv2d(x.transpose(2, 3), self.weight.transpose(2, 3), stride=BLOCK).transpose(2, 3)
-        return super().forward(x)
+        in_bfloat16 = self.weight.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu")
+        if one_column and x.device.type == "cpu" and in_bfloat16:
+            lying = x.transpose(2, 3).to(self.weight.dtype)
+            return F.conv2d(lying, self.weight.transpose(2, 3), stride=BLOCK).transpose(2, 3)
+        return super().forward(x, slope=slope, add=add)
 
 
 class LinearSynthesis(nn.ConvTranspose2d):
@@ -82,3 +85,13 @@ class LinearSynthesis(nn.ConvTranspose2d):
     def __init__(self, channels: int) -> None:
         super().__init__(channels, 3, BLOCK, BLOCK, bias=False)
         self.weight.data = dct_filters(channels, YCBCR_TO_RGB)
+
+    def arrange(self) -> None:
+        """Make the weights those of a matrix product, to pixels ordered by row, column, colour."""
+        self.weight.data = self.weight.data.permute(2, 3, 1, 0).reshape(3 * BLOCK**2, -1, 1, 1).bfloat16()
+
+    def forward(self, y: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Transform every block."""
+        if self.weight.dtype == torch.bfloat16:
+            return unfolded(F.conv2d(y.to(torch.bfloat16), self.weight), BLOCK)
+        return super().forward(y, output_size)

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.network.blocks import NEGATIVE_SLOPE, down, up
+from models.network.blocks import NEGATIVE_SLOPE, Convolution, down, up
 
 SCALE_FLOOR = 0.02  # the smallest Laplace scale b in training, in quantiser steps: "surely zero"
 PROBABILITY_FLOOR = 1e-9  # of any value: none costs more than 30 bits in training
@@ -65,11 +65,11 @@ def hyper_analysis(latents: int, hyper: int) -> nn.Sequential:
     """Make h_a: y (N, latents, h, w), h and w multiples of 4, to z (N, hyper, h/4, w/4)."""
     act = nn.LeakyReLU(NEGATIVE_SLOPE)
     return nn.Sequential(
-        nn.Conv2d(latents, hyper, 3, 1, 1),
+        Convolution(latents, hyper, 3, 1, 1),
         act,
         down(hyper, hyper),
         act,
-        nn.Conv2d(hyper, hyper, 3, 1, 1),
+        Convolution(hyper, hyper, 3, 1, 1),
         act,
         down(hyper, hyper),
     )
@@ -82,7 +82,7 @@ def hyper_synthesis(hyper: int, latents: int) -> nn.Sequential:
         nn.ReLU(),
         up(hyper, hyper, 3),
         nn.ReLU(),
-        nn.Conv2d(hyper, latents, 3, 1, 1),
+        Convolution(hyper, latents, 3, 1, 1),
     )
 
 

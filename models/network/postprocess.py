@@ -27,7 +27,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.network.blocks import NEGATIVE_SLOPE, Pause, ResidualBlock, without_pause
+from models.network.blocks import (
+    NEGATIVE_SLOPE,
+    Convolution,
+    Pause,
+    ResidualBlock,
+    folded,
+    unfolded,
+    without_pause,
+)
 from models.network.dct import RGB_TO_YCBCR, dct_basis
 
 AC_FACTOR = 20.0  # AC coefficients are multiplied by it on their way in
@@ -65,27 +73,21 @@ class PostNetwork(nn.Module):
     Untrained it is the identity.
     """
 
-    basis: Tensor
-    amplification: Tensor
-
     def __init__(self, topology: PostTopology) -> None:
         super().__init__()
         self.topology = topology
-        folded = 3 * topology.fold**2
+        coefficients = 3 * topology.fold**2
         channels = topology.channels
-        self.first = nn.Conv2d(folded, channels, 3, 1, 1)
+        self.dct = BlockTransform(topology.fold)
+        self.first = Convolution(coefficients, channels, 3, 1, 1)
         self.blocks = nn.ModuleList(ResidualBlock(channels) for _ in range(topology.blocks))
-        self.last = nn.Conv2d(channels, folded, 3, 1, 1)
+        self.last = Convolution(channels, coefficients, 3, 1, 1)
         modulation = nn.Linear(topology.hidden, 2 * (topology.blocks + 1) * channels)
         self.modulation = nn.Sequential(
             nn.Linear(2 * len(topology.kinds), topology.hidden), nn.LeakyReLU(NEGATIVE_SLOPE), modulation
         )
         for parameter in (*self.last.parameters(), *modulation.parameters()):
             nn.init.zeros_(parameter)
-        self.register_buffer("basis", _folding(topology.fold), persistent=False)
-        amplification = torch.full((3, topology.fold**2), AC_FACTOR)
-        amplification[:, 0] = torch.tensor(DC_FACTORS)
-        self.register_buffer("amplification", amplification.view(1, -1, 1, 1), persistent=False)
 
     def condition(self, kind: int, coarseness: float) -> Tensor:
         """Encode what the source was: (2 * kinds,), zero but at the places of its kind.
@@ -111,17 +113,68 @@ class PostNetwork(nn.Module):
             (N, 3, H, W), in [0, 1] but for overshoot.
         """
         modulation = self.modulation(condition).view(len(x_hat), self.topology.blocks + 1, 2, -1, 1, 1)
-        x = self.first(F.conv2d(x_hat - 0.5, self.basis, stride=self.topology.fold) * self.amplification)
+        x = self.first(self.dct(x_hat))
         for number, block in enumerate(self.blocks):
             pause()
             x = block(_modulated(x, modulation[:, number]))
         residual = self.last(_modulated(x, modulation[:, -1]))
-        return x_hat + F.conv_transpose2d(residual * RESIDUAL_FACTOR, self.basis, stride=self.topology.fold)
+        return x_hat + self.dct.inverse(residual)
+
+
+class BlockTransform(nn.Module):
+    """The DCT of blocks of pixels, in luma and chroma, amplified.
+
+    Args:
+        fold: pixels on a side of a block.
+    """
+
+    basis: Tensor
+    amplification: Tensor
+
+    def __init__(self, fold: int) -> None:
+        super().__init__()
+        self._fold = fold
+        self._is_arranged = False
+        amplification = torch.full((3, fold**2), AC_FACTOR)
+        amplification[:, 0] = torch.tensor(DC_FACTORS)
+        self.register_buffer("basis", _folding(fold), persistent=False)
+        self.register_buffer("amplification", amplification.view(1, -1, 1, 1), persistent=False)
+
+    def arrange(self) -> None:
+        """Make the filters a matrix: coefficients by colours of pixels."""
+        self.basis = self.basis.permute(0, 2, 3, 1).flatten(1)
+        self.amplification = self.amplification.view(-1, 1)
+        self._is_arranged = True
+
+    def forward(self, x_hat: Tensor) -> Tensor:
+        """Transform x_hat (N, 3, H, W) in [0, 1] to coefficients (N, 3 fold², H/fold, W/fold).
+
+        It stays in float32: what a block's pixels have in common would hide the rest in bfloat16.
+        """
+        if self._is_arranged:
+            matrix = self.basis * self.amplification
+            pixels = folded(x_hat, self._fold).permute(0, 2, 3, 1)
+            return F.linear(pixels, matrix, -0.5 * matrix.sum(1)).permute(0, 3, 1, 2)
+        return F.conv2d(x_hat - 0.5, self.basis, stride=self._fold) * self.amplification
+
+    def inverse(self, residual: Tensor) -> Tensor:
+        """Transform small coefficients (N, 3 fold², h, w) to changes of pixels (N, 3, H, W)."""
+        if self._is_arranged:
+            matrix = (self.basis * RESIDUAL_FACTOR).to(residual.dtype)
+            pixels = F.linear(residual.permute(0, 2, 3, 1), matrix.T)
+            return unfolded(pixels.permute(0, 3, 1, 2), self._fold)
+        return F.conv_transpose2d(residual * RESIDUAL_FACTOR, self.basis, stride=self._fold)
 
 
 def _modulated(x: Tensor, modulation: Tensor) -> Tensor:
     """Compute x (1 + scale) + shift for x (N, C, h, w) and both of them in (N, 2, C, 1, 1)."""
-    return torch.addcmul(x + modulation[:, 1], x, modulation[:, 0])
+    scale, shift = modulation[:, 0], modulation[:, 1]
+    if len(x) == 1 and x.dtype == torch.bfloat16 and x.device.type == "cpu":
+        # The same in one pass over the features, where the CPU takes three.
+        ones = torch.ones_like(scale).flatten()
+        return F.batch_norm(x, 0 * ones, ones, ones + scale.flatten(), shift.flatten(), eps=0.0)
+    scale, shift = scale.to(x.dtype), shift.to(x.dtype)
+    return torch.addcmul(x + shift, x, scale)
 
 
 def _folding(size: int) -> Tensor:

@@ -5,12 +5,15 @@ The entropy model has no part in it: that is integer, and the same everywhere.
 
 from __future__ import annotations
 
+import copy
 import os
 from functools import cache
 from typing import TypeVar
 
 import torch
 from torch import nn
+
+from models.network.blocks import Arrangeable
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -53,11 +56,35 @@ def transform_autocast(device: torch.device, *, bfloat16: bool | None = None) ->
         device: where they run.
         bfloat16: run in bfloat16 or in float32; None takes what the device is fast at.
     """
-    enabled = has_fast_bfloat16(device) if bfloat16 is None else bfloat16
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+    return torch.autocast(device.type, torch.bfloat16, enabled=_in_bfloat16(device, bfloat16))
+
+
+def _in_bfloat16(device: torch.device, bfloat16: bool | None) -> bool:
+    return has_fast_bfloat16(device) if bfloat16 is None else bfloat16
 
 
 def placed(network: Network, device: torch.device) -> Network:
     """Move the network to the device, channels last in memory: convolutions are faster so."""
     moved = network.to(device)  # torch's stubs do not know what follows
     return moved.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def arranged(network: Network, device: torch.device, *, bfloat16: bool | None = None) -> Network:
+    """Prepare a network to encode and decode with: its weights change no more.
+
+    In bfloat16 it is a copy, whose convolutions have their weights cast and ordered for the device
+    once. Autocast would cast them in every call. In float32 it is the network itself.
+
+    Args:
+        network: with float32 weights.
+        device: where it goes.
+        bfloat16: run in bfloat16 or in float32; None takes what the device is fast at.
+    """
+    network = placed(network, device).requires_grad_(False)
+    if not _in_bfloat16(device, bfloat16):
+        return network
+    network = copy.deepcopy(network)
+    for module in network.modules():
+        if isinstance(module, Arrangeable):
+            module.arrange()
+    return network

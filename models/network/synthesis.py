@@ -9,7 +9,15 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from models.network.blocks import Pause, residual_blocks, run, up, without_pause
+from models.network.blocks import (
+    Convolution,
+    Pause,
+    UnfoldingConvolution,
+    residual_blocks,
+    run,
+    up,
+    without_pause,
+)
 from models.network.dct import LinearSynthesis
 
 
@@ -19,11 +27,11 @@ class Synthesis(nn.Module):
     def __init__(self, widths: tuple[int, int, int], latents: int, depths: tuple[int, int, int]) -> None:
         super().__init__()
         a, b, c = widths
-        self.stage16 = nn.Sequential(nn.Conv2d(latents, c, 1), *residual_blocks(c, depths[2]), up(c, b))
+        self.stage16 = nn.Sequential(Convolution(latents, c, 1), *residual_blocks(c, depths[2]), up(c, b))
         self.stage8 = nn.Sequential(*residual_blocks(b, depths[1]), up(b, a))
-        to_pixels = nn.Conv2d(a, 48, 3, 1, 1)
+        to_pixels = UnfoldingConvolution(a, 3, 4, 3)
         to_pixels.weight.data.mul_(0.1)  # the linear base leads at first
-        self.stage4 = nn.Sequential(*residual_blocks(a, depths[0]), to_pixels, nn.PixelShuffle(4))
+        self.stage4 = nn.Sequential(*residual_blocks(a, depths[0]), to_pixels)
         self.linear = LinearSynthesis(latents)
 
     def forward(self, y_hat: Tensor, pause: Pause = without_pause) -> Tensor:
@@ -31,5 +39,6 @@ class Synthesis(nn.Module):
         x = y_hat
         for stage in (self.stage16, self.stage8, self.stage4):
             x = run(stage, x, pause)
-        x_hat: Tensor = x + self.linear(y_hat) + 0.5
+        # In float32, because bfloat16 has only 128 steps between 0.5 and 1.
+        x_hat: Tensor = (x.float() + self.linear(y_hat)).add_(0.5)
         return x_hat

@@ -22,7 +22,7 @@ from models.errors import OptionError, SourceError, WeightsError
 from models.grid import tiles
 from models.network.blocks import Pause, without_pause
 from models.network.postprocess import PostTopology
-from models.network.precision import placed, transform_autocast
+from models.network.precision import arranged
 from models.picture import Picture
 from models.postprocess import model as post_model
 from models.postprocess.model import PostCard, PostModel
@@ -71,8 +71,7 @@ class PostProcessor:
             )
         self.card = card
         self.device = torch.device(device)
-        self._network = placed(model.network, self.device).requires_grad_(False)
-        self._bfloat16 = bfloat16
+        self._network = arranged(model.network, self.device, bfloat16=bfloat16)
         self._tile = tile
 
     @classmethod
@@ -173,16 +172,12 @@ class PostProcessor:
         width = max(picture.width for picture in pictures)
         results = [np.empty_like(picture.rgb) for picture in pictures]
 
-        def pause() -> None:
-            with torch.autocast(self.device.type, enabled=False):  # for whatever else runs in it
-                progress.pause()
-
         units = -(-height // UNIT), -(-width // UNIT)
         cut = tiles(*units, self._tile, halo=1, undivided=UNDIVIDED * self._tile)
         for tile in with_pauses(cut, progress):
             outer = [picture.rgb[tile.outer(UNIT)] for picture in pictures]
             x_hat = to_batch(outer, self.device, multiple=self.topology.fold)
-            parts = to_pixels(self._forward(x_hat, sources, pause)[..., *tile.within(UNIT)])
+            parts = to_pixels(self._forward(x_hat, sources, progress.pause)[..., *tile.within(UNIT)])
             for picture, result, part in zip(pictures, results, parts, strict=True):
                 paste(part, result[tile.inner(UNIT)], greyscale=picture.greyscale)
         return [
@@ -197,9 +192,8 @@ class PostProcessor:
             self._network.condition(kinds.index(source.kind), source.coarseness) for source in sources
         ]
         condition = torch.stack(conditions).to(self.device)
-        with transform_autocast(self.device, bfloat16=self._bfloat16):
-            x: Tensor = self._network(x_hat, condition, pause)
-        return x.float()
+        x: Tensor = self._network(x_hat, condition, pause)
+        return x
 
 
 def decide(

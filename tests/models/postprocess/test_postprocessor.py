@@ -72,7 +72,8 @@ def test_encoding_sees_what_decoding_makes(post: PostProcessor, photo: Image.Ima
     seen = post(x_hat, AVIF)
     assert (torch.autograd.grad(seen.sum(), x_hat)[0] != 0).float().mean() > 0.99  # in bfloat16 some cancel
     made = post.improve([picture], [AVIF])[0].rgb
-    assert np.abs(255 * seen.detach().clamp(0, 1)[0].permute(1, 2, 0).numpy() - made).max() < 0.51
+    # Half a level of rounding to pixels; and bfloat16 rounds once less where there is no gradient.
+    assert np.abs(255 * seen.detach().clamp(0, 1)[0].permute(1, 2, 0).numpy() - made).max() < 1
 
 
 def test_grey_stays_grey_and_alpha_as_it_is(post: PostProcessor, photo: Image.Image) -> None:
