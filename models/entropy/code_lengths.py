@@ -43,8 +43,8 @@ class CodeLengths:
         shape = (context_model.channels, 3, 4)
         indices = rng.integers(0, LAPLACE_TABLES, shape).astype(np.uint8)
         residuals = (rng.integers(-20, 21, shape) * (indices > 0)).astype(np.int16)
-        batch = (torch.from_numpy(values)[None].to(device) for values in (indices, residuals))
-        chosen = self.corrected(*batch)[0].cpu().numpy()
+        index, residual = (torch.from_numpy(values)[None].to(device) for values in (indices, residuals))
+        chosen = self.corrected(index, residual)[0].cpu().numpy()
         if not np.array_equal(chosen, context_model.all_corrected(indices, residuals)):
             raise WeightsError(f"context networks on {device} do not choose as on a CPU; refusing to code")
 
