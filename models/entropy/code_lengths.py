@@ -5,11 +5,13 @@ It spends a few bytes more at most, for how it ends a section.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from models.entropy.context_model import PHASES, ContextModel, hyper_contexts
-from models.entropy.tables import LARGEST_SUPPORT, Tables
+from models.entropy.tables import LAPLACE_TABLES, LARGEST_SUPPORT, Tables
+from models.errors import WeightsError
 from models.progress import UNINTERRUPTED, Progress, with_pauses
 
 STRIP_ROWS = 64  # rows of latents that are looked up at a time: bounds memory
@@ -22,6 +24,9 @@ class CodeLengths:
         tables: of z and of the residuals.
         context_model: chooses among the residuals' tables.
         device: where the symbols are.
+
+    Raises:
+        WeightsError: the device does not choose tables as NumPy does.
     """
 
     def __init__(self, tables: Tables, context_model: ContextModel, device: torch.device) -> None:
@@ -30,6 +35,18 @@ class CodeLengths:
         self._z_bits = torch.from_numpy(tables.z_bits()).to(device)
         self._z_low = torch.from_numpy(tables.z_low)[:, None, None].to(device)
         self._z_centre = torch.from_numpy(tables.z_centre)[:, None, None].to(device)
+        self._self_check(context_model, device)
+
+    def _self_check(self, context_model: ContextModel, device: torch.device) -> None:
+        """Compare with NumPy: what is chosen here goes into streams, and NumPy reads them."""
+        rng = np.random.default_rng(0)
+        shape = (context_model.channels, 3, 4)
+        indices = rng.integers(0, LAPLACE_TABLES, shape).astype(np.uint8)
+        residuals = (rng.integers(-20, 21, shape) * (indices > 0)).astype(np.int16)
+        index, residual = (torch.from_numpy(values)[None].to(device) for values in (indices, residuals))
+        chosen = self.corrected(index, residual)[0].cpu().numpy()
+        if not np.array_equal(chosen, context_model.all_corrected(indices, residuals)):
+            raise WeightsError(f"context networks on {device} do not choose as on a CPU; refusing to code")
 
     def of_hyper_latents(self, z: Tensor) -> Tensor:
         """Sum the bits of z (N, C, h, w), integers in any type, by image: float64 (N,).

@@ -224,6 +224,12 @@ class ContextModel(ContextNetworks[Integers]):
         """Make one whose networks are empty: it moves no index."""
         return cls((0,), (((),),) * len(PASSES))
 
+    @property
+    def channels(self) -> int:
+        """Number of channels of a picture; 0 where the networks are empty and take any."""
+        last = self.networks[0][-1]
+        return self.band_starts[-1] + len(last[-1].weight) if last else 0
+
     def mapped(self, to: Callable[[Integers], Array]) -> ContextNetworks[Array]:
         """Convert the networks to other arrays, such as torch's on a device."""
         return ContextNetworks(
@@ -309,7 +315,7 @@ def known_before(indices: Array, levels: Array, phase: Phase) -> Known[Array]:
 
 def magnitude_level(residuals: Array) -> Array:
     """Look the magnitudes of residuals (..., M, h, w), integers of any type, up: uint8 in 0..63."""
-    levels = _zeros(residuals, residuals.shape, "uint8")
+    levels = _zeros(_uint8(residuals[..., :0, :]), residuals.shape)
     *channels, rows, columns = residuals.shape
     for strip in _strips(rows, columns * math.prod(channels)):
         places = residuals[..., strip, :].clip(-_LARGEST_TOLD_APART, _LARGEST_TOLD_APART)
@@ -385,7 +391,7 @@ def _joined(parts: Sequence[Array]) -> Array:
     """Stack parts (..., channels, rows, columns): float32 (..., channels, places)."""
     *batch, _, rows, columns = parts[0].shape
     channels = sum(part.shape[-3] for part in parts)
-    joined = _zeros(parts[0], (*batch, channels, rows, columns), "float32")
+    joined = _empty_float32(parts[0], (*batch, channels, rows, columns))
     start = 0
     for part in parts:
         stop = start + part.shape[-3]
@@ -394,14 +400,24 @@ def _joined(parts: Sequence[Array]) -> Array:
     return joined.reshape(*batch, channels, rows * columns)
 
 
-def _zeros(like: Array, shape: Sequence[int], dtype: str | None = None) -> Array:
-    """Make zeros where `like` is, by default of its type."""
+def _empty_float32(like: Array, shape: Sequence[int]) -> Array:
+    """Make an array where `like` is, to be filled."""
     if isinstance(like, np.ndarray):
-        return np.zeros(shape, dtype or like.dtype)
-    import torch  # only where it is loaded anyway
+        return np.empty(shape, np.float32)
+    from torch import float32  # only where it is loaded anyway
 
-    kind: torch.dtype = getattr(torch, dtype) if dtype else like.dtype
-    return like.new_zeros(tuple(shape), dtype=kind)
+    return like.new_empty(tuple(shape), dtype=float32)
+
+
+def _zeros(like: Array, shape: Sequence[int]) -> Array:
+    """Make zeros where `like` is, of its type."""
+    if isinstance(like, np.ndarray):
+        return np.zeros(shape, like.dtype)
+    return like.new_zeros(tuple(shape))
+
+
+def _uint8(values: Array) -> Array:
+    return values.astype(np.uint8) if isinstance(values, np.ndarray) else values.byte()
 
 
 def _int32(values: Array) -> Array:

@@ -12,6 +12,8 @@ import pytest
 
 from models import Target
 from models.bitstream import Bitstream
+from models.entropy.context_model import ContextNetworks
+from models.entropy.scale_decoder import IntegerScaleDecoder
 from models.errors import (
     BitstreamError,
     DamagedStreamError,
@@ -63,6 +65,16 @@ def test_loading_is_once_per_process_and_knows_its_models() -> None:
     assert SymbolCodec.load("psnr") is SymbolCodec.load("psnr")
     with pytest.raises(WeightsError, match="no model 'mp3'"):
         SymbolCodec.load("mp3")
+
+
+def test_writing_computes_no_network(
+    symbol_codec: SymbolCodec, quantised: Quantised, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The encoder has computed them all to predict the size."""
+    expected = symbol_codec.write(quantised)
+    monkeypatch.delattr(ContextNetworks, "tables")
+    monkeypatch.delattr(IntegerScaleDecoder, "__call__")
+    assert symbol_codec.write(quantised) == expected
 
 
 @pytest.mark.usefixtures("three_blas_threads")
