@@ -1,8 +1,8 @@
 """The few building blocks that every transform is made of.
 
-Each has two forms. The plain form is for training, and for float32. The arranged form is for weights
-that change no more: `models.network.precision.arranged` casts them to bfloat16 once, and orders
-them so that pixels need not be.
+Each has two forms. The plain form is for training, and for float32. The arranged form is for
+weights that change no more: `models.network.precision.arranged` casts them to bfloat16 once, and
+orders them so that pixels need not be.
 """
 
 from __future__ import annotations
