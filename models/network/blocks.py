@@ -41,6 +41,11 @@ class Arrangeable(Protocol):
         """Take that form, for good. The block is on its device."""
 
 
+def cast(x: Tensor, weight: Tensor) -> Tensor:
+    """Convert an input to bfloat16 where its weights are; in training that is autocast's part."""
+    return x.to(torch.bfloat16) if weight.dtype == torch.bfloat16 else x
+
+
 class Convolution(nn.Conv2d):
     """A convolution, and what often follows it: LeakyReLU, or the addition of a residual."""
 
@@ -57,17 +62,13 @@ class Convolution(nn.Conv2d):
             slope: of a LeakyReLU that follows, or None.
             add: what is added to the result, in its shape; not together with `slope`.
         """
-        if self.weight.dtype == torch.bfloat16:
-            x = x.to(torch.bfloat16)
-            if not torch.is_grad_enabled() and _fuses(x.device):
-                return self._fused(x, slope, add)
+        x = cast(x, self.weight)
+        if self.weight.dtype == torch.bfloat16 and not torch.is_grad_enabled() and _fuses(x.device):
+            return _fused(x, self.weight, self.bias, self.stride, self.padding, slope, add)
         y = super().forward(x)
         if slope is not None:
             y = F.leaky_relu(y, slope)
         return y if add is None else add + y
-
-    def _fused(self, x: Tensor, slope: float | None, add: Tensor | None) -> Tensor:
-        return _fused(x, self.weight, self.bias, self.stride, self.padding, slope, add)
 
 
 def _fused(
