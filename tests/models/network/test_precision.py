@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -92,3 +95,22 @@ def test_an_arranged_network_is_cast_once_and_its_original_stays() -> None:
     assert fast[2].weight.dtype == torch.float32  # not a convolution: too small to gain
     assert all(p.dtype == torch.float32 for p in network.parameters())
     assert arranged(network, CPU, bfloat16=False) is network
+
+
+_FAULTS_OF_LAYERS = """
+import resource, torch
+from models.network.precision import arranged
+arranged(torch.nn.Identity(), torch.device("cpu"))
+for _ in range(20):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    layers = [torch.ones(5 << 20, dtype=torch.uint8) for _ in range(4)]
+    del layers
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of other C libraries nothing is promised")
+def test_memory_of_one_layer_is_there_for_the_next() -> None:
+    command = [sys.executable, "-c", _FAULTS_OF_LAYERS]
+    faults = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert int(faults) < 100  # pages, of 5,120
