@@ -49,10 +49,17 @@ def cast(x: Tensor, weight: Tensor) -> Tensor:
 class Convolution(nn.Conv2d):
     """A convolution, and what often follows it: LeakyReLU, or the addition of a residual."""
 
+    _packed: Tensor | None = None  # weights in oneDNN's own order, which it would make in every call
+
     def arrange(self) -> None:
         """Cast the weights to bfloat16 for good, channels last in memory."""
         self.to(torch.bfloat16)
         self.weight.data = self.weight.data.contiguous(memory_format=torch.channels_last)
+        if _fuses(self.weight.device):
+            with torch.no_grad():
+                self._packed = torch.ops.mkldnn._reorder_convolution_weight(
+                    self.weight, self.padding, self.stride, (1, 1), 1
+                )
 
     def forward(self, x: Tensor, *, slope: float | None = None, add: Tensor | None = None) -> Tensor:
         """Convolve x (N, C, H, W).
@@ -63,8 +70,8 @@ class Convolution(nn.Conv2d):
             add: what is added to the result, in its shape; not together with `slope`.
         """
         x = cast(x, self.weight)
-        if self.weight.dtype == torch.bfloat16 and not torch.is_grad_enabled() and _fuses(x.device):
-            return _fused(x, self.weight, self.bias, self.stride, self.padding, slope, add)
+        if self._packed is not None and not torch.is_grad_enabled():
+            return _fused(x, self._packed, self.bias, self.stride, self.padding, slope, add)
         y = super().forward(x)
         if slope is not None:
             y = F.leaky_relu(y, slope)
