@@ -16,7 +16,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.network.blocks import Convolution, Pause, down, residual_blocks, run, without_pause
+from models.network.blocks import Convolution, Pause, cast, down, residual_blocks, run, without_pause
 from models.network.dct import LinearAnalysis
 
 SIDE_CHANNELS = 64  # that each side branch brings to 1/16
@@ -45,7 +45,7 @@ class Analysis(nn.Module):
 
     def forward(self, x: Tensor, pause: Pause = without_pause) -> Tensor:
         """Transform x (N, 3, H, W) in [0, 1], H and W multiples of 16, to y (N, M, H/16, W/16)."""
-        x = x - 0.5
+        x = cast(x - 0.5, self.fuse.weight)
         f4 = run(self.stage4, x, pause)
         f8 = run(self.stage8, f4, pause)
         f16 = run(self.stage16, f8, pause)

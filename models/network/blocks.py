@@ -1,8 +1,8 @@
 """The few building blocks that every transform is made of.
 
-Each has two forms. The plain form is for training, and for float32. The arranged form is for weights
-that change no more: `models.network.precision.arranged` casts them to bfloat16 once, and orders
-them so that pixels need not be.
+Each has two forms. The plain form is for training, and for float32. The arranged form is for
+weights that change no more: `models.network.precision.arranged` casts them to bfloat16 once, and
+orders them so that pixels need not be.
 """
 
 from __future__ import annotations
@@ -41,13 +41,25 @@ class Arrangeable(Protocol):
         """Take that form, for good. The block is on its device."""
 
 
+def cast(x: Tensor, weight: Tensor) -> Tensor:
+    """Convert an input to bfloat16 where its weights are; in training that is autocast's part."""
+    return x.to(torch.bfloat16) if weight.dtype == torch.bfloat16 else x
+
+
 class Convolution(nn.Conv2d):
     """A convolution, and what often follows it: LeakyReLU, or the addition of a residual."""
+
+    _packed: Tensor | None = None  # weights in oneDNN's own order, which it would make in every call
 
     def arrange(self) -> None:
         """Cast the weights to bfloat16 for good, channels last in memory."""
         self.to(torch.bfloat16)
         self.weight.data = self.weight.data.contiguous(memory_format=torch.channels_last)
+        if _fuses(self.weight.device):
+            with torch.no_grad():
+                self._packed = torch.ops.mkldnn._reorder_convolution_weight(
+                    self.weight, self.padding, self.stride, (1, 1), 1
+                )
 
     def forward(self, x: Tensor, *, slope: float | None = None, add: Tensor | None = None) -> Tensor:
         """Convolve x (N, C, H, W).
@@ -57,17 +69,13 @@ class Convolution(nn.Conv2d):
             slope: of a LeakyReLU that follows, or None.
             add: what is added to the result, in its shape; not together with `slope`.
         """
-        if self.weight.dtype == torch.bfloat16:
-            x = x.to(torch.bfloat16)
-            if not torch.is_grad_enabled() and _fuses(x.device):
-                return self._fused(x, slope, add)
+        x = cast(x, self.weight)
+        if self._packed is not None and not torch.is_grad_enabled():
+            return _fused(x, self._packed, self.bias, self.stride, self.padding, slope, add)
         y = super().forward(x)
         if slope is not None:
             y = F.leaky_relu(y, slope)
         return y if add is None else add + y
-
-    def _fused(self, x: Tensor, slope: float | None, add: Tensor | None) -> Tensor:
-        return _fused(x, self.weight, self.bias, self.stride, self.padding, slope, add)
 
 
 def _fused(

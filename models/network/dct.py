@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.network.blocks import Convolution, unfolded
+from models.network.blocks import Convolution, cast, unfolded
 from models.tensors import LUMA_WEIGHTS
 
 BLOCK = 16  # pixels on a side
@@ -74,7 +74,7 @@ class LinearAnalysis(Convolution):
         one_column = x.shape[-1] == BLOCK < x.shape[-2]
         in_bfloat16 = self.weight.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu")
         if one_column and x.device.type == "cpu" and in_bfloat16:
-            lying = x.transpose(2, 3).to(self.weight.dtype)
+            lying = cast(x, self.weight).transpose(2, 3)
             return F.conv2d(lying, self.weight.transpose(2, 3), stride=BLOCK).transpose(2, 3)
         return super().forward(x, slope=slope, add=add)
 
@@ -93,5 +93,5 @@ class LinearSynthesis(nn.ConvTranspose2d):
     def forward(self, y: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Transform every block."""
         if self.weight.dtype == torch.bfloat16:
-            return unfolded(F.conv2d(y.to(torch.bfloat16), self.weight), BLOCK)
+            return unfolded(F.conv2d(cast(y, self.weight), self.weight), BLOCK)
         return super().forward(y, output_size)

@@ -118,7 +118,7 @@ class PostNetwork(nn.Module):
             pause()
             x = block(_modulated(x, modulation[:, number]))
         residual = self.last(_modulated(x, modulation[:, -1]))
-        return x_hat + self.dct.inverse(residual)
+        return self.dct.inverse(residual).float().add_(x_hat)
 
 
 class BlockTransform(nn.Module):

@@ -13,6 +13,7 @@ from models.network.blocks import (
     Convolution,
     Pause,
     UnfoldingConvolution,
+    cast,
     residual_blocks,
     run,
     up,
@@ -36,9 +37,9 @@ class Synthesis(nn.Module):
 
     def forward(self, y_hat: Tensor, pause: Pause = without_pause) -> Tensor:
         """Transform y_hat (N, M, h, w) to x_hat (N, 3, 16h, 16w), in [0, 1] but for overshoot."""
-        x = y_hat
+        x = y_hat = cast(y_hat, self.linear.weight)
         for stage in (self.stage16, self.stage8, self.stage4):
             x = run(stage, x, pause)
         # In float32, because bfloat16 has only 128 steps between 0.5 and 1.
-        x_hat: Tensor = (x.float() + self.linear(y_hat)).add_(0.5)
+        x_hat: Tensor = x.float().add_(self.linear(y_hat)).add_(0.5)
         return x_hat

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from models.network.postprocess import PostNetwork, PostTopology
+from models.network.precision import arranged
 
 TOPOLOGY = PostTopology(kinds=("a", "b"), channels=6, blocks=2, hidden=4)
 
@@ -55,3 +57,16 @@ def test_it_reaches_no_further_than_it_says() -> None:
     seen = torch.nonzero(x.grad[0].abs().sum(0))
     reach = (seen - middle).abs().max().item()
     assert TOPOLOGY.fold * (2 * TOPOLOGY.blocks + 2) <= reach <= TOPOLOGY.reach
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("number", [1, 3])
+def test_arranged_it_does_the_same(number: int) -> None:
+    network = randomised()
+    network.last.weight.mul_(0.3)
+    fast = arranged(network, torch.device("cpu"), bfloat16=True)
+    x = torch.rand(number, 3, 16, 24).contiguous(memory_format=torch.channels_last)
+    conditions = torch.stack([network.condition(0, 0.3 * i) for i in range(number)])
+    plain = network(x, conditions)
+    assert (plain - x).abs().mean() > 0.01
+    assert (fast(x, conditions) - plain).abs().mean() < 0.02 * (plain - x).abs().mean()

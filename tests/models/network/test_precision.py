@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 import torch
 from torch import nn
 
-from models.network.precision import has_fast_bfloat16, placed, transform_autocast
+from models.network.blocks import down, residual_blocks
+from models.network.precision import arranged, has_fast_bfloat16, placed, transform_autocast
 
 CPU = torch.device("cpu")
 
@@ -82,3 +86,31 @@ def test_a_placed_network_is_channels_last_and_computes_the_same() -> None:
     moved = placed(network, CPU)
     assert all(p.is_contiguous(memory_format=torch.channels_last) for p in moved.parameters() if p.dim() == 4)
     torch.testing.assert_close(moved(x), expected)
+
+
+def test_an_arranged_network_is_cast_once_and_its_original_stays() -> None:
+    network = nn.Sequential(down(3, 16), *residual_blocks(16, 1), nn.Linear(4, 4))
+    fast = arranged(network, CPU, bfloat16=True)
+    assert all(p.dtype == torch.bfloat16 for p in fast[:2].parameters())
+    assert fast[2].weight.dtype == torch.float32  # not a convolution: too small to gain
+    assert all(p.dtype == torch.float32 for p in network.parameters())
+    assert arranged(network, CPU, bfloat16=False) is network
+
+
+_FAULTS_OF_LAYERS = """
+import resource, torch
+from models.network.precision import arranged
+arranged(torch.nn.Identity(), torch.device("cpu"))
+for _ in range(20):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    layers = [torch.ones(5 << 20, dtype=torch.uint8) for _ in range(4)]
+    del layers
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of other C libraries nothing is promised")
+def test_memory_of_one_layer_is_there_for_the_next() -> None:
+    command = [sys.executable, "-c", _FAULTS_OF_LAYERS]
+    faults = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert int(faults) < 100  # pages, of 5,120
