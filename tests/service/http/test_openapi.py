@@ -17,7 +17,7 @@ from models.codec import Codec
 from models.learned.codec import LearnedCodec
 from service.app import create_app
 from service.settings import Settings
-from service.store import id_of
+from service.ids import id_of
 
 from ..conftest import Live
 

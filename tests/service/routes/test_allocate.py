@@ -15,7 +15,7 @@ from PIL import Image, ImageFilter
 
 from models.bitstream import Bitstream
 from service.settings import Settings
-from service.store import id_of
+from service.ids import id_of
 from tests.service.conftest import Live
 
 Files = list[tuple[str, tuple[str, bytes]]]

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from service.app import create_app
 from service.settings import Settings
-from service.store import id_of
+from service.ids import id_of
 
 from .conftest import Proxy
 
