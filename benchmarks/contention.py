@@ -76,7 +76,10 @@ async def measure(files: Sequence[bytes], clients: Sequence[int], checkout: Path
     """Measure every situation, on one server."""
     rows: list[Row] = []
     command = serve_from(checkout)
-    async with Server(log, command=command, store="memory://", log_level="warning") as server, client() as http:
+    async with (
+        Server(log, command=command, store="memory://", log_level="warning") as server,
+        client() as http,
+    ):
         compress, decompress = f"{server.url}/compress?bpp={BPP}", f"{server.url}/decompress"
         streams = [(await http.post(compress, content=file)).content for file in files]
         for busy in (0, 1):
