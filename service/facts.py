@@ -13,7 +13,7 @@ from models.bitstream import VERSION, Bitstream
 from models.errors import UnknownModelError
 from models.weights import registry
 
-from .store import id_of
+from .ids import id_of
 
 
 class StreamFacts(BaseModel):

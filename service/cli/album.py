@@ -29,7 +29,7 @@ from models.rate_control import (
 )
 from models.rate_control.allocation import psnr_of
 
-from ..store import id_of
+from ..ids import id_of
 from . import paths
 from .console import err, over
 from .journal import Journal, MadeStream, MeasuredImage

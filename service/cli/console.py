@@ -10,8 +10,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from .. import __version__
-
 if TYPE_CHECKING:
     from models import Codec
     from models.postprocess.postprocessor import PostProcessor
@@ -74,6 +72,8 @@ def options(
 ) -> None:
     """Learned image compression: a photograph in, a stream of the size asked for out."""
     if version:
+        from .. import __version__
+
         out.print(f"ziggurat {__version__}")
         raise typer.Exit
 

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markdown import Markdown
-from rich.progress import Progress
 
 from .console import Device, app, check_device, check_profile, err, out, print_table
 
@@ -44,6 +42,9 @@ def evaluate(
     """Measure rate and distortion on a folder of images, beside other codecs, in real bytes."""
     _check_extra(perceptual=perceptual)
     _check_output(folder, output)
+    from rich.markdown import Markdown
+    from rich.progress import Progress
+
     from models import evaluation
     from models.evaluation.anchors import of_families
     from models.evaluation.run import image_paths

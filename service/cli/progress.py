@@ -75,10 +75,6 @@ def work_through(sources: Collection[Path], work: Work, description: str, *, goe
     Raises:
         typer.Exit: of an interruption from the keyboard.
     """
-    from models.errors import CodecError
-
-    from ..images import ImageError
-
     tally = Tally()
     with bars.Progress(console=err, transient=True, disable=not err.is_terminal) as shown:
         files = shown.add_task(description, total=len(sources), visible=len(sources) > 1)
@@ -90,13 +86,8 @@ def work_through(sources: Collection[Path], work: Work, description: str, *, goe
                 tally.count(work(source, _EffortBar(source, shown, effort)) or Outcome.DONE)
             except BrokenPipeError:
                 raise  # nobody reads any more
-            except (CodecError, ImageError, OSError) as error:
-                err.print(f"{source}: {error}")
-                tally.failed += 1
-            except (MemoryError, RuntimeError) as error:
-                if not isinstance(error, MemoryError) and "memory" not in str(error):  # as torch says it
-                    raise
-                err.print(f"{source}: not enough memory")
+            except Exception as error:
+                err.print(f"{source}: {_reason(error)}")
                 tally.failed += 1
             except KeyboardInterrupt:
                 hint = "; the same command goes on from here" if goes_on else ""
@@ -104,6 +95,19 @@ def work_through(sources: Collection[Path], work: Work, description: str, *, goe
                 raise typer.Exit(ExitCode.INTERRUPTED) from None
             shown.advance(files)
     return tally
+
+
+def _reason(error: Exception) -> str:
+    """Say why a file could not be worked on. A mistake of ours is raised again."""
+    from models.errors import CodecError
+
+    from ..images import ImageError
+
+    if isinstance(error, CodecError | ImageError | OSError):
+        return str(error)
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error)):
+        return "not enough memory"  # the second is torch's
+    raise error
 
 
 def finish(tally: Tally, found: Found, *, verbose: bool) -> None:

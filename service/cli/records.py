@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .. import __version__
+import service
 
 NAME = ".ziggurat.jsonl"
 
@@ -38,7 +38,7 @@ def recipe(source: bytes, *options: object) -> str:
         source: content of the source's file.
         options: the command and what it was asked for; their texts count.
     """
-    made_of = [hashlib.sha256(source).hexdigest(), __version__, *map(str, options)]
+    made_of = [hashlib.sha256(source).hexdigest(), service.__version__, *map(str, options)]
     return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .. import __version__
 from .console import ExitCode, app, check_device, check_profile, err, out
 
 if TYPE_CHECKING:
@@ -183,6 +182,8 @@ def _greet(settings: Settings, address: str) -> None:
         }
         _log.info("ready", extra=facts)
     else:
+        from .. import __version__
+
         store = settings.store if "://" in settings.store else Path(settings.store).resolve()
         example = f"curl --fail-with-body -F file=@photo.jpg '{address}/compress?bpp=0.15' -o photo.zgt"
         err.print(

@@ -142,6 +142,7 @@ class DeviceThread:
         try:
             self.seconds_per_pixel = self.best_seconds_per_pixel = self._load()
             self._cores = torch.get_num_threads()
+            memory.give_back()  # 100 MB: weights as they were read, self-checks, the warm-up
             for other in self._lanes[1:]:
                 self._start(other)
         except BaseException as error:

@@ -151,9 +151,6 @@ class _Worker:
         self.abandoned: entropy_worker.Flag
         self.executor: Executor
         if in_process:
-            # Workers share the cores by being many. NumPy has read the variable in this process
-            # already, but not yet in theirs.
-            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
             context = get_context("spawn")  # not fork: this process has threads
             self.abandoned = context.Event()
             self.executor = ProcessPoolExecutor(

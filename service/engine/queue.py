@@ -11,6 +11,10 @@ text-embeddings-inference). What goes into a batch:
   by no more than that many full batches. The cap is in pixels and not in seconds, because under
   overload everybody is old: a cap on age would then undo batching just when it is needed most.
 
+- Of several threads, one with nothing to do leaves a few small jobs to a thread that runs others of
+  their kind, which takes them all when it is done: a batch costs as much as two thumbnails before
+  its first one. Enough of them make a batch of their own at once.
+
 A batch is chosen when the device is free, not one ahead: whoever comes while the device works can
 still join. What could be prepared ahead is prepared for each job before it is queued, on other
 threads: pixels decoded, alpha sections made, streams read.
@@ -32,6 +36,8 @@ from models.progress import Progress
 from .costs import LARGE_PIXELS
 from .errors import DeadlineExceededError, UnavailableError
 
+# Pixels that are worth a batch of their own beside one of their kind: a fifth of it is overhead.
+WORTH_A_BATCH = 1 << 17
 MAX_OVERTAKING_BUDGETS = 4  # with eight sizes in equal shares, batches are still 90 % full
 
 _Task = TypeVar("_Task")
@@ -172,11 +178,15 @@ class JobQueue:
         """
         with self._changed:
             self._handed_out[threading.get_ident()] = []
-            if not self._jobs and not self._closed:
+            if self._nothing_to_take() and not self._closed:
                 self._changed.wait(patience)
-            if not self._jobs:
-                return None if self._closed else []
-            return self._next_batch(list(self._jobs))
+            if self._closed and not self._jobs:
+                return None
+            if self._nothing_to_take() and not self._closed:
+                return []
+            batch = self._next_batch(list(self._jobs))
+            self._changed.notify()  # another thread may take what is of another kind
+            return batch
 
     def take_between(self, rank: int) -> list[AnyJob]:
         """Take a batch, perhaps empty, to run in the middle of a job of this rank.
@@ -190,6 +200,19 @@ class JobQueue:
         """Take note that all jobs of the last batch by `take_between` are answered."""
         with self._changed:
             self._handed_out[threading.get_ident()].pop()
+
+    def _nothing_to_take(self) -> bool:
+        """Say whether there are no jobs, or so few that a thread with others of their kind should
+        take them next.
+        """
+        head = next(iter(self._jobs), None)
+        if head is None:
+            return True
+        running = [batches[0] for batches in self._handed_out.values() if batches and batches[0]]
+        if not any(head.shares_batch_with(batch[0]) for batch in running):
+            return False
+        enough = min(WORTH_A_BATCH, self._max_batch_pixels)
+        return sum(job.padded_pixels for job in self._jobs) < enough
 
     def _next_batch(self, jobs: Sequence[AnyJob]) -> list[AnyJob]:
         batch: list[AnyJob] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from collections.abc import Sequence
 from enum import Enum
 
@@ -65,7 +66,9 @@ def encode(picture: Picture, image_format: ImageFormat) -> bytes:
     file = io.BytesIO()
     match image_format:
         case ImageFormat.PNG:
-            image.save(file, "PNG")
+            # A photograph's filtered rows repeat nothing but runs. Looking for more takes 118 ms
+            # instead of 27 on Kodak, for 1 % of the bytes, and at low rates none.
+            image.save(file, "PNG", compress_type=zlib.Z_RLE)
         case ImageFormat.WEBP:
             image.save(file, "WEBP", quality=90)
         case ImageFormat.AVIF:

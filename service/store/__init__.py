@@ -2,7 +2,7 @@
 
 from .disk import Limits
 from .errors import NotStoredError, StoreDamagedError, StoreError, StoreFullError, StoreUnavailableError
-from .streams import Operation, StreamStore, id_of
+from .streams import Operation, StreamStore
 
 __all__ = [
     "Limits",
@@ -13,5 +13,4 @@ __all__ = [
     "StoreFullError",
     "StoreUnavailableError",
     "StreamStore",
-    "id_of",
 ]

@@ -20,6 +20,7 @@ from typing import Literal, NamedTuple, Self, TypeVar, TypeVarTuple
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
+from ..ids import id_of
 from .disk import Disk, Limits
 from .errors import NotStoredError, StoreDamagedError, StoreFullError, StoreUnavailableError
 from .quota import Quota
@@ -40,11 +41,6 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_ROOM_TEXT = re.compile(rf"\(os error ({'|'.join(map(str, _NO_ROOM))})\)")
 # obstore raises the same error for a missing bucket as for a missing object.
 _NO_BUCKET = re.compile("NoSuchBucket|ContainerNotFound|bucket does not exist")
-
-
-def id_of(stream: bytes) -> str:
-    """Return the id of a stream: its SHA-256, 64 hex digits."""
-    return hashlib.sha256(stream).hexdigest()
 
 
 class Found(NamedTuple):

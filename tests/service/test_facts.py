@@ -10,7 +10,7 @@ from models.hybrid.codec import HybridCodec
 from models.learned.codec import LearnedCodec
 from models.rate_control.position import MAX_INDEX, Position
 from service.facts import StreamFacts
-from service.store import id_of
+from service.ids import id_of
 
 
 def test_facts_are_those_of_the_stream(codec: LearnedCodec, photo: Image.Image) -> None:

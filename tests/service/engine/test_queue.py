@@ -3,7 +3,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from models.progress import Progress
 from service.engine.costs import LARGE_PIXELS
 from service.engine.errors import DeadlineExceededError, UnavailableError
-from service.engine.queue import MAX_OVERTAKING_BUDGETS, AnyJob, Job, JobQueue
+from service.engine.queue import MAX_OVERTAKING_BUDGETS, WORTH_A_BATCH, AnyJob, Job, JobQueue
 
 
 def red(tasks: Sequence[Any], progress: Progress) -> Sequence[Any]:
@@ -42,6 +43,70 @@ def test_a_batch_is_everything_of_the_oldest_kind_that_fits() -> None:
     assert tasks_of(queue.take(0)) == [2, 6]
     assert tasks_of(queue.take(0)) == [5]
     assert queue.take(0) == []
+
+
+@pytest.fixture
+def other() -> Iterator[ThreadPoolExecutor]:
+    """Another thread of the device: one and the same for all that it is given."""
+    with ThreadPoolExecutor(1) as thread:
+        yield thread
+
+
+def take_on(other: ThreadPoolExecutor, queue: JobQueue) -> list[Any]:
+    return tasks_of(other.submit(queue.take, 0).result())
+
+
+def test_few_small_jobs_wait_for_the_thread_that_runs_others_of_their_kind(other: ThreadPoolExecutor) -> None:
+    queue = JobQueue(max_batch_pixels=4 * WORTH_A_BATCH)
+    thumbnail = WORTH_A_BATCH // 4
+    queue.put(job(red, 0, thumbnail))
+    assert take_on(other, queue) == [0]
+    for task in (1, 2, 3):
+        queue.put(job(red, task, thumbnail))
+        assert queue.take(0) == []
+
+    assert take_on(other, queue) == [1, 2, 3], "the first thread is done, and takes them all"
+
+
+@pytest.mark.parametrize(
+    ("first", "next_one"),
+    [
+        (job(red, 0), job(blue, 1)),  # of another kind
+        (job(red, 0), job(red, 1, pixels=11)),  # of another size
+        (job(red, 0, pixels=WORTH_A_BATCH), job(red, 1, pixels=WORTH_A_BATCH)),  # photographs
+        (job(red, 0, pixels=2 * LARGE_PIXELS), job(red, 1, pixels=2 * LARGE_PIXELS)),
+    ],
+)
+def test_all_others_are_taken_at_once_beside_a_busy_thread(
+    other: ThreadPoolExecutor, first: AnyJob, next_one: AnyJob
+) -> None:
+    queue = JobQueue(max_batch_pixels=4 * WORTH_A_BATCH)
+    queue.put(first)
+    assert take_on(other, queue) == [0]
+
+    queue.put(next_one)
+
+    assert tasks_of(queue.take(0)) == [1]
+
+
+def test_enough_small_jobs_are_a_batch_beside_a_busy_thread(other: ThreadPoolExecutor) -> None:
+    queue = JobQueue(max_batch_pixels=4 * WORTH_A_BATCH)
+    queue.put(job(red, 0, WORTH_A_BATCH // 2))
+    assert take_on(other, queue) == [0]
+    for task in (1, 2):
+        queue.put(job(red, task, WORTH_A_BATCH // 2))
+
+    assert tasks_of(queue.take(0)) == [1, 2]
+
+
+def test_jobs_that_waited_are_handed_out_when_the_queue_closes(other: ThreadPoolExecutor) -> None:
+    queue = JobQueue(max_batch_pixels=4 * WORTH_A_BATCH)
+    queue.put(job(red, 0))
+    assert take_on(other, queue) == [0]
+    queue.put(job(red, 1))
+    queue.close()
+
+    assert tasks_of(queue.take(0)) == [1]
 
 
 def test_a_job_over_the_limit_goes_alone() -> None:

@@ -16,8 +16,8 @@ from PIL import Image
 from models.codec import Codec
 from models.learned.codec import LearnedCodec
 from service.app import create_app
+from service.ids import id_of
 from service.settings import Settings
-from service.store import id_of
 
 from ..conftest import Live
 

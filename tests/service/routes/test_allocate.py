@@ -14,8 +14,8 @@ from fastapi.testclient import TestClient
 from PIL import Image, ImageFilter
 
 from models.bitstream import Bitstream
+from service.ids import id_of
 from service.settings import Settings
-from service.store import id_of
 from tests.service.conftest import Live
 
 Files = list[tuple[str, tuple[str, bytes]]]

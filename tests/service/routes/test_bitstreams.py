@@ -13,8 +13,8 @@ from fastapi.testclient import TestClient
 from models.bitstream import VERSION
 from models.hybrid.codec import HybridCodec
 from service.http.negotiation import content_digest
+from service.ids import id_of
 from service.settings import Settings
-from service.store import id_of
 from tests.service.conftest import Live
 
 

@@ -12,7 +12,7 @@ from models.codec import Codec
 from models.hybrid.codec import HybridCodec
 from models.learned.codec import LearnedCodec
 from models.rate_control import meets
-from service.store import id_of
+from service.ids import id_of
 
 RAW = {"Content-Type": "image/jpeg"}
 

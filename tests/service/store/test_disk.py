@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from service.store import id_of
+from service.ids import id_of
 from service.store.disk import Disk, Limits
 
 from ..conftest import Log

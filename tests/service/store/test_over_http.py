@@ -9,8 +9,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.app import create_app
+from service.ids import id_of
 from service.settings import Settings
-from service.store import id_of
 
 from .conftest import Proxy
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from service.store import Limits, NotStoredError, StoreFullError, StreamStore, id_of
+from service.ids import id_of
+from service.store import Limits, NotStoredError, StoreFullError, StreamStore
 
 
 def stream(number: int, size: int = 1000) -> bytes:

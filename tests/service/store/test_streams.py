@@ -15,6 +15,7 @@ from pathlib import Path
 import obstore
 import pytest
 
+from service.ids import id_of
 from service.store import (
     Limits,
     NotStoredError,
@@ -23,7 +24,6 @@ from service.store import (
     StoreFullError,
     StoreUnavailableError,
     StreamStore,
-    id_of,
 )
 
 from .conftest import Fault, Proxy
