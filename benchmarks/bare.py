@@ -63,7 +63,7 @@ class Bare:
         return fused + F.conv2d(x, self._weights["g_a.linear.weight"], stride=BLOCK)
 
     def h_a(self, scaled: Tensor) -> Tensor:
-        """Transform y in quantiser steps (N, M, h, w), h and w multiples of 4, to z, not rounded."""
+        """Transform y in quantiser steps (N, M, h, w), h, w multiples of 4, to z, not rounded."""
         x = F.leaky_relu(self._conv(scaled, "h_a.0"), SLOPE)
         x = F.leaky_relu(self._conv(F.pixel_unshuffle(x, 2), "h_a.2.1"), SLOPE)
         x = F.leaky_relu(self._conv(x, "h_a.4"), SLOPE)
