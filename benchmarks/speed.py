@@ -34,6 +34,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -44,6 +45,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from rich import box
@@ -67,6 +69,7 @@ CLIENTS = 16
 PHOTOGRAPHS = 6  # that the clients send
 TURNS = 2  # of the service
 STARTS = 3
+AFTERWARDS = "decode PNG"  # the one stage that is no part of `decode`
 PARTS = ("compressai", "published", "service")
 SERVED = "service"  # the arithmetic of rows about the service: its own choice, all cores
 
@@ -280,7 +283,220 @@ class Workers:
         """Measure the bare transforms of decoding once more."""
         return float(self._own[way].ask(["bare"])["bare decode"])
 
-    def roofline(self, way: Way) -> dict[str, object]:
+    def roofline(self, way: Way) -> dict[str, Any]:
         """Ask what the stages have to do, and what the machine can."""
-        answer: dict[str, object] = self._own[way].ask("roofline")
+        answer: dict[str, Any] = self._own[way].ask("roofline")
         return answer
+
+
+async def one_client(
+    workers: Workers, way: Way, files: Sequence[bytes], profile: str, log: Path
+) -> list[Ratio]:
+    """Measure the service's start, and what one client waits for a stored picture as a PNG."""
+    starts = []
+    gets: list[float] = []
+    bare: list[float] = []
+    for number in range(STARTS):
+        begun = time.perf_counter()
+        async with Server(log, store="memory://") as server, client() as http:
+            starts.append(time.perf_counter() - begun)
+            if number < STARTS - 1:
+                continue
+            url = f"{server.url}/compress?bpp={BPP}&profile={profile}"
+            stored = [await http.post(url, content=file) for file in files]
+            ids = [answer.raise_for_status().headers["location"] for answer in stored]
+            for turn in range(2 * TURNS + 1):
+                begun = time.perf_counter()
+                for place in ids:
+                    (await http.get(server.url + place)).raise_for_status()
+                if turn:
+                    gets.append((time.perf_counter() - begun) / len(ids))
+                    bare.append(workers.bare_decode(way))
+    return [
+        Ratio.of("GET to PNG / bare g_s + post as 0.3.0", SERVED, gets, bare, GET_TO_PNG),
+        Ratio("start to ready, seconds", SERVED, statistics.median(starts), min(starts), START_SECONDS),
+    ]
+
+
+def many_clients(files: Sequence[bytes], log: Path) -> list[Ratio]:
+    """Measure many clients against one, and HTTP against direct calls."""
+    settings = Settings()
+    direct = throughput.Direct(settings, CLIENTS)
+    workloads = throughput.workloads_of(files, direct, CLIENTS)
+    server = Server(log, store="memory://")
+    asyncio.run(throughput.measure(server, workloads, clients=CLIENTS, turns=TURNS, seconds=float("inf")))
+    ratios = []
+    for workload in workloads:
+        one, many, called = (workload.seconds[name] for name in ("one_by_one", "clients", "direct"))
+        if workload.name.endswith("images"):
+            name = f"{workload.name}, {CLIENTS} clients over one by one"
+            ratios.append(Ratio.of(name, SERVED, one, many, MANY_CLIENTS, at_least=True))
+        else:
+            name = f"{workload.name}, over HTTP / called"
+            ratios.append(Ratio.of(name, SERVED, many, called, HTTP_COST))
+    return ratios
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A stage on the roofline.
+
+    Attributes:
+        stage: "encode" or "decode", and its name.
+        operations: two for each multiplication with its addition.
+        moved: bytes read and written.
+        least_seconds: that the machine's peaks allow.
+        seconds: that it took, the shortest of all rounds.
+    """
+
+    stage: str
+    operations: int
+    moved: int
+    least_seconds: float
+    seconds: float
+
+    @property
+    def share(self) -> float:
+        """Share of the peak that it reached."""
+        return self.least_seconds / self.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Roofline:
+    """All stages in one arithmetic, and what is left of the whole.
+
+    Attributes:
+        way: arithmetic and cores.
+        peaks: of the machine: operations a second in either dtype, bytes a second copied.
+        lines: of the stages.
+        rest: seconds of encoding and of decoding beyond those of the stages: rate control's probes,
+            and whatever lies between the stages.
+    """
+
+    way: str
+    peaks: Mapping[str, float | None]
+    lines: Sequence[Line]
+    rest: Mapping[str, float]
+
+    @classmethod
+    def of(cls, way: Way, answer: Mapping[str, Any], seconds: Seconds) -> Roofline:
+        """Put what was counted and what was timed together."""
+        lines = []
+        for stage in answer["stages"]:
+            taken = min(seconds[stage["title"]]) - sum(min(seconds[name]) for name in stage["contains"])
+            line = Line(
+                stage["title"], stage["operations"], stage["moved"], stage["least_seconds"], max(taken, 1e-6)
+            )
+            lines.append(line)
+        rest = {
+            name: min(seconds[name])
+            - sum(line.seconds for line in lines if line.stage.startswith(name) and line.stage != AFTERWARDS)
+            for name in ("encode", "decode")
+        }
+        return cls(str(way), answer["peaks"], lines, rest)
+
+
+def targets_table(ratios: Sequence[Ratio]) -> Table:
+    """Lay out the ratios for the terminal, a column for each arithmetic."""
+    columns = list(dict.fromkeys(ratio.way for ratio in ratios))
+    shown = Table("", box=box.SIMPLE)
+    for heading in (*columns, "limit", "met"):
+        shown.add_column(heading, justify="right")
+    for name in dict.fromkeys(ratio.name for ratio in ratios):
+        row = {ratio.way: ratio for ratio in ratios if ratio.name == name}
+        first = next(iter(row.values()))
+        cells = [f"{row[way].value:.2f}" if way in row else "" for way in columns]
+        limit = f"{'>=' if first.at_least else '<='} {first.limit:g}"
+        missed = sum(not ratio.met for ratio in row.values())
+        shown.add_row(name, *cells, limit, "yes" if not missed else f"missed in {missed} of {len(row)}")
+    return shown
+
+
+def roofline_table(roofline: Roofline) -> Table:
+    """Lay out the stages for the terminal."""
+    peaks = ", ".join(
+        f"{name} {peak / 1e9:.0f} {'GB/s' if name == 'copied' else 'Gop/s'}"
+        for name, peak in roofline.peaks.items()
+        if peak
+    )
+    shown = Table("", title=f"{roofline.way}: {peaks}", box=box.SIMPLE)
+    for heading in ("Gop", "MB", "ms at least", "ms", "share"):
+        shown.add_column(heading, justify="right")
+    for line in roofline.lines:
+        shown.add_row(
+            line.stage,
+            f"{line.operations / 1e9:.2f}",
+            f"{line.moved / 1e6:.1f}",
+            f"{1e3 * line.least_seconds:.2f}",
+            f"{1e3 * line.seconds:.2f}",
+            f"{line.share:.0%}",
+        )
+    for direction, rest in roofline.rest.items():
+        shown.add_row(f"{direction}, the rest", "", "", "", f"{1e3 * rest:.2f}", "")
+    return shown
+
+
+def main() -> None:
+    """Measure, print and write."""
+    options = parser(__doc__, "benchmarks/results/speed.json")
+    options.add_argument("--pictures", type=Path, required=True, help="folder of pictures")
+    options.add_argument("--count", type=int, default=2, help="pictures of the folder to use")
+    options.add_argument("--rounds", type=int, default=4)
+    options.add_argument("--profile", default="psnr")
+    options.add_argument("--skip", nargs="*", choices=PARTS, default=(), help="what not to measure")
+    options.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "ziggurat-benchmarks")
+    arguments = options.parse_args()
+    begun = time.perf_counter()
+    on_two_cores()
+    files = files_of(arguments.pictures)
+    measured = files[: arguments.count]
+    codec = LearnedCodec.load(arguments.profile)
+    qualities = [avif_quality(file, codec) for file in measured]
+    python = None if "compressai" in arguments.skip else compressai_python(arguments.cache)
+    jobs = {
+        way: Job([str(file) for file in measured], arguments.profile, way.cores, way.bfloat16, qualities)
+        for way in ways()
+    }
+    with TemporaryDirectory() as scratch:
+        log = Path(scratch) / "log"
+        with Workers(jobs, python, log) as workers:
+            seconds = workers.measure(arguments.rounds, published="published" not in arguments.skip)
+            rooflines = [Roofline.of(way, workers.roofline(way), seconds[way]) for way in jobs]
+            ratios = promised(seconds)
+            if "service" not in arguments.skip:
+                bodies = [file.read_bytes() for file in measured]
+                way = next(iter(jobs))
+                ratios += asyncio.run(one_client(workers, way, bodies, arguments.profile, log))
+        if "service" not in arguments.skip:
+            ratios += many_clients([file.read_bytes() for file in files[:PHOTOGRAPHS]], log)
+    console = Console(width=150)
+    console.print(targets_table(ratios))
+    for roofline in rooflines:
+        console.print(roofline_table(roofline))
+    facts = {
+        "images": [file.name for file in measured],
+        "bpp": BPP,
+        "profile": arguments.profile,
+        "rounds": arguments.rounds,
+        "avif_qualities": qualities,
+        "minutes": (time.perf_counter() - begun) / 60,
+        "ratios": [asdict(ratio) | {"met": ratio.met} for ratio in ratios],
+        "seconds": [
+            {"way": str(way), "what": name, "median": statistics.median(taken), "least": min(taken)}
+            for way, found in seconds.items()
+            for name, taken in found.items()
+        ],
+        "rooflines": [asdict(roofline) for roofline in rooflines],
+    }
+    write(arguments.output, facts)
+
+
+def on_two_cores() -> None:
+    """Bind this process, and all that it starts, to two cores, which the targets are for."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cores()[:2])
+    torch.set_num_threads(min(2, torch.get_num_threads()))
+
+
+if __name__ == "__main__":
+    main()

@@ -177,8 +177,8 @@ class Subject:
     def published(self) -> Seconds:
         """Run the published network on the first picture, without an entropy coder.
 
-        Encoding is f_e, h_e and h_d, decoding h_d, f_d and the post-processor. The seconds are those
-        of a picture of mean size.
+        Encoding is f_e, h_e and h_d, decoding h_d, f_d and the post-processor. The seconds are
+        those of a picture of mean size.
         """
         if self._published is None:
             torch.manual_seed(0)
