@@ -12,8 +12,8 @@ times, and the shortest time counts.
 Clients: photographs compressed to 0.3 bits per pixel and decompressed by 1 to 64 clients at a time,
 on all cores (two at most) and on one. The service is bound to these cores; no variable is set.
 
---quick takes a megapixel at most, four clients at most, and all cores. Prints tables, writes JSON,
-and draws plots beside it.
+--quick takes a megapixel at most, four clients at most, and all cores. Prints tables, and writes
+JSON and, beside it, the tables in Markdown and plots.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from tempfile import TemporaryDirectory
 
 import httpx2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from rich import box
 from rich.console import Console
@@ -38,10 +37,12 @@ from rich.table import Table
 
 from benchmarks.child import cores, pinned
 from benchmarks.large_image import Stages, in_a_fresh_process, warm
+from benchmarks.markdown import write_markdown
 from benchmarks.program import files_of, parser, write
 from benchmarks.server import COMMAND, Server
 from benchmarks.throughput import BPP as SERVED_BPP
 from benchmarks.throughput import NO_LIMIT, Workload, post
+from benchmarks.tiled import tiled
 from models import Picture, Target
 from models.evaluation.plots import OUR_COLOURS, RESOLUTION, new_axes
 
@@ -101,14 +102,6 @@ class Load:
 # Pixels
 
 
-def tiled(photograph: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Tile pixels (H, W, 3) with their mirror images to (side, side, 3)."""
-    height, width, _ = photograph.shape
-    rows = np.pad(np.arange(height), (0, max(0, side - height)), mode="symmetric")[:side]
-    columns = np.pad(np.arange(width), (0, max(0, side - width)), mode="symmetric")[:side]
-    return photograph[rows[:, None], columns]
-
-
 def encode(profile: str, source: Path, destination: Path) -> tuple[float, int]:
     """Encode an array of pixels to a stream; returns the seconds and the peak in bytes."""
     codec = warm(profile)
@@ -154,7 +147,7 @@ def measure_size(profile: str, photograph: Path, side: int) -> Size:
 def write_pixels(photograph: Path, side: int, destination: Path) -> None:
     """Tile a picture file to an array of pixels."""
     with Image.open(photograph) as image:
-        np.save(destination, tiled(np.array(image.convert("RGB")), side))
+        np.save(destination, tiled(np.array(image.convert("RGB")), side, side))
 
 
 # Clients
@@ -269,13 +262,14 @@ def main() -> None:
     if "clients" not in arguments.skip:
         bodies = [file.read_bytes() for file in files[:PHOTOGRAPHS]]
         most = min(2, len(cores()))
-        ladders = {most: QUICK_CLIENTS if arguments.quick else CLIENTS}
+        ladders: dict[int, Sequence[int]] = {most: QUICK_CLIENTS if arguments.quick else CLIENTS}
         if most > 1 and not arguments.quick:
             ladders[1] = CLIENTS_ON_ONE_CORE
         with TemporaryDirectory() as folder:
             for count, clients in track(ladders.items(), "clients"):
                 loads += asyncio.run(measure_loads(bodies, count, clients, Path(folder) / "log"))
-    for table in tables(arguments.profile, sizes, loads):
+    shown = tables(arguments.profile, sizes, loads)
+    for table in shown:
         Console(width=100).print(table)
     facts = {
         "profile": arguments.profile,
@@ -285,6 +279,7 @@ def main() -> None:
         "loads": [asdict(load) for load in loads],
     }
     write(arguments.output, facts)
+    write_markdown(arguments.output.with_suffix(".md"), shown)
     plot_files(sizes, loads, arguments.output)
 
 

@@ -27,7 +27,8 @@ the median of the ratios within a round. The first round does not count.
     GET to PNG       the whole of GET /decompress, over bare g_s + post as 0.3.0 on all cores
     start to ready   seconds from starting the service, all models loaded, to a green /readyz
 
-Then a roofline for every stage (`benchmarks.roofline`). Prints tables and writes JSON.
+Then a roofline for every stage (`benchmarks.roofline`). Prints tables, and writes JSON and, beside
+it, the tables in Markdown, which docs/results/speed.md includes.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ from rich.table import Table
 
 from benchmarks import throughput
 from benchmarks.child import Child, cores, pinned
+from benchmarks.markdown import write_markdown
 from benchmarks.program import files_of, parser, write
 from benchmarks.server import Server, client
 from benchmarks.speed_worker import BPP, Job, read, to_avif
@@ -469,10 +471,10 @@ def main() -> None:
                 ratios += asyncio.run(one_client(workers, way, bodies, arguments.profile, log))
         if "service" not in arguments.skip:
             ratios += many_clients([file.read_bytes() for file in files[:PHOTOGRAPHS]], log)
-    console = Console(width=150)
-    console.print(targets_table(ratios))
-    for roofline in rooflines:
-        console.print(roofline_table(roofline))
+    targets = targets_table(ratios)
+    stages = [roofline_table(roofline) for roofline in rooflines]
+    for table in (targets, *stages):
+        Console(width=150).print(table)
     facts = {
         "images": [file.name for file in measured],
         "bpp": BPP,
@@ -489,6 +491,8 @@ def main() -> None:
         "rooflines": [asdict(roofline) for roofline in rooflines],
     }
     write(arguments.output, facts)
+    write_markdown(arguments.output.with_name(f"{arguments.output.stem}-targets.md"), [targets])
+    write_markdown(arguments.output.with_name(f"{arguments.output.stem}-roofline.md"), stages)
 
 
 def on_two_cores() -> None:
