@@ -5,7 +5,8 @@
 
 Everything in one call of under ten minutes, on a machine without a network: it needs torch, NumPy
 and what `models` imports. --output is a folder; gpu.json in it, and the table in gpu.md, are
-written again after every figure, so that a run that is cut off leaves what it found. `--device cpu --quick` rehearses all of it.
+written again after every figure, so that a run that is cut off leaves what it found.
+`--device cpu --quick` rehearses all of it.
 
 First, correctness. Pictures are quantised there in batches, and their streams decoded on the CPU
 one by one, then the other way round. Symbols must agree bit for bit, and the pictures' PSNR within
@@ -32,7 +33,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from itertools import cycle, islice
+from itertools import cycle, islice, product
 from pathlib import Path
 from typing import Any
 
@@ -269,7 +270,7 @@ class Speed:
             slot.close()
 
     def measure(self, mode: str, time_left: Callable[[], bool]) -> None:
-        """Measure everything in one mode."""
+        """Measure everything in one mode, as long as there is time."""
         with torch.inference_mode():
             coded = tuple(self._device.encode(self._pixels))
             functions: dict[str, tuple[Function, tuple[Tensor, ...]]] = {
@@ -474,16 +475,16 @@ def main() -> None:
     position = Position.from_quality(QUALITY)
     workers = arguments.workers or max(1, (torch.get_num_threads() or 2) - 2)
     found.facts["workers"] = workers
-    for width, height in sizes:
+    # The modes one after the other: compiling may take all the time that is left.
+    for mode, (width, height) in product(arguments.modes, sizes):
         coders = Coders(arguments.profile, workers, width, height, position)
         for batch in batches:
-            taken = np.stack([tiled(rgb, height, width) for rgb in pixels[:batch]])
-            seconds = QUICK_SECONDS if arguments.quick else CASE_SECONDS
-            speed = Speed(codec, coders, taken, position, peak, seconds, found)
-            for mode in arguments.modes:
-                if time_left():
-                    speed.measure(mode, time_left)
-            speed.close()
+            if time_left():
+                taken = np.stack([tiled(rgb, height, width) for rgb in pixels[:batch]])
+                seconds = QUICK_SECONDS if arguments.quick else CASE_SECONDS
+                speed = Speed(codec, coders, taken, position, peak, seconds, found)
+                speed.measure(mode, time_left)
+                speed.close()
         coders.close()
     found.facts["minutes"] = (time.perf_counter() - begun) / 60
     found.save()

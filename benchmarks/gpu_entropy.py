@@ -80,12 +80,6 @@ class Coders:
         self._pool = ProcessPoolExecutor(
             count, get_context("spawn"), _start, (profile, width, height, position.index)
         )
-        self._count = count
-
-    def warm_up(self, slot: Slot) -> None:
-        """Wait until all workers are there."""
-        for future in [self._pool.submit(_write, slot.name, slot.layout, 0) for _ in range(2 * self._count)]:
-            future.result()
 
     def write(self, slot: Slot) -> list[Future[bytes]]:
         """Begin to code every picture of a slot."""
