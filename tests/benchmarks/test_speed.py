@@ -13,8 +13,19 @@ from PIL import Image
 from benchmarks.child import Child, cores, pinned
 from benchmarks.markdown import markdown
 from benchmarks.roofline import Peaks, Work
-from benchmarks.speed import PROMISES, Ratio, Roofline, Way, promised, roofline_table, targets_table
-from benchmarks.speed_worker import Job
+from benchmarks.speed import (
+    PROMISES,
+    Ratio,
+    Roofline,
+    Way,
+    avif_quality,
+    promised,
+    roofline_table,
+    targets_table,
+)
+from benchmarks.speed_worker import BPP, Job, to_avif
+from models import Picture, Target
+from models.learned.codec import LearnedCodec
 
 TWO = Way(bfloat16=False, cores=2)
 ONE = Way(bfloat16=False, cores=1)
@@ -40,6 +51,15 @@ def test_promises_are_judged_where_their_yardstick_was_measured() -> None:
     table = markdown(targets_table(ratios))
     assert "| encode / AVIF speed 6 | 0.25 |  | <= 0.5 | yes |" in table
     assert "| encode / bare g_a + h_a as 0.3.0 | 2.50 | 1.70 | <= 2 | missed in 1 of 2 |" in table
+
+
+def test_avif_gets_the_bytes_that_our_stream_has(photo: Image.Image, tmp_path: Path) -> None:
+    photo.save(tmp_path / "a.png")
+    codec = LearnedCodec.load("psnr", bfloat16=False)
+    ours = len(codec.encode([Picture.from_image(photo)], [Target(bpp=BPP)])[0].data)
+    found = avif_quality(tmp_path / "a.png", codec)
+    distances = [abs(len(to_avif(photo, quality, 1)) - ours) for quality in (found - 1, found, found + 1)]
+    assert distances[1] == min(distances)
 
 
 def test_a_stage_is_held_against_what_limits_it() -> None:
