@@ -84,7 +84,7 @@ def compress(profile: str, source: Path, bpp: float, destination: Path) -> list[
     Raises:
         RuntimeError: the stream misses the rate.
     """
-    codec = _warm(profile)
+    codec = warm(profile)
     stages = Stages()
     picture = stages.run("read JPEG", lambda: decode(source.read_bytes(), max_pixels=MAX_PIXELS).picture)
     quantised = stages.run("quantise", lambda: codec.quantise([picture], [Target(bpp=bpp)])[0])
@@ -97,7 +97,7 @@ def compress(profile: str, source: Path, bpp: float, destination: Path) -> list[
 
 def decompress(profile: str, source: Path, destination: Path) -> list[Stage]:
     """Turn a stream into a PNG file."""
-    codec = _warm(profile)
+    codec = warm(profile)
     stages = Stages()
     symbols = [
         stages.run("read stream", lambda: codec.symbol_codec.read(Bitstream.parse(source.read_bytes())))
@@ -156,10 +156,10 @@ def main() -> None:
         image, stream, png = (Path(folder) / name for name in ("image.jpg", "image.zgt", "image.png"))
         # The collage too is made elsewhere: as far as the kernel's count goes, a process begins
         # with the peak of the one that started it.
-        _in_a_fresh_process(collage, arguments.folder, side, image)
+        in_a_fresh_process(collage, arguments.folder, side, image)
         stages = {
-            "compress": _in_a_fresh_process(compress, arguments.profile, image, arguments.bpp, stream),
-            "decompress": _in_a_fresh_process(decompress, arguments.profile, stream, png),
+            "compress": in_a_fresh_process(compress, arguments.profile, image, arguments.bpp, stream),
+            "decompress": in_a_fresh_process(decompress, arguments.profile, stream, png),
         }
     title = f"{arguments.profile}, {side}x{side} pixels at {arguments.bpp:g} bpp"
     Console().print(table(stages, title))
@@ -169,12 +169,13 @@ def main() -> None:
     write(arguments.output, facts)
 
 
-def _in_a_fresh_process(function: Callable[..., _T], *arguments: object) -> _T:
+def in_a_fresh_process(function: Callable[..., _T], *arguments: object) -> _T:
+    """Call a function of a module in a process that has done nothing before."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
 
 
-def _warm(profile: str) -> LearnedCodec:
+def warm(profile: str) -> LearnedCodec:
     """Load a model, and use it once."""
     codec = LearnedCodec.load(profile)
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)

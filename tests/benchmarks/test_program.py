@@ -19,11 +19,14 @@ PROGRAMS = (
     "effort",
     "enhance",
     "faults",
+    "gpu",
     "hybrid",
     "large_image",
     "load",
     "rate_control",
+    "scaling",
     "soak",
+    "speed",
     "throughput",
 )
 
