@@ -1,4 +1,4 @@
-"""Whether a request means this service: by its Host, and by the page that a browser sends it from.
+"""Checks that a request means this service: by its Host, and by the page that it was sent from.
 
 Anybody's page can make a browser on this machine or in its network send requests. Two ways are
 closed here: a form that posts across sites; and a name that an attacker lets point to this machine,

@@ -47,7 +47,7 @@ class Refusal(Exception):
 
 
 class Connections:
-    """What all connections of one server have in common.
+    """State that all connections of one server share.
 
     Args:
         maximum: of connections at the same time. One more takes the place of the one that has been
@@ -91,7 +91,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     @property
     def idle(self) -> bool:
-        """Whether no request is at work and no answer on its way."""
+        """True when no request is at work and no answer on its way."""
         resting = self.cycle is None or self.cycle.response_complete
         return resting and not self._deaf and not self.transport.is_closing() and not self._unwritten
 

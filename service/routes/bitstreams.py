@@ -105,7 +105,7 @@ class _Pieces(Response):
 
 @router.head("", response_class=Response, responses=_STREAM | _UNCHANGED | problems.describe(404, 422, 503))
 async def probe_stream(request: Request, runtime: RuntimeDependency, stream_id: str) -> Response:
-    """Whether the stream is there, and how long it is."""
+    """Say whether the stream is there, and how long it is."""
     if matches_etag(combined(request.headers, "if-none-match"), _etag(stream_id)):
         await runtime.store.find(stream_id)  # 404 goes before 304
         return Response(status_code=304, headers=_lasting(runtime, stream_id))

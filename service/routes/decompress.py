@@ -74,7 +74,7 @@ async def probe_stored(
     format: Format = None,
     postprocess: PostprocessMode = "auto",
 ) -> Response:
-    """What GET would answer, without decoding; hence without a length."""
+    """Send the headers of GET's answer, without decoding; hence without a length."""
     image_format = wanted(request, format)
     headers = _headers(runtime, stream_id, image_format, postprocess)
     await runtime.store.find(stream_id)

@@ -1,4 +1,4 @@
-"""What one peer may cost, on real sockets; behind the protocol is the smallest app that will do."""
+"""Limits on one peer, on real sockets; behind the protocol is the smallest app that will do."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def test_a_url_is_bounded(peer: Peer) -> None:
 
 
 def test_headers_without_end_behind_a_slow_request_end_both() -> None:
-    """What is at work would otherwise go on although its client has gone: nobody reads on."""
+    """The request at work would otherwise go on although its client has gone: nobody reads on."""
     with Peer() as peer, peer.connect(get(b"/slow") + b"GET / HTTP/1.1\r\n") as client:
         assert pour(client, b"X-Endless: " + b"a" * 500 + b"\r\n") < 19_000_000, "nobody reads them"
         for _ in range(500):
