@@ -20,6 +20,7 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from .pace import Pace, PacedFlow
 from .problems import MEDIA_TYPE, Problem
 
 _MAX_HEADER_SECONDS = 20.0  # counted from the connection, or from a later request's first bytes
@@ -58,6 +59,7 @@ class Connections:
     def __init__(self, maximum: int, write_seconds: float) -> None:
         self.maximum = maximum
         self.write_seconds = write_seconds
+        self.pace = Pace()
         self._told: dict[str, float] = {}
 
     def tell(self, message: str, facts: Mapping[str, object]) -> None:
@@ -100,6 +102,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a connection, in the place of another when there are too many."""
         super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn wants asyncio.Transport
+        self.flow = PacedFlow(self.transport, self._shared.pace)
         self._idle_since = self.loop.time()
         self._await_headers()
         if len(self.connections) > self._shared.maximum:
