@@ -209,7 +209,7 @@ class Attack:
 
     @property
     def sends(self) -> str:
-        """What is sent, in a few words."""
+        """The attack's bytes, in a few words."""
         return (self.run.__doc__ or "").partition("\n")[0].rstrip(".")
 
 

@@ -54,7 +54,7 @@ GRACE_SECONDS = STOP_TIMEOUT_SECONDS + 10.0  # in which it has to be gone
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """What a bystander's requests of one kind came to.
+    """Results of a bystander's requests of one kind.
 
     Attributes:
         asked: number of them.
@@ -83,7 +83,7 @@ class Waits:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one attack came to.
+    """Result of one attack.
 
     Attributes:
         attack: its name.

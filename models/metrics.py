@@ -174,7 +174,7 @@ def _scales(height: int, width: int) -> int:
 
 
 def _term_map(a: Tensor, b: Tensor, *, last: bool) -> Tensor:
-    """What one scale contributes, before the mean over all windows; the last has luminance."""
+    """Compute one scale's term, before the mean over all windows; the last has luminance."""
     luminance, contrast = _similarity(a, b)
     return luminance * contrast if last else contrast
 

@@ -26,6 +26,7 @@ from .middleware.metrics import UNKNOWN_ROUTE, MetricsMiddleware
 from .middleware.request_log import RequestLogMiddleware
 from .routes import ROUTERS, compress, enhance, health
 from .routes import metrics as metrics_route
+from .routes.inputs import check_parameters
 from .runtime import Runtime
 from .settings import Settings
 from .store import Limits, StreamStore
@@ -56,6 +57,9 @@ _CORS_ANSWER_HEADERS = (
     "Retry-After",
     "X-Request-ID",
 )
+
+# Probes and scrapers may add parameters of their own.
+_MACHINES = (health.router, metrics_route.router)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -140,7 +144,10 @@ def _add_routes(app: FastAPI, settings: Settings) -> None:
     keys = [Depends(ApiKeys(settings.api_keys))]
     open_to_all = [] if settings.api_keys or settings.delete_without_keys else [Depends(refuse_delete)]
     for router in ROUTERS:
-        app.include_router(router, dependencies=keys if _secured(router, settings) else open_to_all)
+        guards = keys if _secured(router, settings) else open_to_all
+        if router not in _MACHINES:
+            guards = [*guards, Depends(check_parameters)]
+        app.include_router(router, dependencies=guards)
 
 
 def _secured(router: APIRouter, settings: Settings) -> bool:

@@ -58,6 +58,7 @@ _KNOWN_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")  #
 # bound a rate target that was met; bits per pixel are those of the evaluation.
 _REQUEST_SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 120)
 _STAGE_SECONDS = (0.0005, 0.001, 0.002, *_REQUEST_SECONDS)  # a thumbnail's header takes under 1 ms
+PROTOCOL_STATUSES = (400, 414, 431, 503)  # no HTTP, long URL, many headers, many connections
 _BATCH_IMAGES = (1, 2, 4, 8, 16, 32, 64)
 _ALLOCATION_IMAGES = (1, 2, 5, 10, 20, 50, 100, 200)
 _PADDING_RATIO = (0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75)
@@ -98,6 +99,13 @@ class _RequestMetrics:
         self.rejected = declare.counter(
             "rejected", "Requests refused, by the last part of the problem's type.", "reason"
         )
+        self.protocol_refusals = declare.counter(
+            "protocol_refusals",
+            "Requests refused before the app saw them; no other metric has them.",
+            "status",
+        )
+        for status in PROTOCOL_STATUSES:
+            self.protocol_refusals.labels(str(status))
 
 
 class _StageMetrics:
@@ -262,6 +270,10 @@ class Metrics:
     def refused(self, reason: str) -> None:
         """Record a request answered with a problem; `reason` is the last part of its `type`."""
         self._requests.rejected.labels(reason).inc()
+
+    def refused_by_protocol(self, status: int) -> None:
+        """Record a request that the protocol refused with one of `PROTOCOL_STATUSES`."""
+        self._requests.protocol_refusals.labels(str(status)).inc()
 
     # Stages, queue and batches
 

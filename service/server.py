@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from functools import partial
 from types import FrameType
 
@@ -44,11 +45,12 @@ class Server(uvicorn.Server):
     def __init__(self, app: FastAPI, settings: Settings, on_ready: Callable[[], None]) -> None:
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its "info" repeats our lines
         maximum = settings.max_connections or _connections(_raise_descriptors())
-        shared = Connections(maximum, settings.write_timeout_seconds)
+        shared = Connections(maximum, settings.write_timeout_seconds, app.state.metrics)
         config = uvicorn.Config(
             app,
             http=partial(LimitedProtocol, connections=shared),  # type: ignore[arg-type]  # called alike
             ws="none",
+            lifespan="off",  # see `startup`
             log_config=None,
             access_log=False,
             server_header=False,
@@ -56,6 +58,8 @@ class Server(uvicorn.Server):
             timeout_graceful_shutdown=_CLOSING_SECONDS,
         )
         super().__init__(config)
+        self._app = app
+        self._running = AsyncExitStack()
         self._drain: Drain = app.state.drain
         self._drain_seconds = settings.drain_seconds
         self._finishing_seconds = math.ceil(settings.request_timeout_seconds)  # no request takes longer
@@ -66,10 +70,22 @@ class Server(uvicorn.Server):
         self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Load the models, then listen."""
+        """Load the models, then listen.
+
+        uvicorn by itself would log the traceback of what is wrong with them, and leave.
+
+        Raises:
+            CodecError, OSError: they are damaged, or the store is.
+        """
+        await self._running.enter_async_context(self._app.router.lifespan_context(self._app))
         await super().startup(sockets)
         if not self.should_exit:
             self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the connections, then the app."""
+        await super().shutdown(sockets)
+        await self._running.aclose()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to drain, or end the process when it drains already.

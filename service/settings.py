@@ -14,7 +14,7 @@ _MIN_KEY_CHARACTERS = 16
 
 
 class Role(IntEnum):
-    """What an API key is good for; each role includes those before it."""
+    """Rights of an API key; each role includes those before it."""
 
     READ = 1  # GET and HEAD
     WRITE = 2  # POST

@@ -1,6 +1,4 @@
-"""What all tests share: one thread, one seed, no settings from outside, and a picture worth
-compressing.
-"""
+"""Fixtures of all tests: one thread, one seed, no outside settings, a picture worth compressing."""
 
 from __future__ import annotations
 

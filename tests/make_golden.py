@@ -36,7 +36,7 @@ QUALITIES = (0.0, 50.0, 100.0)
 
 
 def tiny_card(model_id: str) -> ModelCard:
-    """What a codec of the tiny model wants to know."""
+    """Make the card that a codec of the tiny model needs."""
     return ModelCard("tiny", model_id, "MSE", "mse", 4.17, 5793.0, 0, "", "", 0, (), "", ())
 
 

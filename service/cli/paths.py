@@ -169,7 +169,7 @@ def _check_names(chosen: dict[Path, Path]) -> None:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """What two paths to one file share, through links and in any spelling; None of no file."""
+    """Get what all paths to one file share, through links and in any spelling; None of no file."""
     try:
         status = path.stat()
     except OSError:

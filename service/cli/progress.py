@@ -20,7 +20,7 @@ ANNOUNCED_SECONDS = 10  # effort that takes at least as long is announced
 
 
 class Outcome(Flag):
-    """What became of a source that did not fail."""
+    """Result of a source that did not fail."""
 
     DONE = auto()
     DONE_BEFORE = auto()  # by an earlier run
@@ -42,7 +42,7 @@ class Tally:
 
     @property
     def exit_code(self) -> ExitCode:
-        """What failed weighs more than what is over its budget."""
+        """Exit code of the run; failures weigh more than sources over their budget."""
         if self.failed:
             return ExitCode.FAILED
         return ExitCode.OVER_BUDGET if self.over else ExitCode.OK

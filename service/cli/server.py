@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .. import __version__
 from .console import ExitCode, app, check_device, check_profile, err, out
 
 if TYPE_CHECKING:
@@ -44,10 +45,10 @@ def serve(context: typer.Context) -> None:
         server = Server(create_app(settings), settings, on_ready=lambda: _greet(settings, address))
         try:
             server.run([listener])
-        except OSError as error:  # another process that was loading too listens there by now
-            raise _cannot_listen(settings.host, settings.port, error) from None
-        except SystemExit as left:  # uvicorn's code is 3, which stands for something else here
-            raise typer.Exit(ExitCode.FAILED if left.code else ExitCode.OK) from None
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:  # another process that was loading too listens there by now
+                raise _cannot_listen(settings.host, settings.port, error) from None
+            raise
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""What every child process of the service begins with."""
+"""First steps of every child process of the service."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ from models.tensors import padded_size
 from ..metrics import Metrics
 from ..settings import Settings
 from . import costs, entropy_worker
-from .effort import KEPT_SHARE_OF_TIMEOUT, EffortDeadline
+from .effort import KEPT_SHARE_OF_TIMEOUT, MAX_EFFORT_PIXELS, EffortDeadline
 from .hybrid import both
 from .loaded import Models
 from .queue import Job
@@ -268,7 +268,7 @@ class PictureCoder:
         model = wanted.model
         timings = wanted.timings
         reached = 0
-        if wanted.effort:
+        if wanted.effort and wanted.picture.pixels <= MAX_EFFORT_PIXELS:
             quantised, reached = await self._refine(wanted)
         else:
             quantised = await self._stages.on_device(wanted.job(model.quantise, wanted.task), timings)

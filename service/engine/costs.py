@@ -1,4 +1,4 @@
-"""What requests cost, for admission: how much room each takes, and about how long.
+"""Costs of requests, for admission: how much room each takes, and about how long.
 
 The unit is a pixel quantised without effort to a budget, the commonest work of the device. The
 rates say what a pixel of other work takes in that unit. They were measured on a Kodak picture at
@@ -42,7 +42,7 @@ class Size(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a request costs, in pixels quantised without effort.
+    """Cost of a request, in pixels quantised without effort.
 
     Attributes:
         pixels: of all its pictures.

@@ -19,6 +19,9 @@ from models.progress import UNINTERRUPTED, Progress
 # of the same picture without effort (measured: 2.2 with the distortion of `psnr`, 3.6 with that of
 # `ms-ssim`; a megapixel, one thread).
 QUANTISATIONS_PER_PASS = 3.0
+# Refinement holds some 70 bytes of memory a pixel, 2.7 GB of 40 megapixels, and a request may buy
+# 2.5 GB. A larger picture is quantised without effort, and its answer says so.
+MAX_EFFORT_PIXELS = 30_000_000
 KEPT_SHARE_OF_TIMEOUT = 0.1  # left for what comes after: the entropy coder, measuring, the store
 # Times as long as iterations took so far, that those still to come are given: others may take the
 # cores meanwhile, and what ends a window is not quite what its iterations are.

@@ -27,7 +27,7 @@ from typing import TypeVar, TypeVarTuple, Unpack
 
 from ..metrics import Metrics
 from . import entropy_worker
-from .costs import LARGE_PIXELS
+from .costs import is_large
 from .errors import UnavailableError
 from .timings import CODE_ENTROPY, StageTimer, Timings
 
@@ -96,7 +96,7 @@ class EntropyStage:
             UnavailableError: every worker dies of it.
             Exception: whatever the function raises.
         """
-        large = pixels > LARGE_PIXELS
+        large = is_large(pixels)
         idle = self._large if large else self._small
         for _ in range(_MAX_ATTEMPTS):
             asked = time.monotonic()

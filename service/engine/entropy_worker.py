@@ -22,7 +22,7 @@ _T = TypeVar("_T")
 
 
 class Flag(Protocol):
-    """What `threading.Event` and that of `multiprocessing` have in common."""
+    """Common interface of `threading.Event` and that of `multiprocessing`."""
 
     def is_set(self) -> bool:
         """Say whether somebody has set it."""

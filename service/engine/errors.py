@@ -63,7 +63,7 @@ class UnknownProfileError(Exception):
 
 
 class TooCostlyError(Exception):
-    """What the request asks for is expected to take longer here than a request has."""
+    """The work asked for is expected to take longer here than a request has."""
 
 
 class AbandonedError(Exception):

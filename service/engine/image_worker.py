@@ -35,7 +35,7 @@ _LENGTH = struct.Struct(">Q")
 
 
 class Limits(NamedTuple):
-    """What a job may cost.
+    """Limits on the cost of a job.
 
     Attributes:
         cpu_seconds: of processor time, of all its threads together; None for no limit.

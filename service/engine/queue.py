@@ -33,7 +33,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from models.progress import Progress
 
-from .costs import LARGE_PIXELS
+from .costs import is_large
 from .errors import DeadlineExceededError, UnavailableError
 
 # Pixels that are worth a batch of their own beside one of their kind: a fifth of it is overhead.
@@ -92,7 +92,7 @@ class Job(Generic[_Task, _Result]):
 
         In its pauses, the device runs jobs of a lower rank.
         """
-        return 2 if self.long else 1 if self.padded_pixels > LARGE_PIXELS else 0
+        return 2 if self.long else 1 if is_large(self.padded_pixels) else 0
 
     def shares_batch_with(self, head: AnyJob) -> bool:
         """Say whether it may join the batch of an older job; only those of rank 0 have company."""

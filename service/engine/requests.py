@@ -174,6 +174,12 @@ class Requests:
                     stream, image_format = await self._admit_stream(data, formats, room)
                 return await self._decompress(stream, image_format, postprocess, deadline, timings)
 
+    async def format_of_stored(self, stream_id: str, formats: Sequence[ImageFormat]) -> ImageFormat:
+        """Choose the first format that a stored stream's picture fits into, without decoding it."""
+        async with self._store.held(stream_id) as data:
+            stream = await self._parse(data)
+        return images.first_fitting(formats, stream.width, stream.height)
+
     async def decompress(
         self, data: bytes, formats: Sequence[ImageFormat], postprocess: Postprocess
     ) -> PictureFile:

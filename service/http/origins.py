@@ -1,4 +1,4 @@
-"""Whether a request means this service: by its Host, and by the page that a browser sends it from.
+"""Checks that a request means this service: by its Host, and by the page that it was sent from.
 
 Anybody's page can make a browser on this machine or in its network send requests. Two ways are
 closed here: a form that posts across sites; and a name that an attacker lets point to this machine,
@@ -53,7 +53,7 @@ def check_host(host: str, allowed: Sequence[str], *, listens: str) -> None:
     """Check a request's Host.
 
     Args:
-        host: as `host_of` gives it.
+        host: as `host_of` gives it. None at all passes where nothing is set.
         allowed: names, `*.example.org` for all names below one, `*` for any. When empty, any is
             allowed, unless the service listens on a loopback address: then only names of loopback.
         listens: the address that the service listens on.
@@ -63,6 +63,8 @@ def check_host(host: str, allowed: Sequence[str], *, listens: str) -> None:
     """
     names = (*_LOOPBACK_NAMES, listens.lower(), *allowed) if is_loopback(listens) else tuple(allowed)
     if not names or any(_matches(host, name.lower()) for name in names):
+        return
+    if not host and not allowed:  # no browser, so that no page is behind it: they all send one
         return
     raise UnknownHostError(
         f"{host[:100]!r} is none of the names of this service; ZIGGURAT_ALLOWED_HOSTS lists them"

@@ -20,6 +20,8 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from ..metrics import Metrics
+from .pace import Pace, PacedFlow
 from .problems import MEDIA_TYPE, Problem
 
 _MAX_HEADER_SECONDS = 20.0  # counted from the connection, or from a later request's first bytes
@@ -47,18 +49,26 @@ class Refusal(Exception):
 
 
 class Connections:
-    """What all connections of one server have in common.
+    """State that all connections of one server share.
 
     Args:
         maximum: of connections at the same time. One more takes the place of the one that has been
             idle longest; when none is idle, it is refused.
         write_seconds: in which a client must take some of an answer that waits for it.
+        metrics: where refusals are counted.
     """
 
-    def __init__(self, maximum: int, write_seconds: float) -> None:
+    def __init__(self, maximum: int, write_seconds: float, metrics: Metrics) -> None:
         self.maximum = maximum
         self.write_seconds = write_seconds
+        self.pace = Pace()
+        self._metrics = metrics
         self._told: dict[str, float] = {}
+
+    def refused(self, status: int, detail: str) -> None:
+        """Count a refusal and log it; `detail` is one of a few texts."""
+        self._metrics.refused_by_protocol(status)
+        self.tell(f"refused by the protocol: {detail}", {"status": status})
 
     def tell(self, message: str, facts: Mapping[str, object]) -> None:
         """Log a warning, unless the same was logged just now: peers must not fill the log."""
@@ -91,7 +101,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     @property
     def idle(self) -> bool:
-        """Whether no request is at work and no answer on its way."""
+        """True when no request is at work and no answer on its way."""
         resting = self.cycle is None or self.cycle.response_complete
         return resting and not self._deaf and not self.transport.is_closing() and not self._unwritten
 
@@ -100,6 +110,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a connection, in the place of another when there are too many."""
         super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn wants asyncio.Transport
+        self.flow = PacedFlow(self.transport, self._shared.pace)
         self._idle_since = self.loop.time()
         self._await_headers()
         if len(self.connections) > self._shared.maximum:
@@ -246,6 +257,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def _refuse(self, refusal: Refusal) -> None:
         """Answer and close, where an answer can be given: it must not get in between others."""
         self._deaf = True
+        self._shared.refused(refusal.status, str(refusal))
         self._got_headers()
         running = self.cycle if self.cycle is not None and not self.cycle.response_complete else None
         if running is not None and not running.more_body:
@@ -264,14 +276,14 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _make_room(self) -> None:
         others: Iterable[Any] = self.connections
-        facts = {"maximum": self._shared.maximum}
         idle = [other for other in others if other is not self and other.idle]
         if idle:
+            facts = {"maximum": self._shared.maximum}
             self._shared.tell("too many connections: one that was idle is closed", facts)
             min(idle, key=lambda other: other._idle_since).transport.close()
         else:
-            self._shared.tell("too many connections, none of them idle: a new one is refused", facts)
             self._deaf = True
+            self._shared.refused(503, "too many connections, none of them idle")
             self.transport.write(_answer(503, "too many connections", "Retry-After: 5"))
             self.transport.close()
 

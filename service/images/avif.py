@@ -33,7 +33,7 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class _Primary:
-    """What the properties of the primary item say.
+    """Properties of the primary item.
 
     Attributes:
         width, height: of the decoded item, in pixels.
@@ -169,7 +169,7 @@ def _colour(file: bytes, primary: _Primary) -> Colour:
 
 
 def _coding_of_stream(file: bytes) -> tuple[int, int, int]:
-    """What the AV1 stream itself says, where the file does not; (2, 2, 2) is nothing."""
+    """Read the colour from the AV1 stream, where the file has none; (2, 2, 2) is unspecified."""
     try:
         for unit in obu.units(coded_item(file)):
             if unit.kind == obu.SEQUENCE_HEADER:

@@ -63,7 +63,7 @@ _ROUNDED = ((np.arange(65536) + 128) // 257).astype(np.uint8)  # 16 bits to 8
 
 @dataclass(frozen=True, slots=True)
 class Colour:
-    """What samples mean. The defaults are sRGB.
+    """Meaning of samples. The defaults are sRGB.
 
     Attributes:
         profile: an ICC profile, which goes before the rest. A broken one, or one of another colour
@@ -125,7 +125,7 @@ def image_of(samples: NDArray[np.uint8]) -> Image.Image:
 
 
 def _describes(profile: bytes, mode: str) -> bool:
-    """Whether a profile is for samples of this mode, by its header."""
+    """Say whether a profile is for samples of this mode, by its header."""
     return profile[16:20] == _SPACES[mode] and profile[12:16] in _CLASSES
 
 

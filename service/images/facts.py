@@ -20,7 +20,7 @@ Pixels = Image.Image | NDArray[np.uint16]
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a file says of its picture before it is decoded.
+    """Header of a file: format and size of its picture, before it is decoded.
 
     Attributes:
         format: name of the file's format.
@@ -66,7 +66,7 @@ class Coded:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a file says of its picture, found without decoding it.
+    """Facts about a file's picture, found without decoding it.
 
     Attributes:
         header: format and size.

@@ -64,7 +64,7 @@ _LENGTH = "the JPEG image has a corrupt number of restart intervals"
 
 @dataclass(slots=True)
 class _Parts:
-    """What a file is made of, up to its first end-of-image marker.
+    """Parts of a file, up to its first end-of-image marker.
 
     Attributes:
         kept: start and end of all that the decoder is to see.
@@ -287,7 +287,7 @@ def _runs(file: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def _complete(parts: _Parts) -> bool:
-    """Whether the scans code all bits of all coefficients of each component."""
+    """Say whether the scans code all bits of all coefficients of each component."""
     identifiers = parts.frame[6 : 6 + 3 * parts.frame[5] : 3]
     missing = {(identifier, index) for identifier in identifiers for index in range(64)}
     for scan in parts.scans:
@@ -299,7 +299,7 @@ def _complete(parts: _Parts) -> bool:
 
 
 def _restarts_as_told(file: bytes, parts: _Parts, size: tuple[int, int]) -> bool:
-    """Whether a picture of one scan has the restart markers that its interval makes, in order."""
+    """Say whether a picture of one scan has its interval's restart markers, in order."""
     components = parts.frame[5]
     if not parts.restart_interval or len(parts.scans) > 1 or components == 1:
         return True

@@ -40,7 +40,7 @@ _LIKE_SRGB = range(43_000, 48_000)
 
 @dataclass(frozen=True, slots=True)
 class _Chunks:
-    """What a file is made of.
+    """Parts of a file.
 
     Attributes:
         header: of IHDR.

@@ -1,4 +1,4 @@
-"""What the service owes to people whose browsers reach it."""
+"""Protection of people whose browsers reach the service."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi import APIRouter, Header, Request, Response
 from starlette.types import Receive, Scope, Send
 
 from ..engine.timings import READ_HEADER
@@ -15,13 +15,10 @@ from ..http import problems
 from ..http.negotiation import STREAM_TYPE, byte_range, combined, content_digest, immutable, matches_etag
 from ..runtime import Runtime, RuntimeDependency
 from ..store import StoreError
-from .inputs import refuse_unknown_parameters
 
 _log = logging.getLogger(__name__)
 
-router = APIRouter(
-    prefix="/bitstreams/{stream_id}", tags=["streams"], dependencies=[Depends(refuse_unknown_parameters)]
-)
+router = APIRouter(prefix="/bitstreams/{stream_id}", tags=["streams"])
 
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {
@@ -105,7 +102,7 @@ class _Pieces(Response):
 
 @router.head("", response_class=Response, responses=_STREAM | _UNCHANGED | problems.describe(404, 422, 503))
 async def probe_stream(request: Request, runtime: RuntimeDependency, stream_id: str) -> Response:
-    """Whether the stream is there, and how long it is."""
+    """Say whether the stream is there, and how long it is."""
     if matches_etag(combined(request.headers, "if-none-match"), _etag(stream_id)):
         await runtime.store.find(stream_id)  # 404 goes before 304
         return Response(status_code=304, headers=_lasting(runtime, stream_id))

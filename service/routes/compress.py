@@ -87,7 +87,7 @@ class CompressQuery(BaseModel):
 
 
 class Scores(BaseModel):
-    """What each codec's stream scored within the same budget, decoded."""
+    """Scores of each codec's stream within the same budget, decoded."""
 
     metric: Metric = Field(description="The profile's.")
     learned: float | None = Field(description="dB, or 0 to 1; null when the picture came back exactly.")

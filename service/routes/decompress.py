@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import sha256
 from typing import Annotated, Any
 
@@ -15,12 +16,10 @@ from ..http.body import describe_body
 from ..http.negotiation import STREAM_TYPE, combined, immutable, matches_etag
 from ..images import ImageFormat
 from ..runtime import Runtime, RuntimeDependency, refuse_when_leaving
-from .inputs import RequestsDependency, file_in, refuse_unknown_parameters
-from .pictures import PICTURE, Format, described, in_turn, named, picture_answer, wanted
+from .inputs import RequestsDependency, file_in
+from .pictures import PICTURE, Format, described, in_turn, named, picture_answer
 
-router = APIRouter(
-    tags=["compression"], dependencies=[Depends(refuse_when_leaving), Depends(refuse_unknown_parameters)]
-)
+router = APIRouter(tags=["compression"], dependencies=[Depends(refuse_when_leaving)])
 
 PostprocessMode = Annotated[
     Postprocess,
@@ -52,8 +51,7 @@ async def decompress_stored(
     """The picture in a stored stream. It never changes, and may be cached for ever."""
     formats = in_turn(request, format)
     headers = _headers(runtime, stream_id, formats[0], postprocess)
-    if matches_etag(combined(request.headers, "if-none-match"), headers["ETag"]):
-        await runtime.store.find(stream_id)  # 404 goes before 304
+    if await _is_unchanged(request, runtime, stream_id, headers):
         return Response(status_code=304, headers=headers)
     runtime.answers.check()
     made = await requests.decompress_stored(stream_id, formats, postprocess)
@@ -70,16 +68,18 @@ async def decompress_stored(
 async def probe_stored(
     request: Request,
     runtime: RuntimeDependency,
+    requests: RequestsDependency,
     stream_id: str,
     format: Format = None,
     postprocess: PostprocessMode = "auto",
 ) -> Response:
-    """What GET would answer, without decoding; hence without a length."""
-    image_format = wanted(request, format)
-    headers = _headers(runtime, stream_id, image_format, postprocess)
-    await runtime.store.find(stream_id)
-    unchanged = matches_etag(combined(request.headers, "if-none-match"), headers["ETag"])
-    answer = Response(status_code=304 if unchanged else 200, headers=headers, media_type=image_format.value)
+    """Send the headers of GET's answer, without decoding; hence without a length."""
+    formats = in_turn(request, format)
+    headers = _headers(runtime, stream_id, formats[0], postprocess)
+    if await _is_unchanged(request, runtime, stream_id, headers):
+        return Response(status_code=304, headers=headers)
+    image_format = await requests.format_of_stored(stream_id, formats)
+    answer = Response(headers=headers, media_type=image_format.value)
     del answer.headers["content-length"]
     return answer
 
@@ -102,6 +102,16 @@ async def decompress_sent(
     async with file_in(request, runtime, accepts=STREAM_TYPE) as stream:
         made = await requests.decompress(stream, formats, postprocess)
     return _answer(runtime, made)
+
+
+async def _is_unchanged(
+    request: Request, runtime: Runtime, stream_id: str, headers: Mapping[str, str]
+) -> bool:
+    """Say whether the client has the picture of these headers. Raises `StoreError`s."""
+    matches = matches_etag(combined(request.headers, "if-none-match"), headers["ETag"])
+    if matches:
+        await runtime.store.find(stream_id)  # 404 goes before 304
+    return matches
 
 
 def _headers(

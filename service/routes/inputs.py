@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated
+from inspect import isclass
+from typing import Annotated, get_origin
 
 from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
+from pydantic.fields import FieldInfo
 
 from ..engine.requests import NamedFile, Requests, StoredPicture
 from ..engine.work import DeviceModel
@@ -39,18 +42,23 @@ async def _requests(runtime: RuntimeDependency) -> Requests:
 RequestsDependency = Annotated[Requests, Depends(_requests)]
 
 
-async def refuse_unknown_parameters(request: Request) -> None:
-    """Guard an endpoint whose query is no model: one that is misspelt must not pass unseen.
+async def check_parameters(request: Request) -> None:
+    """Guard an endpoint: what is misspelt, or said twice, must not pass unseen.
 
     Raises:
-        RequestValidationError: the query names a parameter that the endpoint does not have.
+        RequestValidationError: the query names a parameter that the endpoint does not have, or has
+            several values for one that is no list.
     """
-    known = {field.alias for field in request.scope["route"].dependant.query_params}
-    unknown = [name for name in request.query_params if name not in known]
-    if unknown:
-        raise RequestValidationError(
-            [{"type": "extra_forbidden", "loc": ("query", name), "msg": "unknown"} for name in unknown]
-        )
+    known = _parameters(request)
+    counted = Counter(name for name, _ in request.query_params.multi_items())
+    errors: list[dict[str, object]] = []
+    for name, count in counted.items():
+        if name not in known:
+            errors.append({"type": "extra_forbidden", "loc": ("query", name), "msg": "unknown"})
+        elif count > 1 and get_origin(known[name].annotation) is not list:
+            errors.append({"loc": ("query", name), "msg": f"it has {count} values; it takes one"})
+    if errors:
+        raise RequestValidationError(errors)
 
 
 def model_of(runtime: Runtime, profile: str | None) -> DeviceModel:
@@ -95,6 +103,18 @@ def url_of(request: Request, stream_id: str) -> str:
     """Return where the picture of a stored stream can be had, as clients see it."""
     path = request.app.url_path_for("decompress_stored", stream_id=stream_id)
     return f"{request.scope.get('root_path', '').rstrip('/')}{path}"
+
+
+def _parameters(request: Request) -> dict[str, FieldInfo]:
+    """Collect the parameters that a request's endpoint takes, one by one or as a model."""
+    known: dict[str, FieldInfo] = {}
+    for field in request.scope["route"].dependant.query_params:
+        kind = field.field_info.annotation
+        if isclass(kind) and issubclass(kind, BaseModel):
+            known |= kind.model_fields
+        else:
+            known[field.alias] = field.field_info
+    return known
 
 
 def _ids_in(body: bytes, max_ids: int) -> list[str]:

@@ -13,6 +13,7 @@ from models.hybrid.codec import HybridCodec
 from models.postprocess.postprocessor import FILES, PostProcessor
 from models.weights import registry
 
+from ..http import problems
 from ..runtime import Runtime, RuntimeDependency
 
 router = APIRouter(tags=["models"])
@@ -33,7 +34,7 @@ class Model(BaseModel):
 
 
 @router.head("/models", include_in_schema=False)
-@router.get("/models")
+@router.get("/models", responses=problems.describe(422))
 async def models(runtime: RuntimeDependency) -> list[Model]:
     """The models, loaded or not, with their cards."""
     codecs = runtime.engine.models.codecs

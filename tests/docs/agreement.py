@@ -1,4 +1,4 @@
-"""What the page's decoder and the codec must agree on, and both at hand."""
+"""Cases that the page's decoder and the codec must agree on, and both at hand."""
 
 from __future__ import annotations
 

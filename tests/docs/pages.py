@@ -39,13 +39,13 @@ class Page:
         return [code for _, found, code in _BLOCK.findall(self.text) if found == language]
 
     def commands(self) -> Iterator[str]:
-        """What console blocks show to be typed, without the comment behind it."""
+        """Commands that console blocks show, without the comment behind each."""
         for block in self.blocks("console"):
             for line in re.findall(r"^\$ (.*)$", block, re.MULTILINE):
                 yield re.sub(r"\s+#\s.*", "", line)
 
     def inline_code(self) -> list[str]:
-        """What stands between backticks in the prose."""
+        """Text between backticks in the prose."""
         return re.findall(r"`([^`\n]+)`", self.prose)
 
     def links(self) -> list[str]:
@@ -57,7 +57,7 @@ class Page:
         return {slug(heading) for heading in re.findall(r"^#+ (.*)$", self.prose, re.MULTILINE)}
 
     def section(self, heading: str) -> str:
-        """What follows a heading, up to the next of its level or above."""
+        """Text below a heading, up to the next of its level or above."""
         level = heading.partition(" ")[0]
         found = re.search(
             rf"^{re.escape(heading)}\n(.*?)(?=^#{{1,{len(level)}}} |\Z)", self.text, re.DOTALL | re.MULTILINE

@@ -1,4 +1,4 @@
-"""What the pages show to be typed works: Python, `ziggurat`, make, `python -m`; curl by OpenAPI."""
+"""Examples on the pages work: Python, `ziggurat`, make, `python -m`; curl by OpenAPI."""
 
 from __future__ import annotations
 

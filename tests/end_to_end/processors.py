@@ -1,4 +1,4 @@
-"""What one processor makes of streams: a program, so that each can be another processor.
+"""Streams on one processor: a program, so that each run can be on another processor.
 
     python -m tests.end_to_end.processors FOLDER OUTPUT
 

@@ -38,7 +38,7 @@ INSTRUMENTED = ["models", "service", "PIL", "python_multipart", "starlette"]
 
 
 class Findings:
-    """What went wrong so far, one input for each kind and place."""
+    """Findings so far, one input for each kind and place."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

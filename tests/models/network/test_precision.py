@@ -36,7 +36,7 @@ def test_without_a_wish_it_is_what_the_device_is_fast_at() -> None:
 
 @pytest.fixture
 def _new_process() -> Iterator[None]:
-    """What a process finds once is asked anew, in the test and after it."""
+    """Forget what the process has found, for the test and after it."""
     has_fast_bfloat16.cache_clear()
     yield
     has_fast_bfloat16.cache_clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from models.weights import registry
 from tests.service.conftest import Log, Terminal
 
 
@@ -65,6 +67,21 @@ def test_a_start_that_others_reach_without_keys_is_warned_of(
     for line in warnings:
         assert "ZIGGURAT_API_KEYS" in line["message"]
         assert line["address"] == f"http://[{host}]:8000"
+
+
+def test_damaged_weights_end_the_start_in_one_line(
+    terminal: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = tmp_path / "weights"
+    shutil.copytree(registry.WEIGHTS, weights)
+    damaged = weights / "psnr.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-1000])
+    monkeypatch.setattr(registry, "WEIGHTS", weights)
+
+    options = ("--store", str(tmp_path), "--port", "0", "--models", "psnr", "--profile", "psnr")
+    assert terminal.run("serve", *options) == 1
+    assert terminal.err.splitlines()[-1].startswith("ziggurat: cannot load psnr")
+    assert "Traceback" not in terminal.err + terminal.out
 
 
 @pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1)])

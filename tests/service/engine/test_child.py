@@ -1,4 +1,4 @@
-"""What children begin with shows in `test_entropy` and `test_imaging`, on real ones."""
+"""The first steps of children are tested in `test_entropy` and `test_imaging`, on real ones."""
 
 from __future__ import annotations
 

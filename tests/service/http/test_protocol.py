@@ -1,4 +1,4 @@
-"""What one peer may cost, on real sockets; behind the protocol is the smallest app that will do."""
+"""Limits on one peer, on real sockets; behind the protocol is the smallest app that will do."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from service.http import protocol
 from service.http.protocol import Connections, LimitedProtocol
+from service.metrics import Metrics
 from service.server import bind
 
 from ..conftest import Log
@@ -61,7 +62,8 @@ class Peer:
 
     def __init__(self, *, maximum: int = 100, write_seconds: float = 60) -> None:
         self._listener = bind("127.0.0.1", 0)
-        shared = Connections(maximum, write_seconds)
+        self.metrics = Metrics()
+        shared = Connections(maximum, write_seconds, self.metrics)
         config = uvicorn.Config(
             _app,
             http=partial(LimitedProtocol, connections=shared),  # type: ignore[arg-type]
@@ -81,6 +83,10 @@ class Peer:
         client.connect(self._listener.getsockname())
         client.sendall(sent)
         return client
+
+    def refusals(self, status: int) -> float | None:
+        labels = {"status": str(status)}
+        return self.metrics.registry.get_sample_value("ziggurat_protocol_refusals_total", labels)
 
     def __enter__(self) -> Peer:
         self.free.clear()
@@ -162,7 +168,7 @@ def test_a_url_is_bounded(peer: Peer) -> None:
 
 
 def test_headers_without_end_behind_a_slow_request_end_both() -> None:
-    """What is at work would otherwise go on although its client has gone: nobody reads on."""
+    """The request at work would otherwise go on although its client has gone: nobody reads on."""
     with Peer() as peer, peer.connect(get(b"/slow") + b"GET / HTTP/1.1\r\n") as client:
         assert pour(client, b"X-Endless: " + b"a" * 500 + b"\r\n") < 19_000_000, "nobody reads them"
         for _ in range(500):
@@ -299,3 +305,22 @@ def test_when_no_connection_is_idle_the_next_is_refused() -> None:
         reply = all_of(clients.enter_context(peer.connect()))
     assert reply.startswith(b"HTTP/1.1 503 ")
     assert b"Retry-After: " in reply
+    assert peer.refusals(503) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "hostile"),
+    [
+        (400, b"no HTTP\r\n\r\n"),
+        (414, get(b"/?" + b"a&" * 5000)),
+        (431, get(b"/", *[b"a: b"] * 300)),
+    ],
+)
+def test_refusals_are_counted_and_now_and_then_logged(log: Log, status: int, hostile: bytes) -> None:
+    with Peer() as peer:
+        for _ in range(3):
+            with peer.connect(hostile) as client:
+                assert all_of(client).startswith(b"HTTP/1.1 %d " % status)
+        assert peer.refusals(status) == 3
+    told = [line for line in log.lines() if line["message"].startswith("refused by the protocol: ")]
+    assert [line["status"] for line in told] == [status]

@@ -134,7 +134,7 @@ def test_conditions_go_before_ranges(client: TestClient, stream: bytes) -> None:
 
 @pytest.fixture(scope="module")
 def large(client: TestClient) -> bytes:
-    """What is stored need not be a stream of ours to be sent; it is longer than a piece."""
+    """Store bytes longer than a piece; they need not be a stream of ours to be sent."""
     content = random.Random(1).randbytes(1_000_000)
     assert client.portal is not None
     client.portal.call(client.app.state.runtime.store.put, content)  # type: ignore[attr-defined]

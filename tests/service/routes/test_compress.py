@@ -12,6 +12,7 @@ from models.codec import Codec
 from models.hybrid.codec import HybridCodec
 from models.learned.codec import LearnedCodec
 from models.rate_control import meets
+from service.engine import coder
 from service.ids import id_of
 
 RAW = {"Content-Type": "image/jpeg"}
@@ -303,3 +304,17 @@ def test_a_quality_a_little_too_high_is_not_called_the_highest(client: TestClien
     detail = client.post("/compress?quality=100.0001", content=jpeg, headers=RAW).json()["detail"]
 
     assert "100.0001" in detail
+
+
+def test_pictures_too_large_for_effort_are_compressed_without(
+    client: TestClient, jpeg: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Image.open(io.BytesIO(jpeg)) as image:
+        pixels = image.width * image.height
+    done = []
+    for most in (pixels, pixels - 1):
+        monkeypatch.setattr(coder, "MAX_EFFORT_PIXELS", most)
+        answer = client.post("/compress?bpp=1&effort=1", content=jpeg, headers=RAW)
+        done.append((answer.status_code, answer.headers["ziggurat-effort"]))
+
+    assert done == [(201, "1"), (201, "0")]

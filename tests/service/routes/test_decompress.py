@@ -58,10 +58,13 @@ def test_a_picture_too_large_for_a_format_is_given_in_the_next_best(client: Test
     url = long.headers["location"]
 
     other = client.get(url, headers={"Accept": "image/webp, image/jpeg;q=0.5"})
+    probed = client.head(url, headers={"Accept": "image/webp, image/jpeg;q=0.5"})
     none = [client.get(url, headers={"Accept": "image/webp"}), client.get(f"{url}?format=webp")]
 
     assert (other.status_code, other.headers["content-type"]) == (200, "image/jpeg")
     assert Image.open(io.BytesIO(other.content)).size == (16_384, 2)
+    assert probed.headers["content-type"] == "image/jpeg"
+    assert client.head(url, headers={"Accept": "image/webp"}).status_code == 422
     for answer in none:
         assert answer.status_code == 422
         assert answer.json()["type"] == "urn:problem-type:ziggurat:format-limit"

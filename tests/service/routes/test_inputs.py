@@ -92,3 +92,44 @@ def test_no_picture_is_made_while_too_many_are_not_taken(client: TestClient, jpe
         ]
         assert client.get("/livez").is_success
     assert [answer.status_code for answer in refused] == [429, 429]
+
+
+def operations(client: TestClient) -> list[tuple[str, str]]:
+    paths = client.get("/openapi.json").json()["paths"]
+    machines = ("/livez", "/readyz", "/metrics")
+    found = [(method, path) for path, listed in paths.items() for method in listed if path not in machines]
+    assert len(found) > 8
+    return [(method, path.replace("{stream_id}", "0" * 64)) for method, path in found]
+
+
+def test_every_endpoint_refuses_unknown_parameters_and_names_its_own(client: TestClient) -> None:
+    for method, path in operations(client):
+        answer = client.request(method, f"{path}?qualty=50")
+        assert (method, path, answer.status_code) == (method, path, 422)
+        if method != "head":
+            assert "qualty: there is no such parameter; there are " in answer.json()["detail"]
+    assert client.post("/enhance?qualty=50").json()["detail"].endswith("there are format")
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/enhance?format=png&format=webp", "format"),
+        ("/decompress?postprocess=on&postprocess=off", "postprocess"),
+        ("/compress?bpp=1&bpp=1", "bpp"),
+        ("/allocate?budget_bpp=1&effort=1&effort=9", "effort"),
+    ],
+)
+def test_a_parameter_given_twice_is_refused(client: TestClient, path: str, name: str) -> None:
+    answer = client.post(path)
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == [{"parameter": name, "detail": "it has 2 values; it takes one"}]
+
+
+def test_a_list_may_be_given_in_parts(client: TestClient, jpeg: bytes) -> None:
+    assert client.post("/compress?bpp=1&report=psnr&report=ms-ssim", content=jpeg).status_code == 201
+
+
+def test_probes_may_have_parameters_of_their_own(client: TestClient) -> None:
+    assert client.get("/livez?from=here&from=there").status_code == 200

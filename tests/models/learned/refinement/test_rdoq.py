@@ -16,7 +16,7 @@ from models.progress import Progress
 
 
 def bits(window: Window) -> float:
-    """Of what it starts from."""
+    """Count the bits of the symbols that it starts from."""
     return window.bits(window.start, window.tables(window.start))
 
 
