@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .. import __version__
-from .console import ExitCode, app, check_device, check_profile, err, out
+from .console import app, check_device, check_profile, err, out
 
 if TYPE_CHECKING:
     from ..settings import Settings
