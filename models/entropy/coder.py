@@ -28,6 +28,7 @@ from models.entropy.context_model import (
     PHASES,
     ContextModel,
     Known,
+    coded_channels,
     hyper_contexts,
     known_before,
     magnitude_level,
@@ -156,18 +157,29 @@ class SymbolCoder:
             progress: pauses, and may end the work by raising.
         """
         decoder = _Decoder(data)
+        channels = coded_channels(indices)
+        decoded = np.zeros(indices.shape, np.int16)
+        if channels:
+            decoded[channels] = self._decode_channels(decoder, channels, indices[channels], progress)
+        decoder.finish()
+        return decoded
+
+    def _decode_channels(
+        self, decoder: _Decoder, channels: list[int], indices: Indices, progress: Progress
+    ) -> Residuals:
+        """Decode the residuals of these channels, the only ones that are not surely zero."""
+        networks = self._context_model.of(channels)
         residuals = np.zeros(indices.shape, np.int16)
         levels = np.zeros(indices.shape, np.uint8)
         for row, column in PHASES:
             known: Known[Integers] = known_before(indices, levels, (row, column))
             phase = np.zeros(known.indices.shape, np.uint8)
-            for band, channels in self._context_model.bands():
-                tables = self._context_model.tables(known, phase, band, progress)
+            for band, own in networks.bands():
+                tables = networks.tables(known, phase, band, progress)
                 decoded = self._decode_band(decoder, tables, progress)
-                residuals[channels, row::2, column::2] = decoded
-                phase[channels] = magnitude_level(decoded)
+                residuals[own, row::2, column::2] = decoded
+                phase[own] = magnitude_level(decoded)
             levels[:, row::2, column::2] = phase
-        decoder.finish()
         return residuals
 
     def _decode_band(self, decoder: _Decoder, tables: Indices, progress: Progress) -> Residuals:

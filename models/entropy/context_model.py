@@ -27,9 +27,10 @@ entropy use NumPy's and never load torch.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Generic
+from dataclasses import dataclass, replace
+from typing import Any, Generic
 
 import numpy as np
 
@@ -181,17 +182,42 @@ class ContextNetworks(Generic[Array]):
             tables[..., strip, :] = moved.reshape(tables[..., strip, :].shape)
         return tables
 
+    def of(self, channels: Sequence[int]) -> ContextNetworks[Array]:
+        """Give the networks of a picture in which all but these channels are surely zero.
+
+        They take and give these alone: the inputs from others are 0.
+
+        Args:
+            channels: their numbers, rising.
+        """
+        counts = [bisect_left(channels, start) for start in self.band_starts]
+        networks = tuple(
+            tuple(
+                _of(network, channels, start, around=bool(NEIGHBOURS[phases[0]]))
+                for start, network in zip(self.band_starts, of_pass, strict=True)
+            )
+            for of_pass, phases in zip(self.networks, PASSES, strict=True)
+        )
+        return ContextNetworks(tuple(counts), networks)
+
     def all_corrected(self, indices: Array, residuals: Array, progress: Progress = UNINTERRUPTED) -> Array:
         """Choose the tables of all residuals at once, when all are known.
 
         Args:
             indices: by the scale decoder, uint8 (..., M, h, w).
-            residuals: (..., M, h, w), integers of any type.
+            residuals: (..., M, h, w), integers of any type; 0 where the index is 0.
             progress: pauses, and may end the work by raising.
 
         Returns:
             Table indices uint8 (..., M, h, w).
         """
+        coded = coded_channels(indices)
+        if 2 * len(coded) < indices.shape[-3]:  # to pick more out takes longer than it saves
+            corrected = _zeros(indices, indices.shape)
+            if coded:
+                index, residual = (values[..., coded, :, :] for values in (indices, residuals))
+                corrected[..., coded, :, :] = self.of(coded).all_corrected(index, residual, progress)
+            return corrected
         corrected = indices + 0  # a copy
         levels = magnitude_level(residuals)
         for row, column in PHASES:
@@ -277,6 +303,40 @@ class ContextModel(ContextNetworks[Integers]):
         if unknown := {name for name in arrays if name.startswith(f"{ARRAYS}.")} - found.to_arrays().keys():
             raise WeightsError(f"not of this version: {min(unknown)}")
         return found
+
+
+def _of(network: Network[Array], channels: Sequence[int], start: int, *, around: bool) -> Network[Array]:
+    """Give a band's network for these channels alone, see `ContextNetworks.of`.
+
+    Args:
+        network: of the band; may be empty.
+        channels: their numbers, rising.
+        start: first channel of the band.
+        around: whether it looks at neighbours.
+    """
+    stop: int = start + (len(network[-1].weight) if network else 0)
+    lower: list[int] = [channel for channel in channels if channel < start]
+    own: list[int] = [channel for channel in channels if start <= channel < stop]
+    if not own:
+        return network[:0]
+    seen: list[int] = lower + own
+    inputs: list[int] = [*seen, *(stop + channel for channel in lower)]
+    if around:
+        first = stop + start  # of those around, in the order of `network_inputs`
+        inputs += [at + channel for at in (first, first + stop) for channel in seen]
+        inputs.append(first + 2 * stop)
+    outputs = [channel - start for channel in own]
+    head, *between, last = network
+    last = Layer(last.weight[outputs], last.bias[outputs], last.ratio[outputs])
+    return (replace(head, weight=head.weight[:, inputs]), *between, last)
+
+
+def coded_channels(indices: Array) -> list[int]:
+    """List the channels of indices (..., M, h, w) that are not surely zero everywhere."""
+    *batch, channels, rows, columns = indices.shape
+    planes = indices.reshape(math.prod(batch), channels, rows * columns)
+    coded: Any = (planes > 0).any(-1).any(0).tolist()
+    return [channel for channel, is_coded in enumerate(coded) if is_coded]
 
 
 def network_inputs(known: Known[Array], levels: Array, channels: slice, rows: slice = slice(None)) -> Array:

@@ -162,6 +162,26 @@ def test_surely_zero_stays_so_and_nothing_else_becomes_it() -> None:
     assert (corrected[indices > 0] != indices[indices > 0]).mean() > 0.5
 
 
+@given(st.sets(st.integers(0, CHANNELS - 1)), st.integers(1, 7), st.integers(1, 7))
+def test_channels_that_are_surely_zero_need_not_be_there(channels: set[int], rows: int, columns: int) -> None:
+    """Whole networks without them, and networks that never knew them, choose alike."""
+    indices, residuals = a_picture((CHANNELS, rows, columns))
+    for channel in range(CHANNELS):
+        if channel not in channels:
+            indices[channel] = residuals[channel] = 0
+    levels = magnitude_level(residuals)
+    expected = indices.copy()
+    for row, column in PHASES:
+        known: Known[Integers] = known_before(indices, levels, (row, column))
+        for band, own in CONTEXT_MODEL.bands():
+            tables = CONTEXT_MODEL.tables(known, levels[:, row::2, column::2], band)
+            expected[own, row::2, column::2] = tables
+    assert np.array_equal(CONTEXT_MODEL.all_corrected(indices, residuals), expected)
+    on_device = CONTEXT_MODEL.mapped(torch.from_numpy)
+    index, residual = (torch.from_numpy(values)[None] for values in (indices, residuals))
+    assert np.array_equal(on_device.all_corrected(index, residual)[0].numpy(), expected)
+
+
 def test_empty_networks_move_nothing() -> None:
     indices, residuals = a_picture((CHANNELS, 5, 7))
     assert np.array_equal(ContextModel.identity().all_corrected(indices, residuals), indices)
