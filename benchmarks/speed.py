@@ -431,7 +431,7 @@ def roofline_table(roofline: Roofline) -> Table:
             f"{line.moved / 1e6:.1f}",
             f"{1e3 * line.least_seconds:.2f}",
             f"{1e3 * line.seconds:.2f}",
-            f"{line.share:.0%}",
+            f"{line.share:.0%}" if line.share <= 1 else "lost in noise",
         )
     for direction, rest in roofline.rest.items():
         shown.add_row(f"{direction}, the rest", "", "", "", f"{1e3 * rest:.2f}", "")
