@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from models.entropy.context_model import PHASES, ContextModel, hyper_contexts
+from models.entropy.context_model_torch import ExactContextModel
 from models.entropy.tables import LAPLACE_TABLES, LARGEST_SUPPORT, Tables
 from models.errors import WeightsError
 from models.progress import UNINTERRUPTED, Progress, with_pauses
@@ -30,7 +31,7 @@ class CodeLengths:
     """
 
     def __init__(self, tables: Tables, context_model: ContextModel, device: torch.device) -> None:
-        self._context_model = context_model.mapped(lambda values: torch.from_numpy(values).to(device))
+        self._context_model = ExactContextModel(context_model, device)
         self._residual_bits = torch.from_numpy(tables.laplace_bits()).to(device).view(-1)
         self._z_bits = torch.from_numpy(tables.z_bits()).to(device)
         self._z_low = torch.from_numpy(tables.z_low)[:, None, None].to(device)
@@ -70,9 +71,7 @@ class CodeLengths:
         Returns:
             Table indices uint8 (N, M, h, w).
         """
-        with torch.no_grad(), torch.autocast(indices.device.type, enabled=False):
-            corrected: Tensor = self._context_model.all_corrected(indices, residuals, progress)
-        return corrected
+        return self._context_model.all_corrected(indices, residuals, progress)
 
     def under(self, tables: Tensor, residuals: Tensor) -> Tensor:
         """Look up the bits of each residual under its table: float32, in their common shape.

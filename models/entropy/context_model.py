@@ -28,13 +28,13 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic
 
 import numpy as np
 
-from models.entropy.requantisation import UNIT, Array, Integers, requantised, require_exact
+from models.entropy.requantisation import UNIT, Array, Integers, offset_of, requantised, require_exact
 from models.entropy.scale_decoder import ACTIVATION_LIMIT
 from models.entropy.tables import LAPLACE_TABLES
 from models.errors import WeightsError
@@ -92,9 +92,12 @@ class Layer(Generic[Array]):
 
     def __call__(self, x: Array, lowest: int, highest: int) -> Array:
         """Compute (..., out, n) in [lowest, highest] from x (..., in, n): integers in float32."""
-        total = self.weight @ x
-        total += self.bias
-        return requantised(total, self.ratio, lowest, highest)
+        return requantised(self.weight @ x, self.ratio, self.offset, lowest, highest)
+
+    @property
+    def offset(self) -> Array:
+        """The bias as `requantised` takes it: float64 (out, 1)."""
+        return offset_of(self.bias, self.ratio)
 
     def worst_sum(self, input_limit: int) -> int:
         """Bound the magnitude of every partial sum, for inputs in 0..input_limit."""
@@ -255,19 +258,6 @@ class ContextModel(ContextNetworks[Integers]):
         """Number of channels of a picture; 0 where the networks are empty and take any."""
         last = self.networks[0][-1]
         return self.band_starts[-1] + len(last[-1].weight) if last else 0
-
-    def mapped(self, to: Callable[[Integers], Array]) -> ContextNetworks[Array]:
-        """Convert the networks to other arrays, such as torch's on a device."""
-        return ContextNetworks(
-            self.band_starts,
-            tuple(
-                tuple(
-                    tuple(Layer(to(x.weight), to(x.bias), to(x.ratio)) for x in network)
-                    for network in networks
-                )
-                for networks in self.networks
-            ),
-        )
 
     def to_arrays(self) -> dict[str, Integers]:
         """Make the arrays of the weights file, integers all."""

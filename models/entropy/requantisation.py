@@ -3,8 +3,8 @@
     output = clamp((sum * multiplier + 2**23) >> 24, lowest, highest)
 
 It is computed in float64. Every product provably stays within 2**53, where float64 holds all
-integers; so do the half that is added, and the floor. Processors multiply four or eight float64 at
-once, and few of them 64-bit integers.
+integers; so do the bias and the half that are added, and the floor. Processors multiply four or
+eight float64 at once, and few of them 64-bit integers.
 
 Written once for NumPy's arrays and torch's.
 """
@@ -44,17 +44,25 @@ def require_exact(worst_sum: int, multiplier: Integers, what: str) -> None:
         raise WeightsError(f"{what} can exceed 2**53: its products would not be exact in float64")
 
 
-def requantised(total: Array, ratio: Array, lowest: int, highest: int) -> Array:
+def requantised(total: Array, ratio: Array, offset: Array, lowest: int, highest: int) -> Array:
     """Compute float32 integers in [lowest, highest], in the shape of `total`.
 
     Args:
-        total: float32 sums.
+        total: float32 sums, without bias.
         ratio: float64 multipliers times UNIT, of any shape that broadcasts.
+        offset: of the bias, see `offset_of`, in the shape of `ratio`.
         lowest, highest: what the output is clamped to.
     """
     if isinstance(total, np.ndarray):
         scaled: Integers = total * ratio
-        scaled += 0.5
+        scaled += offset
         np.floor(scaled, out=scaled)
         return scaled.clip(lowest, highest, out=scaled).astype(np.float32)
-    return total.double().mul_(ratio).add_(0.5).floor_().clamp_(lowest, highest).float()
+    from torch import addcmul  # only where it is loaded anyway
+
+    return addcmul(offset, total, ratio).floor_().clamp_(lowest, highest).float()
+
+
+def offset_of(bias: Array, ratio: Array) -> Array:
+    """Compute what a bias adds to the output, and the half that makes floor round: float64."""
+    return bias * ratio + 0.5

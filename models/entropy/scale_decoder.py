@@ -25,7 +25,14 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from models.entropy.blas import single_threaded
-from models.entropy.requantisation import MULTIPLIER_BITS, UNIT, Integers, requantised, require_exact
+from models.entropy.requantisation import (
+    MULTIPLIER_BITS,
+    UNIT,
+    Integers,
+    offset_of,
+    requantised,
+    require_exact,
+)
 from models.errors import WeightsError
 from models.grid import HYPER_STRIDE, tiles
 from models.progress import UNINTERRUPTED, Progress, with_pauses
@@ -74,14 +81,15 @@ class IntegerLayer:
         padded = np.pad(x.astype(arithmetic), ((0, 0), (1, 1), (1, 1)))
         windows = sliding_window_view(padded, (3, 3), (1, 2)).transpose(0, 3, 4, 1, 2)
         total = self.weight.reshape(len(self.weight), -1).astype(arithmetic) @ windows.reshape(-1, h * w)
-        total += self.bias.astype(arithmetic)[:, None]
+        bias = self.bias[:, None]
         multiplier = self.multiplier[:, None]
         scaled: Integers
         if arithmetic is np.float32:
-            scaled = requantised(total, multiplier * UNIT, 0, limit)
+            ratio = multiplier * UNIT
+            scaled = requantised(total, ratio, offset_of(bias, ratio), 0, limit)
         else:
             half = 1 << (MULTIPLIER_BITS - 1)
-            scaled = ((total * multiplier + half) >> MULTIPLIER_BITS).clip(0, limit)
+            scaled = (((total + bias) * multiplier + half) >> MULTIPLIER_BITS).clip(0, limit)
         return scaled.reshape(-1, h, w)
 
 

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.entropy.requantisation import UNIT, requantised
+from models.entropy.requantisation import UNIT, offset_of, requantised
 from models.entropy.scale_decoder import (
     ACTIVATION_LIMIT,
     INPUT_LIMIT,
@@ -40,8 +40,9 @@ class ExactLayer:
         """Compute (out, N, h, w) in [0, limit] from x (in, N, h, w): integers held in float32."""
         windows = F.pad(x, (1, 1, 1, 1)).unfold(2, 3, 1).unfold(3, 3, 1).permute(0, 4, 5, 1, 2, 3)
         kernel = self.weight.flatten(1).float()
-        total = torch.addmm(self.bias.float()[:, None], kernel, windows.reshape(kernel.shape[1], -1))
-        scaled = requantised(total, self.multiplier.double()[:, None] * UNIT, 0, limit)
+        total = torch.mm(kernel, windows.reshape(kernel.shape[1], -1))
+        ratio = self.multiplier.double()[:, None] * UNIT
+        scaled = requantised(total, ratio, offset_of(self.bias[:, None], ratio), 0, limit)
         return scaled.view(-1, *x.shape[1:])
 
 

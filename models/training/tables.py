@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.entropy.context_model import HYPER_CONTEXTS, PHASES, ContextModel, hyper_contexts
+from models.entropy.context_model_torch import ExactContextModel
 from models.entropy.tables import (
     LAPLACE_TABLES,
     LARGEST_SUPPORT,
@@ -64,7 +65,7 @@ def counted(tables: Tables, context_model: ContextModel, sample: Sample) -> Tabl
 
     Both signs are alike, and no larger magnitude is likelier than a smaller one.
     """
-    on_device = context_model.mapped(torch.from_numpy)
+    on_device = ExactContextModel(context_model, torch.device("cpu"))
     width = LARGEST_SUPPORT + 2
     seen = torch.zeros(LAPLACE_TABLES * width, dtype=torch.float64)
     for indices, residuals in sample:

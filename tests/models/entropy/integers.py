@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.entropy.context_model import HYPER_CONTEXTS, NEIGHBOURS, ContextModel, Layer
 from models.entropy.requantisation import MULTIPLIER_BITS, Integers
-from models.entropy.tables import Z_LIMIT, Tables
+from models.entropy.tables import LAPLACE_TABLES, Z_LIMIT, Tables, laplace_scales
 from models.grid import PASSES
 
 VALUES = np.arange(-Z_LIMIT, Z_LIMIT + 1)
@@ -47,3 +48,11 @@ def random_context_model(channels: int, band_starts: Sequence[int], seed: int) -
 
 
 CONTEXT_MODEL = random_context_model(CHANNELS, (0, 1, 3), seed=5)
+
+
+def a_picture(shape: tuple[int, ...]) -> tuple[NDArray[np.uint8], NDArray[np.int16]]:
+    """Indices and residuals of a picture of this shape (M, h, w)."""
+    rng = np.random.default_rng(sum(shape))
+    indices = rng.integers(0, LAPLACE_TABLES, shape).astype(np.uint8)
+    residuals = (rng.laplace(0, laplace_scales()[indices]) * (indices > 0)).round().astype(np.int16)
+    return indices, residuals

@@ -14,6 +14,7 @@ from models.entropy.requantisation import (
     MULTIPLIER_BITS,
     UNIT,
     Integers,
+    offset_of,
     requantised,
     require_exact,
 )
@@ -35,13 +36,17 @@ def by_definition(total: Integers, multiplier: Integers, lowest: int, highest: i
 def check(total: Integers, multiplier: Integers, lowest: int, highest: int) -> None:
     """Both kinds of arrays give what the definition gives."""
     expected = by_definition(total, multiplier, lowest, highest)
-    sums: Integers = total.astype(np.float32)
-    assert np.array_equal(sums, total)
     ratio: Integers = multiplier * UNIT
-    assert np.array_equal(requantised(sums, ratio, lowest, highest), expected)
-    on_device = requantised(torch.from_numpy(sums), torch.from_numpy(ratio), lowest, highest)
-    assert on_device.dtype == torch.float32
-    assert np.array_equal(on_device.numpy(), expected)
+    for bias in (0, 1, -12345, LARGEST_SUM, -LARGEST_SUM):
+        fits = abs(total - bias) <= LARGEST_SUM
+        sums: Integers = (total - bias)[fits].astype(np.float32)
+        assert np.array_equal(sums, (total - bias)[fits])
+        offset = offset_of(np.array([bias], np.float32), ratio)
+        assert np.array_equal(requantised(sums, ratio, offset, lowest, highest), expected[fits])
+        sum_, factor, start = (torch.from_numpy(values) for values in (sums, ratio, offset))
+        on_device = requantised(sum_, factor, start, lowest, highest)
+        assert on_device.dtype == torch.float32
+        assert np.array_equal(on_device.numpy(), expected[fits])
 
 
 @given(
