@@ -24,8 +24,8 @@ def test_stacked_networks_choose_as_the_definition_does(
     """Batches, odd sizes, and channels that are surely zero everywhere."""
     pictures = [a_picture((CHANNELS, rows, columns)) for _ in range(batch)]
     for picture in pictures:
-        for values in picture:
-            values[list(surely_zero)] = 0
+        for part in picture:
+            part[list(surely_zero)] = 0
     expected = np.stack([CONTEXT_MODEL.all_corrected(*picture) for picture in pictures])
     indices, residuals = (torch.from_numpy(np.stack(part)) for part in zip(*pictures, strict=True))
     for values in (residuals, residuals.float()):
