@@ -15,7 +15,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from models.network.dct import BLOCK
-from models.network.postprocess import AC_FACTOR, DC_FACTORS, RESIDUAL_FACTOR, PostNetwork, PostTopology
+from models.network.postprocess import AC_FACTOR, DC_FACTORS, RESIDUAL_FACTOR, BlockTransform
 from models.network.precision import transform_autocast
 from models.postprocess import model as post_model
 from models.weights import registry
@@ -41,7 +41,7 @@ class Bare:
             f"post.{name}": tensor
             for name, tensor in _tensors(post_model.weights(profile), "", self._device).items()
         }
-        self._basis = PostNetwork(PostTopology((profile,))).basis.to(self._device)
+        self._basis = BlockTransform(FOLD).basis.to(self._device)
         amplification = torch.full((3, FOLD**2), AC_FACTOR)
         amplification[:, 0] = torch.tensor(DC_FACTORS)
         self._amplification = amplification.view(1, -1, 1, 1).to(self._device)

@@ -14,7 +14,8 @@ one by one, then the other way round. Symbols must agree bit for bit, and the pi
 
 Then speed, at one quality, for batches of 1, 8 and 32 pictures of 768x512 and 1920x1080 pixels:
 
-    encode                 pixels on the device to symbols on the device, no entropy coding
+    encode                 pixels on the device to symbols and their tables on the device, no
+                           entropy coding
     encode staged          the same from and to pinned memory of the host
     encode coded           the same to streams: range coding in worker processes, while the device
                            works on the next batch
@@ -49,9 +50,10 @@ from benchmarks.program import SUFFIXES, write
 from benchmarks.tiled import tiled
 from models import Picture, Target
 from models.bitstream import Bitstream
-from models.evaluation.complexity import our_costs
+from models.evaluation.complexity import context_cost, our_costs
 from models.grid import STRIDE, hyper_size, latent_size
 from models.learned.codec import LearnedCodec
+from models.learned.symbols import Symbols
 from models.network.precision import has_fast_bfloat16
 from models.rate_control.position import Position
 
@@ -66,7 +68,7 @@ CASE_SECONDS = 1.0
 QUICK_SECONDS = 0.2
 SLOTS = 3  # batches under way between the device and the workers
 PEAK_SIDE = 8192
-ENCODED = ("g_a", "h_a", "h_scale", "h_mean", "context 2", "context 3")
+ENCODED = ("g_a", "h_a", "h_scale", "h_mean", "context 2", "context 3", "tables' context")
 DECODED = ("h_mean", "context 2", "context 3", "g_s")
 
 
@@ -101,7 +103,7 @@ class Agreement:
     Attributes:
         encoded_on: device of the encoder.
         picture: its number.
-        exact: symbols and table indices are the same on both, bit for bit.
+        exact: symbols and their tables are the same on both, bit for bit.
         device_psnr, cpu_psnr: of the decoded pictures, in dB.
         stream_bytes: size of the stream.
     """
@@ -176,11 +178,10 @@ def check(
         for number, made in enumerate(device.reconstruct(symbols)):
             read = symbols[number]
             sent = quantised[number]
-            _, rows, columns = read.residuals.shape
             exact = (
                 np.array_equal(read.z, sent.symbols.z)
                 and np.array_equal(read.residuals, sent.symbols.residuals)
-                and np.array_equal(_indices(device, read.z)[:, :rows, :columns], sent.indices)
+                and np.array_equal(_tables(device, read), sent.tables)
             )
             scores = [
                 cpu.score(decoded, pictures[number], "psnr") for decoded in (made, cpu.reconstruct([read])[0])
@@ -201,10 +202,11 @@ def check(
     return agreed
 
 
-def _indices(codec: LearnedCodec, z: NDArray[np.int8]) -> NDArray[np.uint8]:
-    """Table indices by a codec's device."""
-    on_device = torch.from_numpy(z)[None].to(codec.device)
-    made: NDArray[np.uint8] = codec._transforms._scale_decoder(on_device)[0].cpu().numpy()
+def _tables(codec: LearnedCodec, symbols: Symbols) -> NDArray[np.uint8]:
+    """Choose the tables of a picture's residuals on a codec's device: (M, h, w)."""
+    z, residuals = (torch.from_numpy(part)[None].to(codec.device) for part in (symbols.z, symbols.residuals))
+    indices = codec._transforms.indices(z, residuals)
+    made: NDArray[np.uint8] = codec._encoder._code_lengths.corrected(indices, residuals)[0].cpu().numpy()
     return made
 
 
@@ -255,7 +257,8 @@ class Speed:
             for slot in self._slots:
                 address = slot.residuals.ctypes.data  # the first in the slot
                 _driver().cudaHostRegister(address, layout.bytes, 0)
-        costs = {cost.part: cost.kmac for cost in our_costs(topology)}
+        tables = context_cost(codec.symbol_codec._context_model)
+        costs = {cost.part: cost.kmac for cost in (*our_costs(topology), tables)}
         self._operations = {
             "encode": 2e3 * sum(costs[part] for part in ENCODED),
             "decode": 2e3 * sum(costs[part] for part in DECODED),
@@ -326,7 +329,7 @@ class Speed:
             for slot in self._slots:
                 self._pixels.copy_(self._host, non_blocking=True)
                 for target, made in zip(
-                    (slot.z, slot.residuals, slot.indices), run(self._pixels), strict=True
+                    (slot.z, slot.residuals, slot.tables), run(self._pixels), strict=True
                 ):
                     torch.from_numpy(target).copy_(made, non_blocking=True)
                 self._synchronise()

@@ -1,6 +1,6 @@
 """The device's share of the codec at one quality, on tensors of one shape: what a GPU runs.
 
-    pixels --g_a, h_a, scale decoder, mean--> z, residuals, table indices
+    pixels --g_a, h_a, scale decoder, mean, context networks--> z, residuals, tables
     z, residuals --mean, g_s (, post)--> pixels
 
 It is what `LearnedCodec.quantise` and `reconstruct` do between their copies, without rate control,
@@ -29,12 +29,12 @@ class Coded(NamedTuple):
     Attributes:
         z: int8 (N, C, h / 4, w / 4).
         residuals: int16 (N, M, h, w).
-        indices: uint8 (N, M, h, w).
+        tables: of the residuals, as the context model corrects them, uint8 (N, M, h, w).
     """
 
     z: Tensor
     residuals: Tensor
-    indices: Tensor
+    tables: Tensor
 
 
 class DeviceCodec:
@@ -50,6 +50,7 @@ class DeviceCodec:
         self._transforms = codec._transforms
         self._network = codec._transforms.network
         self._dead_zone = codec._encoder._dead_zone
+        self._code_lengths = codec._encoder._code_lengths
         self._anchors = self._transforms.anchors([position] * count)
         post_processor = codec.post_processor
         assert post_processor is not None
@@ -62,16 +63,16 @@ class DeviceCodec:
     def encode(self, pixels: Tensor) -> Coded:
         """Quantise pixels uint8 (N, H, W, 3), H and W multiples of 16."""
         x = pixels.permute(0, 3, 1, 2).float().div_(255)
-        with self._transforms.autocast():
-            y = self._network.g_a(x).float()
+        y = self._network.g_a(x).float()
         scaled = self._network.scaled(y, self._anchors)
         with self._transforms.autocast():
             z = self._network.side_information(scaled).round_()
         z = z.clamp_(self._transforms._z_low, self._transforms._z_high)
-        indices = self._transforms.indices(z, scaled)
+        indices = self._transforms.indices(z, scaled).contiguous()
         quantiser = _Quantiser(scaled, self._dead_zone[indices.int()])
         mean = self._transforms.mean(z, self._anchors, scaled, quantiser)
-        return Coded(z.to(torch.int8), quantiser(mean).to(torch.int16), indices.contiguous())
+        residuals = quantiser(mean).to(torch.int16, memory_format=torch.contiguous_format)
+        return Coded(z.to(torch.int8), residuals, self._code_lengths.corrected(indices, residuals))
 
     def decode(self, z: Tensor, residuals: Tensor) -> tuple[Tensor]:
         """Synthesise pixels uint8 (N, H, W, 3), as they come out of g_s."""
@@ -80,16 +81,13 @@ class DeviceCodec:
     def decode_and_improve(self, z: Tensor, residuals: Tensor) -> tuple[Tensor]:
         """Synthesise pixels uint8 (N, H, W, 3) and post-process them."""
         rounded = self._synthesised(z, residuals).clamp_(0, 1).mul_(255).round_().div_(255)
-        with self._transforms.autocast():
-            improved = self._post(rounded, self._condition)
-        return (_pixels(improved.float()),)
+        return (_pixels(self._post(rounded, self._condition)),)
 
     def _synthesised(self, z: Tensor, residuals: Tensor) -> Tensor:
         r_hat = residuals.float()
         mean = self._transforms.mean(z.float(), self._anchors, r_hat, lambda mean: r_hat[:, : mean.shape[1]])
         y_hat = self._network.dequantised(r_hat, mean, self._anchors)
-        with self._transforms.autocast():
-            x_hat: Tensor = self._network.g_s(y_hat.contiguous(memory_format=torch.channels_last)).float()
+        x_hat: Tensor = self._network.g_s(y_hat.contiguous(memory_format=torch.channels_last))
         return x_hat
 
 

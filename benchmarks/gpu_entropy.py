@@ -1,6 +1,6 @@
 """Entropy coding in worker processes: symbols lie in shared memory, and streams travel.
 
-A worker imports no torch. A slot of shared memory holds one batch of z, residuals and indices; on a
+A worker imports no torch. A slot of shared memory holds one batch of z, residuals and tables; on a
 GPU it is registered with the driver, so that copies to and from it need no staging in between.
 """
 
@@ -27,7 +27,7 @@ from models.rate_control.position import Position
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What a slot holds: shapes of z, of the residuals and of the indices, of a whole batch."""
+    """What a slot holds: shapes of z, of the residuals and of the tables, of a whole batch."""
 
     z: tuple[int, ...]
     residuals: tuple[int, ...]
@@ -38,12 +38,12 @@ class Layout:
         return int(np.prod(self.z) + 3 * np.prod(self.residuals))
 
     def views(self, buffer: Any) -> tuple[NDArray[np.int8], NDArray[np.int16], NDArray[np.uint8]]:
-        """Lay z, residuals and indices over a slot; the residuals first, which need two bytes."""
+        """Lay z, residuals and tables over a slot; the residuals first, which need two bytes."""
         count = int(np.prod(self.residuals))
         residuals = np.frombuffer(buffer, np.int16, count).reshape(self.residuals)
-        indices = np.frombuffer(buffer, np.uint8, count, 2 * count).reshape(self.residuals)
+        tables = np.frombuffer(buffer, np.uint8, count, 2 * count).reshape(self.residuals)
         z = np.frombuffer(buffer, np.int8, int(np.prod(self.z)), 3 * count).reshape(self.z)
-        return z, residuals, indices
+        return z, residuals, tables
 
 
 class Slot:
@@ -53,11 +53,11 @@ class Slot:
         self.layout = layout
         self._memory = SharedMemory(create=True, size=layout.bytes)
         self.name = self._memory.name
-        self.z, self.residuals, self.indices = layout.views(self._memory.buf)
+        self.z, self.residuals, self.tables = layout.views(self._memory.buf)
 
     def close(self) -> None:
         """Give the memory back."""
-        del self.z, self.residuals, self.indices
+        del self.z, self.residuals, self.tables
         with suppress(BufferError):  # a tensor over it is still there
             self._memory.close()
         self._memory.unlink()
@@ -124,7 +124,7 @@ def _views(name: str, layout: Layout) -> tuple[NDArray[np.int8], NDArray[np.int1
 
 
 def _write(name: str, layout: Layout, row: int) -> bytes:
-    z, residuals, indices = (array[row] for array in _views(name, layout))
+    z, residuals, tables = (array[row] for array in _views(name, layout))
     symbols = Symbols(
         width=_work.width,
         height=_work.height,
@@ -137,7 +137,7 @@ def _write(name: str, layout: Layout, row: int) -> bytes:
         coded=0,
     )
     target = Target(quality=_work.position.quality)
-    return _work.codec.write(Quantised(symbols, indices, None, target, None, 0.0, 1, 0.0)).data
+    return _work.codec.write(Quantised(symbols, tables, None, target, None, 0.0, 1, 0.0)).data
 
 
 def _read(name: str, layout: Layout, row: int, stream: bytes) -> None:

@@ -24,7 +24,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.bare import Bare
 from models import Picture, Target
 from models.bitstream import Bitstream
-from models.entropy.context_model import ContextModel
+from models.entropy.blas import single_threaded
+from models.entropy.context_model import ContextNetworks, coded_channels
+from models.entropy.context_model_torch import ExactContextModel
+from models.entropy.requantisation import Integers
 from models.grid import PASSES, STRIDE
 from models.learned.codec import LearnedCodec
 from models.learned.model import CodecModel
@@ -195,15 +198,29 @@ def stages_of(
     condition = torch.zeros(1, 2)
     padded = torch.nn.functional.pad(y, (0, -y.shape[-1] % 4, 0, -y.shape[-2] % 4))
     scales = counted(lambda: model.scale_decoder(z))
-    contexts = context_work(model.context_model, *symbols.residuals.shape)
-    coder = Work(0, symbols.residuals.nbytes + quantised.indices.nbytes + len(stream))
+    coder = Work(0, symbols.residuals.nbytes + quantised.tables.nbytes + len(stream))
     integer = model.scale_decoder.integer()
+    residuals = symbols.residuals
+    indices = integer(symbols.z)[:, : residuals.shape[1], : residuals.shape[2]]
+    coded = coded_channels(indices)  # the decoder runs the networks of these alone
+    networks = model.context_model.of(coded)
+    coded_indices, coded_residuals = indices[coded], residuals[coded]
+    stacked = ExactContextModel(model.context_model, torch.device("cpu"))
+    batch = torch.from_numpy(indices)[None], torch.from_numpy(residuals)[None]
     means = counted(mean, bfloat16=bfloat16)
     source = Source.learned(codec.model_id, symbols.position)
     improve = codec.post_processor.improve
 
-    def correct() -> object:
-        return model.context_model.all_corrected(quantised.indices, symbols.residuals)
+    def correct_at_once() -> object:
+        return stacked.all_corrected(*batch)
+
+    @single_threaded()  # as all that the decoder does on its way to symbols
+    def scale() -> object:
+        return integer(symbols.z)
+
+    @single_threaded()
+    def correct_by_bands() -> object:
+        return networks.all_corrected(coded_indices, coded_residuals)
 
     png = Work(0, decoded.rgb.nbytes + len(to_file(decoded, ImageFormat.PNG)))
     before = ("decode scale decoder", "decode context networks")
@@ -212,15 +229,10 @@ def stages_of(
         Stage("encode h_a", lambda: transforms.hyper_latents(y, anchors), of_bare(bare.h_a, padded)),
         Stage("encode scale decoder", lambda: transforms.indices(z, r_hat), scales),
         Stage("encode mean", mean, means),
-        Stage("encode context networks", correct, contexts),
-        Stage(
-            "encode range coder",
-            lambda: codec.symbol_codec.write(quantised),
-            coder,
-            ("encode context networks",),
-        ),
-        Stage("decode scale decoder", lambda: integer(symbols.z), scales),
-        Stage("decode context networks", correct, contexts),
+        Stage("encode context networks", correct_at_once, counted(correct_at_once)),
+        Stage("encode range coder", lambda: codec.symbol_codec.write(quantised), coder),
+        Stage("decode scale decoder", scale, scales),
+        Stage("decode context networks", correct_by_bands, context_work(networks, *coded_residuals.shape)),
         Stage("decode range coder", lambda: codec.symbol_codec.read(parsed), coder, before),
         Stage("decode mean", mean, means),
         Stage("decode g_s", lambda: transforms.pictures([symbols]), of_bare(bare.g_s, y), ("decode mean",)),
@@ -229,8 +241,10 @@ def stages_of(
     ]
 
 
-def context_work(model: ContextModel, latents: int, rows: int, columns: int) -> Work:
-    """Count what the context networks of one picture do, in float32.
+def context_work(model: ContextNetworks[Integers], latents: int, rows: int, columns: int) -> Work:
+    """Count what the context networks of one picture do band by band, in float32.
+
+    torch cannot count it: they run in NumPy.
 
     Args:
         model: has them.

@@ -153,13 +153,12 @@ class Subject:
         post = self._codec.post_processor._network
 
         def encode(ready: Ready) -> None:
+            network.g_a(ready.x)
             with transforms.autocast():
-                network.g_a(ready.x)
                 network.side_information(ready.scaled)
 
         def decode(ready: Ready) -> None:
-            with transforms.autocast():
-                post(network.g_s(ready.y).float(), ready.condition)
+            post(network.g_s(ready.y), ready.condition)
 
         return encode, decode
 

@@ -39,7 +39,9 @@ def test_the_rehearsal_leaves_its_findings(tmp_path: Path, monkeypatch: pytest.M
     assert "| decode post coded | " in (tmp_path / "gpu" / "gpu.md").read_text()
 
 
-def test_the_devices_share_is_the_codecs(codec: LearnedCodec) -> None:
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_the_devices_share_is_the_codecs(bfloat16: bool) -> None:
+    codec = LearnedCodec.load("psnr", bfloat16=bfloat16)
     pixels = gpu.photographs(None, 1)[0][:64, :128]
     position = Position.from_quality(gpu.QUALITY)
     quantised = codec.quantise([Picture.from_array(pixels)], [Target(quality=gpu.QUALITY)])[0]
@@ -49,9 +51,11 @@ def test_the_devices_share_is_the_codecs(codec: LearnedCodec) -> None:
         (decoded,) = device.decode_and_improve(coded.z, coded.residuals)
     assert np.array_equal(coded.z[0], quantised.symbols.z)
     assert np.array_equal(coded.residuals[0], quantised.symbols.residuals)
-    assert np.array_equal(coded.indices[0], quantised.indices)
+    assert np.array_equal(coded.tables[0], quantised.tables)
     expected = codec.reconstruct([quantised.symbols])[0].rgb.astype(int)
-    assert np.abs(decoded[0].numpy().astype(int) - expected).max() <= 1
+    difference = np.abs(decoded[0].numpy().astype(int) - expected)
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 0.01  # 0.04 where autocast rounds what the codec keeps in float32
 
 
 def test_workers_code_what_lies_in_shared_memory(codec: LearnedCodec) -> None:
@@ -61,7 +65,7 @@ def test_workers_code_what_lies_in_shared_memory(codec: LearnedCodec) -> None:
     slot = Slot(Layout((1, *symbols.z.shape), (1, *symbols.residuals.shape)))
     coders = Coders("psnr", 1, 128, 64, symbols.position)
     try:
-        slot.z[0], slot.residuals[0], slot.indices[0] = symbols.z, symbols.residuals, quantised.indices
+        slot.z[0], slot.residuals[0], slot.tables[0] = symbols.z, symbols.residuals, quantised.tables
         streams = [future.result() for future in coders.write(slot)]
         assert streams == [codec.symbol_codec.write(quantised).data]
         slot.z[:] = slot.residuals[:] = 0
