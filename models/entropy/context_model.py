@@ -30,7 +30,8 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic
+from functools import cache
+from typing import TYPE_CHECKING, Any, Generic
 
 import numpy as np
 
@@ -40,6 +41,10 @@ from models.entropy.tables import LAPLACE_TABLES
 from models.errors import WeightsError
 from models.grid import PASSES, Phase
 from models.progress import UNINTERRUPTED, Progress, with_pauses
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 DIAGONAL = ((-1, -1), (-1, 1), (1, -1), (1, 1))
 ADJACENT = ((-1, 0), (0, -1), (0, 1), (1, 0))
@@ -434,7 +439,15 @@ def _looked_up(table: tuple[int, ...], places: Array) -> Array:
     if isinstance(places, np.ndarray):
         return np.array(table, np.uint8).take(places)
     index = places.int().flatten()
-    return index.new_tensor(table).byte().index_select(0, index).view(places.shape)
+    return _on_device(table, index.device).index_select(0, index).view(places.shape)
+
+
+@cache  # a CUDA graph cannot copy from the host's memory, and else the device would wait for it
+def _on_device(table: tuple[int, ...], device: torch.device) -> Tensor:
+    from torch import inference_mode, tensor, uint8  # only where it is loaded anyway
+
+    with inference_mode(False):  # whoever asks first, all may use it
+        return tensor(table, dtype=uint8, device=device)
 
 
 def _joined(parts: Sequence[Array]) -> Array:
