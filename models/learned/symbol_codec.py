@@ -24,7 +24,7 @@ from models.entropy.context_model import ContextModel
 from models.entropy.scale_decoder import IntegerScaleDecoder
 from models.entropy.tables import LARGEST_SUPPORT, Tables
 from models.errors import UnknownModelError, WeightsError
-from models.grid import hyper_size, latent_size
+from models.grid import PASSES, hyper_size, latent_size
 from models.learned.symbols import Quantised, Symbols
 from models.progress import UNINTERRUPTED, Progress
 from models.rate_control import meets
@@ -176,6 +176,9 @@ class SymbolCodec:
         """Save at least `bits` where possible: the residuals that save most by a step towards zero
         take it.
 
+        Those of the last pass do, where they could save several times as much. Means of later
+        passes were predicted with the others, so that a step of one spoils what is around it.
+
         Args:
             residuals: (M, h, w).
             tables: of each, as its context corrects it (M, h, w).
@@ -188,7 +191,18 @@ class SymbolCodec:
         before = self._residual_bits[table, np.minimum(magnitude, LARGEST_SUPPORT + 1)]
         after = self._residual_bits[table, np.minimum(magnitude - 1, LARGEST_SUPPORT + 1)]
         saved = before - after
+        last = _in_last_pass(residuals.shape).ravel()[nonzero]
+        if saved[last].clip(0).sum() > 4 * bits:
+            nonzero, saved = nonzero[last], saved[last]
         order = np.argsort(-saved, kind="stable")
         chosen = nonzero[order[: np.searchsorted(np.cumsum(saved[order]), bits) + 1]]
         shrunk[chosen] -= np.sign(shrunk[chosen])
         return shrunk.reshape(residuals.shape)
+
+
+def _in_last_pass(shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Mark the elements (M, h, w) that are decoded last."""
+    last = np.zeros(shape, np.bool_)
+    for row, column in PASSES[-1]:
+        last[:, row::2, column::2] = True
+    return last

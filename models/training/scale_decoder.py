@@ -70,7 +70,8 @@ class RoundedScaleDecoder(nn.Module):
         """Set the activations' steps so that the largest seen on z_hat (N, C, h, w) just fit."""
         x = z_hat
         for number in range(LAYERS - 1):
-            x = F.relu(self._convolutions[number](x))
+            convolution = self._convolutions[number]
+            x = F.relu(F.conv2d(x, convolution.weight, convolution.bias, padding=1))
             self.log_steps[number] = (x.max() / ACTIVATION_LIMIT).log()
             x = F.pixel_shuffle(x, 2)
 

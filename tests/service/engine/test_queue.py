@@ -71,20 +71,20 @@ def test_few_small_jobs_wait_for_the_thread_that_runs_others_of_their_kind(other
 @pytest.mark.parametrize(
     ("first", "next_one"),
     [
-        (job(red, 0), job(blue, 1)),  # of another kind
-        (job(red, 0), job(red, 1, pixels=11)),  # of another size
-        (job(red, 0, pixels=WORTH_A_BATCH), job(red, 1, pixels=WORTH_A_BATCH)),  # photographs
-        (job(red, 0, pixels=2 * LARGE_PIXELS), job(red, 1, pixels=2 * LARGE_PIXELS)),
+        ((red, 0), (blue, 1)),  # of another kind
+        ((red, 0), (red, 1, 11)),  # of another size
+        ((red, 0, WORTH_A_BATCH), (red, 1, WORTH_A_BATCH)),  # photographs
+        ((red, 0, 2 * LARGE_PIXELS), (red, 1, 2 * LARGE_PIXELS)),
     ],
 )
 def test_all_others_are_taken_at_once_beside_a_busy_thread(
-    other: ThreadPoolExecutor, first: AnyJob, next_one: AnyJob
+    other: ThreadPoolExecutor, first: tuple[Any, ...], next_one: tuple[Any, ...]
 ) -> None:
     queue = JobQueue(max_batch_pixels=4 * WORTH_A_BATCH)
-    queue.put(first)
+    queue.put(job(*first))  # here and not above: its deadline runs from now
     assert take_on(other, queue) == [0]
 
-    queue.put(next_one)
+    queue.put(job(*next_one))
 
     assert tasks_of(queue.take(0)) == [1]
 
