@@ -34,6 +34,7 @@ from models.entropy.context_model import (
 from models.entropy.requantisation import Integers, requantised
 from models.entropy.scale_decoder import ACTIVATION_LIMIT
 from models.entropy.tables import LAPLACE_TABLES
+from models.errors import WeightsError
 from models.grid import PASSES
 from models.progress import UNINTERRUPTED, Progress, with_pauses
 
@@ -91,6 +92,9 @@ class ExactContextModel:
     Args:
         model: the definition. The networks of a pass are all empty, or all equally deep.
         device: where they run.
+
+    Raises:
+        WeightsError: the device does not choose tables as NumPy does.
     """
 
     def __init__(self, model: ContextModel, device: torch.device) -> None:
@@ -99,6 +103,18 @@ class ExactContextModel:
             _stacked(model, networks, device, around=bool(NEIGHBOURS[phases[0]])) if all(networks) else None
             for networks, phases in zip(model.networks, PASSES, strict=True)
         ]
+        self._self_check(model, device)
+
+    def _self_check(self, model: ContextModel, device: torch.device) -> None:
+        """Compare with NumPy: what is chosen here goes into streams, and NumPy reads them."""
+        rng = np.random.default_rng(0)
+        shape = (model.channels, 3, 4)
+        indices = rng.integers(0, LAPLACE_TABLES, shape).astype(np.uint8)
+        residuals = (rng.integers(-20, 21, shape) * (indices > 0)).astype(np.int16)
+        index, residual = (torch.from_numpy(values)[None].to(device) for values in (indices, residuals))
+        chosen = self.all_corrected(index, residual)[0].cpu().numpy()
+        if not np.array_equal(chosen, model.all_corrected(indices, residuals)):
+            raise WeightsError(f"context networks on {device} do not choose as on a CPU; refusing to code")
 
     @torch.no_grad()
     def all_corrected(self, indices: Tensor, residuals: Tensor, progress: Progress = UNINTERRUPTED) -> Tensor:

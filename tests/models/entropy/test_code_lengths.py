@@ -12,7 +12,6 @@ from models.entropy.code_lengths import CodeLengths
 from models.entropy.coder import SymbolCoder
 from models.entropy.context_model import ContextModel
 from models.entropy.tables import ESCAPE_BITS, LAPLACE_TABLES, laplace_scales
-from models.errors import WeightsError
 from tests.models.entropy.integers import CHANNELS, CONTEXT_MODEL, TABLES
 
 CODER = SymbolCoder(TABLES, CONTEXT_MODEL)
@@ -57,13 +56,6 @@ def test_tables_are_chosen_as_the_coder_chooses_them() -> None:
     corrected = LENGTHS.corrected(torch.from_numpy(indices), torch.from_numpy(residuals))
     assert corrected.dtype == torch.uint8
     assert np.array_equal(corrected[0].numpy(), CONTEXT_MODEL.all_corrected(indices[0], residuals[0]))
-
-
-def test_a_device_that_chooses_other_tables_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    exact = torch.Tensor.floor_
-    monkeypatch.setattr(torch.Tensor, "floor_", lambda values: exact(values.bfloat16().double()))
-    with pytest.raises(WeightsError, match="context networks on cpu"):
-        CodeLengths(TABLES, CONTEXT_MODEL, torch.device("cpu"))
 
 
 def test_a_residual_beyond_its_table_costs_the_escape() -> None:

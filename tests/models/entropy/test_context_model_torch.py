@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from models.entropy import context_model_torch
 from models.entropy.context_model import ContextModel
 from models.entropy.context_model_torch import ExactContextModel
+from models.errors import WeightsError
 from tests.models.entropy.integers import CHANNELS, CONTEXT_MODEL, a_picture
 
 CPU = torch.device("cpu")
@@ -44,3 +45,10 @@ def test_empty_networks_move_nothing() -> None:
     indices, residuals = (torch.from_numpy(part)[None] for part in a_picture((CHANNELS, 5, 7)))
     found = ExactContextModel(ContextModel.identity(), CPU).all_corrected(indices, residuals)
     assert torch.equal(found, indices)
+
+
+def test_a_device_that_chooses_other_tables_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = torch.Tensor.floor_
+    monkeypatch.setattr(torch.Tensor, "floor_", lambda values: exact(values.bfloat16().double()))
+    with pytest.raises(WeightsError, match="context networks on cpu"):
+        ExactContextModel(CONTEXT_MODEL, CPU)
