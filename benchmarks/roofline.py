@@ -26,7 +26,6 @@ from models import Picture, Target
 from models.bitstream import Bitstream
 from models.entropy.blas import single_threaded
 from models.entropy.context_model import ContextNetworks, coded_channels
-from models.entropy.context_model_torch import ExactContextModel
 from models.entropy.requantisation import Integers
 from models.grid import PASSES, STRIDE
 from models.learned.codec import LearnedCodec
@@ -205,14 +204,13 @@ def stages_of(
     coded = coded_channels(indices)  # the decoder runs the networks of these alone
     networks = model.context_model.of(coded)
     coded_indices, coded_residuals = indices[coded], residuals[coded]
-    stacked = ExactContextModel(model.context_model, torch.device("cpu"))
     batch = torch.from_numpy(indices)[None], torch.from_numpy(residuals)[None]
     means = counted(mean, bfloat16=bfloat16)
     source = Source.learned(codec.model_id, symbols.position)
     improve = codec.post_processor.improve
 
-    def correct_at_once() -> object:
-        return stacked.all_corrected(*batch)
+    def correct() -> object:
+        return codec._encoder._code_lengths.corrected(*batch)
 
     @single_threaded()  # as all that the decoder does on its way to symbols
     def scale() -> object:
@@ -222,6 +220,7 @@ def stages_of(
     def correct_by_bands() -> object:
         return networks.all_corrected(coded_indices, coded_residuals)
 
+    contexts = context_work(networks, *coded_residuals.shape)
     png = Work(0, decoded.rgb.nbytes + len(to_file(decoded, ImageFormat.PNG)))
     before = ("decode scale decoder", "decode context networks")
     return [
@@ -229,10 +228,10 @@ def stages_of(
         Stage("encode h_a", lambda: transforms.hyper_latents(y, anchors), of_bare(bare.h_a, padded)),
         Stage("encode scale decoder", lambda: transforms.indices(z, r_hat), scales),
         Stage("encode mean", mean, means),
-        Stage("encode context networks", correct_at_once, counted(correct_at_once)),
+        Stage("encode context networks", correct, contexts),
         Stage("encode range coder", lambda: codec.symbol_codec.write(quantised), coder),
         Stage("decode scale decoder", scale, scales),
-        Stage("decode context networks", correct_by_bands, context_work(networks, *coded_residuals.shape)),
+        Stage("decode context networks", correct_by_bands, contexts),
         Stage("decode range coder", lambda: codec.symbol_codec.read(parsed), coder, before),
         Stage("decode mean", mean, means),
         Stage("decode g_s", lambda: transforms.pictures([symbols]), of_bare(bare.g_s, y), ("decode mean",)),
