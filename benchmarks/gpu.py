@@ -117,7 +117,7 @@ class Agreement:
 
     @property
     def close(self) -> bool:
-        """Whether both pictures are as good as the same."""
+        """Tell whether both pictures are as good as the same."""
         return abs(self.device_psnr - self.cpu_psnr) <= CLOSE_DB
 
 

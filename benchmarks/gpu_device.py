@@ -24,7 +24,7 @@ Function = Callable[..., "tuple[Tensor, ...]"]
 
 
 class Coded(NamedTuple):
-    """What the entropy coder takes of a batch, in the smallest types.
+    """The symbols of a batch as the entropy coder takes them, in the smallest types.
 
     Attributes:
         z: int8 (N, C, h / 4, w / 4).

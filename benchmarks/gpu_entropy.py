@@ -27,7 +27,7 @@ from models.rate_control.position import Position
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What a slot holds: shapes of z, of the residuals and of the tables, of a whole batch."""
+    """The layout of a slot: shapes of z, of the residuals and of the tables, of a whole batch."""
 
     z: tuple[int, ...]
     residuals: tuple[int, ...]

@@ -46,7 +46,7 @@ PRODUCTS = frozenset({_aten.convolution, _aten.mm, _aten.addmm, _aten.bmm, _aten
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a stage has to do.
+    """The work of a stage.
 
     Attributes:
         operations: two for each multiplication with its addition.
@@ -62,7 +62,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Peaks:
-    """What the machine can, measured.
+    """The peaks of the machine, measured.
 
     Attributes:
         bfloat16: operations a second; None where the transforms are in float32.

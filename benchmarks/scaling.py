@@ -85,7 +85,7 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What the service does for so many clients at a time.
+    """The throughput of the service for so many clients at a time.
 
     Attributes:
         cores: that it may use.

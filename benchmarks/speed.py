@@ -147,7 +147,7 @@ class Ratio:
 
     @property
     def met(self) -> bool:
-        """Whether the limit is kept."""
+        """Tell whether the limit is kept."""
         return self.value >= self.limit if self.at_least else self.value <= self.limit
 
     @classmethod

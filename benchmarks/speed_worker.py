@@ -40,7 +40,7 @@ Seconds = dict[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a worker works on.
+    """The inputs of a worker.
 
     Attributes:
         files: paths of the pictures.
