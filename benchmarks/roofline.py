@@ -26,7 +26,6 @@ from models import Picture, Target
 from models.bitstream import Bitstream
 from models.entropy.blas import single_threaded
 from models.entropy.context_model import ContextNetworks, coded_channels
-from models.entropy.requantisation import Integers
 from models.grid import PASSES, STRIDE
 from models.learned.codec import LearnedCodec
 from models.learned.model import CodecModel
@@ -240,7 +239,7 @@ def stages_of(
     ]
 
 
-def context_work(model: ContextNetworks[Integers], latents: int, rows: int, columns: int) -> Work:
+def context_work(model: ContextNetworks, latents: int, rows: int, columns: int) -> Work:
     """Count what the context networks of one picture do band by band, in float32.
 
     torch cannot count it: they run in NumPy.

@@ -19,9 +19,9 @@ The networks compute as the scale decoder does (`models.entropy.scale_decoder`):
 activations, int32 biases, requantisation (`models.entropy.requantisation`), and every sum within
 2**24, where float32 matrix products are exact.
 
-Everything is written once for two kinds of arrays: NumPy's (M, h, w), which define the format, and
-torch's (N, M, h, w), with which the encoder predicts sizes on its device. Processes that only code
-entropy use NumPy's and never load torch.
+The networks are NumPy's here and define the format; `models.entropy.context_model_torch` runs them
+for batches on a device. What they look at is written once for both kinds of arrays: NumPy's
+(M, h, w) and torch's (N, M, h, w). Processes that only code entropy never load torch.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ LAYER_ARRAYS = ("weight", "bias", "multiplier")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Layer(Generic[Array]):
+class Layer:
     """A 1x1 convolution over integers with its requantisation; all held in types that compute.
 
     Attributes:
@@ -82,12 +82,12 @@ class Layer(Generic[Array]):
         ratio: float64 (out, 1), the multiplier of `models.entropy.requantisation` times UNIT.
     """
 
-    weight: Array
-    bias: Array
-    ratio: Array
+    weight: Integers
+    bias: Integers
+    ratio: Integers
 
     @staticmethod
-    def of(weight: Integers, bias: Integers, multiplier: Integers) -> Layer[Integers]:
+    def of(weight: Integers, bias: Integers, multiplier: Integers) -> Layer:
         """Take integers of any type, (out, in), (out,) and (out,)."""
         return Layer(
             weight.astype(np.float32),
@@ -95,12 +95,12 @@ class Layer(Generic[Array]):
             multiplier.astype(np.float64)[:, None] * UNIT,
         )
 
-    def __call__(self, x: Array, lowest: int, highest: int) -> Array:
+    def __call__(self, x: Integers, lowest: int, highest: int) -> Integers:
         """Compute (..., out, n) in [lowest, highest] from x (..., in, n): integers in float32."""
         return requantised(self.weight @ x, self.ratio, self.offset, lowest, highest)
 
     @property
-    def offset(self) -> Array:
+    def offset(self) -> Integers:
         """The bias as `requantised` takes it: float64 (out, 1)."""
         return offset_of(self.bias, self.ratio)
 
@@ -108,7 +108,7 @@ class Layer(Generic[Array]):
         """Bound the magnitude of every partial sum, for inputs in 0..input_limit."""
         return int((abs(self.weight).sum(1) * input_limit + abs(self.bias)[:, 0]).max())
 
-    def integers(self: Layer[Integers]) -> tuple[Integers, Integers, Integers]:
+    def integers(self) -> tuple[Integers, Integers, Integers]:
         """Undo `of`: int8 (out, in), int32 (out,) and int32 (out,)."""
         return (
             self.weight.astype(np.int8),
@@ -117,7 +117,7 @@ class Layer(Generic[Array]):
         )
 
 
-Network = tuple[Layer[Array], ...]
+Network = tuple[Layer, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,8 +138,8 @@ class Known(Generic[Array]):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ContextNetworks(Generic[Array]):
-    """The networks of one model, in the arrays that they compute with.
+class ContextNetworks:
+    """The networks of one model, or of some channels of it.
 
     Attributes:
         band_starts: first channel of every band, rising from 0.
@@ -147,7 +147,7 @@ class ContextNetworks(Generic[Array]):
     """
 
     band_starts: tuple[int, ...]
-    networks: tuple[tuple[Network[Array], ...], ...]
+    networks: tuple[tuple[Network, ...], ...]
 
     def band(self, number: int) -> slice:
         """Give the channels of a band; the last has all that are left."""
@@ -159,8 +159,8 @@ class ContextNetworks(Generic[Array]):
         return ((number, self.band(number)) for number in range(len(self.band_starts)))
 
     def tables(
-        self, known: Known[Array], levels: Array, band: int, progress: Progress = UNINTERRUPTED
-    ) -> Array:
+        self, known: Known[Integers], levels: Integers, band: int, progress: Progress = UNINTERRUPTED
+    ) -> Integers:
         """Choose the tables of one band of a phase.
 
         Args:
@@ -190,7 +190,7 @@ class ContextNetworks(Generic[Array]):
             tables[..., strip, :] = moved.reshape(tables[..., strip, :].shape)
         return tables
 
-    def of(self, channels: Sequence[int]) -> ContextNetworks[Array]:
+    def of(self, channels: Sequence[int]) -> ContextNetworks:
         """Give the networks of a picture in which all but these channels are surely zero.
 
         They take and give these alone: the inputs from others are 0.
@@ -208,7 +208,9 @@ class ContextNetworks(Generic[Array]):
         )
         return ContextNetworks(tuple(counts), networks)
 
-    def all_corrected(self, indices: Array, residuals: Array, progress: Progress = UNINTERRUPTED) -> Array:
+    def all_corrected(
+        self, indices: Integers, residuals: Integers, progress: Progress = UNINTERRUPTED
+    ) -> Integers:
         """Choose the tables of all residuals at once, when all are known.
 
         Args:
@@ -239,7 +241,7 @@ class ContextNetworks(Generic[Array]):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ContextModel(ContextNetworks[Integers]):
+class ContextModel(ContextNetworks):
     """The context networks as a model defines and stores them, in NumPy.
 
     Raises:
@@ -283,7 +285,7 @@ class ContextModel(ContextNetworks[Integers]):
             WeightsError: an array is not of this version, or sums would not be exact.
         """
 
-        def network(name: str) -> Network[Integers]:
+        def network(name: str) -> Network:
             depth = sum(key.startswith(f"{name}.") and key.endswith(".weight") for key in arrays)
             return tuple(
                 Layer.of(*(arrays[f"{name}.{number}.{part}"] for part in LAYER_ARRAYS))
@@ -300,7 +302,7 @@ class ContextModel(ContextNetworks[Integers]):
         return found
 
 
-def _of(network: Network[Array], channels: Sequence[int], start: int, *, around: bool) -> Network[Array]:
+def _of(network: Network, channels: Sequence[int], start: int, *, around: bool) -> Network:
     """Give a band's network for these channels alone, see `ContextNetworks.of`.
 
     Args:

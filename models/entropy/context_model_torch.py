@@ -156,7 +156,7 @@ class ExactContextModel:
 
 
 def _stacked(
-    model: ContextModel, networks: Sequence[Network[Integers]], device: torch.device, *, around: bool
+    model: ContextModel, networks: Sequence[Network], device: torch.device, *, around: bool
 ) -> _Pass:
     """Stack the networks of a pass.
 

@@ -27,7 +27,6 @@ from models.entropy.context_model import (
     magnitude_level,
     network_inputs,
 )
-from models.entropy.requantisation import Integers
 from models.entropy.scale_decoder import ACTIVATION_LIMIT
 from models.entropy.tables import LAPLACE_TABLES, LARGEST_SUPPORT, Tables
 from models.grid import PASSES
@@ -75,7 +74,7 @@ class RoundedNetwork(nn.Module):
         return x.clamp(-MAX_INDEX_SHIFT, MAX_INDEX_SHIFT)
 
     @torch.no_grad()
-    def exact(self) -> Network[Integers]:
+    def exact(self) -> Network:
         """Make the integer layers that compute the same."""
         layers = (integers(*self._layer(number)) for number in range(len(self._dense)))
         return tuple(Layer.of(*(part.numpy() for part in layer)) for layer in layers)

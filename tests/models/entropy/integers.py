@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.entropy.context_model import HYPER_CONTEXTS, NEIGHBOURS, ContextModel, Layer
-from models.entropy.requantisation import MULTIPLIER_BITS, Integers
+from models.entropy.requantisation import MULTIPLIER_BITS
 from models.entropy.tables import LAPLACE_TABLES, Z_LIMIT, Tables, laplace_scales
 from models.grid import PASSES
 
@@ -30,7 +30,7 @@ def random_context_model(channels: int, band_starts: Sequence[int], seed: int) -
     """Context networks that move indices up and down by several."""
     rng = np.random.default_rng(seed)
 
-    def layer(inputs: int, outputs: int, size: float) -> Layer[Integers]:
+    def layer(inputs: int, outputs: int, size: float) -> Layer:
         """Outputs of about `size` times its inputs."""
         ratio = rng.uniform(0.5, 1.5, outputs) * size / (70 * inputs**0.5)
         weight = rng.integers(-127, 128, (outputs, inputs))

@@ -111,7 +111,7 @@ def test_floats_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     indices, residuals = a_picture((CHANNELS, 24, 24))
     found = CONTEXT_MODEL.all_corrected(indices, residuals)
 
-    def by_definition(layer: Layer[Integers], x: Integers, lowest: int, highest: int) -> Integers:
+    def by_definition(layer: Layer, x: Integers, lowest: int, highest: int) -> Integers:
         weight, bias, multiplier = (part.astype(np.int64) for part in layer.integers())
         total = weight @ x.astype(np.int64) + bias[:, None]
         return ((total * multiplier[:, None] + (1 << 23)) >> 24).clip(lowest, highest).astype(np.float32)
