@@ -13,6 +13,8 @@ client.decompress("photo.zgt").save("photo.png")
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ziggurat.version import VERSION as __version__
+
 if TYPE_CHECKING:
     from ziggurat.async_client import AsyncClient
     from ziggurat.bodies import Source
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
         Scores,
     )
 
-__version__ = "0.3.0"  # that of the service it belongs to
 
 __all__ = [
     "Album",
@@ -47,6 +48,7 @@ __all__ = [
     "Source",
     "StreamInfo",
     "ZigguratError",
+    "__version__",
     "inspect",
 ]
 

@@ -11,13 +11,22 @@ import secrets
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from PIL import Image
 
 from ziggurat.pixels import plain
 
-Source = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image.Image | Any
+Source = (
+    str
+    | os.PathLike[str]
+    | bytes
+    | bytearray
+    | memoryview
+    | IO[bytes]
+    | Image.Image
+    | Image.SupportsArrayInterface
+)
 """The path of a file, its bytes, an open file (read from where it stands), a Pillow image, or an
 array (H, W, 3) of uint8."""
 
@@ -58,10 +67,10 @@ def body_of(source: Source) -> Body:
         return of_bytes(bytes(source))
     if isinstance(source, Image.Image):
         return _of_image(source)
-    if hasattr(source, "read"):
-        return _of_file(source)
     if hasattr(source, "__array_interface__"):
         return _of_image(Image.fromarray(source))
+    if hasattr(source, "read"):
+        return _of_file(source)
     kind = type(source).__name__
     raise TypeError(f"give a path, bytes, an open file, a Pillow image or an array, not {kind}")
 

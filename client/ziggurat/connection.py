@@ -10,10 +10,10 @@ from typing import Any
 
 import httpx2
 
-from ziggurat import __version__
 from ziggurat.conversation import Answer, Patience, Send
 from ziggurat.errors import ConnectionLostError, DamagedAnswerError, TimedOutError, UnreachableError
 from ziggurat.operations import Operations
+from ziggurat.version import VERSION
 
 TIMEOUT_SECONDS = 180.0  # more than a request has on the service by default, which is 120
 RETRIES = 3
@@ -68,7 +68,7 @@ class Connection:
         request, left = step.request, step.patience.left()
         # Digests are of what is sent; the service itself compresses nothing.
         headers = {"Accept": request.accept, "Accept-Encoding": "identity"}
-        headers["User-Agent"] = f"ziggurat-client/{__version__}"
+        headers["User-Agent"] = f"ziggurat-client/{VERSION}"
         if self.api_key is not None:
             headers["Authorization"] = f"Bearer {self.api_key}"
         if request.body is not None:

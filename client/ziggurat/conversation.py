@@ -153,7 +153,7 @@ def exchange(request: Request, patience: Patience) -> Conversation[Answer]:
             answer: Answer = yield Send(request, patience)
             if answer.status < 400:
                 return _sound(answer, request)
-            error = of(problem_in(answer))
+            error = _refusal(request, answer)
         except (UnreachableError, ConnectionLostError) as lost:
             error = lost
         wait = patience.wait(error, request, attempt)
@@ -176,7 +176,7 @@ def problem_in(answer: Answer) -> Problem:
         type=str(told.get("type", "about:blank")),
         title=str(told.get("title", phrase)),
         status=answer.status,
-        detail=str(told.get("detail", f"the answer is {answer.status} {phrase}")),
+        detail=str(told.get("detail", phrase)),
         request_id=told.get("request_id") or answer.headers.get("x-request-id"),
         model_id=told.get("model_id"),
         errors=tuple(
@@ -186,6 +186,15 @@ def problem_in(answer: Answer) -> Problem:
         ),
         retry_after=_seconds(answer.headers.get("retry-after")),
     )
+
+
+def _refusal(request: Request, answer: Answer) -> ZigguratError:
+    problem = problem_in(answer)
+    error = of(problem)
+    if isinstance(error, StatusError):
+        told = f"{request.method} /{request.path} was answered with {answer.status}: {problem.detail}"
+        return StatusError(told, problem)
+    return error
 
 
 def _is_safe(error: ZigguratError, request: Request) -> bool:
@@ -205,8 +214,8 @@ def _is_safe(error: ZigguratError, request: Request) -> bool:
 
 def _sound(answer: Answer, request: Request) -> Answer:
     """Check an answer against its own digest, which tells a cut from a whole. Returns it."""
-    if not 200 <= answer.status < 300:
-        raise StatusError(f"{request.path} was answered with {answer.status}", problem_in(answer))
+    if not 200 <= answer.status < 300:  # a redirection: whoever is there, the key is not for them
+        raise _refusal(request, answer)
     digest = answer.headers.get("content-digest", "")
     expected = f"sha-256=:{base64.b64encode(sha256(answer.content).digest()).decode()}:"
     if digest.startswith("sha-256=") and digest != expected:

@@ -68,28 +68,14 @@ class Header:
         Raises:
             BitstreamError: a subclass for each cause.
         """
-        check_version(beginning)
-        if len(beginning) < _FIXED.size:
-            raise TruncatedStreamError("the stream ends within its header")
-        _, _, codec, flags, model_id, width, height, quality = _FIXED.unpack_from(beginning)
+        header, codec, flags = _parsed(beginning)
         if codec >= len(_CODECS) or flags & ~(_ALPHA | _GREYSCALE | _POSTPROCESS):
             raise DamagedStreamError(f"version {VERSION} has no codec {codec} with flags {flags:#04x}")
-        if not (1 <= width <= _MAX_SIDE and 1 <= height <= _MAX_SIDE):
-            raise DamagedStreamError(f"{width}x{height} pixels are outside 1..{_MAX_SIDE} on a side")
-        lengths, end = _lengths(beginning, 3 if flags & _ALPHA else 2)
-        return cls(
-            codec=_CODECS[codec],
-            model_id=model_id.hex(),
-            width=width,
-            height=height,
-            quality=round(100 * quality / 65535, 3),
-            greyscale=bool(flags & _GREYSCALE),
-            postprocess=bool(flags & _POSTPROCESS),
-            z_bytes=lengths[0],
-            y_bytes=lengths[1],
-            alpha_bytes=lengths[2] if flags & _ALPHA else None,
-            size=end + sum(lengths) + _CHECKSUM_BYTES,
-        )
+        if not (1 <= header.width <= _MAX_SIDE and 1 <= header.height <= _MAX_SIDE):
+            raise DamagedStreamError(f"{header.width}x{header.height} pixels: a side has 1 to {_MAX_SIDE}")
+        if header.codec == "hybrid" and header.z_bytes:
+            raise DamagedStreamError("a hybrid stream has no z section")
+        return header
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,34 +142,61 @@ def inspect(stream: Source) -> StreamInfo:
 
 
 def checked(stream: bytes) -> Header:
-    """Read the header of a whole stream, and check its length and checksum.
+    """Read the header of a whole stream, and check its length and checksum first, as decoders do.
 
     Raises `BitstreamError`s.
     """
-    header = Header.read(stream)
-    if len(stream) < header.size:
-        raise TruncatedStreamError(f"the stream is {header.size - len(stream)} bytes short")
-    if len(stream) > header.size:
-        raise DamagedStreamError(f"{len(stream) - header.size} bytes follow the end of the stream")
-    end = len(stream) - _CHECKSUM_BYTES
+    size = _parsed(stream)[0].size
+    if len(stream) < size:
+        raise TruncatedStreamError(f"the stream is {size - len(stream)} bytes short")
+    if len(stream) > size:
+        raise DamagedStreamError(f"{len(stream) - size} bytes follow the end of the stream")
+    end = size - _CHECKSUM_BYTES
     if zlib.crc32(memoryview(stream)[:end]) != int.from_bytes(stream[end:], "little"):
         raise DamagedStreamError("the stream's checksum does not match")
-    return header
+    return Header.read(stream)
 
 
 def check_version(beginning: bytes) -> None:
     """Refuse what does not begin like a stream of this version. Raises `BitstreamError`s."""
     if not beginning.startswith(MAGIC):
+        if beginning and MAGIC.startswith(beginning):
+            raise TruncatedStreamError("the stream ends within its header")
         raise NotAStreamError("these bytes are not a Ziggurat stream")
     if len(beginning) == len(MAGIC):
         raise TruncatedStreamError("the stream ends within its header")
     version = beginning[len(MAGIC)]
     if version > VERSION:
         raise NewerVersionError(f"the stream has format version {version}; this is version {VERSION}")
+    if version == 0:
+        raise DamagedStreamError("format version 0 does not exist")
     if version < VERSION:
         raise OlderVersionError(
             f"the stream has format version {version}, which is not read; this is version {VERSION}"
         )
+
+
+def _parsed(beginning: bytes) -> tuple[Header, int, int]:
+    """The header with its fields as they are, and the numbers of codec and flags."""
+    check_version(beginning)
+    if len(beginning) < _FIXED.size:
+        raise TruncatedStreamError("the stream ends within its header")
+    _, _, codec, flags, model_id, width, height, quality = _FIXED.unpack_from(beginning)
+    lengths, end = _lengths(beginning, 3 if flags & _ALPHA else 2)
+    header = Header(
+        codec=_CODECS[codec] if codec < len(_CODECS) else "",
+        model_id=model_id.hex(),
+        width=width,
+        height=height,
+        quality=round(100 * quality / 65535, 3),
+        greyscale=bool(flags & _GREYSCALE),
+        postprocess=bool(flags & _POSTPROCESS),
+        z_bytes=lengths[0],
+        y_bytes=lengths[1],
+        alpha_bytes=lengths[2] if flags & _ALPHA else None,
+        size=end + sum(lengths) + _CHECKSUM_BYTES,
+    )
+    return header, codec, flags
 
 
 def _lengths(beginning: bytes, count: int) -> tuple[list[int], int]:
@@ -199,6 +212,8 @@ def _lengths(beginning: bytes, count: int) -> tuple[list[int], int]:
             offset += 1
             length |= (byte & 0x7F) << 7 * digit
             if byte < 0x80:
+                if not byte and digit:
+                    raise DamagedStreamError("a section length is not in its shortest form")
                 break
         else:
             raise DamagedStreamError("a section length has more than 4 bytes")

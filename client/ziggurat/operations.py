@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial, update_wrapper
 from inspect import signature
 from typing import Any, Literal, TypeVar
-from urllib.parse import quote
 
 from ziggurat.album import Item, allocate, items_of
 from ziggurat.bodies import STREAM_TYPE, Body, Source, body_of
@@ -266,4 +266,6 @@ def _parameters(**given: object) -> dict[str, str]:
 
 
 def _id(stream_id: str) -> str:
-    return quote(stream_id, safe="")
+    if not isinstance(stream_id, str) or not re.fullmatch("[0-9a-f]{64}", stream_id):
+        raise ValueError(f"an id has 64 hex digits, unlike {stream_id!r}")
+    return stream_id

@@ -349,9 +349,12 @@ def joined(parts: Sequence[Album], budget_bytes: int) -> Album:
 
 
 def _picture(answer: Answer) -> dict[str, Any]:
+    media_type = answer.headers.get("content-type", "")
+    if not media_type.startswith("image/"):
+        raise DamagedAnswerError(f"the answer is no picture, but {media_type or 'of no known type'}")
     return {
         "data": answer.content,
-        "media_type": answer.headers.get("content-type", ""),
+        "media_type": media_type,
         "postprocess": answer.headers.get("ziggurat-postprocess", "off"),
         "timings": _timings(answer.headers),
         "request_id": answer.headers.get("x-request-id"),
