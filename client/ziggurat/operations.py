@@ -94,8 +94,8 @@ class Operations:
             body=(yield from _body(image)),
         )
         compressed = compressed_in(answer)
-        for text in compressed.warnings:
-            warnings.warn(text, ImageWarning, stacklevel=2)
+        for text in compressed.warnings:  # the caller is behind two frames of a client
+            warnings.warn(text, ImageWarning, stacklevel=4)
         return compressed
 
     def decompress(
