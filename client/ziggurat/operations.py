@@ -54,7 +54,7 @@ class Operations:
         quality: float | None = None,
         profile: Profile | None = None,
         codec: Codec = "learned",
-        report: Iterable[Metric] = (),
+        report: Metric | Iterable[Metric] = (),
         effort: int = 0,
         strict: bool = False,
     ) -> Conversation[Compressed]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx2
 import pytest
 from PIL import Image
-from ziggurat import AsyncClient, Client
+from ziggurat import AsyncClient, Client, Source
 from ziggurat.errors import ImageTooLargeError, TimedOutError, UnreachableError
 
 from tests.client.scripted import Reply, Scripted, problem
@@ -29,7 +29,7 @@ def test_the_results_are_those_of_the_blocking_client(
             assert await other.info(mine.id) == client.info(mine.id)
             assert await other.models() == client.models()
             assert await other.ready()
-            images = [folder / "photo.jpg", photo]
+            images: list[Source] = [folder / "photo.jpg", photo]
             assert await other.allocate(images, budget_bpp=0.4) == client.allocate(images, budget_bpp=0.4)
             with pytest.raises(ImageTooLargeError):
                 await other.compress(Image.new("L", (1000, 1000)), bpp=1)

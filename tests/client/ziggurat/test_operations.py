@@ -45,7 +45,7 @@ def test_a_file_its_bytes_and_its_pixels_make_one_stream(
 ) -> None:
     path = folder / "photo.png"
     with path.open("rb") as file:
-        sources = [path, str(path), path.read_bytes(), file, photo, np.asarray(photo)]
+        sources: list[ziggurat.Source] = [path, str(path), path.read_bytes(), file, photo, np.asarray(photo)]
         ids = {client.compress(source, max_bytes=700).id for source in sources}
     assert len(ids) == 1
 

@@ -95,6 +95,7 @@ def test_a_profile_is_applied_as_the_service_applies_it(mode: str, photo: Image.
     if mode.startswith("RGB"):
         assert not np.array_equal(np.asarray(made.convert("RGB")), np.asarray(image.convert("RGB")))
     if mode.endswith("A"):
+        assert service.alpha is not None
         assert np.array_equal(np.asarray(made)[..., -1], service.alpha)
 
 
