@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, suppress
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import httpx2
@@ -115,9 +115,13 @@ class AsyncClient:
     async def _send(self, step: Send) -> Answer:
         async def sent() -> AsyncGenerator[bytes, None]:
             assert step.request.body is not None
-            with closing(step.request.body.open()) as chunks:
+            chunks = step.request.body.open()
+            try:
                 while chunk := await asyncio.to_thread(next, chunks, b""):
                     yield chunk
+            finally:
+                with suppress(ValueError):  # a thread still reads, for a call that nobody waits for
+                    chunks.close()
 
         try:
             async with asyncio.timeout(step.patience.left()), aclosing(sent()) as chunks:

@@ -41,7 +41,7 @@ class Connection:
         """Take `ZIGGURAT_URL` and `ZIGGURAT_API_KEY` from the environment where no URL is given.
 
         The environment's key goes to the environment's service alone. Raises ValueError for no URL,
-        or one that is not of HTTP.
+        one that is not of HTTP, or a key that is none.
         """
         if url is None:
             url = os.environ.get("ZIGGURAT_URL")
@@ -50,6 +50,9 @@ class Connection:
             raise ValueError("name the service: ziggurat.Client('http://localhost:8000'), or ZIGGURAT_URL")
         if not url.startswith(("http://", "https://")):
             raise ValueError(f"a URL begins with http:// or https://, unlike {url!r}")
+        api_key = (api_key or "").strip()
+        if not (api_key.isascii() and api_key.isprintable()):
+            raise ValueError("the API key has characters that no key has")
         return cls(url.rstrip("/"), api_key or None, timeout, retries)
 
     def within(self, timeout: float | None) -> Connection:

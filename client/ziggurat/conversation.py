@@ -118,10 +118,8 @@ class Patience:
 
     def left(self) -> float | None:
         """Seconds that are left. Raises `TimedOutError` when there are none."""
-        if self._end is None:
-            return None
-        left = self._end - time.monotonic()
-        if left <= 0:
+        left = self._remaining()
+        if left is not None and left <= 0:
             raise TimedOutError(f"the call took longer than {self._timeout:g} seconds")
         return left
 
@@ -137,8 +135,11 @@ class Patience:
         if error.problem is not None and error.problem.retry_after is not None:
             wait = error.problem.retry_after
         wait *= 1 + random.random() / 4  # not all clients at once
-        left = self.left()
+        left = self._remaining()
         return None if left is not None and wait >= left else wait
+
+    def _remaining(self) -> float | None:
+        return None if self._end is None else self._end - time.monotonic()
 
 
 def exchange(request: Request, patience: Patience) -> Conversation[Answer]:

@@ -19,6 +19,7 @@ from ziggurat.errors import BitstreamError, NotStoredError, UnavailableError
 from ziggurat.header import StreamInfo
 from ziggurat.results import (
     Album,
+    AlbumStream,
     Compressed,
     Enhanced,
     ImageWarning,
@@ -99,19 +100,24 @@ class Operations:
         return compressed
 
     def decompress(
-        self, stream: Source | Compressed, *, format: Format = "png", postprocess: Postprocess = "auto"
+        self,
+        stream: Source | Compressed | AlbumStream,
+        *,
+        format: Format = "png",
+        postprocess: Postprocess = "auto",
     ) -> Conversation[PictureFile]:
         """Decompress a stream. The service stores nothing.
 
         Args:
-            stream: the path of a file, its bytes, an open file, or what `compress` gave.
+            stream: the path of a file, its bytes, an open file, or what `compress` or `allocate`
+                gave.
             format: of the picture file. PNG is exact; the others are near-transparent.
             postprocess: "auto" as the stream recommends, "on" in any case, "off" not at all.
 
         Raises:
             ZigguratError: what the service answered, or that it did not; a class per cause.
         """
-        source = stream.data if isinstance(stream, Compressed) else stream
+        source = stream.data if isinstance(stream, Compressed | AlbumStream) else stream
         parameters = _parameters(format=format, postprocess=postprocess)
         body = yield from _body(source)
         return picture_in((yield from self._send("decompress", parameters, body=body)))

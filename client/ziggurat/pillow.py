@@ -154,7 +154,7 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
         raise ValueError(str(error)) from error
     except ZigguratError as error:
         raise OSError(str(error)) from error
-    budget = settings.get("max_bytes", int(settings.get("bpp", 0) * image.width * image.height / 8))
+    budget = int(settings.get("max_bytes") or float(settings.get("bpp", 0)) * image.width * image.height / 8)
     if 0 < budget < len(stream):
         told = f"the smallest stream has {len(stream)} bytes, and the budget is {budget}"
         if given.get("strict"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import os
 import time
 from pathlib import Path
 
@@ -83,6 +85,19 @@ def test_time_and_cancellation_end_it_at_once() -> None:
     begun = time.monotonic()
     asyncio.run(run())
     assert time.monotonic() - begun < 30
+
+
+def test_a_body_that_never_comes_does_not_outlast_its_time(scripted: Scripted) -> None:
+    async def run(body: io.FileIO) -> None:
+        async with AsyncClient(scripted.url, timeout=0.2) as client:
+            with pytest.raises(TimedOutError):
+                await client.compress(body, bpp=0.5)
+        os.close(sending)  # the thread that reads may end
+
+    receiving, sending = os.pipe()
+    with open(receiving, "rb", buffering=0) as body:
+        asyncio.run(run(body))
+    scripted.replies = [Reply(404)]
 
 
 def test_one_of_ones_own_is_used_and_left_open(scripted: Scripted) -> None:

@@ -41,6 +41,14 @@ def test_a_url_that_is_none_is_refused_with_what_to_do(url: str | None) -> None:
         Client(url)
 
 
+def test_a_key_is_cleaned_or_refused_and_never_shown() -> None:
+    assert Client("http://localhost", " key\n").connection.api_key == "key"
+    for key in ("ke\ny", "kläy"):
+        with pytest.raises(ValueError, match="no key has") as refused:
+            Client("http://localhost", key)
+        assert key not in str(refused.value)
+
+
 def test_a_path_before_the_services_own_is_kept(scripted: Scripted) -> None:
     scripted.replies = [MODELS]
     with Client(scripted.url + "/pictures/v1/") as client:

@@ -208,6 +208,7 @@ def test_every_target(photo: Image.Image, tmp_path: Path) -> None:
     assert ziggurat.inspect(saved(photo)).quality == pytest.approx(50, abs=0.01)
     hybrid = ziggurat.inspect(saved(photo, max_bytes=700, profile="psnr", codec="hybrid", optimize=True))
     assert hybrid.codec == "hybrid"
+    assert ziggurat.inspect(saved(photo, bpp=np.float64(0.3))).bpp <= 0.3
     effort = saved(photo, bpp=0.3, effort=1, profile="psnr")
     assert ziggurat.inspect(effort).bpp <= 0.3
 
