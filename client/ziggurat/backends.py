@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from PIL import Image
 
 from ziggurat import errors
+from ziggurat.conversation import TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     from models.codec import Codec
-
-TIMEOUT_SECONDS = 180.0
 
 # Anybody may have a package `models`. This one has these, and is not imported to find out.
 _PARTS_OF_THE_CODEC = ("codec.py", "bitstream", "weights")
@@ -67,7 +66,7 @@ def backend(options: Options) -> Backend:
     if os.environ.get("ZIGGURAT_URL"):
         return _Service(options)
     raise ImportError(
-        "the pixels of a .zgt file need the codec (pip install ziggurat) or a service "
+        "the pixels of a .zgt file need Ziggurat's codec (`pip install .` in its repository) or a service "
         f"(ZIGGURAT_URL=http://localhost:8000){f'; the codec lacks something: {missing}' if missing else ''}"
     ) from missing
 

@@ -10,8 +10,8 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import httpx2
 
-from ziggurat.connection import RETRIES, TIMEOUT_SECONDS, Connection, answer_of
-from ziggurat.conversation import Answer, Conversation, Run, Send, Sleep, Step
+from ziggurat.connection import Connection, answer_of
+from ziggurat.conversation import RETRIES, TIMEOUT_SECONDS, Answer, Conversation, Run, Send, Sleep, Step
 from ziggurat.operations import Operations, document
 
 P = ParamSpec("P")

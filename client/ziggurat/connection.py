@@ -15,8 +15,6 @@ from ziggurat.errors import ConnectionLostError, DamagedAnswerError, TimedOutErr
 from ziggurat.operations import Operations
 from ziggurat.version import VERSION
 
-TIMEOUT_SECONDS = 180.0  # more than a request has on the service by default, which is 120
-RETRIES = 3
 _CONNECT_SECONDS = 10.0
 
 

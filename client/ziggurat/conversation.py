@@ -37,6 +37,8 @@ from ziggurat.errors import (
 
 T = TypeVar("T")
 
+TIMEOUT_SECONDS = 180.0  # more than a request has on the service by default, which is 120
+RETRIES = 3
 _FIRST_WAIT = 0.25  # seconds before the second attempt where the service does not say; then twice that
 _LONGEST_WAIT = 8.0
 
@@ -170,8 +172,8 @@ def problem_in(answer: Answer) -> Problem:
         told = json.loads(answer.content) if "json" in answer.headers.get("content-type", "") else {}
     except ValueError:
         told = {}
-    if not isinstance(told, dict):
-        told = {}
+    told = told if isinstance(told, dict) else {}
+    wrong = told.get("errors")
     phrase = _phrase(answer.status)
     return Problem(
         type=str(told.get("type", "about:blank")),
@@ -182,7 +184,7 @@ def problem_in(answer: Answer) -> Problem:
         model_id=told.get("model_id"),
         errors=tuple(
             InvalidParameter(str(one.get("parameter")), str(one.get("detail")))
-            for one in told.get("errors") or ()
+            for one in (wrong if isinstance(wrong, list) else ())
             if isinstance(one, dict)
         ),
         retry_after=_seconds(answer.headers.get("retry-after")),
@@ -235,7 +237,7 @@ def _seconds(retry_after: str | None) -> float | None:
     """Seconds that a Retry-After header asks for: it has a number of them, or a date."""
     if retry_after is None:
         return None
-    if retry_after.strip().isdigit():
+    if retry_after.strip().isdecimal():
         return float(retry_after)
     try:
         return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())

@@ -19,8 +19,9 @@ from typing import IO, Any, Literal
 
 from PIL import Image, ImageFile
 
-from ziggurat.backends import TIMEOUT_SECONDS, Options, backend
+from ziggurat.backends import Options, backend
 from ziggurat.bodies import STREAM_TYPE
+from ziggurat.conversation import TIMEOUT_SECONDS
 from ziggurat.errors import BitstreamError, DamagedAnswerError, RequestError, TargetError, ZigguratError
 from ziggurat.header import MAGIC, MAX_HEADER_BYTES, Header, check_version, checked
 from ziggurat.pixels import plain

@@ -157,6 +157,7 @@ def test_a_date_to_come_back_at_is_understood() -> None:
         (500, {"content-type": "application/problem+json"}, b"{"),
         (500, {"content-type": "application/problem+json"}, b"[]"),
         (500, {"content-type": "application/problem+json"}, b'{"errors": [1], "type": 3}'),
+        (500, {"content-type": "application/json", "retry-after": "²"}, b'{"errors": 3}'),
         (799, {"content-type": "text/html", "retry-after": "soon"}, b"<h1>no</h1>"),
     ],
 )

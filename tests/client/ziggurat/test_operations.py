@@ -14,6 +14,8 @@ from PIL import Image
 from ziggurat import Client, errors
 from ziggurat.operations import Format
 
+from tests.client.scripted import Scripted, problem
+
 
 @pytest.fixture(scope="session")
 def compressed(client: Client, folder: Path) -> ziggurat.Compressed:
@@ -141,6 +143,18 @@ def test_models(client: Client) -> None:
     assert {model.name for model in models if model.kind == "codec"} == {"ms-ssim", "psnr"}
     assert [model.name for model in models if model.kind == "codec" and model.default] == ["ms-ssim"]
     assert client.ready()
+
+
+def test_a_service_that_is_leaving_is_not_ready(scripted: Scripted) -> None:
+    scripted.replies = [problem(503, "unavailable", Retry_After="30")]
+    with Client(scripted.url) as client:
+        assert not client.ready()  # at once: it is asked whether it is now
+
+
+def test_a_stream_of_another_version_exists_all_the_same(scripted: Scripted) -> None:
+    scripted.replies = [problem(422, "newer-stream")]
+    with Client(scripted.url) as client:
+        assert client.exists("0" * 64)
 
 
 def test_errors_have_the_class_and_the_facts_of_their_problem(client: Client, photo: Image.Image) -> None:

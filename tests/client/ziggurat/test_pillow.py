@@ -139,6 +139,7 @@ def test_threads(zgt: Path, pixels: Pixels) -> None:
 def test_nothing_is_left_open(zgt: Path, photo: Image.Image) -> None:
     process = psutil.Process()
     Image.open(zgt).load()
+    saved(photo, max_bytes=900)
     before = process.num_fds()
     for _ in range(5):
         Image.open(zgt).load()
@@ -195,6 +196,15 @@ def test_another_version_is_named(zgt: Path) -> None:
 def test_a_model_that_nobody_has_is_named() -> None:
     with Image.open(GOLDEN / "tiny-50.zgt") as image, pytest.raises(OSError, match=r"model \w{8}"):
         image.load()
+
+
+def test_a_service_that_fails_is_an_os_error(zgt: Path, photo: Image.Image, tmp_path: Path) -> None:
+    register_opener(url="http://127.0.0.1:1")
+    with Image.open(zgt) as image, pytest.raises(OSError, match="no connection"):
+        image.load()
+    with pytest.raises(OSError, match="no connection"):
+        photo.save(tmp_path / "photo.zgt", bpp=0.5)
+    assert not (tmp_path / "photo.zgt").exists()
 
 
 # Writing
