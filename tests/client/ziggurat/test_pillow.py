@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import os
 import pickle
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from ziggurat.pillow import ZigguratImageFile, register_opener
 from models.codec import Codec
 from tests.make_golden import GOLDEN
 
+ROOT = Path(__file__).parents[3]
 Pixels = NDArray[np.uint8]
 
 
@@ -74,7 +76,9 @@ image = Image.open({str(GOLDEN / "tiny-50.zgt")!r})
 print(image.format, image.mode, image.size)
 print([name for name in ("torch", "models", "numpy", "httpx2", "service") if name in sys.modules])
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "client"), str(ROOT)])}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert done.stderr == ""
     size = ziggurat.inspect(GOLDEN / "tiny-50.zgt")
     assert done.stdout.splitlines() == [f"ZGT RGB ({size.width}, {size.height})", "[]"]
