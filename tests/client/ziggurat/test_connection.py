@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
+from PIL import Image
 from ziggurat import Client
-from ziggurat.errors import ConnectionLostError, DamagedAnswerError, TimedOutError, UnreachableError
+from ziggurat.errors import (
+    ConnectionLostError,
+    DamagedAnswerError,
+    ForbiddenError,
+    TimedOutError,
+    UnauthorizedError,
+    UnreachableError,
+)
 from ziggurat.version import VERSION
 
 from tests.client.scripted import Reply, Scripted
+from tests.end_to_end.servers import Server
 
 MODELS = Reply(200, b"[]", {"Content-Type": "application/json"})
 
@@ -81,3 +91,17 @@ def test_an_answer_that_cannot_be_decoded(scripted: Scripted) -> None:
     scripted.replies = [Reply(200, b"not gzip", {"Content-Encoding": "gzip"})]
     with Client(scripted.url) as client, pytest.raises(DamagedAnswerError):
         client.models()
+
+
+def test_a_key_opens_what_its_role_allows(tmp_path: Path, photo: Image.Image) -> None:
+    key = "0123456789abcdef"
+    with Server(tmp_path, ZIGGURAT_API_KEYS=f"{key}:read", ZIGGURAT_MODELS="ms-ssim") as server:
+        url = f"http://{server.address}"
+        with Client(url) as client:
+            assert client.ready()
+            with pytest.raises(UnauthorizedError):
+                client.models()
+        with Client(url, key) as client:
+            assert client.models()
+            with pytest.raises(ForbiddenError):
+                client.compress(photo, bpp=0.5)
