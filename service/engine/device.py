@@ -38,7 +38,7 @@ from .queue import AnyJob, JobQueue
 # Cost of any batch, however small, in pixels (measured: 26,000, quantising on a core with AVX-512).
 OVERHEAD_PIXELS = 1 << 15
 _IDLE_BEAT_SECONDS = 0.5
-_TIDY_SECONDS = 10.0  # without work, until what is free goes back to the system
+_TIDY_SECONDS = 60.0  # without work, until what is free goes back to the system
 _NEWEST_WEIGHT = 0.2  # of the last batch in the running mean of seconds per pixel
 _SLOWER_WEIGHT = 0.02  # of a slower batch in the best seconds per pixel
 _log = logging.getLogger(__name__)
