@@ -15,7 +15,6 @@ A layer is one such product, over all places and their 3x3 neighbourhoods.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -42,8 +41,7 @@ ACTIVATION_LIMIT = 255  # largest output of the first two layers
 RAW_LIMIT = 1023  # largest output of the third, which the look-up takes
 TILE = 16  # hyper-latents on a side: 20 MB of intermediate integers
 
-# What `extremes` found, by the hash of the decoder.
-_EXTREMES: dict[bytes, tuple[NDArray[np.int64], NDArray[np.uint8]]] = {}
+Arithmetic = type[np.float32 | np.float64 | np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,13 +67,14 @@ class IntegerLayer:
             ).max()
         )
 
-    def __call__(self, x: Integers, limit: int, arithmetic: type[np.float32 | np.int64]) -> Integers:
-        """Compute (out, h, w) in [0, limit], in that arithmetic's type, from x (in, h, w).
+    def __call__(self, x: Integers, limit: int, arithmetic: Arithmetic) -> Integers:
+        """Compute (out, h, w) in [0, limit], in whole numbers of any type, from x (in, h, w).
 
         Args:
             x: integers in any type, with 0 beyond the border.
             limit: largest output.
-            arithmetic: float32 is fast; int64 is the definition.
+            arithmetic: of the sums. float32 is fast; int64 is the definition; float64 stands
+                between them, exact to 2**53.
         """
         _, h, w = x.shape
         padded = np.pad(x.astype(arithmetic), ((0, 0), (1, 1), (1, 1)))
@@ -89,7 +88,8 @@ class IntegerLayer:
             scaled = requantised(total, ratio, offset_of(bias, ratio), 0, limit)
         else:
             half = 1 << (MULTIPLIER_BITS - 1)
-            scaled = (((total + bias) * multiplier + half) >> MULTIPLIER_BITS).clip(0, limit)
+            total = total.astype(np.int64, copy=False) + bias
+            scaled = ((total * multiplier + half) >> MULTIPLIER_BITS).clip(0, limit)
         return scaled.reshape(-1, h, w)
 
 
@@ -143,7 +143,7 @@ class IntegerScaleDecoder:
         self,
         z_hat: Integers,
         *,
-        arithmetic: type[np.float32 | np.int64] = np.float32,
+        arithmetic: Arithmetic = np.float32,
         progress: Progress = UNINTERRUPTED,
     ) -> NDArray[np.uint8]:
         """Compute table indices uint8 (M, 4 h, 4 w) from z_hat (C, h, w).
@@ -178,22 +178,12 @@ class IntegerScaleDecoder:
     def extremes(self) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
         """Make z_hat (C, 3, 4) that drives the sums to their extremes, and its table indices.
 
-        The indices (M, 12, 16) are computed in 64-bit integers, once for all decoders of the same
-        integers: that takes a third of a second, and one model has two decoders.
+        The indices (M, 12, 16) are of sums in float64, a tenth of the time of int64.
         """
-        digest = hashlib.sha256(self.lookup.tobytes())
-        for layer in self.layers:
-            for array in (layer.weight, layer.bias, layer.multiplier):
-                digest.update(array.tobytes())
-        if (key := digest.digest()) not in _EXTREMES:
-            _EXTREMES[key] = self._computed_extremes()
-        return _EXTREMES[key]
-
-    def _computed_extremes(self) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
         weight = self.layers[0].weight
         z_hat = np.random.default_rng(0).integers(-INPUT_LIMIT, INPUT_LIMIT + 1, (weight.shape[1], 3, 4))
         z_hat[..., 2:] = np.where(weight[0].sum((1, 2)) > 0, INPUT_LIMIT, -INPUT_LIMIT)[:, None, None]
-        return z_hat, self(z_hat, arithmetic=np.int64)
+        return z_hat, self(z_hat, arithmetic=np.float64)
 
     def self_check(self) -> None:
         """Raise `WeightsError` if this machine's float32 matrix products round integers."""

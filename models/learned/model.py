@@ -102,28 +102,33 @@ def _identify(topology: Topology, tensors: dict[str, Tensor]) -> str:
 
 
 def assemble(topology: Topology, tensors: dict[str, Tensor]) -> CodecModel:
-    """Assemble a model from the tensors of its file. Raises `KeyError` and `WeightsError`."""
-    scale_decoder = ExactScaleDecoder.from_arrays(tensors)
+    """Assemble a model from the tensors of its file, and keep none of them.
+
+    They may be views of the file, all of which stays in memory as long as one of them.
+
+    Raises:
+        KeyError, WeightsError: they are not a model's.
+    """
+    copies = {name: tensor.clone() for name, tensor in tensors.items() if not name.startswith("network.")}
+    scale_decoder = ExactScaleDecoder.from_arrays(copies)
     arrays = {
-        name: tensor.numpy()
-        for name, tensor in tensors.items()
-        if name.startswith(("tables.", "neighbours."))
+        name: tensor.numpy() for name, tensor in copies.items() if name.startswith(("tables.", "neighbours."))
     }
     tables = Tables.from_arrays(arrays)
     context_model = ContextModel.from_arrays(arrays)
     network = AutoEncoder(topology)
-    floats = {
-        name.removeprefix("network."): tensor.float()
+    weights = {
+        name.removeprefix("network."): tensor
         for name, tensor in tensors.items()
         if name.startswith("network.")
     }
-    network.load_state_dict(floats | _float_equivalent(scale_decoder))
+    network.load_state_dict(weights | _float_equivalent(scale_decoder))  # which makes them float32
     return CodecModel(
         network.eval(),
         scale_decoder,
         tables,
         context_model,
-        tensors["bits_per_significant"],
+        copies["bits_per_significant"],
         _identify(topology, tensors),
     )
 

@@ -62,6 +62,7 @@ class Transforms:
     def __init__(self, model: CodecModel, device: torch.device, *, bfloat16: bool | None, tile: int) -> None:
         self.device = device
         self.network = arranged(model.network, device, bfloat16=bfloat16)
+        del self.network.h_scale  # the scale decoder is in its place
         self._bfloat16 = bfloat16
         self._tile = tile
         self._scale_decoder = model.scale_decoder.to(device)

@@ -49,17 +49,23 @@ def cast(x: Tensor, weight: Tensor) -> Tensor:
 class Convolution(nn.Conv2d):
     """A convolution, and what often follows it: LeakyReLU, or the addition of a residual."""
 
-    _packed: Tensor | None = None  # weights in oneDNN's own order, which it would make in every call
-
     def arrange(self) -> None:
-        """Cast the weights to bfloat16 for good, channels last in memory."""
+        """Cast the weights to bfloat16 for good, in the order that the device computes in.
+
+        For oneDNN that is its own, which it would make in every call. No other copy is kept.
+        """
         self.to(torch.bfloat16)
-        self.weight.data = self.weight.data.contiguous(memory_format=torch.channels_last)
-        if _fuses(self.weight.device):
-            with torch.no_grad():
-                self._packed = torch.ops.mkldnn._reorder_convolution_weight(
-                    self.weight, self.padding, self.stride, (1, 1), 1
-                )
+        weight = self.weight.data.contiguous(memory_format=torch.channels_last)
+        if _fuses(weight.device):
+            weight = torch.ops.mkldnn._reorder_convolution_weight(
+                weight, self.padding, self.stride, (1, 1), 1
+            )
+        self.weight = nn.Parameter(weight, requires_grad=False)
+
+    @property
+    def indexed_weight(self) -> Tensor:
+        """The weights in the order of their indices (out, in, kernel, kernel)."""
+        return self.weight.to_dense() if self.weight.is_mkldnn else self.weight
 
     def forward(self, x: Tensor, *, slope: float | None = None, add: Tensor | None = None) -> Tensor:
         """Convolve x (N, C, H, W).
@@ -70,9 +76,9 @@ class Convolution(nn.Conv2d):
             add: what is added to the result, in its shape; not together with `slope`.
         """
         x = cast(x, self.weight)
-        if self._packed is not None and not torch.is_grad_enabled():
-            return _fused(x, self._packed, self.bias, self.stride, self.padding, slope, add)
-        y = super().forward(x)
+        if self.weight.is_mkldnn and not torch.is_grad_enabled():
+            return _fused(x, self.weight, self.bias, self.stride, self.padding, slope, add)
+        y = F.conv2d(x, self.indexed_weight, self.bias, self.stride, self.padding)
         if slope is not None:
             y = F.leaky_relu(y, slope)
         return y if add is None else add + y

@@ -75,7 +75,7 @@ class LinearAnalysis(Convolution):
         in_bfloat16 = self.weight.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu")
         if one_column and x.device.type == "cpu" and in_bfloat16:
             lying = cast(x, self.weight).transpose(2, 3)
-            return F.conv2d(lying, self.weight.transpose(2, 3), stride=BLOCK).transpose(2, 3)
+            return F.conv2d(lying, self.indexed_weight.transpose(2, 3), stride=BLOCK).transpose(2, 3)
         return super().forward(x, slope=slope, add=add)
 
 

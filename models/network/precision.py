@@ -73,26 +73,34 @@ def placed(network: Network, device: torch.device) -> Network:
 
 
 def arranged(network: Network, device: torch.device, *, bfloat16: bool | None = None) -> Network:
-    """Prepare a network to encode and decode with: its weights change no more.
+    """Make the network that encodes and decodes: its weights change no more.
 
-    In bfloat16 it is a copy, whose convolutions have their weights cast and ordered for the device
-    once. Autocast would cast them in every call. In float32 it is the network itself.
+    In bfloat16 its convolutions have their weights cast and ordered for the device once. Autocast
+    would cast them in every call.
 
     Args:
-        network: with float32 weights.
+        network: with float32 weights, which stay as they are.
         device: where it goes.
         bfloat16: run in bfloat16 or in float32; None takes what the device is fast at.
     """
     if device.type == "cpu":
         _keep_freed_memory()
-    network = placed(network, device).requires_grad_(False)
+    network = _with_weights_of(network).to(device)
     if not _in_bfloat16(device, bfloat16):
-        return network
-    network = copy.deepcopy(network)
+        return placed(network, device)
     for module in network.modules():
         if isinstance(module, Arrangeable):
             module.arrange()
     return network
+
+
+def _with_weights_of(network: Network) -> Network:
+    """Copy the modules and share the weights, without gradients.
+
+    To arrange a weight replaces it, so that no second copy in float32 ever lies beside the first.
+    """
+    shared = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in network.parameters()}
+    return copy.deepcopy(network, shared)
 
 
 @cache  # once in a process

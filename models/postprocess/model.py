@@ -147,7 +147,7 @@ class PostModel:
     @classmethod
     def _assemble(cls, topology: PostTopology, tensors: dict[str, Tensor]) -> PostModel:
         network = PostNetwork(topology)
-        network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+        network.load_state_dict(tensors)  # which makes them float32
         return cls(network.eval(), weights_file.identify(asdict(topology), tensors, dtypes=False))
 
 

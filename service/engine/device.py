@@ -38,6 +38,7 @@ from .queue import AnyJob, JobQueue
 # Cost of any batch, however small, in pixels (measured: 26,000, quantising on a core with AVX-512).
 OVERHEAD_PIXELS = 1 << 15
 _IDLE_BEAT_SECONDS = 0.5
+_TIDY_SECONDS = 60.0  # without work, until what is free goes back to the system
 _NEWEST_WEIGHT = 0.2  # of the last batch in the running mean of seconds per pixel
 _SLOWER_WEIGHT = 0.02  # of a slower batch in the best seconds per pixel
 _log = logging.getLogger(__name__)
@@ -122,16 +123,21 @@ class DeviceThread:
     def _run(self, lane: int) -> None:
         if lane == 0 and not self._loaded():
             return
+        tidy_at = math.inf
         try:
             while (batch := self._queue.take(_IDLE_BEAT_SECONDS)) is not None:
-                self._beat()
+                now = self._beat()
                 if batch:
                     with self._working():
                         self._run_taken(batch)
-                        tidy = batch[0].rank > 0
+                        large = batch[0].rank > 0
                         del batch  # and with it pictures and symbols
-                        if tidy:
+                        if large:
                             memory.give_back()
+                    tidy_at = self._beat() + _TIDY_SECONDS
+                elif now >= tidy_at and not self._busy:
+                    memory.give_back()
+                    tidy_at = math.inf
         except BaseException as error:
             _log.critical("a device thread has ended; restart the process", exc_info=error)
         finally:

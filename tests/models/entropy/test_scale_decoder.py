@@ -60,14 +60,9 @@ def test_sums_that_could_exceed_float32_are_refused(decoder: IntegerScaleDecoder
         )
 
 
-def test_extremes_are_kept_for_the_same_integers_only(decoder: IntegerScaleDecoder) -> None:
-    first, second, third = decoder.layers
-    turned = IntegerScaleDecoder((first, second, third), decoder.lookup[::-1].copy())
-    for each in (decoder, turned, replace(decoder)):
-        z_hat, indices = each.extremes()
-        assert np.array_equal(indices, each(z_hat, arithmetic=np.int64))
-    assert decoder.extremes()[1] is replace(decoder).extremes()[1]
-    assert not np.array_equal(decoder.extremes()[1], turned.extremes()[1])
+def test_extremes_are_what_64_bit_integers_give(decoder: IntegerScaleDecoder) -> None:
+    z_hat, indices = decoder.extremes()
+    assert np.array_equal(indices, decoder(z_hat, arithmetic=np.int64))
 
 
 def test_the_self_check_refuses_arithmetic_that_rounds(

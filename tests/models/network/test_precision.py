@@ -94,7 +94,14 @@ def test_an_arranged_network_is_cast_once_and_its_original_stays() -> None:
     assert all(p.dtype == torch.bfloat16 for p in fast[:2].parameters())
     assert fast[2].weight.dtype == torch.float32  # not a convolution: too small to gain
     assert all(p.dtype == torch.float32 for p in network.parameters())
-    assert arranged(network, CPU, bfloat16=False) is network
+
+
+def test_an_arranged_network_in_float32_shares_its_weights() -> None:
+    network = placed(nn.Conv2d(3, 4, 3), CPU)
+    same = arranged(network, CPU, bfloat16=False)
+    assert same.weight.data_ptr() == network.weight.data_ptr()
+    assert not same.weight.requires_grad
+    assert network.weight.requires_grad
 
 
 _FAULTS_OF_LAYERS = """

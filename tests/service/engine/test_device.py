@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import psutil
 import pytest
 import torch
 
@@ -486,3 +487,22 @@ def test_before_the_first_batch_the_speed_is_that_of_loading() -> None:
     device.start()
     device.ready.result(10)
     assert device.seconds_per_pixel == 0.25
+
+
+def test_an_idle_device_gives_freed_memory_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces too small to be mapped each for itself, below one that lives."""
+    monkeypatch.setattr("service.engine.device._TIDY_SECONDS", 0.0)
+
+    def leave(tasks: Sequence[Any], progress: Progress) -> Sequence[Any]:
+        pieces = [bytearray(100_000) for _ in range(1000)]
+        used.append(process.memory_info().rss)
+        return [bytearray(100_000) for _ in tasks if pieces]
+
+    process = psutil.Process()
+    used: list[int] = []
+    kept = bench.put(1, leave).future.result(10)
+    end = time.monotonic() + 10
+    while process.memory_info().rss > used[0] - 50_000_000 and time.monotonic() < end:
+        time.sleep(0.01)
+    assert process.memory_info().rss <= used[0] - 50_000_000
+    assert kept
