@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 import warnings
+from functools import cache
 from importlib import import_module
+from threading import Lock
 from types import ModuleType
 
 import torch
 
 MISSING_OPERATOR = re.compile(r"operator (torchvision::\w+) does not exist")
 MOST_OPERATORS = 8  # that torchvision is short of; two with torchvision 0.28
+
+
+_LOADING = Lock()
 
 
 def load(name: str) -> ModuleType:
@@ -23,6 +28,12 @@ def load(name: str) -> ModuleType:
     Raises:
         ImportError: the package, or something that it needs, is not installed.
     """
+    with _LOADING:
+        return _load(name)
+
+
+@cache
+def _load(name: str) -> ModuleType:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of image libraries that are not used either
         _load_torchvision()
