@@ -32,7 +32,7 @@ def ciede2000(a: Tensor, b: Tensor) -> Tensor:
     flat = 1.5 - _saturation((torch.hypot(a_a, b_a) + torch.hypot(a_b, b_b)) / 2) / 2
     a_a, a_b = a_a * flat, a_b * flat
     chroma_a, chroma_b = torch.hypot(a_a, b_a), torch.hypot(a_b, b_b)
-    hue_a, hue_b = torch.atan2(b_a, a_a), torch.atan2(b_b, a_b)
+    hue_a, hue_b = _hue(a_a, b_a), _hue(a_b, b_b)
     grey = chroma_a * chroma_b == 0
 
     turn = torch.where(grey, 0.0, hue_b - hue_a)
@@ -53,6 +53,11 @@ def ciede2000(a: Tensor, b: Tensor) -> Tensor:
     by_hue = hue_step / hue_scale
     square = by_light**2 + by_chroma**2 + by_hue**2 + rotation * by_chroma * by_hue
     return torch.sqrt(square.clamp(min=0))
+
+
+def _hue(a: Tensor, b: Tensor) -> Tensor:
+    """Compute the angle in 0..2 pi; it decides which way round opposite hues are averaged."""
+    return torch.remainder(torch.atan2(b, a), 2 * torch.pi)
 
 
 def _saturation(chroma: Tensor) -> Tensor:
