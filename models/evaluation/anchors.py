@@ -1,4 +1,4 @@
-"""The codecs to compare with: JPEG, WebP, AVIF, JPEG XL and HEIC through Pillow, VVC through ffmpeg.
+"""The codecs to compare with: JPEG, WebP, AVIF, JPEG XL and HEIC by Pillow, VVC by ffmpeg.
 
 They are measured at slow settings, in real bytes of whole files. AVIF is measured in four variants,
 because its settings trade the metrics against each other: 4:2:0 and 4:4:4, each with libavif's

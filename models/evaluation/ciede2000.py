@@ -79,7 +79,7 @@ def _hue_weight(hue: Tensor) -> Tensor:
 
 
 def _lab(srgb: Tensor) -> Tensor:
-    """Turn pictures (N, 3, H, W), sRGB in [0, 1], into Lab: L in 0..100, a and b about -110..110."""
+    """Turn pictures (N, 3, H, W), sRGB in [0, 1], into Lab (N, 3, H, W), L in 0..100."""
     xyz = torch.einsum("ij,njhw->nihw", srgb.new_tensor(TO_XYZ), linear_light(srgb))
     bent = torch.where(
         xyz > LINEAR_BELOW,

@@ -96,9 +96,7 @@ def mean_of(points: Sequence[Point], *, setting: float | None = None) -> Mean:
         bpp=float(np.mean([point.bpp for point in points])),
         psnr=float(np.mean([point.psnr for point in points])),
         ms_ssim=float(np.mean([point.ms_ssim for point in points])),
-        scores={
-            judge: float(np.mean([point.scores[judge] for point in points])) for judge in _asked(points)
-        },
+        scores={judge: float(np.mean([point.scores[judge] for point in points])) for judge in _asked(points)},
     )
 
 
@@ -111,9 +109,9 @@ def curve_of(codec: str, sweeps: Sequence[Sequence[Point]]) -> MeasuredCurve:
 def interpolated(sweep: Sequence[Point], bpp: float) -> Point | None:
     """Make up the point that a picture's sweep has at exactly `bpp` bits per pixel.
 
-    Each metric is linear in ln(rate) between its nearest two points, RGB's MS-SSIM in dB. No stream has
-    that size; an integer quality scale is given the benefit of the doubt. None where the sweep does
-    not reach the rate.
+    Each metric is linear in ln(rate) between its nearest two points, RGB's MS-SSIM in dB. No
+    stream has that size; an integer quality scale is given the benefit of the doubt. None where the
+    sweep does not reach the rate.
     """
     points = sorted(sweep, key=lambda point: point.bpp)
     setting = _between(points, bpp, [point.setting for point in points])

@@ -138,7 +138,7 @@ _CVVDP_AT_A_TIME = Lock()  # it keeps the picture that it works on in itself
 
 
 @cache
-def _cvvdp_metric(device: torch.device) -> Any:  # noqa: ANN401  # a class without types
+def _cvvdp_metric(device: torch.device) -> Any:  # a class without types
     return packages.load("pycvvdp").cvvdp(display_name=DISPLAY, device=device, quiet=True)
 
 

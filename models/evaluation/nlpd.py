@@ -1,11 +1,11 @@
 """NLPD, the normalised Laplacian pyramid distance (Laparra, Ballé, Berardino, Simoncelli 2016).
 
 A picture becomes a Laplacian pyramid of six scales, in which every value is divided by a weighted
-sum of its neighbours' sizes, as the retina does. The distance is the root of the mean squared
-difference at a scale, averaged over the scales: 0 for identical pictures, about 1 for unrelated ones.
+sum of its neighbours' sizes. The distance is the root of the mean squared difference at a scale,
+averaged over the scales: 0 for identical pictures, about 1 for unrelated ones.
 
-It is written here because the package plenoptic has it in 50 lines and needs 60 MB of others; the
-two agree to 1e-6 (see the test).
+It is written here because the package plenoptic has it in 50 lines and needs 60 MB of others. The
+two agree in all digits, given the same filters; these are those of JPEG AI's reference software.
 """
 
 from __future__ import annotations

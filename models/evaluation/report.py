@@ -41,7 +41,14 @@ METRIC_NAMES: dict[QualityMetric, str] = {
     "cvvdp": "CVVDP",
     "ciede2000": "CIEDE2000",
 }
-DECIMALS: dict[Judge, int] = {"vmaf": 1, "ssimulacra2": 1, "vmaf-neg": 1, "psnr-hvs": 2, "cvvdp": 2, "ciede2000": 2}
+DECIMALS: dict[Judge, int] = {
+    "vmaf": 1,
+    "ssimulacra2": 1,
+    "vmaf-neg": 1,
+    "psnr-hvs": 2,
+    "cvvdp": 2,
+    "ciede2000": 2,
+}
 ABSENT = "–"  # in a cell of a table
 
 
@@ -221,7 +228,7 @@ class Report:
         )
 
     def mean_of_seven(self, codec: str, anchor: str) -> float | None:
-        """Average the BD-rates by JPEG AI's seven metrics, in per cent; None where one is missing."""
+        """Average the BD-rates by JPEG AI's seven metrics, in per cent; None where one lacks."""
         found = [
             row.bd.percent
             for row in self.comparisons
@@ -264,7 +271,9 @@ class Report:
 
     def _judge_parts(self) -> list[str]:
         asked = [
-            judge for judge in JUDGES if any(judge in mean.scores for curve in self.curves for mean in curve.means)
+            judge
+            for judge in JUDGES
+            if any(judge in mean.scores for curve in self.curves for mean in curve.means)
         ]
         if not asked:
             return []
@@ -307,7 +316,9 @@ class Report:
 
     def _seven_parts(self) -> list[str]:
         anchors = [curve.codec for curve in self.curves if curve.codec not in self.ours]
-        means = {(anchor, codec): self.mean_of_seven(codec, anchor) for anchor in anchors for codec in self.ours}
+        means = {
+            (anchor, codec): self.mean_of_seven(codec, anchor) for anchor in anchors for codec in self.ours
+        }
         if all(mean is None for mean in means.values()):
             return []
         cells = {pair: ABSENT if mean is None else f"{mean:+.1f} %" for pair, mean in means.items()}

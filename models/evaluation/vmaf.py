@@ -58,7 +58,9 @@ def _planes(luma: NDArray[np.uint16]) -> bytes:
     return luma.astype("<u2").tobytes() + np.full((2, *luma.shape), 512, "<u2").tobytes()
 
 
-def _score(decoded: bytes, original: bytes, size: tuple[int, ...], pixels: str, prepare: str, model: str) -> float:
+def _score(
+    decoded: bytes, original: bytes, size: tuple[int, ...], pixels: str, prepare: str, model: str
+) -> float:
     """Let ffmpeg compare two raw pictures of (H, W) in one of its pixel formats."""
     from imageio_ffmpeg import get_ffmpeg_exe
 

@@ -1,4 +1,4 @@
-"""A decoded picture and its original, for the metrics, and values that other programs gave for it."""
+"""A decoded picture and its original, for the metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Judges agree with second implementations, rank pictures, and nothing else imports their packages."""
+"""Judges agree with second implementations and rank pictures; nobody else loads their packages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,18 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from models.evaluation.judges import GROUPS, HELD_OUT, JPEG_AI, JUDGES, MODULES, Judge, Pair, modules, named, scores
+from models.evaluation.judges import (
+    GROUPS,
+    HELD_OUT,
+    JPEG_AI,
+    JUDGES,
+    MODULES,
+    Judge,
+    Pair,
+    modules,
+    named,
+    scores,
+)
 
 ROOT = Path(__file__).parents[3]
 LESS_IS_BETTER = {"nlpd", "ciede2000"}

@@ -10,8 +10,8 @@ from models.evaluation.nlpd import nlpd
 
 
 def test_as_plenoptic_says(blurred: Pair) -> None:
-    """The value is of plenoptic 2.1.1 in float64, given the filters that JPEG AI's software has: Burt
-    and Adelson's instead of the binomial one, and no second neighbour.
+    """The value is of plenoptic 2.1.1 in float64, given the filters of JPEG AI's software: Burt and
+    Adelson's instead of the binomial one, and no second neighbour.
     """
     y_hat, y = blurred.luma
     assert float(nlpd(y_hat.double(), y.double())) == pytest.approx(0.06874409113731923, rel=1e-6)

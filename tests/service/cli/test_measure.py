@@ -23,7 +23,9 @@ def test_evaluate_prints_tables_and_writes_what_it_found(
     assert {".json", ".md", ".png"} <= written
 
 
-@pytest.mark.parametrize("options", [["--against", "betamax"], ["--profile", "psnr,betamax"], ["--judges", "betamax"]])
+@pytest.mark.parametrize(
+    "options", [["--against", "betamax"], ["--profile", "psnr,betamax"], ["--judges", "betamax"]]
+)
 def test_evaluate_refuses_codecs_it_does_not_know(
     terminal: Terminal, photo_file: Path, options: list[str]
 ) -> None:
