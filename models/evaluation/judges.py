@@ -1,7 +1,7 @@
 """Judges: the metrics that pictures are compared by beside PSNR and MS-SSIM.
 
-`JPEG_AI` are the seven of JPEG AI's common test conditions, computed as its reference software
-computes them: on the luma of BT.709 in ten bits, FSIM on RGB. `HELD_OUT` are those that no loss and
+`JPEG_AI` are the seven of JPEG AI's common test conditions, on what its reference software takes
+them: the luma of BT.709 in ten bits, for FSIM RGB. `HELD_OUT` are those that no loss and
 no constant of ours has seen. docs/results/looks.md says where each comes from.
 """
 

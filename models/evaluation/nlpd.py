@@ -5,7 +5,8 @@ sum of its neighbours' sizes. The distance is the root of the mean squared diffe
 averaged over the scales: 0 for identical pictures, about 1 for unrelated ones.
 
 It is written here because the package plenoptic has it in 50 lines and needs 60 MB of others. The
-two agree in all digits, given the same filters; these are those of JPEG AI's reference software.
+two agree in all digits, given the same filters. These are Burt and Adelson's, as in the paper and
+in JPEG AI's reference software.
 """
 
 from __future__ import annotations

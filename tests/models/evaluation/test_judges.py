@@ -31,6 +31,7 @@ SECOND: dict[Judge, float] = {
     "ms-ssim-y": 0.9906584,  # pytorch-msssim 1.0.0
     "vifp": 0.7251089,  # sewar 0.4.10
     "fsimc": 0.9733582,  # piqa 1.3.2
+    "iw-ssim": 0.9802474,  # IW_SSIM_PyTorch, with zeros up to 256 pixels, as JPEG AI calls it
     "cvvdp": 9.08201,  # the package's own call, cvvdp 0.5.7
 }
 
