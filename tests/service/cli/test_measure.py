@@ -48,6 +48,14 @@ def test_evaluate_without_its_extra_names_it(
     assert len(terminal.err.splitlines()) == 1
 
 
+def test_evaluate_without_a_judge_s_package_names_it(
+    terminal: Terminal, photo_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure, "find_spec", lambda name: None if name == "piq" else object())
+    assert terminal.run("evaluate", photo_file.parent, "--judges", "nlpd,vifp,fsimc") == 1
+    assert "evaluate needs piq: pip install 'ziggurat[evaluation]'" in terminal.err
+
+
 def test_results_stay_apart_from_the_images(terminal: Terminal, photo_file: Path) -> None:
     for output in (photo_file.parent, photo_file):
         assert terminal.run("evaluate", photo_file.parent, "-o", output) == 2
