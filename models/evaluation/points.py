@@ -180,12 +180,12 @@ class AnchorPoints:
         return None if quality is None else self.point(anchor, picture, quality)
 
     def save(self) -> None:
-        """Write the file anew, atomically."""
+        """Write the file anew, atomically; other threads may be adding points."""
         if self._path is None:
             return
         rows = {
-            key: {quality: point.to_json() for quality, point in stored.items()}
-            for key, stored in self._stored.items()
+            key: {quality: point.to_json() for quality, point in list(stored.items())}
+            for key, stored in list(self._stored.items())
         }
         lines = ",\n".join(f"  {json.dumps(key)}: {json.dumps(row)}" for key, row in sorted(rows.items()))
         text = f'{{"method": {json.dumps(self.METHOD)}, "points": {{\n{lines}\n}}}}\n'

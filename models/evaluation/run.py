@@ -92,8 +92,8 @@ def evaluate(
             pixels += picture.pixels
             for anchor, sweep in _sweep_anchors(anchors, picture, known, pool):
                 theirs[anchor.name].append(sweep)
+                known.save()
                 steps.done(f"{path.stem}: {anchor.name}")
-            known.save()
             for run, (codec, effort) in runs.items():
                 sweep = own.sweep(codec, picture, options.rates, effort=effort, device=options.device)
                 ours[run].append(sweep)
@@ -141,9 +141,10 @@ def sweep_anchor(anchor: Anchor, picture: Picture, known: AnchorPoints) -> Image
 def _sweep_anchors(
     anchors: Sequence[Anchor], picture: Picture, known: AnchorPoints, pool: ThreadPoolExecutor
 ) -> Iterator[tuple[Anchor, ImageSweep]]:
-    # Threads suffice: Pillow's encoders and torch let go of the interpreter.
-    sweeps = pool.map(lambda anchor: sweep_anchor(anchor, picture, known), anchors)
-    return zip(anchors, sweeps, strict=True)
+    # Threads suffice: Pillow's encoders and torch let go of the interpreter. The last anchors take
+    # longest, and so are begun first.
+    begun = [pool.submit(sweep_anchor, anchor, picture, known) for anchor in reversed(anchors)]
+    return ((anchor, sweep.result()) for anchor, sweep in zip(anchors, reversed(begun), strict=True))
 
 
 @dataclass(slots=True)
