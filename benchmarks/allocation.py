@@ -218,7 +218,7 @@ class _ConstantRate:
 
 def _swept(codec: LearnedCodec, folder: Folder, bpp: float) -> tuple[list[list[Measured]], list[Measured]]:
     """Look up or measure every picture's sweep, and its stream at the constant rate."""
-    before = OwnSweeps(EVALUATION / f"{folder.name}-ours.json", perceptual=False)
+    before = OwnSweeps(EVALUATION / f"{folder.name}-ours.json")
     rates = RATES if bpp in RATES else (bpp,)
     swept = []
     constant = []

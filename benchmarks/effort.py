@@ -130,7 +130,7 @@ def main() -> None:
     arguments = _arguments()
     codec = LearnedCodec.load(arguments.profile)
     anchors = of_families(tuple(arguments.against))
-    known = AnchorPoints(arguments.known, perceptual=False)
+    known = AnchorPoints(arguments.known)
     paths = image_paths(arguments.folder)[:: arguments.every]
     targets = _targets(arguments)
     trials: dict[tuple[int, float], list[tuple[Point, float]]] = {

@@ -190,7 +190,7 @@ def main() -> None:
     options.add_argument("--learned", type=Path, default=LEARNED, help="our measured sweeps")
     arguments = options.parse_args()
     codecs = [LearnedCodec.load("psnr"), LearnedCodec.load("ms-ssim")]
-    sweeps = OwnSweeps(arguments.learned, perceptual=False)
+    sweeps = OwnSweeps(arguments.learned)
     versions = _versions(codecs)
     found = _known(arguments.output, versions)
     known = {trial.image for trial in found}

@@ -1,4 +1,4 @@
-"""The codecs to compare with, through Pillow: JPEG, WebP, AVIF, JPEG XL and HEIC.
+"""The codecs to compare with: JPEG, WebP, AVIF, JPEG XL and HEIC by Pillow, VVC by ffmpeg.
 
 They are measured at slow settings, in real bytes of whole files. AVIF is measured in four variants,
 because its settings trade the metrics against each other: 4:2:0 and 4:4:4, each with libavif's
@@ -21,6 +21,7 @@ import pillow_heif
 import pillow_jxl  # noqa: F401  # tells Pillow of JPEG XL
 from PIL import Image, features
 
+from models.evaluation import vvc
 from models.picture import Picture
 
 pillow_heif.register_heif_opener()
@@ -32,11 +33,11 @@ class Anchor:
 
     Attributes:
         name: for tables and plots, such as "avif-444-psnr".
-        family: what the command line calls it: "avif", "webp", "jpeg", "jxl" or "heic".
+        family: what the command line calls it: "avif", "webp", "jpeg", "jxl", "heic" or "vvc".
         format: Pillow's name of the file format.
         library: Pillow's name of the library, or the package that has it, for its version.
         qualities: settings that span about 0.03 to 1 bits per pixel on photographs.
-        judged: the settings among them at which the perceptual metrics are taken too.
+        judged: the settings among them at which judges are asked too.
         options: given to `Image.save`.
     """
 
@@ -60,7 +61,7 @@ class Anchor:
 
     @property
     def _packaged(self) -> bool:
-        return self.library.startswith("pillow-")
+        return self.library.startswith(("pillow-", "imageio-"))
 
     def encode(self, picture: Picture, quality: int) -> bytes:
         """Encode a picture to a whole file."""
@@ -72,6 +73,19 @@ class Anchor:
         """Decode a file to what a viewer would show."""
         with Image.open(io.BytesIO(data)) as image:
             return Picture.from_image(image.convert("RGB"))
+
+
+@dataclass(frozen=True, slots=True)
+class VvcAnchor(Anchor):
+    """VVC intra; its quality is 63 - QP, and no better than that of QP 0."""
+
+    def encode(self, picture: Picture, quality: int) -> bytes:
+        """Encode a picture to a whole file."""
+        return vvc.encode(picture, max(0, vvc.COARSEST_QP - quality))
+
+    def decode(self, data: bytes) -> Picture:
+        """Decode a file to what a viewer would show."""
+        return vvc.decode(data)
 
 
 def _avif(subsampling: str, tune: str | None) -> Anchor:
@@ -90,7 +104,7 @@ def _avif(subsampling: str, tune: str | None) -> Anchor:
         format="AVIF",
         library="avif",
         qualities=(0, 14, 21, 29, 37, 46, 56),
-        judged=() if tune else (0, 14, 29, 46, 56),
+        judged=(0, 14, 29, 46, 56),
         options=options,
     )
 
@@ -142,6 +156,14 @@ ANCHORS = (
     ),
     _heic(None),
     _heic("psnr"),
+    VvcAnchor(
+        name="vvc-420",
+        family="vvc",
+        format="VVC",
+        library="imageio-ffmpeg",
+        qualities=(11, 16, 21, 26, 31, 36),
+        judged=(11, 16, 21, 26, 31, 36),
+    ),
 )
 FAMILIES = tuple(dict.fromkeys(anchor.family for anchor in ANCHORS))
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from models.evaluation.bd_rate import RateQuality
+from models.evaluation.judges import JUDGES, Judge
 from models.evaluation.points import Point
+from models.rate_control import Metric
 
-QualityMetric = Literal["psnr", "ms-ssim", "ssimulacra2", "vmaf"]
-"""A metric that codecs are compared by: `models.rate_control.Metric`, or a perceptual one."""
+QualityMetric = Metric | Judge
+"""A metric that codecs are compared by."""
 
-METRICS: tuple[QualityMetric, ...] = ("psnr", "ms-ssim", "ssimulacra2", "vmaf")
+METRICS: tuple[QualityMetric, ...] = ("psnr", "ms-ssim", *JUDGES)
+IN_DECIBELS: frozenset[QualityMetric] = frozenset({"ms-ssim", "ms-ssim-y", "fsimc", "iw-ssim"})
 SMALLEST_DISSIMILARITY = 1e-9  # of 1 - MS-SSIM: identical pictures have 90 dB
 
 
@@ -28,28 +30,34 @@ class Mean:
         bpp: bits per pixel.
         psnr: in dB.
         ms_ssim: in [0, 1]: decibels are taken of the mean, and not the other way round.
-        ssimulacra2: at most 100; None where not every picture has it.
-        vmaf: VMAF NEG in [0, 100]; None where not every picture has it.
+        scores: of the judges that were asked about every picture.
     """
 
     setting: float
     bpp: float
     psnr: float
     ms_ssim: float
-    ssimulacra2: float | None = None
-    vmaf: float | None = None
+    scores: Mapping[Judge, float] = field(default_factory=dict)
 
     def quality(self, metric: QualityMetric) -> float | None:
-        """Look up PSNR or MS-SSIM in dB, or another metric in its own points."""
-        match metric:
-            case "psnr":
-                return self.psnr
-            case "ms-ssim":
-                return decibels(self.ms_ssim)
-            case "ssimulacra2":
-                return self.ssimulacra2
-            case "vmaf":
-                return self.vmaf
+        """Look up a metric so that more is better; None where it was not taken.
+
+        Similarities are in dB, which tell good ones apart; distances are negative.
+        """
+        value = self.value(metric)
+        if value is None:
+            return None
+        if metric in IN_DECIBELS:
+            return decibels(value)
+        if metric == "nlpd":
+            return -20 * math.log10(max(value, SMALLEST_DISSIMILARITY))
+        return -value if metric == "ciede2000" else value
+
+    def value(self, metric: QualityMetric) -> float | None:
+        """Look up a metric as it is; None where it was not taken."""
+        if metric == "psnr":
+            return self.psnr
+        return self.ms_ssim if metric == "ms-ssim" else self.scores.get(metric)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +71,10 @@ class MeasuredCurve:
 
     codec: str
     means: tuple[Mean, ...]
+
+    def has(self, metric: QualityMetric) -> bool:
+        """Say if the metric was taken at two points at least."""
+        return len(self.rate_quality(metric).bpp) > 1
 
     def rate_quality(self, metric: QualityMetric) -> RateQuality:
         """Take the points at which the metric was taken, for BD-rates and plots."""
@@ -84,8 +96,7 @@ def mean_of(points: Sequence[Point], *, setting: float | None = None) -> Mean:
         bpp=float(np.mean([point.bpp for point in points])),
         psnr=float(np.mean([point.psnr for point in points])),
         ms_ssim=float(np.mean([point.ms_ssim for point in points])),
-        ssimulacra2=_mean([point.ssimulacra2 for point in points]),
-        vmaf=_mean([point.vmaf for point in points]),
+        scores={judge: float(np.mean([point.scores[judge] for point in points])) for judge in _asked(points)},
     )
 
 
@@ -98,9 +109,9 @@ def curve_of(codec: str, sweeps: Sequence[Sequence[Point]]) -> MeasuredCurve:
 def interpolated(sweep: Sequence[Point], bpp: float) -> Point | None:
     """Make up the point that a picture's sweep has at exactly `bpp` bits per pixel.
 
-    Each metric is linear in ln(rate) between its nearest two points, MS-SSIM in dB. No stream has
-    that size; an integer quality scale is given the benefit of the doubt. None where the sweep does
-    not reach the rate.
+    Each metric is linear in ln(rate) between its nearest two points, RGB's MS-SSIM in dB. No
+    stream has that size; an integer quality scale is given the benefit of the doubt. None where the
+    sweep does not reach the rate.
     """
     points = sorted(sweep, key=lambda point: point.bpp)
     setting = _between(points, bpp, [point.setting for point in points])
@@ -114,15 +125,17 @@ def interpolated(sweep: Sequence[Point], bpp: float) -> Point | None:
         bpp=bpp,
         psnr=psnr,
         ms_ssim=1 - 10 ** (-similarity / 10),
-        ssimulacra2=_between(points, bpp, [point.ssimulacra2 for point in points]),
-        vmaf=_between(points, bpp, [point.vmaf for point in points]),
+        scores={
+            judge: score
+            for judge in JUDGES
+            if (score := _between(points, bpp, [point.scores.get(judge) for point in points])) is not None
+        },
     )
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    """Take the mean; None where one of them is."""
-    taken = [value for value in values if value is not None]
-    return float(np.mean(taken)) if len(taken) == len(values) else None
+def _asked(points: Sequence[Point]) -> list[Judge]:
+    """List the judges that were asked about all of some points."""
+    return [judge for judge in JUDGES if all(judge in point.scores for point in points)]
 
 
 def _between(points: Sequence[Point], bpp: float, values: Sequence[float | None]) -> float | None:

@@ -15,15 +15,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from models.evaluation.bd_rate import RateQuality
-from models.evaluation.curves import METRICS, MeasuredCurve, QualityMetric
+from models.evaluation.curves import MeasuredCurve, QualityMetric
 from models.evaluation.report import HEADLINE, Report
 
 PUBLISHED = Path(__file__).with_name("published.json")
-AXIS_NAMES: dict[QualityMetric, str] = {
+AXIS_NAMES: dict[QualityMetric, str] = {  # of the metrics that are drawn
     "psnr": "PSNR (dB)",
     "ms-ssim": "MS-SSIM (dB)",
     "ssimulacra2": "SSIMULACRA2",
-    "vmaf": "VMAF NEG",
+    "vmaf-neg": "VMAF NEG",
+    "cvvdp": "CVVDP (JOD)",
 }
 FIGURE_SIZE = (8.4, 5.2)  # inches
 RESOLUTION = 130  # pixels per inch
@@ -38,6 +39,7 @@ FAMILY_COLOURS = {
     "jpeg": "#4a4a4a",
     "jxl": "#0e8fa3",
     "heic": "#9a6a3c",
+    "vvc": "#c2447f",
 }
 GREY = "#8c939c"
 GREY_TEXT = "#5f6670"
@@ -66,9 +68,9 @@ class Line:
 
 
 def plot_files(report: Report, output: Path) -> None:
-    """Write `NAME-psnr.png` and so on, for every metric that some codec has a curve in."""
-    for metric in METRICS:
-        if any(_has(curve, metric) for curve in report.curves):
+    """Write `NAME-psnr.png` and so on, for the metrics drawn that some codec has a curve in."""
+    for metric in AXIS_NAMES:
+        if any(curve.has(metric) for curve in report.curves):
             plot(report, metric).savefig(output / f"{report.name}-{metric}.png", dpi=RESOLUTION)
 
 
@@ -136,7 +138,7 @@ def published(images: Sequence[str], metric: QualityMetric) -> list[Line]:
 
 def _measured(report: Report, metric: QualityMetric) -> list[Line]:
     """Make the lines of what was measured, ours first."""
-    curves = [curve for curve in report.curves if _has(curve, metric)]
+    curves = [curve for curve in report.curves if curve.has(metric)]
     own = [curve for curve in curves if curve.codec in report.ours]
     others = drawn([curve for curve in curves if curve.codec not in report.ours], metric)
     lines = [
@@ -151,10 +153,6 @@ def _measured(report: Report, metric: QualityMetric) -> list[Line]:
 
 def _family(curve: MeasuredCurve) -> str:
     return curve.codec.split("-")[0]
-
-
-def _has(curve: MeasuredCurve, metric: QualityMetric) -> bool:
-    return len(curve.rate_quality(metric).bpp) > 1
 
 
 def _at(points: RateQuality, bpp: float) -> float:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-
-import torch
+from typing import Any
 
 from models.evaluation.anchors import Anchor
-from models.evaluation.ssimulacra2 import ssimulacra2
-from models.evaluation.vmaf import vmaf
+from models.evaluation.judges import Judge, Pair, scores
 from models.files import write_atomically
 from models.metrics import ms_ssim, psnr
 from models.picture import Picture
 from models.rate_control import Target
-from models.tensors import to_batch
 
 PIXEL_EXACT_PSNR = 99.0  # dB, for infinity, where a codec returned every pixel as it was
 
@@ -33,8 +30,7 @@ class Point:
         bpp: bits per pixel.
         psnr: dB over all RGB samples.
         ms_ssim: in [0, 1], mean over the RGB planes.
-        ssimulacra2: at most 100; None where it was not taken.
-        vmaf: VMAF NEG in [0, 100]; None where it was not taken.
+        scores: of the judges that were asked, in the order of `judges.JUDGES` or another.
     """
 
     setting: float
@@ -42,8 +38,7 @@ class Point:
     bpp: float
     psnr: float
     ms_ssim: float
-    ssimulacra2: float | None = None
-    vmaf: float | None = None
+    scores: Mapping[Judge, float] = field(default_factory=dict)
 
 
 def measure(
@@ -53,7 +48,8 @@ def measure(
     setting: float,
     size: int,
     device: str = "cpu",
-    perceptual: bool = False,
+    judges: Iterable[Judge] = (),
+    known: Mapping[Judge, float] | None = None,
 ) -> Point:
     """Measure a stream.
 
@@ -63,71 +59,57 @@ def measure(
         setting: that the stream was made with.
         size: of the stream in bytes.
         device: computes the metrics, all but VMAF.
-        perceptual: take the slower, perceptual metrics too.
+        judges: whose scores are taken too.
+        known: scores of this stream from before, which are not taken again.
     """
-    x = to_batch([picture.rgb], torch.device(device))
-    x_hat = to_batch([decoded.rgb], torch.device(device))
-    with torch.no_grad():
-        return Point(
-            setting,
-            size,
-            bpp=8 * size / picture.pixels,
-            psnr=min(float(psnr(x_hat, x)), PIXEL_EXACT_PSNR),
-            ms_ssim=float(ms_ssim(x_hat, x)),
-            ssimulacra2=float(ssimulacra2(x_hat, x)) if perceptual else None,
-            vmaf=vmaf(decoded.rgb, picture.rgb) if perceptual else None,
-        )
+    known = known or {}
+    pair = Pair(decoded.rgb, picture.rgb, device)
+    return Point(
+        setting,
+        size,
+        bpp=8 * size / picture.pixels,
+        psnr=min(float(psnr(*pair.rgb)), PIXEL_EXACT_PSNR),
+        ms_ssim=float(ms_ssim(*pair.rgb)),
+        scores={**known, **scores(pair, [judge for judge in judges if judge not in known])},
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class StoredPoint:
-    """An anchor's file as far as it is known: its size, and the scores that were taken.
+    """An anchor's file as far as it is known: its size, and the metrics that were taken.
 
-    In JSON it is a list, as long as there are scores: [size], [size, psnr, ms_ssim] or all five.
+    In JSON it is [size], [size, psnr, ms_ssim] or [size, psnr, ms_ssim, scores by judge].
 
     Attributes:
         size: in bytes.
         psnr: in dB; None, as MS-SSIM, where a search only looked at the size.
         ms_ssim: in [0, 1].
-        ssimulacra2: at most 100; None, as VMAF, where the perceptual metrics were not taken.
-        vmaf: in [0, 100].
+        scores: of the judges that were asked.
     """
 
     size: int
     psnr: float | None = None
     ms_ssim: float | None = None
-    ssimulacra2: float | None = None
-    vmaf: float | None = None
+    scores: Mapping[Judge, float] = field(default_factory=dict)
 
     @classmethod
     def from_point(cls, point: Point) -> StoredPoint:
-        """Round the scores to what is stored."""
-        return cls(
-            point.size,
-            round(point.psnr, 4),
-            round(point.ms_ssim, 6),
-            None if point.ssimulacra2 is None else round(point.ssimulacra2, 3),
-            None if point.vmaf is None else round(point.vmaf, 3),
-        )
+        """Round the metrics to what is stored."""
+        scores = {judge: float(f"{score:.7g}") for judge, score in point.scores.items()}
+        return cls(point.size, round(point.psnr, 4), round(point.ms_ssim, 6), scores)
 
-    @classmethod
-    def from_json(cls, row: Sequence[float]) -> StoredPoint:
-        """Read a list."""
-        size, *scores = row
-        return cls(int(size), *scores)
+    def to_json(self) -> list[Any]:
+        """Make a list, without what was not taken."""
+        if self.psnr is None:
+            return [self.size]
+        scores = [dict(self.scores)] if self.scores else []
+        return [self.size, self.psnr, self.ms_ssim, *scores]
 
-    def to_json(self) -> list[float]:
-        """Make a list, without scores that were not taken."""
-        return [value for value in astuple(self) if value is not None]
-
-    def to_point(self, setting: float, pixels: int, *, perceptual: bool) -> Point | None:
-        """Complete the point for a picture of so many pixels; None where scores are missing."""
-        if self.psnr is None or self.ms_ssim is None:
+    def to_point(self, setting: float, pixels: int, judges: Iterable[Judge]) -> Point | None:
+        """Complete the point for a picture of so many pixels; None where a metric is missing."""
+        if self.psnr is None or self.ms_ssim is None or not set(judges) <= set(self.scores):
             return None
-        if perceptual and (self.ssimulacra2 is None or self.vmaf is None):
-            return None
-        bpp = 8 * self.size / pixels
-        return Point(setting, self.size, bpp, self.psnr, self.ms_ssim, self.ssimulacra2, self.vmaf)
+        return Point(setting, self.size, 8 * self.size / pixels, self.psnr, self.ms_ssim, self.scores)
 
 
 class AnchorPoints:
@@ -136,37 +118,45 @@ class AnchorPoints:
     The slow encoders run once per picture and setting. A point is filed under the pixels' hash, the
     anchor with its library's version, and the quality.
 
-    Change `METHOD` when the metrics do.
+    Change `METHOD` when the metrics do, or the file's form.
 
     Args:
         path: the file, created by `save`; None keeps nothing.
-        perceptual: take the perceptual metrics, at the anchors' `judged` qualities.
+        judges: are asked at the anchors' `judged` qualities.
     """
 
-    METHOD = "psnr-rgb, ms-ssim-rgb 1"
+    METHOD = "psnr-rgb, ms-ssim-rgb, judges 2"
 
-    def __init__(self, path: Path | None, *, perceptual: bool = True) -> None:
+    def __init__(self, path: Path | None, judges: Sequence[Judge] = ()) -> None:
         self._path = path
-        self._perceptual = perceptual
+        self._judges = judges
         self._stored: dict[str, dict[int, StoredPoint]] = {}
         if path is not None and path.exists():
             document = json.loads(path.read_text())
             if document["method"] == self.METHOD:
                 self._stored = {
-                    key: {int(quality): StoredPoint.from_json(row) for quality, row in rows.items()}
+                    key: {int(quality): StoredPoint(*row) for quality, row in rows.items()}
                     for key, rows in document["points"].items()
                 }
 
     def point(self, anchor: Anchor, picture: Picture, quality: int) -> Point:
         """Look up the point, or measure it. Several threads may ask, each for another anchor."""
         stored = self._of(anchor, picture)
-        perceptual = self._perceptual and quality in anchor.judged
-        if quality in stored:
-            known = stored[quality].to_point(quality, picture.pixels, perceptual=perceptual)
+        judges = self._judges if quality in anchor.judged else ()
+        before = stored.get(quality)
+        if before is not None:
+            known = before.to_point(quality, picture.pixels, judges)
             if known is not None:
                 return known
         file = anchor.encode(picture, quality)
-        point = measure(picture, anchor.decode(file), setting=quality, size=len(file), perceptual=perceptual)
+        point = measure(
+            picture,
+            anchor.decode(file),
+            setting=quality,
+            size=len(file),
+            judges=judges,
+            known=before.scores if before is not None else None,
+        )
         stored[quality] = StoredPoint.from_point(point)
         return point
 
@@ -190,12 +180,12 @@ class AnchorPoints:
         return None if quality is None else self.point(anchor, picture, quality)
 
     def save(self) -> None:
-        """Write the file anew, atomically."""
+        """Write the file anew, atomically; other threads may be adding points."""
         if self._path is None:
             return
         rows = {
-            key: {quality: point.to_json() for quality, point in stored.items()}
-            for key, stored in self._stored.items()
+            key: {quality: point.to_json() for quality, point in list(stored.items())}
+            for key, stored in list(self._stored.items())
         }
         lines = ",\n".join(f"  {json.dumps(key)}: {json.dumps(row)}" for key, row in sorted(rows.items()))
         text = f'{{"method": {json.dumps(self.METHOD)}, "points": {{\n{lines}\n}}}}\n'

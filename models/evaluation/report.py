@@ -20,6 +20,7 @@ from models.evaluation.curves import (
     interpolated,
     mean_of,
 )
+from models.evaluation.judges import JPEG_AI, JUDGES, Judge
 from models.evaluation.points import Point
 
 # Bits per pixel at which CLIC compared codecs, and at which the tables do.
@@ -28,8 +29,25 @@ BD_RATES = (0.05, 0.8)  # bits per pixel between which BD-rates are taken
 METRIC_NAMES: dict[QualityMetric, str] = {
     "psnr": "PSNR",
     "ms-ssim": "MS-SSIM",
+    "ms-ssim-y": "MS-SSIM of luma",
+    "vifp": "VIFp",
+    "fsimc": "FSIMc",
+    "nlpd": "NLPD",
+    "iw-ssim": "IW-SSIM",
+    "vmaf": "VMAF",
+    "psnr-hvs": "PSNR-HVS",
     "ssimulacra2": "SSIMULACRA2",
-    "vmaf": "VMAF NEG",
+    "vmaf-neg": "VMAF NEG",
+    "cvvdp": "CVVDP",
+    "ciede2000": "CIEDE2000",
+}
+DECIMALS: dict[Judge, int] = {
+    "vmaf": 1,
+    "ssimulacra2": 1,
+    "vmaf-neg": 1,
+    "psnr-hvs": 2,
+    "cvvdp": 2,
+    "ciede2000": 2,
 }
 ABSENT = "–"  # in a cell of a table
 
@@ -202,11 +220,21 @@ class Report:
             comparisons=tuple(
                 BDComparison.from_curves(curves[codec], curves[anchor], metric)
                 for metric in METRICS
+                if any(curve.has(metric) for curve in curves.values())
                 for codec in ours
                 for anchor in theirs
             ),
             ours=tuple(ours),
         )
+
+    def mean_of_seven(self, codec: str, anchor: str) -> float | None:
+        """Average the BD-rates by JPEG AI's seven metrics, in per cent; None where one lacks."""
+        found = [
+            row.bd.percent
+            for row in self.comparisons
+            if (row.codec, row.anchor) == (codec, anchor) and row.metric in JPEG_AI and row.bd
+        ]
+        return float(np.mean(found)) if len(found) == len(JPEG_AI) else None
 
     def json(self) -> str:
         """Write all of it as JSON, six significant digits."""
@@ -217,10 +245,9 @@ class Report:
         parts = [
             f"# {self.name}: {len(self.images)} images, {self.pixels / 1e6:.1f} megapixels",
             "Real files, means over the images, one metric code for all. "
-            "MS-SSIM in dB is -10 log10(1 - mean MS-SSIM). "
-            "No codec here was trained or tuned for SSIMULACRA2 or VMAF NEG, "
-            "which are taken at some settings only.",
+            "MS-SSIM in dB is -10 log10(1 - mean MS-SSIM).",
             *self._headline_parts(),
+            *self._judge_parts(),
         ]
         if self.operating:
             parts += [*self._operating_parts(), *self._bd_parts()]
@@ -229,14 +256,9 @@ class Report:
 
     def _headline_parts(self) -> list[str]:
         head = ["codec", "bpp", "PSNR", "MS-SSIM", "dB", "PSNR interpolated", "MS-SSIM interpolated"]
-        head += ["dB", "SSIMULACRA2", "VMAF NEG"]
+        head += ["dB"]
         rows = [
-            [
-                row.codec,
-                *self._cells(row.real, row.reached),
-                *self._cells(row.interpolated)[1:],
-                *_perceptual_cells(row.interpolated),
-            ]
+            [row.codec, *self._cells(row.real, row.reached), *self._cells(row.interpolated)[1:]]
             for row in self.at_rate
         ]
         return [
@@ -244,6 +266,24 @@ class Report:
             "*Real*: per image the largest file within the rate. "
             "*Interpolated*: per image linear in ln(rate) between the two nearest settings, "
             "at exactly the rate, as if quality scales were continuous.",
+            _table(head, rows),
+        ]
+
+    def _judge_parts(self) -> list[str]:
+        asked = [
+            judge
+            for judge in JUDGES
+            if any(judge in mean.scores for curve in self.curves for mean in curve.means)
+        ]
+        if not asked:
+            return []
+        head = ["codec", *(METRIC_NAMES[judge] for judge in asked)]
+        rows = [[row.codec, *_judge_cells(row.interpolated, asked)] for row in self.at_rate]
+        return [
+            f"## What judges say at {HEADLINE} bits per pixel",
+            "Interpolated, between settings at which a judge was asked. Less is better by NLPD and "
+            "CIEDE2000, more by the others. SSIMULACRA2, VMAF NEG, CVVDP and CIEDE2000 were in no loss "
+            "of ours and in no choice of a constant.",
             _table(head, rows),
         ]
 
@@ -268,9 +308,27 @@ class Report:
             "## BD-rate",
             "Bits saved (negative) or lost at equal quality; PCHIP on ln(rate) between "
             f"{BD_RATES[0]} and {BD_RATES[1]} bits per pixel. "
-            "In brackets the qualities (PSNR and MS-SSIM in dB) "
-            "common to both codecs there, over which the mean is taken.",
+            "In brackets the qualities common to both codecs there, over which the mean is taken: "
+            "similarities in dB, NLPD as -20 log10, CIEDE2000 negative.",
             *(self._bd_table(metric) for metric in METRICS if metric in measured),
+            *self._seven_parts(),
+        ]
+
+    def _seven_parts(self) -> list[str]:
+        anchors = [curve.codec for curve in self.curves if curve.codec not in self.ours]
+        means = {
+            (anchor, codec): self.mean_of_seven(codec, anchor) for anchor in anchors for codec in self.ours
+        }
+        if all(mean is None for mean in means.values()):
+            return []
+        cells = {pair: ABSENT if mean is None else f"{mean:+.1f} %" for pair, mean in means.items()}
+        names = ", ".join(METRIC_NAMES[judge] for judge in JPEG_AI)
+        return [
+            f"Mean over the seven metrics of JPEG AI's common test conditions ({names}):",
+            _table(
+                ["mean of seven, against", *self.ours],
+                [[anchor, *(cells[anchor, codec] for codec in self.ours)] for anchor in anchors],
+            ),
         ]
 
     def _bd_table(self, metric: QualityMetric) -> str:
@@ -347,9 +405,9 @@ def _at_rate(codec: str, sweeps: Sequence[ImageSweep]) -> AtRate:
     )
 
 
-def _perceptual_cells(mean: Mean | None) -> list[str]:
-    values = (None, None) if mean is None else (mean.ssimulacra2, mean.vmaf)
-    return [ABSENT if value is None else f"{value:.1f}" for value in values]
+def _judge_cells(mean: Mean | None, judges: Sequence[Judge]) -> list[str]:
+    scores = {} if mean is None else mean.scores
+    return [f"{scores[judge]:.{DECIMALS.get(judge, 4)}f}" if judge in scores else ABSENT for judge in judges]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 
 from models.evaluation.anchors import Anchor, of_families
 from models.evaluation.crops import sheets
+from models.evaluation.judges import Judge
 from models.evaluation.plots import plot_files
 from models.evaluation.points import AnchorPoints, budget_of
 from models.evaluation.report import HEADLINE, ImageSweep, Report, TargetPoint
@@ -39,7 +40,7 @@ class EvaluationOptions:
         rates: bits per pixel that our rate control is asked for; with effort only the headline's,
             if it is among them.
         efforts: of our encoder, 0 to 9; a curve for each.
-        perceptual: take SSIMULACRA2 and VMAF NEG too, which takes about as long as encoding.
+        judges: metrics that are taken beside PSNR and MS-SSIM.
         device: runs our codec.
         jobs: anchors encoded at once.
     """
@@ -48,7 +49,7 @@ class EvaluationOptions:
     against: Sequence[str] = ()
     rates: Sequence[float] = RATES
     efforts: Sequence[int] = (0,)
-    perceptual: bool = True
+    judges: Sequence[Judge] = ()
     device: str = "cpu"
     jobs: int = 1
 
@@ -58,7 +59,7 @@ def evaluate(
 ) -> Report:
     """Measure our profiles and other codecs on the pictures of a folder, and write the results.
 
-    Writes `NAME.json`, `NAME.md`, a plot `NAME-METRIC.png` for each metric and
+    Writes `NAME.json`, `NAME.md`, plots `NAME-METRIC.png` by the main metrics and
     `NAME-crops-PROFILE.jpg` into `output`, where NAME is the folder's. `NAME-anchors.json` and
     `NAME-ours.json` hold what was measured, the former by picture, codec, version and setting, the
     latter by picture, model and effort, so that another run, or one that was interrupted, measures
@@ -77,8 +78,8 @@ def evaluate(
     paths = image_paths(folder)
     anchors = of_families(tuple(options.against))
     output.mkdir(parents=True, exist_ok=True)
-    known = AnchorPoints(output / f"{name}-anchors.json", perceptual=options.perceptual)
-    own = OwnSweeps(output / f"{name}-ours.json", perceptual=options.perceptual)
+    known = AnchorPoints(output / f"{name}-anchors.json", options.judges)
+    own = OwnSweeps(output / f"{name}-ours.json", options.judges)
     codecs = [LearnedCodec.load(profile, device=options.device) for profile in options.profiles]
     runs = {own_name(codec, effort): (codec, effort) for codec in codecs for effort in options.efforts}
     steps = _Steps(len(paths) * (len(anchors) + len(runs)), on_step)
@@ -91,8 +92,8 @@ def evaluate(
             pixels += picture.pixels
             for anchor, sweep in _sweep_anchors(anchors, picture, known, pool):
                 theirs[anchor.name].append(sweep)
+                known.save()
                 steps.done(f"{path.stem}: {anchor.name}")
-            known.save()
             for run, (codec, effort) in runs.items():
                 sweep = own.sweep(codec, picture, options.rates, effort=effort, device=options.device)
                 ours[run].append(sweep)
@@ -140,9 +141,10 @@ def sweep_anchor(anchor: Anchor, picture: Picture, known: AnchorPoints) -> Image
 def _sweep_anchors(
     anchors: Sequence[Anchor], picture: Picture, known: AnchorPoints, pool: ThreadPoolExecutor
 ) -> Iterator[tuple[Anchor, ImageSweep]]:
-    # Threads suffice: Pillow's encoders and torch let go of the interpreter.
-    sweeps = pool.map(lambda anchor: sweep_anchor(anchor, picture, known), anchors)
-    return zip(anchors, sweeps, strict=True)
+    # Threads suffice: Pillow's encoders and torch let go of the interpreter. The last anchors take
+    # longest, and so are begun first.
+    begun = [pool.submit(sweep_anchor, anchor, picture, known) for anchor in reversed(anchors)]
+    return ((anchor, sweep.result()) for anchor, sweep in zip(anchors, reversed(begun), strict=True))
 
 
 @dataclass(slots=True)

@@ -45,7 +45,7 @@ TAPS = (
 
 def ssimulacra2(x_hat: Tensor, x: Tensor) -> Tensor:
     """Score pictures (N, 3, H, W), sRGB in [0, 1]: (N,), at most 100, below 0 for the worst."""
-    both = _linear(torch.cat([x_hat, x]).float())
+    both = linear_light(torch.cat([x_hat, x]).float())
     terms = []
     for scale in range(SCALES):
         if min(both.shape[-2:]) < SMALLEST_SIDE:
@@ -78,7 +78,7 @@ def _weights() -> list[float]:
     return weights
 
 
-def _linear(srgb: Tensor) -> Tensor:
+def linear_light(srgb: Tensor) -> Tensor:
     """Undo sRGB's transfer function."""
     bent = ((srgb.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4
     return torch.where(srgb <= 0.04045, srgb / 12.92, bent)

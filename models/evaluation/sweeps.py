@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from models.evaluation.judges import Judge
 from models.evaluation.points import AnchorPoints, Point, fingerprint, measure
 from models.evaluation.report import HEADLINE, ImageSweep, TargetPoint, rounded
 from models.files import write_atomically
@@ -19,6 +20,7 @@ from models.weights import registry
 
 # Settings of our curves; the last is for smooth pictures.
 QUALITIES = (0.0, 15.0, 30.0, 45.0, 60.0, 75.0, 90.0, 100.0)
+JUDGED = QUALITIES[1:]  # at which judges are asked; the first has too few bits to be compared
 
 
 def own_name(codec: LearnedCodec, effort: int) -> str:
@@ -32,7 +34,8 @@ def sweep_codec(
     rates: Sequence[float],
     *,
     effort: int = 0,
-    perceptual: bool = False,
+    judges: Sequence[Judge] = (),
+    known: ImageSweep | None = None,
     device: str = "cpu",
 ) -> ImageSweep:
     """Measure our codec over its quality axis and at exact rates.
@@ -44,11 +47,13 @@ def sweep_codec(
         picture: what it compresses.
         rates: bits per pixel.
         effort: of the encoder, 0 to 9.
-        perceptual: take the perceptual metrics too.
+        judges: are asked at the `JUDGED` settings.
+        known: a sweep from before, by the same model, whose scores are not taken again.
         device: computes the metrics.
     """
+    scored = {point.size: point.scores for point in known.points} if known else {}
 
-    def encoded(target: Target) -> tuple[Stream, Point]:
+    def encoded(target: Target, judges: Sequence[Judge]) -> tuple[Stream, Point]:
         (stream,) = codec.encode([picture], [target], effort=effort)
         (decoded,) = codec.decode([stream.data])
         point = measure(
@@ -57,14 +62,17 @@ def sweep_codec(
             setting=stream.quality,
             size=len(stream.data),
             device=device,
-            perceptual=perceptual,
+            judges=judges,
+            known=scored.get(len(stream.data)),
         )
         return stream, point
 
-    points = tuple(encoded(Target(quality=quality))[1] for quality in QUALITIES)
+    points = tuple(
+        encoded(Target(quality=quality), judges if quality in JUDGED else ())[1] for quality in QUALITIES
+    )
     exact = []
     for bpp in rates:
-        stream, point = encoded(Target(bpp=bpp))
+        stream, point = encoded(Target(bpp=bpp), ())
         exact.append(TargetPoint(bpp, point, stream.target_met, stream.probes))
     return ImageSweep(points, tuple(exact))
 
@@ -77,12 +85,12 @@ class OwnSweeps:
 
     Args:
         path: the file, created by `save`.
-        perceptual: sweeps need the perceptual metrics.
+        judges: that sweeps need the scores of.
     """
 
-    def __init__(self, path: Path, *, perceptual: bool) -> None:
+    def __init__(self, path: Path, judges: Sequence[Judge] = ()) -> None:
         self._path = path
-        self._perceptual = perceptual
+        self._judges = judges
         self._sweeps: dict[str, ImageSweep] = {}
         if path.exists():
             document = json.loads(path.read_text())
@@ -114,7 +122,7 @@ class OwnSweeps:
         known = self._sweeps.get(key)
         if known is None or not self._serves(known, wanted):
             known = sweep_codec(
-                codec, picture, wanted, effort=effort, perceptual=self._perceptual, device=device
+                codec, picture, wanted, effort=effort, judges=self._judges, known=known, device=device
             )
             self._sweeps[key] = known
         return known
@@ -130,11 +138,11 @@ class OwnSweeps:
 
     def _serves(self, sweep: ImageSweep, rates: Sequence[float]) -> bool:
         """Say if a sweep has all that is asked for."""
-        points = [*sweep.points, *(row.point for row in sweep.exact)]
+        judged = sweep.points[-len(JUDGED) :]
         return (
             [row.target_bpp for row in sweep.exact] == list(rates)
             and len(sweep.points) == len(QUALITIES)
-            and (not self._perceptual or all(point.ssimulacra2 is not None for point in points))
+            and all(set(self._judges) <= set(point.scores) for point in judged)
         )
 
 

@@ -23,7 +23,7 @@ def evaluate(
     against: Annotated[
         str,
         typer.Option(
-            help="Codecs to compare with: avif, webp, jpeg, jxl, heic, or one variant such as avif-444."
+            help="Codecs to compare with: avif, webp, jpeg, jxl, heic, vvc, or one variant such as avif-444."
         ),
     ] = "avif,webp,jpeg,jxl,heic",
     rates: Annotated[
@@ -33,20 +33,27 @@ def evaluate(
     effort: Annotated[
         str, typer.Option(help="Efforts of our encoder, 0 to 9, separated by commas; a curve for each.")
     ] = "0",
-    perceptual: Annotated[bool, typer.Option(help="Take SSIMULACRA2 and VMAF NEG too.")] = True,
+    judges: Annotated[
+        str,
+        typer.Option(
+            help="Metrics beside PSNR and MS-SSIM, separated by commas: jpeg-ai (seven), held-out (four), "
+            "all, none, or by name."
+        ),
+    ] = "ssimulacra2,vmaf-neg",
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for tables, JSON and plots.")] = Path(
         "results"
     ),
     device: Device = "cpu",
 ) -> None:
     """Measure rate and distortion on a folder of images, beside other codecs, in real bytes."""
-    _check_extra(perceptual=perceptual)
+    _check_extra("matplotlib", "pillow_heif", "pillow_jxl")
     _check_output(folder, output)
     from rich.markdown import Markdown
     from rich.progress import Progress
 
     from models import evaluation
     from models.evaluation.anchors import of_families
+    from models.evaluation.judges import modules, named
     from models.evaluation.run import image_paths
     from models.learned.codec import EFFORTS
 
@@ -58,12 +65,14 @@ def evaluate(
     try:
         image_paths(folder)
         of_families(families)
+        chosen = named(judges)
         bits_per_pixel = [float(rate) for rate in rates.split(",")]
         efforts = [EFFORTS[int(number)] for number in effort.split(",")]
     except IndexError:
         raise typer.BadParameter(f"{effort} is not from 0 to {EFFORTS[-1]}", param_hint="--effort") from None
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+    _check_extra(*modules(chosen))
     with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task("")
         options = evaluation.EvaluationOptions(
@@ -71,7 +80,7 @@ def evaluate(
             against=families,
             rates=bits_per_pixel,
             efforts=efforts,
-            perceptual=perceptual,
+            judges=chosen,
             device=device,
             jobs=os.cpu_count() or 1,
         )
@@ -87,9 +96,8 @@ def evaluate(
     err.print(f"tables, JSON and plots are in {output}")
 
 
-def _check_extra(*, perceptual: bool) -> None:
-    """Raise ModuleNotFoundError that names the extra when one of its packages is not installed."""
-    needed = ["matplotlib", "pillow_heif", "pillow_jxl", *(["imageio_ffmpeg"] if perceptual else [])]
+def _check_extra(*needed: str) -> None:
+    """Raise ModuleNotFoundError that names the extra when one of these modules is not installed."""
     if missing := [name for name in needed if find_spec(name) is None]:
         raise ModuleNotFoundError(
             f"evaluate needs {', '.join(missing)}: pip install 'ziggurat[evaluation]', or make setup"

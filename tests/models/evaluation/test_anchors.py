@@ -67,7 +67,7 @@ def test_greyscale_comes_back_grey(photo: Image.Image) -> None:
 
 
 def test_families() -> None:
-    assert FAMILIES == ("jpeg", "webp", "avif", "jxl", "heic")
+    assert FAMILIES == ("jpeg", "webp", "avif", "jxl", "heic", "vvc")
     assert [anchor.name for anchor in of_families(("webp", "jpeg"))] == ["jpeg", "webp"]
     assert len(of_families(("avif",))) == 4
     assert [anchor.name for anchor in of_families(("avif-444", "jpeg"))] == ["jpeg", "avif-444"]

@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from models.evaluation.curves import curve_of, decibels, interpolated, mean_of
+from models.evaluation.curves import METRICS, Mean, curve_of, decibels, interpolated, mean_of
+from models.evaluation.judges import JUDGES
 from models.evaluation.points import Point
 
 
@@ -47,14 +48,28 @@ def test_no_extrapolation(bpp: float) -> None:
 
 def test_a_metric_has_the_points_at_which_it_was_taken() -> None:
     def judged(setting: float, bpp: float, score: float | None) -> Point:
-        return Point(setting, 1, bpp, 30, 0.9, score, None)
+        return Point(setting, 1, bpp, 30, 0.9, {} if score is None else {"ssimulacra2": score})
 
     sweeps = [[judged(1, 0.1, 40), judged(2, 0.2, None), judged(3, 0.4, 80)]] * 2
     curve = curve_of("x", sweeps)
     assert curve.rate_quality("ssimulacra2").quality == [40, 80]
-    assert curve.rate_quality("vmaf").quality == []
+    assert curve.rate_quality("vmaf-neg").quality == []
+    assert curve.has("ssimulacra2")
+    assert not curve.has("vmaf-neg")
     assert len(curve.rate_quality("psnr").quality) == 3
     between = interpolated(sweeps[0], 0.2)
     assert between is not None
-    assert between.ssimulacra2 == pytest.approx(60)
-    assert between.vmaf is None
+    assert between.scores == {"ssimulacra2": pytest.approx(60)}
+
+
+def test_more_is_better_by_every_metric() -> None:
+    worse = Mean(1, 0.1, 30, 0.9, {**dict.fromkeys(JUDGES, 0.5), "nlpd": 0.2, "ciede2000": 3.0})
+    better = Mean(1, 0.1, 31, 0.95, {**dict.fromkeys(JUDGES, 0.6), "nlpd": 0.1, "ciede2000": 2.0})
+    for metric in METRICS:
+        low, high = worse.quality(metric), better.quality(metric)
+        assert low is not None
+        assert high is not None
+        assert low < high, metric
+    assert better.quality("nlpd") == pytest.approx(20)
+    assert better.quality("ciede2000") == -2
+    assert better.quality("fsimc") == pytest.approx(-10 * math.log10(0.4))

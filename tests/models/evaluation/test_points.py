@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from models.evaluation import judges, points
 from models.evaluation.anchors import Anchor, of_families
+from models.evaluation.judges import Judge
 from models.evaluation.points import (
     PIXEL_EXACT_PSNR,
     AnchorPoints,
@@ -50,12 +53,13 @@ def test_files_of_before_are_read_and_written_alike(path: Path, tmp_path: Path) 
     assert copy.read_bytes() == path.read_bytes()
 
 
-@pytest.mark.parametrize("row", [[900], [900, 30.25, 0.95], [900, 30.25, 0.95, 61.5, 80.125]])
-def test_a_stored_point_is_as_long_as_what_was_taken(row: list[float]) -> None:
-    stored = StoredPoint.from_json(row)
+@pytest.mark.parametrize("row", [[900], [900, 30.25, 0.95], [900, 30.25, 0.95, {"cvvdp": 9.5}]])
+def test_a_stored_point_is_as_long_as_what_was_taken(row: list[Any]) -> None:
+    stored = StoredPoint(*row)
     assert stored.to_json() == row
-    assert (stored.to_point(7, 1000, perceptual=False) is None) == (len(row) < 3)
-    assert (stored.to_point(7, 1000, perceptual=True) is None) == (len(row) < 5)
+    assert (stored.to_point(7, 1000, ()) is None) == (len(row) < 3)
+    assert (stored.to_point(7, 1000, ["cvvdp"]) is None) == (len(row) < 4)
+    assert stored.to_point(7, 1000, ["cvvdp", "vmaf"]) is None
 
 
 def test_budgets_are_whole_bytes_within_the_rate() -> None:
@@ -98,22 +102,33 @@ def test_another_picture_codec_or_method_is_measured_anew(
     assert "jpeg" not in path.read_text()
 
 
-def test_perceptual_metrics_are_added_to_what_is_known(picture: Picture, tmp_path: Path) -> None:
+def test_only_judges_that_are_missing_are_asked(
+    picture: Picture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Judge] = []
+    take = judges.scores
+
+    def counted(pair: judges.Pair, chosen: list[Judge]) -> dict[Judge, float]:
+        asked.extend(chosen)
+        return take(pair, chosen)
+
+    monkeypatch.setattr(points, "scores", counted)
     path = tmp_path / "points.json"
     quality = JPEG.judged[-1]
-    quick = AnchorPoints(path, perceptual=False)
-    assert quick.point(JPEG, picture, quality).ssimulacra2 is None
+    quick = AnchorPoints(path)
+    assert quick.point(JPEG, picture, quality).scores == {}
     quick.save()
-    known = AnchorPoints(path)
-    point = known.point(JPEG, picture, quality)
-    assert point.ssimulacra2 is not None
-    assert point.vmaf is not None
-    assert 0 < point.vmaf <= 100
-    assert known.point(JPEG, picture, 33).vmaf is None, "not at other qualities"
-    known.save()
-    assert AnchorPoints(path, perceptual=False).point(JPEG, picture, quality).vmaf == pytest.approx(
-        point.vmaf, abs=1e-3
-    )
+    first = AnchorPoints(path, ["psnr-hvs"])
+    point = first.point(JPEG, picture, quality)
+    assert first.point(JPEG, picture, 33).scores == {}, "not at other qualities"
+    first.save()
+    second = AnchorPoints(path, ["psnr-hvs", "nlpd", "ciede2000"])
+    assert set(second.point(JPEG, picture, quality).scores) == {"psnr-hvs", "nlpd", "ciede2000"}
+    assert asked == ["psnr-hvs", "nlpd", "ciede2000"]
+    second.save()
+    again = AnchorPoints(path, ["nlpd", "psnr-hvs"]).point(JPEG, picture, quality)
+    assert again.scores["psnr-hvs"] == pytest.approx(point.scores["psnr-hvs"], rel=1e-6)
+    assert len(asked) == 3
 
 
 def test_largest_within_equals_trying_them_all(picture: Picture) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
-from models.evaluation.curves import decibels
+from models.evaluation.curves import METRICS, decibels
+from models.evaluation.judges import JUDGES, Judge
 from models.evaluation.points import Point
 from models.evaluation.report import HEADLINE, ImageSweep, Report, TargetPoint, rounded
 
@@ -16,7 +17,14 @@ RESULTS = Path(__file__).parents[3] / "models" / "evaluation" / "results"
 RATES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.2)
 
 
-def sweep(factor: float, *, bpp: float = HEADLINE, met: bool = True) -> ImageSweep:
+def scores(index: int) -> dict[Judge, float]:
+    """Scores that rise evenly in their own scale, or fall where less is better."""
+    found: dict[Judge, float] = {judge: 20.0 + 10 * index for judge in JUDGES if judge != "vmaf-neg"}
+    found |= dict.fromkeys(("ms-ssim-y", "fsimc", "iw-ssim"), 1 - 0.2 / 2**index)
+    return found | {"nlpd": 0.5 / 2**index, "ciede2000": 8.0 - index}
+
+
+def sweep(factor: float, *, bpp: float = HEADLINE, met: bool = True, judged: bool = True) -> ImageSweep:
     """A picture of 8000 pixels that takes `factor` times the bits of another; 4 dB a doubling."""
     points = [
         Point(
@@ -25,8 +33,7 @@ def sweep(factor: float, *, bpp: float = HEADLINE, met: bool = True) -> ImageSwe
             factor * rate,
             24 + 4 * index,
             1 - 0.2 / 2**index,
-            20.0 + 10 * index,
-            None,
+            scores(index) if judged else {},
         )
         for index, rate in enumerate(RATES)
     ]
@@ -48,10 +55,25 @@ def report() -> Report:
 
 def test_bd_rate_of_a_codec_that_saves_a_fifth(report: Report) -> None:
     found = {(row.anchor, row.metric): row.bd for row in report.comparisons}
-    for metric in ("psnr", "ms-ssim", "ssimulacra2"):
+    assert {metric for _, metric in found} == set(METRICS) - {"vmaf-neg"}
+    for metric in {metric for _, metric in found}:
         bd = found["webp", metric]
         assert bd is not None
         assert bd.percent == pytest.approx(-20)
+
+
+def test_the_mean_of_seven_needs_all_seven(report: Report) -> None:
+    assert report.mean_of_seven("ziggurat-psnr", "webp") == pytest.approx(-20)
+    without = [row for row in report.comparisons if (row.anchor, row.metric) != ("webp", "nlpd")]
+    assert replace(report, comparisons=tuple(without)).mean_of_seven("ziggurat-psnr", "webp") is None
+    assert "| webp | -20.0 % |" in report.markdown()
+
+
+def test_a_report_without_judges_does_not_speak_of_them() -> None:
+    ours, theirs = ([sweep(factor, judged=False)] for factor in (0.8, 1.0))
+    report = Report.from_sweeps("pictures", ["a"], 8000, {}, {"ziggurat-psnr": ours}, {"webp": theirs})
+    assert {row.metric for row in report.comparisons} == {"psnr", "ms-ssim"}
+    assert not any(word in report.markdown() for word in ("judge", "mean of seven", "VMAF"))
 
 
 def test_at_the_headline_rate(report: Report) -> None:
@@ -89,12 +111,12 @@ def test_markdown(report: Report) -> None:
     text = report.markdown()
     assert text.startswith("# pictures: 2 images, 0.0 megapixels\n")
     assert f"| ziggurat-psnr | 0.1492 | 30.00 | 0.9200 | {decibels(0.92):.2f} |" in text
-    assert "| jpeg | 1 of 2 images | – | – | – | – | – | – | – | – |" in text
+    assert "| jpeg | 1 of 2 images | – | – | – | – | – | – |" in text
     assert "| ziggurat-psnr | 0.15 | 0.1492 | 0.9900 / 0.9947 / 0.9993 | 2 of 2 | 3 / 3 / 3 | 30.00 |" in text
     assert "| PSNR, against | ziggurat-psnr |" in text
     assert "-20.0 % (" in text
     tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
-    assert len(tables) == 5, "none for VMAF, which nobody took"
+    assert len(tables) == 3 + len(METRICS) - 1 + 1, "none for VMAF NEG, which nobody took"
     assert "| SSIMULACRA2, against | ziggurat-psnr |" in text
     assert all(len({line.count("|") for line in table}) == 1 for table in tables)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 from models.evaluation import EvaluationOptions, evaluate, sweeps
-from models.evaluation.curves import METRICS
+from models.evaluation.judges import Judge
 from models.evaluation.report import ImageSweep, Report
 from models.evaluation.run import RATES, image_paths, read_picture
 from models.evaluation.sweeps import QUALITIES
@@ -34,11 +35,13 @@ def test_evaluation(folder: Path, tmp_path: Path) -> None:
     report = evaluate(
         folder,
         output,
-        EvaluationOptions(profiles=["ms-ssim"], against=["jpeg", "webp"], jobs=2),
+        EvaluationOptions(
+            profiles=["ms-ssim"], against=["jpeg", "webp"], jobs=2, judges=["psnr-hvs", "ssimulacra2"]
+        ),
         on_step=lambda what, done, of: steps.append((what, done, of)),
     )
     files = {path.name for path in output.iterdir()}
-    plots = {f"-{metric}.png" for metric in METRICS}
+    plots = {f"-{metric}.png" for metric in ("psnr", "ms-ssim", "ssimulacra2")}
     assert files == {
         f"pictures{end}"
         for end in (".json", ".md", "-crops-ms-ssim.jpg", "-anchors.json", "-ours.json", *plots)
@@ -51,7 +54,7 @@ def test_evaluation(folder: Path, tmp_path: Path) -> None:
     assert [row.target_bpp for row in report.operating] == list(RATES)
     assert (output / "pictures.md").read_text() == report.markdown()
     assert json.loads((output / "pictures.json").read_text())["name"] == "pictures"
-    assert {row.metric for row in report.comparisons} == set(METRICS)
+    assert {row.metric for row in report.comparisons} == {"psnr", "ms-ssim", "psnr-hvs", "ssimulacra2"}
 
 
 @pytest.fixture
@@ -71,8 +74,8 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_a_second_run_measures_only_what_is_new(folder: Path, tmp_path: Path, measured: list[str]) -> None:
     (folder / "two.png").unlink()
 
-    def run(*profiles: str, rate: float = 0.3, perceptual: bool = False) -> Report:
-        options = EvaluationOptions(profiles=profiles, rates=[rate], perceptual=perceptual)
+    def run(*profiles: str, rate: float = 0.3, judges: Sequence[Judge] = ()) -> Report:
+        options = EvaluationOptions(profiles=profiles, rates=[rate], judges=judges)
         return evaluate(folder, tmp_path, options)
 
     first = run("psnr")
@@ -83,7 +86,7 @@ def test_a_second_run_measures_only_what_is_new(folder: Path, tmp_path: Path, me
     run("psnr", rate=0.6)
     assert measured == ["psnr 0"], "another rate"
     measured.clear()
-    run("ms-ssim", perceptual=True)
+    run("ms-ssim", judges=["nlpd"])
     assert measured == ["ms-ssim 0"], "metrics that were not taken"
     run("ms-ssim")
     assert len(measured) == 1
@@ -93,7 +96,7 @@ def test_each_effort_has_a_curve_of_its_own(folder: Path, tmp_path: Path, measur
     (folder / "two.png").unlink()
 
     def run(*efforts: int) -> Report:
-        options = EvaluationOptions(profiles=["psnr"], rates=[0.15, 0.3], efforts=efforts, perceptual=False)
+        options = EvaluationOptions(profiles=["psnr"], rates=[0.15, 0.3], efforts=efforts)
         return evaluate(folder, tmp_path, options)
 
     report = run(0, 2)

@@ -26,7 +26,7 @@ def picture(photo: Image.Image) -> Picture:
 
 
 def swept(path: Path, picture: Picture, *, effort: int = 0, rates: tuple[float, ...] = (0.3,)) -> ImageSweep:
-    own = OwnSweeps(path, perceptual=False)
+    own = OwnSweeps(path)
     sweep = own.sweep(LearnedCodec.load("psnr"), picture, rates, effort=effort)
     own.save()
     return sweep
@@ -35,7 +35,7 @@ def swept(path: Path, picture: Picture, *, effort: int = 0, rates: tuple[float, 
 @pytest.mark.parametrize("path", sorted(RESULTS.glob("*-ours.json")), ids=lambda path: path.stem)
 def test_files_of_before_are_read_and_written_alike(path: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copy(path, tmp_path))
-    OwnSweeps(copy, perceptual=True).save()
+    OwnSweeps(copy).save()
     assert copy.read_bytes() == path.read_bytes()
 
 
@@ -62,7 +62,7 @@ def test_sweeps_of_models_that_are_gone_are_dropped(picture: Picture, tmp_path: 
     path = tmp_path / "ours.json"
     swept(path, picture)
     path.write_text(path.read_text().replace(registry.card("psnr").model_id, "01234567"))
-    OwnSweeps(path, perceptual=False).save()
+    OwnSweeps(path).save()
     assert json.loads(path.read_text())["sweeps"] == {}
 
 
