@@ -1,5 +1,6 @@
 // The page: what was dropped, pasted, picked or linked, and where it goes.
 
+import { Album } from "./album.js";
 import { advice, call, key, Problem } from "./api.js";
 import { $, $$ } from "./dom.js";
 import { Single } from "./single.js";
@@ -16,6 +17,7 @@ class Page {
       return;
     }
     this.single = new Single(this.service, this);
+    this.album = new Album(this.service, this);
     $("#version").textContent = `Ziggurat ${this.service.version}`;
     $("#privacy").textContent = privacy(this.service);
     $("#key-button").hidden = !this.service.needs_key;
@@ -30,6 +32,7 @@ class Page {
       event.target.value = "";
     });
     $("#another").addEventListener("click", () => $("#file").click());
+    $("#back").addEventListener("click", () => this.back());
     $("#home").addEventListener("click", () => this.home());
     for (const button of $$("[data-demo]")) button.addEventListener("click", () => this.demo(button.dataset.demo));
     for (const name of ["dragover", "dragleave", "drop"]) addEventListener(name, (event) => this.drag(event));
@@ -64,6 +67,13 @@ class Page {
     if (!files.length) return;
     this.clear();
     this.again = () => this.open(files);
+    $("#back").hidden = true;
+    if (files.length > 1) {
+      this.single.reset();
+      this.show("#album");
+      await this.album.open(files);
+      return;
+    }
     const first = new Uint8Array(await files[0].slice(0, 3).arrayBuffer());
     this.show("#work");
     if (files[0].name.toLowerCase().endsWith(".zgt") || isStream(first)) await this.single.openStream(files[0]);
@@ -75,13 +85,32 @@ class Page {
     const id = ID.exec(location.hash)?.[1];
     if (!id || id === this.single.id) return;
     this.clear();
+    $("#back").hidden = true;
     this.again = () => this.follow();
     this.show("#work");
     await this.single.openShared(id);
     if (this.single.id === null) history.replaceState(null, "", `#${id}`); // for another try
   }
 
+  /** Show one picture of an album beside its share. */
+  async openMember(file, id) {
+    this.clear();
+    this.again = () => this.openMember(file, id);
+    this.show("#work");
+    $("#back").hidden = false;
+    await this.single.open(file, id);
+  }
+
+  back() {
+    this.single.reset();
+    this.clear();
+    $("#back").hidden = true;
+    this.show("#album");
+  }
+
   home() {
+    $("#back").hidden = true;
+    this.album.stop();
     this.single.reset();
     this.clear();
     this.show("#start");
@@ -108,8 +137,13 @@ class Page {
       error = new Problem("This page failed", error.message);
     }
     if (error.kind === "unauthorized") this.askForKey();
+    if (!$("#work").hidden && this.single.empty) this.show("#start");
     const detail = error.detail ? `${error.detail[0].toUpperCase()}${error.detail.slice(1)}` : "";
-    const sentences = [error.message, detail, advice(error, this.service)].filter(Boolean);
+    this.say(error.message, detail, advice(error, this.service));
+  }
+
+  say(...parts) {
+    const sentences = parts.filter(Boolean);
     $("#error").textContent = sentences.map((text) => (/[.!?]$/.test(text) ? text : `${text}.`)).join(" ");
     $("#error").hidden = false;
     $("#error").scrollIntoView({ block: "nearest" });

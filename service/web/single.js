@@ -166,6 +166,11 @@ export class Single {
     if (!$("#curl-line").hidden) $("#curl-line").textContent = this.curl;
   }
 
+  /** Whether there is nothing to look at. */
+  get empty() {
+    return !this.shows && !this.picture;
+  }
+
   get link() {
     return `${location.origin}${location.pathname}#${this.id}`;
   }
@@ -208,7 +213,7 @@ export class Single {
   reset() {
     this.stop();
     for (const url of this.urls.splice(0)) URL.revokeObjectURL(url);
-    Object.assign(this, { file: null, id: null, sent: null, before: null, after: null, shows: null, facts: null });
+    Object.assign(this, { file: null, id: null, sent: null, picture: null, before: null, after: null, shows: null, facts: null });
     for (const name of ["#options", "#actions", "#curl-line"]) $(name).hidden = true;
     for (const name of ["#result", "#details"]) $(name).replaceChildren();
     for (const image of $$("img", this.viewer.root)) image.removeAttribute("src");
