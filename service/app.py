@@ -24,7 +24,7 @@ from .middleware.drain import DrainMiddleware
 from .middleware.errors import FaultMiddleware
 from .middleware.metrics import UNKNOWN_ROUTE, MetricsMiddleware
 from .middleware.request_log import RequestLogMiddleware
-from .routes import ROUTERS, compress, enhance, health, page
+from .routes import ROUTERS, compress, encode, enhance, health, page
 from .routes import metrics as metrics_route
 from .routes.inputs import check_parameters
 from .runtime import Runtime
@@ -52,6 +52,7 @@ _CORS_REQUEST_HEADERS = (
 _CORS_ANSWER_HEADERS = (
     *compress.HEADERS,
     *enhance.HEADERS,
+    *encode.HEADERS,
     "Accept-Ranges",
     "Content-Range",
     "Retry-After",

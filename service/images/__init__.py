@@ -25,9 +25,11 @@ from .errors import (
 )
 from .facts import Decoded, Header
 from .magic import FORMATS
+from .within import SCALES, encode_at, flattened
 
 __all__ = [
     "FORMATS",
+    "SCALES",
     "AnimatedImageError",
     "DamagedImageError",
     "Decoded",
@@ -41,9 +43,11 @@ __all__ = [
     "decode",
     "decode_as_coded",
     "encode",
+    "encode_at",
     "finished",
     "first_fitting",
     "fits",
+    "flattened",
     "read_header",
     "read_lossy_header",
 ]

@@ -6,6 +6,7 @@ import { Options } from "./options.js";
 import { header } from "./stream.js";
 import { Viewer } from "./viewer.js";
 
+const RIVALS = { jpeg: "JPEG", webp: "WebP", avif: "AVIF" };
 const STAGES = {
   decode: "read the file", queue: "wait", device: "networks", entropy: "entropy coder", avif: "AVIF search",
   decode_av1: "decode AV1", encode: "write the picture", store: "store", finish: "finish",
@@ -22,6 +23,7 @@ export class Single {
     $("#zoom-out").addEventListener("click", () => this.viewer.zoomTo(this.viewer.scale / 1.5));
     $("#zoom-fit").addEventListener("click", () => this.viewer.fit());
     $("#zoom-one").addEventListener("click", () => this.viewer.zoomTo(1 / devicePixelRatio));
+    for (const button of $$("[data-rival]")) button.addEventListener("click", () => this.choose(button.dataset.rival));
     $("#difference").addEventListener("click", () => this.toggleDifference());
     $("#save-stream").addEventListener("click", () => page.trying(async () => save(await this.stream(), `${this.stem}.zgt`)));
     $("#save-png").addEventListener("click", () => save(this.picture, `${this.stem}.png`));
@@ -91,9 +93,8 @@ export class Single {
     query.set("report", "psnr,ms-ssim");
     const postprocess = this.options.postprocess.value;
     await this.work("Compressing", async (signal) => {
-      const type = this.file.type.startsWith("image/") ? this.file.type : "application/octet-stream";
       const made = await call(`compress?${query}`, {
-        method: "POST", body: this.file, headers: { Accept: "application/json", "Content-Type": type }, signal,
+        method: "POST", body: this.file, headers: { Accept: "application/json", "Content-Type": this.type }, signal,
       });
       const facts = await made.json();
       const shown = await call(`decompress/${facts.id}?format=png&postprocess=${postprocess}`, { signal });
@@ -102,14 +103,51 @@ export class Single {
       this.facts = facts;
       this.options.setPixels(facts.width * facts.height);
       this.after = this.url(this.picture);
-      this.viewer.show({
-        before: this.shows ? this.before : null, after: this.after,
-        width: facts.width, height: facts.height, right: `Ziggurat, ${bytes(facts.bytes)}`,
-      });
+      this.rivals = {};
       this.showFacts(facts, shown.headers.get("Ziggurat-Postprocess"));
+      this.showBeside();
       $("#details").replaceChildren(times([...timings(made), ...timings(shown).map(([name, value]) => [name, value, true])]));
       this.offer();
+      if (this.rival) await this.encode(signal);
     });
+  }
+
+  /** Show another codec's picture of the same bytes beside the original; "" is ours again. */
+  async choose(rival) {
+    this.rival = rival;
+    for (const button of $$("[data-rival]")) button.setAttribute("aria-pressed", button.dataset.rival === rival);
+    if (!this.facts || this.control) return; // the stream comes first, and then the rival
+    if (rival && !this.rivals[rival]) await this.work(`Making a ${RIVALS[rival]} of the same size`, (signal) => this.encode(signal));
+    else this.showBeside();
+  }
+
+  async encode(signal) {
+    const { rival, facts } = this;
+    const query = new URLSearchParams({ format: rival, max_bytes: facts.bytes, report: "psnr,ms-ssim" });
+    try {
+      const answer = await call(`encode?${query}`, { method: "POST", body: this.file, headers: { "Content-Type": this.type }, signal });
+      const blob = await answer.blob();
+      const measured = (name) => (answer.headers.get(name) === "inf" ? null : Number(answer.headers.get(name)));
+      this.rivals[rival] = { url: this.url(blob), bytes: blob.size, psnr: measured("Ziggurat-PSNR"), ms_ssim: measured("Ziggurat-MS-SSIM") };
+    } catch (error) {
+      if (error.kind !== "target-missed") throw error;
+      this.rivals[rival] = { missed: Number(/has (\d+) bytes/.exec(error.detail)?.[1]) };
+    }
+    this.showBeside();
+  }
+
+  showBeside() {
+    const { facts, rival } = this;
+    const shown = this.rivals[rival];
+    this.viewer.show({
+      before: this.shows ? this.before : null, after: shown?.url ?? this.after, width: facts.width, height: facts.height,
+      right: shown?.url ? `${RIVALS[rival]}, ${bytes(shown.bytes)}` : `Ziggurat, ${bytes(facts.bytes)}`,
+    });
+    const others = Object.entries(RIVALS).filter(([name]) => this.rivals[name]);
+    $("#result tbody").replaceChildren(
+      row("Ziggurat", facts, !shown?.url),
+      ...others.map(([name, text]) => row(text, this.rivals[name], name === rival && Boolean(shown.url))),
+    );
   }
 
   showFacts(facts, postprocessed) {
@@ -126,7 +164,7 @@ export class Single {
       ...notes,
       el("table", {},
         el("thead", {}, el("tr", {}, ...["codec", "bytes", "PSNR", "MS-SSIM"].map((text) => el("th", { scope: "col" }, text)))),
-        el("tbody", {}, row("Ziggurat", facts, true)),
+        el("tbody"),
       ),
       el("details", {}, el("summary", {}, "What is inside"), insides({ ...facts, postprocessed })),
     );
@@ -161,9 +199,13 @@ export class Single {
   offer() {
     $("#actions").hidden = false;
     for (const name of ["#share"]) $(name).hidden = !this.id;
-    $("#curl").hidden = !this.file;
+    $("#curl").hidden = $("#rivals").hidden = !this.facts;
     if (this.id) history.replaceState(null, "", `#${this.id}`);
     if (!$("#curl-line").hidden) $("#curl-line").textContent = this.curl;
+  }
+
+  get type() {
+    return this.file.type.startsWith("image/") ? this.file.type : "application/octet-stream";
   }
 
   /** Whether there is nothing to look at. */
@@ -213,7 +255,9 @@ export class Single {
   reset() {
     this.stop();
     for (const url of this.urls.splice(0)) URL.revokeObjectURL(url);
-    Object.assign(this, { file: null, id: null, sent: null, picture: null, before: null, after: null, shows: null, facts: null });
+    Object.assign(this, { file: null, id: null, sent: null, picture: null, before: null, after: null, shows: null, facts: null, rivals: {}, rival: "" });
+    for (const button of $$("[data-rival]")) button.setAttribute("aria-pressed", !button.dataset.rival);
+    $("#rivals").hidden = true;
     for (const name of ["#options", "#actions", "#curl-line"]) $(name).hidden = true;
     for (const name of ["#result", "#details"]) $(name).replaceChildren();
     for (const image of $$("img", this.viewer.root)) image.removeAttribute("src");
@@ -224,6 +268,9 @@ export class Single {
 const dB = (value) => (value === null ? "exact" : value === undefined ? "" : `${number(value, 2)} dB`);
 
 function row(name, facts, current = false) {
+  if (facts.missed) {
+    return el("tr", {}, el("th", { scope: "row" }, name), el("td", { colspan: 3 }, `its smallest has ${number(facts.missed)} bytes`));
+  }
   return el("tr", { class: current ? "current" : undefined },
     el("th", { scope: "row" }, name), el("td", {}, number(facts.bytes)), el("td", {}, dB(facts.psnr)),
     el("td", {}, facts.ms_ssim === undefined ? "" : number(facts.ms_ssim, 4)));

@@ -79,7 +79,7 @@ class Visits:
         context.set_default_timeout(30_000)
         self._contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda said: said.type == "error" and self.errors.append(said.text))
+        page.on("console", self._read)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("request", lambda request: self._note(request.url, address))
         page.goto(address + path)
@@ -89,6 +89,10 @@ class Visits:
     def close(self) -> None:
         for context in self._contexts:
             context.close()
+
+    def _read(self, line: Any) -> None:
+        if line.type == "error":
+            self.errors.append(line.text)
 
     def _note(self, url: str, address: str) -> None:
         if not url.startswith((address, f"blob:{address}")):

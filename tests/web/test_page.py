@@ -146,11 +146,10 @@ def test_the_original_is_left_of_the_divider(visits: Visits, picture: Pictures) 
     def halves() -> list[bytes]:
         """Parts of the screen left and right of the middle, without the labels above."""
         with Image.open(io.BytesIO(page.locator("#viewer").screenshot())) as shot:
-            boxes = ((left, 0.3, left + 0.3, 0.9) for left in (0.1, 0.6))
-            return [
-                shot.crop([int(part * side) for part, side in zip(box, 2 * shot.size, strict=True)]).tobytes()
-                for box in boxes
-            ]
+            width, height = shot.size
+            lefts = (width // 10, width * 6 // 10)
+            boxes = [(left, height // 3, left + width * 3 // 10, height * 9 // 10) for left in lefts]
+            return [shot.crop(box).tobytes() for box in boxes]
 
     half_way = halves()
     page.keyboard.press("End")
@@ -194,6 +193,39 @@ def test_the_difference_is_shown(visits: Visits, picture: Pictures) -> None:
     assert page.eval_on_selector(".after", "it => getComputedStyle(it).mixBlendMode") == "difference"
     page.click("#difference")
     assert page.is_visible(".divider")
+
+
+def test_other_codecs_are_shown_at_the_same_size(visits: Visits, picture: Pictures) -> None:
+    page = opened(visits.open(), picture("a.png"))
+    visits.expected = 1
+    page.click("[data-rival=jpeg]")  # which cannot be so small
+    page.wait_for_selector("#result tr:has-text('JPEG')")
+    assert "its smallest has" in page.inner_text("#result")
+    page.click("[data-rival='']")
+    assert "Ziggurat" in page.inner_text(".tag.right")
+
+    def give_bpp(amount: str) -> int:
+        before = page.url
+        page.fill("[name=amount]", amount)
+        page.press("[name=amount]", "Enter")
+        page.wait_for_function("url => location.href !== url", arg=before)
+        page.wait_for_selector("#busy", state="hidden")
+        return int(page.inner_text("#result tbody td >> nth=0").replace(",", ""))
+
+    ours = give_bpp("0.8")
+    for rival in ("JPEG", "WebP", "AVIF"):
+        page.click(f"[data-rival={rival.lower()}]")
+        page.wait_for_selector(f"#result tr.current:has-text('{rival}')")
+        size, psnr, ms_ssim = page.locator("#result tr.current td").all_inner_texts()
+        assert 0.7 * ours < int(size.replace(",", "")) <= ours
+        assert float(psnr.removesuffix(" dB")) > 20
+        assert 0.5 < float(ms_ssim) < 1
+        assert rival in page.inner_text(".tag.right")
+        assert page.eval_on_selector(".after", "async it => (await it.decode(), it.naturalWidth)") == 192
+
+    ours = give_bpp("0.6")  # beside another stream, the same codec is made anew
+    assert page.locator("#result tbody tr").count() == 2
+    assert int(page.inner_text("#result tr.current td >> nth=0").replace(",", "")) <= ours
 
 
 def test_a_phone_shows_everything_and_takes_fingers(visits: Visits, picture: Pictures) -> None:
