@@ -76,6 +76,7 @@ class Page {
     }
     const first = new Uint8Array(await files[0].slice(0, 3).arrayBuffer());
     this.show("#work");
+    this.single.viewer.divider.focus({ preventScroll: true }); // what had the focus is hidden now
     if (files[0].name.toLowerCase().endsWith(".zgt") || isStream(first)) await this.single.openStream(files[0]);
     else await this.single.open(files[0]);
   }

@@ -1,11 +1,13 @@
 // One picture: compress it, show it beside the original, and say what it cost.
 
 import { call, key, STREAM, timings } from "./api.js";
+import { chart } from "./curve.js";
 import { $, $$, bytes, el, number, save } from "./dom.js";
 import { Options } from "./options.js";
 import { header } from "./stream.js";
 import { Viewer } from "./viewer.js";
 
+const RATES = [0.06, 0.12, 0.25, 0.5, 1]; // bits per pixel of the curves
 const RIVALS = { jpeg: "JPEG", webp: "WebP", avif: "AVIF" };
 const STAGES = {
   decode: "read the file", queue: "wait", device: "networks", entropy: "entropy coder", avif: "AVIF search",
@@ -29,6 +31,7 @@ export class Single {
     $("#save-png").addEventListener("click", () => save(this.picture, `${this.stem}.png`));
     $("#share").addEventListener("click", () => page.copy(this.link, "The link is copied."));
     $("#curl").addEventListener("click", () => this.showCurl());
+    $("#draw").addEventListener("click", () => this.draw());
     document.addEventListener("keydown", (event) => this.key(event));
   }
 
@@ -38,7 +41,9 @@ export class Single {
     this.file = file;
     this.stem = file.name.replace(/\.[^.]*$/, "") || "picture";
     this.before = this.url(file);
-    this.shows = await size(this.before);
+    const shows = await size(this.before);
+    if (this.file !== file) return; // another one came meanwhile
+    this.shows = shows;
     if (this.shows) {
       this.options.setPixels(this.shows.width * this.shows.height);
       this.viewer.show({ before: this.before, after: null, ...this.shows });
@@ -56,7 +61,7 @@ export class Single {
     await this.work("Opening", async (signal) => {
       const answer = await call("decompress?format=png", { method: "POST", body: file, headers: { "Content-Type": STREAM }, signal });
       const facts = header(new Uint8Array(await file.arrayBuffer()));
-      await this.showAlone(answer, facts ?? { bytes: file.size });
+      await this.showAlone(answer, facts ?? { bytes: file.size }, signal);
     });
   }
 
@@ -70,13 +75,15 @@ export class Single {
   async showStored(id, signal) {
     const facts = await (await call(`bitstreams/${id}/info`, { signal })).json();
     this.id = id;
-    await this.showAlone(await call(`decompress/${id}?format=png`, { signal }), facts);
+    await this.showAlone(await call(`decompress/${id}?format=png`, { signal }), facts, signal);
   }
 
-  async showAlone(answer, facts) {
-    this.picture = await answer.blob();
-    const after = this.url(this.picture);
+  async showAlone(answer, facts, signal) {
+    const picture = await answer.blob();
+    const after = this.url(picture);
     const shown = await size(after);
+    signal.throwIfAborted();
+    this.picture = picture;
     this.viewer.show({ before: this.shows ? this.before : null, after, ...shown, right: "Result" });
     $("#result").replaceChildren(
       el("p", { class: "headline" }, bytes(facts.bytes)),
@@ -93,12 +100,11 @@ export class Single {
     query.set("report", "psnr,ms-ssim");
     const postprocess = this.options.postprocess.value;
     await this.work("Compressing", async (signal) => {
-      const made = await call(`compress?${query}`, {
-        method: "POST", body: this.file, headers: { Accept: "application/json", "Content-Type": this.type }, signal,
-      });
+      const made = await this.post(`compress?${query}`, signal);
       const facts = await made.json();
       const shown = await call(`decompress/${facts.id}?format=png&postprocess=${postprocess}`, { signal });
       this.picture = await shown.blob();
+      for (const { url } of [{ url: this.after }, ...Object.values(this.rivals)]) if (url) URL.revokeObjectURL(url);
       this.id = facts.id;
       this.facts = facts;
       this.options.setPixels(facts.width * facts.height);
@@ -125,15 +131,48 @@ export class Single {
     const { rival, facts } = this;
     const query = new URLSearchParams({ format: rival, max_bytes: facts.bytes, report: "psnr,ms-ssim" });
     try {
-      const answer = await call(`encode?${query}`, { method: "POST", body: this.file, headers: { "Content-Type": this.type }, signal });
+      const answer = await this.post(`encode?${query}`, signal);
       const blob = await answer.blob();
-      const measured = (name) => (answer.headers.get(name) === "inf" ? null : Number(answer.headers.get(name)));
-      this.rivals[rival] = { url: this.url(blob), bytes: blob.size, psnr: measured("Ziggurat-PSNR"), ms_ssim: measured("Ziggurat-MS-SSIM") };
+      this.rivals[rival] = { url: this.url(blob), bytes: blob.size, ...scores(answer) };
     } catch (error) {
       if (error.kind !== "target-missed") throw error;
       this.rivals[rival] = { missed: Number(/has (\d+) bytes/.exec(error.detail)?.[1]) };
     }
     this.showBeside();
+  }
+
+  /** Post the picture; answers with facts as JSON where the call has such. */
+  post(path, signal) {
+    return call(path, { method: "POST", body: this.file, headers: { Accept: "application/json", "Content-Type": this.type }, signal });
+  }
+
+  /** Measure this picture at several sizes, with ours and with the others, and draw what comes. */
+  async draw() {
+    await this.work("Measuring at five sizes", async (signal) => {
+      const lines = { ours: { title: "Ziggurat", points: [] } };
+      for (const [name, title] of Object.entries(RIVALS)) lines[name] = { title, points: [] };
+      const metric = this.options.profile.value;
+      const show = () => $("#chart").replaceChildren(chart(lines, metric));
+      for (const bpp of RATES) {
+        const query = this.options.query();
+        query.delete("max_bytes");
+        query.set("bpp", bpp);
+        query.set("report", "psnr,ms-ssim");
+        const facts = await (await this.post(`compress?${query}`, signal)).json();
+        if (facts.bytes !== lines.ours.points.at(-1)?.bytes) lines.ours.points.push(facts);
+        show();
+        for (const name of Object.keys(RIVALS)) {
+          const wanted = new URLSearchParams({ format: name, max_bytes: facts.bytes, report: "psnr,ms-ssim" });
+          try {
+            const answer = await this.post(`encode?${wanted}`, signal);
+            lines[name].points.push({ bpp: Number(answer.headers.get("Ziggurat-Bpp")), ...scores(answer) });
+          } catch (error) {
+            if (error.kind !== "target-missed") throw error; // a codec that cannot be as small begins further right
+          }
+          show();
+        }
+      }
+    });
   }
 
   showBeside() {
@@ -199,7 +238,7 @@ export class Single {
   offer() {
     $("#actions").hidden = false;
     for (const name of ["#share"]) $(name).hidden = !this.id;
-    $("#curl").hidden = $("#rivals").hidden = !this.facts;
+    for (const name of ["#curl", "#rivals", "#curve"]) $(name).hidden = !this.facts;
     if (this.id) history.replaceState(null, "", `#${this.id}`);
     if (!$("#curl-line").hidden) $("#curl-line").textContent = this.curl;
   }
@@ -258,11 +297,17 @@ export class Single {
     Object.assign(this, { file: null, id: null, sent: null, picture: null, before: null, after: null, shows: null, facts: null, rivals: {}, rival: "" });
     for (const button of $$("[data-rival]")) button.setAttribute("aria-pressed", !button.dataset.rival);
     $("#rivals").hidden = true;
-    for (const name of ["#options", "#actions", "#curl-line"]) $(name).hidden = true;
-    for (const name of ["#result", "#details"]) $(name).replaceChildren();
+    for (const name of ["#options", "#actions", "#curl-line", "#curve"]) $(name).hidden = true;
+    for (const name of ["#result", "#details", "#chart"]) $(name).replaceChildren();
     for (const image of $$("img", this.viewer.root)) image.removeAttribute("src");
     history.replaceState(null, "", location.pathname + location.search);
   }
+}
+
+/** The measures in an answer's headers; null when the picture came back exactly. */
+function scores(answer) {
+  const measured = (name) => (answer.headers.get(name) === "inf" ? null : Number(answer.headers.get(name)));
+  return { psnr: measured("Ziggurat-PSNR"), ms_ssim: measured("Ziggurat-MS-SSIM") };
 }
 
 const dB = (value) => (value === null ? "exact" : value === undefined ? "" : `${number(value, 2)} dB`);

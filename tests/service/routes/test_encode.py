@@ -37,7 +37,7 @@ def test_a_file_is_as_good_as_its_bytes_allow(client: TestClient, jpeg: bytes, f
 
 
 def test_both_measures_are_those_of_the_file(client: TestClient, jpeg: bytes) -> None:
-    params = {"format": "webp", "max_bytes": 3000, "report": "psnr,ms-ssim"}
+    params: dict[str, str | int] = {"format": "webp", "max_bytes": 3000, "report": "psnr,ms-ssim"}
     answer = client.post("/encode", params=params, files={"file": ("photo.jpg", jpeg)})
     assert 0.8 < float(answer.headers["ziggurat-ms-ssim"]) < 1
     assert float(answer.headers["ziggurat-bpp"]) == pytest.approx(
@@ -50,7 +50,7 @@ def test_a_transparent_jpeg_is_compared_on_white(client: TestClient, photo: Imag
     clear.putalpha(0)
     file = io.BytesIO()
     clear.save(file, "PNG")
-    params = {"format": "jpg", "max_bytes": 3000, "report": "psnr,ms-ssim"}
+    params: dict[str, str | int] = {"format": "jpg", "max_bytes": 3000, "report": "psnr,ms-ssim"}
     answer = client.post("/encode", params=params, content=file.getvalue())
     assert answer.status_code == 200
     assert answer.headers["ziggurat-psnr"] == "inf"  # white came back exactly
@@ -94,6 +94,6 @@ def test_it_is_admitted_like_all_work() -> None:
     file = io.BytesIO()
     Image.new("RGB", (2000, 2000)).save(file, "PNG")
     with TestClient(create_app(settings)) as client:
-        params = {"format": "avif", "max_bytes": 1000}
+        params: dict[str, str | int] = {"format": "avif", "max_bytes": 1000}
         answer = client.post("/encode", params=params, content=file.getvalue())
     assert (answer.status_code, answer.json()["type"]) == (422, "urn:problem-type:ziggurat:too-costly")
