@@ -45,7 +45,7 @@ export function chart(lines, metric) {
 
 /** Round numbers between two ends, about five. */
 function steps(low, high) {
-  const rough = (high - low) / 5;
+  const rough = (high - low) / 6;
   const unit = 10 ** Math.floor(Math.log10(rough));
   const step = unit * [1, 2, 5, 10].find((factor) => factor * unit >= rough);
   const found = [];

@@ -197,6 +197,7 @@ export class Single {
     const notes = facts.warnings.map((text) => el("p", { class: "hint" }, `The file was read, but ${text}.`));
     if (!facts.target_met) notes.push(el("p", { class: "hint" }, missed(facts)));
     if (!this.shows) notes.push(el("p", { class: "hint" }, "This browser cannot show the original, so there is nothing to compare with."));
+    if (this.options.postprocess.value !== "auto") notes.push(el("p", { class: "hint" }, "The measures are of the picture with post-processing as recommended."));
     $("#result").replaceChildren(
       el("p", { class: "headline" }, bytes(facts.bytes)),
       el("p", {}, against),
