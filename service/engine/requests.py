@@ -265,11 +265,11 @@ class Requests:
     ) -> tuple[bytes, int]:
         """Find the highest quality whose file is within the budget: a bisection, as sizes grow."""
         found: tuple[bytes, int] | None = None
-        left = images.SCALES[wanted.format].qualities
+        left = images.QUALITIES[wanted.format]
         while left:
             middle = len(left) // 2
-            content = await self._stages.in_image_worker(
-                ENCODE, timings, picture.pixels, images.encode_at, picture, wanted.format, left[middle]
+            content = await self._stages.encode_beside(
+                timings, picture.pixels, images.encode_at, picture, wanted.format, left[middle]
             )
             if len(content) <= wanted.max_bytes:
                 found = content, left[middle]

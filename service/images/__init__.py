@@ -25,11 +25,11 @@ from .errors import (
 )
 from .facts import Decoded, Header
 from .magic import FORMATS
-from .within import SCALES, encode_at, flattened
+from .within import QUALITIES, avif_speed, encode_at, flattened
 
 __all__ = [
     "FORMATS",
-    "SCALES",
+    "QUALITIES",
     "AnimatedImageError",
     "DamagedImageError",
     "Decoded",
@@ -40,6 +40,7 @@ __all__ = [
     "ImageTooLargeError",
     "UnsupportedImageError",
     "UnsupportedVariantError",
+    "avif_speed",
     "decode",
     "decode_as_coded",
     "encode",
