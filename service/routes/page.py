@@ -21,6 +21,7 @@ from ..runtime import RuntimeDependency
 
 router = APIRouter(include_in_schema=False)
 
+_METHODS = ["GET", "HEAD"]
 _FOLDER = Path(__file__).parents[1] / "web"
 _TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -78,8 +79,7 @@ class Service(BaseModel):
     max_age_seconds: float | None = Field(description="That a stream is kept; null is not limited.")
 
 
-@router.head("/web/service.json")
-@router.get("/web/service.json")
+@router.api_route("/web/service.json", methods=_METHODS)
 async def service(runtime: RuntimeDependency) -> Service:
     """The facts that the page shows, none of them secret."""
     settings = runtime.settings
@@ -95,22 +95,21 @@ async def service(runtime: RuntimeDependency) -> Service:
     )
 
 
-@router.head("/", response_class=Response)
-@router.get("/", response_class=Response)
+@router.api_route("/", methods=_METHODS, response_class=Response)
 async def page(request: Request) -> Response:
     """The page."""
     return _answer(request, "index.html")
 
 
-@router.head("/docs", response_class=Response)
-@router.get("/docs", response_class=Response)
+@router.api_route("/docs", methods=_METHODS, response_class=Response)
 async def docs(request: Request) -> Response:
     """Every endpoint, as `/openapi.json` describes it."""
     return _answer(request, "docs.html")
 
 
-@router.head("/web/{name:path}", response_class=Response, responses=problems.describe(404))
-@router.get("/web/{name:path}", response_class=Response, responses=problems.describe(404))
+@router.api_route(
+    "/web/{name:path}", methods=_METHODS, response_class=Response, responses=problems.describe(404)
+)
 async def file(request: Request, name: str) -> Response:
     """A file that the page is made of."""
     return _answer(request, name)

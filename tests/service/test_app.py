@@ -107,6 +107,7 @@ def test_without_the_setting_no_origin_is_welcome(client: TestClient) -> None:
         ("/bitstreams/0", "DELETE, GET, HEAD"),
         ("/bitstreams/0/info", "GET, HEAD"),
         ("/livez", "GET, HEAD"),
+        ("/", "GET, HEAD"),
     ],
 )
 def test_405_names_every_method_of_the_path(client: TestClient, path: str, allowed: str) -> None:

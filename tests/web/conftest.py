@@ -123,7 +123,7 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     folder = tmp_path_factory.mktemp("pictures")
     demo = Path(__file__).parents[2] / "service/web/demo/coffee.jpg"
 
-    def make(name: str, left: int = 200, width: int = 192, height: int = 128) -> Path:
+    def make(name: str, left: int = 200, width: int = 128, height: int = 96) -> Path:
         path: Path = folder / name
         if not path.exists():
             with Image.open(demo) as image:
