@@ -54,13 +54,13 @@ image: ## Build the container image for a CPU (see docker/check.sh for a machine
 	docker build --tag ziggurat:cpu .
 
 clean: ## Remove .venv and every cache
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage build site *.egg-info
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage build client/build site *.egg-info client/*.egg-info
 
 # torch goes first and by itself: with its exact pin pip takes a plain CPU build where one is configured (find-links or an extra index),
 # and every later requirement finds it installed.
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml client/pyproject.toml constraints.txt
 	@echo 'Setting up $(VENV): a few minutes the first time'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch setuptools
-	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation --editable '.[docs,evaluation,test]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation --editable '.[docs,evaluation,test]' --editable ./client
 	touch $@

@@ -12,6 +12,7 @@ from torch import Tensor
 from models.entropy.blas import single_threaded
 from models.entropy.context_model import PHASES, ContextModel, hyper_contexts
 from models.entropy.context_model_torch import ExactContextModel
+from models.entropy.layer_torch import kind_on
 from models.entropy.tables import LARGEST_SUPPORT, Tables
 from models.progress import UNINTERRUPTED, Progress, with_pauses
 
@@ -31,9 +32,10 @@ class CodeLengths:
     """
 
     def __init__(self, tables: Tables, context_model: ContextModel, device: torch.device) -> None:
-        # On a CPU, torch's threads take longer to wake for these small products than they save.
         self._definition = context_model
-        self._on_device = None if device.type == "cpu" else ExactContextModel(context_model, device)
+        # In float32 a CPU's threads take longer to wake for these small products than they save.
+        is_slow = device.type == "cpu" and kind_on(device) is torch.float32
+        self._on_device = None if is_slow else ExactContextModel(context_model, device)
         self._residual_bits = torch.from_numpy(tables.laplace_bits()).to(device).view(-1)
         self._z_bits = torch.from_numpy(tables.z_bits()).to(device)
         self._z_low = torch.from_numpy(tables.z_low)[:, None, None].to(device)

@@ -2,88 +2,43 @@
 
 An encoder knows all residuals, so the networks of all bands can run at once. They are as small as
 the calls to run them one by one are slow: a picture of 768x512 needs 0.2 GMAC of them. Here they
-are stacked, for each pass, to one network:
+are stacked, for each pass, to one network of three layers:
 
     the inputs of the last band, which sees all that others see
-        --one product, with weight 0 where a band does not look--> hidden units of all bands
-        --one batch of products--> hidden units --a product for each band--> index shifts
+        --weight 0 where a band does not look--> hidden units of all bands
+        --weight 0 between bands--> hidden units of all bands --the same--> index shifts
 
-It gives the same integers as NumPy's, which define the format. Every sum provably stays within
-2**24, where float32 holds all integers; zeros add nothing to it.
+It gives the same integers as NumPy's, which define the format; zeros add nothing to a sum. All is
+channels last, so that a place's inputs lie beside each other, as `models.entropy.layer_torch` takes
+them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from itertools import islice
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from models.entropy.context_model import (
+    INPUT_LIMIT,
+    MAGNITUDE_LEVELS,
     MAX_INDEX_SHIFT,
     NEIGHBOURS,
     ContextModel,
-    Known,
+    Layer,
     Network,
-    known_before,
-    magnitude_level,
-    network_inputs,
 )
-from models.entropy.requantisation import Integers, requantised
+from models.entropy.layer_torch import RowLayer, kind_on
 from models.entropy.scale_decoder import ACTIVATION_LIMIT
 from models.entropy.tables import LAPLACE_TABLES
 from models.errors import WeightsError
-from models.grid import PASSES
+from models.grid import PASSES, Phase
 from models.progress import UNINTERRUPTED, Progress, with_pauses
 
 STRIP_ELEMENTS = 1 << 22  # of the networks' input that are looked at at a time: bounds memory
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Layer:
-    """A layer of all bands; shapes broadcast.
-
-    Attributes:
-        weight: float32, integers; one product (bands * hidden, in) or a batch of them (bands,
-            hidden, hidden).
-        ratio, offset: see `requantised`.
-    """
-
-    weight: Tensor
-    ratio: Tensor
-    offset: Tensor
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return requantised(self.weight @ x, self.ratio, self.offset, 0, ACTIVATION_LIMIT)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Pass:
-    """The networks of all bands of a pass.
-
-    Attributes:
-        head: the first layer.
-        between: the layers between the first and the last.
-        last: weights of each band's last layer, float32 (channels of the band, hidden).
-        ratio, offset: of the last layers, (M, 1).
-    """
-
-    head: _Layer
-    between: tuple[_Layer, ...]
-    last: tuple[Tensor, ...]
-    ratio: Tensor
-    offset: Tensor
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Compute index shifts (N, M, places) from the last band's inputs (N, in, places)."""
-        x = self.head(x)
-        x = x.view(len(x), len(self.last), x.shape[1] // len(self.last), x.shape[2])
-        for layer in self.between:
-            x = layer(x)
-        total = torch.cat([weight @ x[:, band] for band, weight in enumerate(self.last)], -2)
-        return requantised(total, self.ratio, self.offset, -MAX_INDEX_SHIFT, MAX_INDEX_SHIFT)
 
 
 class ExactContextModel:
@@ -98,11 +53,15 @@ class ExactContextModel:
     """
 
     def __init__(self, model: ContextModel, device: torch.device) -> None:
+        self._kind = kind_on(device)
         self._last_start = model.band_starts[-1]
         self._passes = [
-            _stacked(model, networks, device, around=bool(NEIGHBOURS[phases[0]])) if all(networks) else None
+            _stacked(model, networks, self._kind, device, around=bool(NEIGHBOURS[phases[0]]))
+            if all(networks)
+            else []
             for networks, phases in zip(model.networks, PASSES, strict=True)
         ]
+        self._levels = torch.tensor(MAGNITUDE_LEVELS, dtype=torch.uint8, device=device)
         self._self_check(model, device)
 
     def _self_check(self, model: ContextModel, device: torch.device) -> None:
@@ -114,7 +73,7 @@ class ExactContextModel:
         index, residual = (torch.from_numpy(values)[None].to(device) for values in (indices, residuals))
         chosen = self.all_corrected(index, residual)[0].cpu().numpy()
         if not np.array_equal(chosen, model.all_corrected(indices, residuals)):
-            raise WeightsError(f"context networks on {device} do not choose as on a CPU; refusing to code")
+            raise WeightsError(f"context networks on {device} do not choose as NumPy does; refusing to code")
 
     @torch.no_grad()
     def all_corrected(self, indices: Tensor, residuals: Tensor, progress: Progress = UNINTERRUPTED) -> Tensor:
@@ -126,79 +85,135 @@ class ExactContextModel:
             progress: pauses, and may end the work by raising.
 
         Returns:
-            Table indices uint8 (N, M, h, w).
+            Table indices uint8 (N, M, h, w), channels last in memory.
         """
-        corrected = indices.clone()
+        index = indices.movedim(1, -1).contiguous()
+        corrected = index.clone()
         with torch.autocast(indices.device.type, enabled=False):
-            levels: Tensor = magnitude_level(residuals)
-            for phases, networks in zip(PASSES, self._passes, strict=True):
-                for row, column in phases if networks else ():
+            level = self._magnitude_level(residuals.movedim(1, -1).contiguous())
+            for phases, layers in zip(PASSES, self._passes, strict=True):
+                for phase in phases if layers else ():
                     progress.pause()
-                    known: Known[Tensor] = known_before(indices, levels, (row, column))
-                    own = levels[..., row::2, column::2]
-                    tables = corrected[..., row::2, column::2]
-                    self._correct(networks, known, own, tables, progress)
-        return corrected
+                    self._correct(corrected, index, level, phase, layers, progress)
+        return corrected.movedim(-1, 1)
+
+    def _magnitude_level(self, residuals: Tensor) -> Tensor:
+        """See `models.entropy.context_model.magnitude_level`: uint8, in any shape."""
+        places = residuals.abs().clamp_(max=len(self._levels) - 1).int()
+        return self._levels.index_select(0, places.flatten()).view(places.shape)
 
     def _correct(
-        self, networks: _Pass | None, known: Known[Tensor], levels: Tensor, tables: Tensor, progress: Progress
+        self,
+        corrected: Tensor,
+        index: Tensor,
+        level: Tensor,
+        phase: Phase,
+        layers: Sequence[RowLayer],
+        progress: Progress,
     ) -> None:
-        """Write the tables of a phase (N, M, h', w')."""
-        assert networks is not None
-        batch, channels, rows, columns = tables.shape
-        height = max(1, STRIP_ELEMENTS // max(1, batch * columns * networks.head.weight.shape[1]))
+        """Write the tables of a phase; all of it is (N, h, w, M)."""
+        row, column = phase
+        tables = corrected[:, row::2, column::2]
+        own = index[:, row::2, column::2]
+        lower = level[:, row::2, column::2, : self._last_start]
+        parts = [own, lower]
+        if NEIGHBOURS[phase]:
+            count = torch.full_like(index[..., :1], INPUT_LIMIT // 4)
+            parts += [_around(level, phase) >> 2, _around(index, phase) >> 2, _around(count, phase)]
+        batch, rows, columns, _ = own.shape
+        if not own.numel():
+            return
+        height = max(1, STRIP_ELEMENTS // max(1, batch * columns * sum(part.shape[-1] for part in parts)))
         for top in with_pauses(range(0, rows, height), progress):
             strip = slice(top, top + height)
-            inputs = network_inputs(known, levels, slice(self._last_start, None), strip)
-            own = inputs[:, :channels]  # indices come first
-            moved = networks(inputs).add_(own).clamp_(1, LAPLACE_TABLES - 1).mul_(own.clamp(0, 1))
-            tables[..., strip, :] = moved.view(tables[..., strip, :].shape)
+            x = _joined([part[:, strip] for part in parts], self._kind)
+            for layer in layers:
+                x = layer(x)
+            kept = own[:, strip].to(x.dtype)
+            moved = x.view(kept.shape).add_(kept).clamp_(1, LAPLACE_TABLES - 1)
+            tables[:, strip] = moved.mul_(kept.clamp_(max=1))
+
+
+def _around(values: Tensor, phase: Phase) -> Tensor:
+    """Sum uint8 values (N, h, w, C) over every element's decoded neighbours: (N, h', w', C)."""
+    batch, rows, columns, channels = values.shape
+    padded = values.new_zeros((batch, rows + 2, columns + 2, channels))
+    padded[:, 1:-1, 1:-1] = values
+    row, column = phase
+    total: Tensor | None = None
+    for down, right in NEIGHBOURS[phase]:
+        neighbour = padded[:, 1 + row + down :: 2, 1 + column + right :: 2]
+        neighbour = neighbour[:, : len(range(row, rows, 2)), : len(range(column, columns, 2))]
+        total = neighbour.clone() if total is None else total.add_(neighbour)
+    assert total is not None
+    return total
+
+
+def _joined(parts: Sequence[Tensor], kind: torch.dtype) -> Tensor:
+    """Stack parts (N, rows, columns, channels), integers up to INPUT_LIMIT: (places, in)."""
+    joined = parts[0].new_empty((*parts[0].shape[:-1], sum(part.shape[-1] for part in parts)), dtype=kind)
+    start = 0
+    for part in parts:
+        stop = start + part.shape[-1]
+        joined[..., start:stop] = part
+        start = stop
+    return joined.flatten(0, 2)
 
 
 def _stacked(
-    model: ContextModel, networks: Sequence[Network], device: torch.device, *, around: bool
-) -> _Pass:
+    model: ContextModel,
+    networks: Iterable[Network],
+    kind: torch.dtype,
+    device: torch.device,
+    *,
+    around: bool,
+) -> list[RowLayer]:
     """Stack the networks of a pass.
 
     Args:
         model: of the networks.
         networks: of every band, none of them empty.
+        kind: see `models.entropy.layer_torch.kind_on`.
         device: where they will run.
         around: whether they look at neighbours.
     """
-
-    def tensor(values: Integers) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values)).to(device)
-
-    depths = zip(*networks, strict=True)
-    heads, *between, last = ([*layers] for layers in depths)
-    channels = model.channels
-    weight = np.zeros((len(heads), len(heads[0].weight), heads[-1].weight.shape[1]), np.float32)
-    for band, layer in enumerate(heads):
-        weight[band][:, _columns(model, band, channels, around=around)] = layer.weight
-    head = _Layer(
-        tensor(weight.reshape(-1, weight.shape[-1])),
-        tensor(np.concatenate([layer.ratio for layer in heads])),
-        tensor(np.concatenate([layer.offset for layer in heads])),
-    )
-    return _Pass(
-        head,
-        tuple(
-            _Layer(
-                tensor(np.stack([layer.weight for layer in layers])),
-                tensor(np.stack([layer.ratio for layer in layers])),
-                tensor(np.stack([layer.offset for layer in layers])),
+    depths: list[tuple[Layer, ...]] = list(zip(*networks, strict=True))
+    stacked = []
+    for number, layers in enumerate(depths):
+        weights = [torch.from_numpy(layer.weight) for layer in layers]
+        if number:
+            places = iter(range(sum(weight.shape[1] for weight in weights)))
+            columns = [list(islice(places, weight.shape[1])) for weight in weights]
+        else:
+            columns = [_columns(model, band, around=around) for band in range(len(weights))]
+        weight = _placed(weights, columns)
+        is_last = number == len(depths) - 1
+        stacked.append(
+            RowLayer.of(
+                weight.to(device),
+                torch.from_numpy(np.concatenate([layer.ratio[:, 0] for layer in layers])).to(device),
+                torch.from_numpy(np.concatenate([layer.offset[:, 0] for layer in layers])).to(device),
+                (-MAX_INDEX_SHIFT, MAX_INDEX_SHIFT) if is_last else (0, ACTIVATION_LIMIT),
+                kind,
+                hidden=number > 0,
             )
-            for layers in between
-        ),
-        tuple(tensor(layer.weight) for layer in last),
-        tensor(np.concatenate([layer.ratio for layer in last])),
-        tensor(np.concatenate([layer.offset for layer in last])),
-    )
+        )
+    return stacked
 
 
-def _columns(model: ContextModel, band: int, channels: int, *, around: bool) -> list[int]:
+def _placed(weights: Sequence[Tensor], columns: Sequence[Sequence[int]]) -> Tensor:
+    """Put weights (out, in) one below the other, each in its columns, the last in the rightmost."""
+    placed = weights[0].new_zeros((sum(map(len, weights)), 1 + columns[-1][-1]))
+    top = 0
+    for weight, own in zip(weights, columns, strict=True):
+        placed[top : top + len(weight), own] = weight
+        top += len(weight)
+    return placed
+
+
+def _columns(model: ContextModel, band: int, *, around: bool) -> list[int]:
     """List the places of a band's inputs among those of the last band, see `network_inputs`."""
+    channels = model.channels
     own = model.band(band)
     seen = own.stop or channels
     first = channels + model.band_starts[-1]  # of those around

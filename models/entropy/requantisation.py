@@ -6,7 +6,7 @@ It is computed in float64. Every product provably stays within 2**53, where floa
 integers; so do the bias and the half that are added, and the floor. Processors multiply four or
 eight float64 at once, and few of them 64-bit integers.
 
-Written once for NumPy's arrays and torch's.
+`models.entropy.layer_torch` does the same with torch.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def require_exact(worst_sum: int, multiplier: Integers, what: str) -> None:
         raise WeightsError(f"{what} can exceed 2**53: its products would not be exact in float64")
 
 
-def requantised(total: Array, ratio: Array, offset: Array, lowest: int, highest: int) -> Array:
+def requantised(total: Integers, ratio: Integers, offset: Integers, lowest: int, highest: int) -> Integers:
     """Compute float32 integers in [lowest, highest], in the shape of `total`.
 
     Args:
@@ -53,14 +53,10 @@ def requantised(total: Array, ratio: Array, offset: Array, lowest: int, highest:
         offset: of the bias, see `offset_of`, in the shape of `ratio`.
         lowest, highest: what the output is clamped to.
     """
-    if isinstance(total, np.ndarray):
-        scaled: Integers = total * ratio
-        scaled += offset
-        np.floor(scaled, out=scaled)
-        return scaled.clip(lowest, highest, out=scaled).astype(np.float32)
-    from torch import addcmul  # only where it is loaded anyway
-
-    return addcmul(offset, total, ratio).floor_().clamp_(lowest, highest).float()
+    scaled: Integers = total * ratio
+    scaled += offset
+    np.floor(scaled, out=scaled)
+    return scaled.clip(lowest, highest, out=scaled).astype(np.float32)
 
 
 def offset_of(bias: Array, ratio: Array) -> Array:

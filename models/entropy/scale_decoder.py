@@ -16,7 +16,7 @@ A layer is one such product, over all places and their 3x3 neighbourhoods.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,6 +99,25 @@ def _shuffle(x: Integers) -> Integers:
     return x.reshape(c // 4, 2, 2, h, w).transpose(0, 3, 1, 4, 2).reshape(c // 4, 2 * h, 2 * w)
 
 
+def tile_by_tile(
+    of_tile: Callable[[Integers], NDArray[np.uint8]], z_hat: Integers, channels: int, progress: Progress
+) -> NDArray[np.uint8]:
+    """Compute table indices uint8 (channels, 4 h, 4 w) from z_hat (C, h, w) in bounded memory.
+
+    Args:
+        of_tile: does so for a part of z_hat.
+        z_hat: of one picture.
+        channels: of the indices.
+        progress: pauses, and may end the work by raising.
+    """
+    _, rows, columns = z_hat.shape
+    indices = np.empty((channels, HYPER_STRIDE * rows, HYPER_STRIDE * columns), np.uint8)
+    for tile in with_pauses(tiles(rows, columns, TILE), progress):
+        index = of_tile(z_hat[:, *tile.outer()])
+        indices[:, *tile.inner(HYPER_STRIDE)] = index[:, *tile.within(HYPER_STRIDE)]
+    return indices
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class IntegerScaleDecoder:
     """The integers of one model.
@@ -132,15 +151,13 @@ class IntegerScaleDecoder:
         `progress` may end the work by raising.
         """
         first, second, third = self.layers
-        z = z_hat.clip(-INPUT_LIMIT, INPUT_LIMIT)
-        _, rows, columns = z.shape
-        indices = np.empty((len(third.weight), HYPER_STRIDE * rows, HYPER_STRIDE * columns), np.uint8)
-        for tile in with_pauses(tiles(rows, columns, TILE), progress):
-            x = _shuffle(first(z[:, *tile.outer()], ACTIVATION_LIMIT, arithmetic))
+
+        def of_tile(z: Integers) -> NDArray[np.uint8]:
+            x = _shuffle(first(z.clip(-INPUT_LIMIT, INPUT_LIMIT), ACTIVATION_LIMIT, arithmetic))
             x = _shuffle(second(x, ACTIVATION_LIMIT, arithmetic))
-            index = self.lookup.take(third(x, RAW_LIMIT, arithmetic).astype(np.intp))
-            indices[:, *tile.inner(HYPER_STRIDE)] = index[:, *tile.within(HYPER_STRIDE)]
-        return indices
+            return self.lookup.take(third(x, RAW_LIMIT, arithmetic).astype(np.intp))
+
+        return tile_by_tile(of_tile, z_hat, len(third.weight), progress)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> IntegerScaleDecoder:

@@ -16,6 +16,7 @@ import torch
 
 from models.bitstream import Bitstream
 from models.bitstream.alpha import encode_alpha
+from models.entropy.scale_decoder_torch import PictureScaleDecoder
 from models.errors import OptionError, WeightsError
 from models.grid import STRIDE, latent_size
 from models.learned.encoder import Encoder
@@ -75,7 +76,11 @@ class LearnedCodec:
         self.device = torch.device(device)
         self.post_processor = post_processor
         self.symbol_codec = SymbolCodec(
-            card.name, card.model_id, model.tables, model.scale_decoder.integer(), model.context_model
+            card.name,
+            card.model_id,
+            model.tables,
+            PictureScaleDecoder(model.scale_decoder),
+            model.context_model,
         )
         self._objective = Objective.of(card)
         self._transforms = Transforms(model, self.device, bfloat16=bfloat16, tile=tile)

@@ -71,8 +71,10 @@ class _Quantiser:
         """Residuals of the lowest channels (N, C, h, w), for these means of theirs."""
         channels = mean.shape[1]
         residual = self.scaled[:, :channels] - mean
-        dead = residual.abs() < self.dead_zone[:, :channels]
-        return residual.round().clamp_(-LARGEST_RESIDUAL, LARGEST_RESIDUAL).masked_fill_(dead, 0)
+        # A comparison to float32 takes a sixth of the time of one to booleans.
+        alive = torch.empty_like(residual)
+        torch.ge(residual.abs(), self.dead_zone[:, :channels], out=alive)
+        return residual.round_().clamp_(-LARGEST_RESIDUAL, LARGEST_RESIDUAL).mul_(alive)
 
 
 class Encoder:
@@ -185,8 +187,10 @@ class Encoder:
         """
         anchors = self._transforms.anchors(positions)
         z = self._transforms.hyper_latents(y, anchors, progress)
-        residuals = torch.empty(y.shape, dtype=torch.int16, device=z.device)
-        indices = torch.empty(y.shape, dtype=torch.uint8, device=z.device)
+        residuals, indices = (
+            torch.empty(y.shape, dtype=dtype, device=z.device, memory_format=torch.channels_last)
+            for dtype in (torch.int16, torch.uint8)
+        )
         rows, columns = y.shape[-2:]
         for tile in with_pauses(self._transforms.tiles(rows, columns, halo=CONTEXT_HALO), progress):
             inner = tile.inner(HYPER_STRIDE)
@@ -194,7 +198,7 @@ class Encoder:
             scaled = self._transforms.network.scaled(y[..., *tile.outer(HYPER_STRIDE)], anchors)
             index = self._transforms.indices(z[..., *tile.outer()], scaled)
             progress.pause()
-            quantiser = _Quantiser(scaled, self._dead_zone[index.int()])
+            quantiser = _Quantiser(scaled, _looked_up(self._dead_zone, index))
             mean = self._transforms.mean(z[..., *tile.outer()], anchors, scaled, quantiser)
             residuals[..., *inner] = quantiser(mean)[..., *within]
             indices[..., *inner] = index[..., *within]
@@ -214,6 +218,12 @@ def _symbols(probe: _Probe, row: int, picture: Picture, position: Position) -> S
         alpha=picture.alpha,
         coded=probe.z[row].numel() + int(probe.tables[row].count_nonzero()),
     )
+
+
+def _looked_up(values: Tensor, index: Tensor) -> Tensor:
+    """Give values[index], (64,) and uint8 (N, M, h, w), channels last in memory."""
+    rows = index.movedim(1, -1)
+    return values.index_select(0, rows.int().flatten()).view(rows.shape).movedim(-1, 1)
 
 
 def _is_settled(search: GainSearch, position: Position, size: float) -> bool:

@@ -1,7 +1,7 @@
 """SymbolCodec: symbols to streams and back, on the CPU alone.
 
-It needs neither a network nor torch, so that a process that only codes entropy is small and starts
-in a fraction of a second.
+By itself it needs neither a network nor torch, so that a process that only codes entropy is small
+and starts in a fraction of a second.
 
     write   z, residuals, tables --range coder--> container
     read    container --range coder--> z --scale decoder--> table indices
@@ -11,6 +11,7 @@ in a fraction of a second.
 from __future__ import annotations
 
 from functools import cache
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from models.bitstream.alpha import decode_alpha
 from models.entropy.blas import single_threaded
 from models.entropy.coder import SymbolCoder
 from models.entropy.context_model import ContextModel
+from models.entropy.requantisation import Integers
 from models.entropy.scale_decoder import IntegerScaleDecoder
 from models.entropy.tables import LARGEST_SUPPORT, Tables
 from models.errors import UnknownModelError, WeightsError
@@ -34,6 +36,16 @@ from models.weights import registry
 ENTROPY_ARRAYS = ("scale.", "tables.", "neighbours.")  # beginnings of their names in a weights file [format]
 
 
+class ScaleDecoder(Protocol):
+    """`IntegerScaleDecoder`, or what does the same in less time."""
+
+    def __call__(self, z_hat: Integers, *, progress: Progress) -> NDArray[np.uint8]:
+        """Compute table indices uint8 (M, 4 h, 4 w) from z_hat (C, h, w)."""
+
+    def self_check(self) -> None:
+        """Raise `WeightsError` where this machine does not compute exactly."""
+
+
 class SymbolCodec:
     """The entropy coder and the container of one model.
 
@@ -45,7 +57,7 @@ class SymbolCodec:
         context_model: corrects them by what is decoded.
 
     Raises:
-        WeightsError: NumPy's float32 matrix products are not exact over integers.
+        WeightsError: matrix products are not exact over integers here.
     """
 
     def __init__(
@@ -53,7 +65,7 @@ class SymbolCodec:
         name: str,
         model_id: str,
         tables: Tables,
-        scale_decoder: IntegerScaleDecoder,
+        scale_decoder: ScaleDecoder,
         context_model: ContextModel,
     ) -> None:
         scale_decoder.self_check()

@@ -76,5 +76,6 @@ PAGES = [
     README,
     Page(ROOT / "CONTRIBUTING.md"),
     Page(ROOT / "docker" / "README.md"),
+    Page(ROOT / "client" / "README.md"),
     *map(Page, sorted(DOCS.rglob("*.md"))),
 ]

@@ -15,7 +15,7 @@ from tests.docs.pages import PAGES, README, ROOT, Page
 
 PROSE_COLUMNS = 100
 README_LINES = 150
-SOURCES = re.compile(r"(?:models|service|docker|benchmarks|docs|tests)/[\w./-]+")
+SOURCES = re.compile(r"(?:models|service|client|docker|benchmarks|docs|tests)/[\w./-]+")
 every_page = pytest.mark.parametrize("page", PAGES, ids=str)
 
 

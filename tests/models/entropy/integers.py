@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from models.entropy.context_model import HYPER_CONTEXTS, NEIGHBOURS, ContextModel, Layer
+from models.entropy.layer_torch import int8_is_exact
 from models.entropy.requantisation import MULTIPLIER_BITS
 from models.entropy.tables import LAPLACE_TABLES, Z_LIMIT, Tables, laplace_scales
 from models.grid import PASSES
@@ -24,6 +26,8 @@ TABLES = Tables.make(
     CENTRE,
 )
 CHANNELS = 6
+# The types that layers may hold integers in on this machine's CPU.
+KINDS = (torch.float32, torch.int8) if int8_is_exact() else (torch.float32,)
 
 
 def random_context_model(channels: int, band_starts: Sequence[int], seed: int) -> ContextModel:

@@ -50,5 +50,5 @@ def test_empty_networks_move_nothing() -> None:
 def test_a_device_that_chooses_other_tables_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     exact = torch.Tensor.floor_
     monkeypatch.setattr(torch.Tensor, "floor_", lambda values: exact(values.bfloat16().double()))
-    with pytest.raises(WeightsError, match="context networks on cpu"):
+    with pytest.raises(WeightsError, match="context networks on cpu do not choose as NumPy does"):
         ExactContextModel(CONTEXT_MODEL, CPU)

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.entropy.layer_torch import RowLayer
 from models.entropy.requantisation import (
     EXACT_LIMIT,
     EXACT_PRODUCT,
@@ -34,7 +35,7 @@ def by_definition(total: Integers, multiplier: Integers, lowest: int, highest: i
 
 
 def check(total: Integers, multiplier: Integers, lowest: int, highest: int) -> None:
-    """Both kinds of arrays give what the definition gives."""
+    """NumPy and torch give what the definition gives."""
     expected = by_definition(total, multiplier, lowest, highest)
     ratio: Integers = multiplier * UNIT
     for bias in (0, 1, -12345, LARGEST_SUM, -LARGEST_SUM):
@@ -43,10 +44,9 @@ def check(total: Integers, multiplier: Integers, lowest: int, highest: int) -> N
         assert np.array_equal(sums, (total - bias)[fits])
         offset = offset_of(np.array([bias], np.float32), ratio)
         assert np.array_equal(requantised(sums, ratio, offset, lowest, highest), expected[fits])
-        sum_, factor, start = (torch.from_numpy(values) for values in (sums, ratio, offset))
-        on_device = requantised(sum_, factor, start, lowest, highest)
-        assert on_device.dtype == torch.float32
-        assert np.array_equal(on_device.numpy(), expected[fits])
+        factor, start = (torch.from_numpy(values) for values in (ratio, offset))
+        layer = RowLayer(torch.ones(1, 1), factor, start, lowest, highest, torch.float32)
+        assert np.array_equal(layer(torch.from_numpy(sums)[:, None])[:, 0].numpy(), expected[fits])
 
 
 @given(

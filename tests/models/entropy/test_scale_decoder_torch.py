@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -9,19 +10,31 @@ import numpy as np
 import pytest
 import torch
 
+from models.entropy import scale_decoder_torch
 from models.entropy.requantisation import EXACT_LIMIT
-from models.entropy.scale_decoder import INPUT_LIMIT
-from models.entropy.scale_decoder_torch import ExactScaleDecoder
+from models.entropy.scale_decoder import INPUT_LIMIT, TILE
+from models.entropy.scale_decoder_torch import ExactScaleDecoder, PictureScaleDecoder
 from models.errors import WeightsError
 from models.learned.model import CodecModel
 from models.weights.registry import available, weights
 from tests.make_golden import FIXTURES
+from tests.models.entropy.integers import KINDS
 
 
-@pytest.fixture(scope="module", params=["tiny", *available()])
+@pytest.fixture(
+    scope="module",
+    params=itertools.product(["tiny", *available()], KINDS),
+    ids=lambda param: f"{param[0]}-{param[1]}",
+)
 def decoder(request: pytest.FixtureRequest) -> ExactScaleDecoder:
-    path = FIXTURES / "tiny.safetensors" if request.param == "tiny" else weights(request.param)
-    return CodecModel.load(path).scale_decoder
+    """Every model, with its integers held in every type that is exact here."""
+    name, kind = request.param
+    path = FIXTURES / "tiny.safetensors" if name == "tiny" else weights(name)
+    found = replace(CodecModel.load(path).scale_decoder)  # a copy: the registry's may be prepared
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scale_decoder_torch, "kind_on", lambda device: kind)
+        assert found._prepared[0].weight.dtype is kind
+    return found
 
 
 @pytest.fixture
@@ -76,8 +89,9 @@ def test_the_self_check_accepts_this_machine(decoder: ExactScaleDecoder) -> None
 def test_the_self_check_refuses_arithmetic_that_rounds(
     decoder: ExactScaleDecoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    exact_mm = torch.mm
-    monkeypatch.setattr(torch, "mm", lambda a, b: exact_mm(a, b).bfloat16().float())
+    for name in ("mm", "_int_mm"):
+        exact = getattr(torch, name)
+        monkeypatch.setattr(torch, name, lambda a, b, exact=exact: exact(a, b).bfloat16().float())
     with pytest.raises(WeightsError, match="not exact"):
         decoder.self_check()
 
@@ -94,3 +108,9 @@ def test_sums_that_could_exceed_float32_are_refused(decoder: ExactScaleDecoder) 
 def test_hyper_latents_beyond_the_limit_are_clamped(decoder: ExactScaleDecoder) -> None:
     z = z_hat(decoder, 1).sign()
     assert torch.equal(decoder(INPUT_LIMIT * z), decoder(1000 * z))
+
+
+def test_a_picture_tile_by_tile_equals_the_definition(decoder: ExactScaleDecoder) -> None:
+    z = np.random.default_rng(0).integers(-20, 21, (decoder.layers[0].weight.shape[1], 1, 2 * TILE + 1))
+    z = z.astype(np.int8)
+    assert np.array_equal(PictureScaleDecoder(decoder)(z), decoder.integer()(z))

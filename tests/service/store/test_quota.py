@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,15 @@ def on_disk(root: Path) -> int:
     return sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
 
 
+@asynccontextmanager
+async def swept_store(root: Path) -> AsyncIterator[StreamStore]:
+    """A store of 10,000 bytes whose first sweep is over: it would see half of what is prepared."""
+    async with StreamStore(str(root), limits=Limits(max_bytes=10_000)) as store:
+        assert store.quota
+        await store.quota._sweep()
+        yield store
+
+
 async def counted(store: StreamStore, streams: int) -> None:
     """Until the count at the start has come to this many."""
     async with asyncio.timeout(20):
@@ -32,7 +43,7 @@ async def counted(store: StreamStore, streams: int) -> None:
 
 def test_the_oldest_make_room_for_the_newest(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with StreamStore(str(tmp_path), limits=Limits(max_bytes=10_000)) as store:
+        async with swept_store(tmp_path) as store:
             ids = []
             for number in range(25):
                 ids.append(await store.put(stream(number)))
@@ -71,7 +82,7 @@ def test_a_burst_is_refused_rather_than_what_was_just_acknowledged_thrown_away(t
 
 def test_a_stream_larger_than_the_quota_is_refused_and_evicts_nothing_for_good(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with StreamStore(str(tmp_path), limits=Limits(max_bytes=10_000)) as store:
+        async with swept_store(tmp_path) as store:
             stream_id = await store.put(stream(1))
             with pytest.raises(StoreFullError, match="10001 bytes, more than the stream store's 10000"):
                 await store.put(bytes(10_001))
@@ -85,7 +96,7 @@ def test_a_stream_of_more_than_a_tenth_of_the_quota_gets_its_room(tmp_path: Path
     """A sweep leaves nine tenths: what needs more is told to it."""
 
     async def scenario() -> None:
-        async with StreamStore(str(tmp_path), limits=Limits(max_bytes=10_000)) as store:
+        async with swept_store(tmp_path) as store:
             for number in range(9):
                 age(tmp_path, await store.put(stream(number)), 1000 - number)
             assert store.quota
@@ -98,7 +109,7 @@ def test_a_stream_of_more_than_a_tenth_of_the_quota_gets_its_room(tmp_path: Path
 
 def test_large_streams_at_the_same_time_all_get_their_room(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with StreamStore(str(tmp_path), limits=Limits(max_bytes=10_000)) as store:
+        async with swept_store(tmp_path) as store:
             for number in range(10):
                 age(tmp_path, await store.put(stream(number)), 1000 - number)
             await asyncio.gather(*(store.put(stream(number, 2500)) for number in range(20, 24)))
@@ -109,7 +120,7 @@ def test_large_streams_at_the_same_time_all_get_their_room(tmp_path: Path) -> No
 
 def test_a_large_stream_that_finds_no_room_is_in_nobodys_way(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with StreamStore(str(tmp_path), limits=Limits(max_bytes=10_000)) as store:
+        async with swept_store(tmp_path) as store:
             ids = [await store.put(stream(number)) for number in range(10)]
             for stream_id in ids[:5]:
                 age(tmp_path, stream_id, 1000)
@@ -127,7 +138,7 @@ def test_a_large_stream_that_finds_no_room_is_in_nobodys_way(tmp_path: Path) -> 
 
 def test_a_clock_set_back_keeps_nobody_waiting_for_it(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with StreamStore(str(tmp_path), limits=Limits(max_bytes=10_000)) as store:
+        async with swept_store(tmp_path) as store:
             for number in range(10):
                 age(tmp_path, await store.put(stream(number)), -86_400 + number)
             await store.put(stream(99))
@@ -139,7 +150,7 @@ def test_a_clock_set_back_while_the_store_is_full_does_not_add_to_the_wait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def scenario() -> None:
-        async with StreamStore(str(tmp_path), limits=Limits(max_bytes=10_000)) as store:
+        async with swept_store(tmp_path) as store:
             for number in range(10):
                 await store.put(stream(number))
             with pytest.raises(StoreFullError):
@@ -170,9 +181,8 @@ def test_what_was_there_before_counts(tmp_path: Path) -> None:
 
 def test_storing_again_takes_no_room(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with StreamStore(str(tmp_path), limits=Limits(max_bytes=10_000)) as store:
+        async with swept_store(tmp_path) as store:
             assert store.quota
-            await store.quota._sweep()  # the first; it may count what is written meanwhile twice
             for _ in range(50):
                 await store.put(stream(1))
             assert (store.quota.bytes, store.quota.streams) == (1000, 1)
@@ -182,7 +192,7 @@ def test_storing_again_takes_no_room(tmp_path: Path) -> None:
 
 def test_storing_again_is_possible_when_the_store_is_full(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with StreamStore(str(tmp_path), limits=Limits(max_bytes=10_000)) as store:
+        async with swept_store(tmp_path) as store:
             for number in range(10):
                 await store.put(stream(number))
             with pytest.raises(StoreFullError):

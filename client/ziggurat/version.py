@@ -1,0 +1,3 @@
+"""The version of this package, that of the service it belongs to."""
+
+VERSION = "0.3.0"
