@@ -2,6 +2,7 @@
 
 import { $, el } from "./dom.js";
 
+const EXAMPLES = { "/compress": "?bpp=0.15", "/allocate": "?budget_bpp=0.15", "/encode": "?format=webp&max_bytes=20000" };
 const METHODS = ["get", "head", "post", "put", "patch", "delete"];
 
 /** Text with `code` in it. */
@@ -34,7 +35,8 @@ function curl(method, path, operation) {
   const body = types.some((type) => type.startsWith("image/")) ? ` --data-binary @FILE -H 'Content-Type: application/octet-stream'` : types.length ? " -F file=@FILE" : "";
   const verb = method === "head" ? " --head" : ["get", "post"].includes(method) ? "" : ` -X ${method.toUpperCase()}`;
   const target = new URL(path.slice(1), location.href).href.replaceAll("%7B", "{").replaceAll("%7D", "}");
-  return `curl --fail-with-body${verb}${body} '${target}'`;
+  const saved = types.length ? " -o RESULT" : "";
+  return `curl --fail-with-body${verb}${body} '${target}${EXAMPLES[path] ?? ""}'${saved}`;
 }
 
 function described(path, method, operation) {

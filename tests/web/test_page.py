@@ -444,3 +444,12 @@ def test_the_api_is_described_without_the_internet(visits: Visits, scheme: str) 
     page.click("summary >> nth=0")
     assert "max_bytes" in page.inner_text(".operation >> nth=0")
     assert axe.run(page).response["violations"] == []
+
+
+def test_the_api_pages_curl_lines_work(visits: Visits, picture: Pictures, tmp_path: Path) -> None:
+    page = visits.open("docs")
+    (tmp_path / "FILE").write_bytes(picture("a.png").read_bytes())
+    for path, magic in (("compress", b"ZGT"), ("encode", b"RIFF"), ("allocate", b"PK")):
+        line = page.locator(f"#post-{path} pre").text_content()
+        subprocess.run(["bash", "-c", line], cwd=tmp_path, check=True, capture_output=True)
+        assert (tmp_path / "RESULT").read_bytes().startswith(magic)
