@@ -24,7 +24,7 @@ from .middleware.drain import DrainMiddleware
 from .middleware.errors import FaultMiddleware
 from .middleware.metrics import UNKNOWN_ROUTE, MetricsMiddleware
 from .middleware.request_log import RequestLogMiddleware
-from .routes import ROUTERS, compress, enhance, health
+from .routes import ROUTERS, compress, encode, enhance, health, page
 from .routes import metrics as metrics_route
 from .routes.inputs import check_parameters
 from .runtime import Runtime
@@ -52,14 +52,15 @@ _CORS_REQUEST_HEADERS = (
 _CORS_ANSWER_HEADERS = (
     *compress.HEADERS,
     *enhance.HEADERS,
+    *encode.HEADERS,
     "Accept-Ranges",
     "Content-Range",
     "Retry-After",
     "X-Request-ID",
 )
 
-# Probes and scrapers may add parameters of their own.
-_MACHINES = (health.router, metrics_route.router)
+# Probes, scrapers and links to the page may add parameters of their own.
+_UNCHECKED = (health.router, metrics_route.router, page.router)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -77,6 +78,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=__version__,
         description=_DESCRIPTION,
         lifespan=_lifespan,
+        docs_url=None,  # FastAPI's pages load scripts from another site; `routes.page` has our own
+        redoc_url=None,
     )
     app.root_path = settings.root_path
     app.state.settings = settings
@@ -145,14 +148,16 @@ def _add_routes(app: FastAPI, settings: Settings) -> None:
     open_to_all = [] if settings.api_keys or settings.delete_without_keys else [Depends(refuse_delete)]
     for router in ROUTERS:
         guards = keys if _secured(router, settings) else open_to_all
-        if router not in _MACHINES:
+        if router not in _UNCHECKED:
             guards = [*guards, Depends(check_parameters)]
         app.include_router(router, dependencies=guards)
 
 
 def _secured(router: APIRouter, settings: Settings) -> bool:
-    """Say whether endpoints need a key. Probes stay open, and `/metrics` by a setting."""
-    is_open = router is health.router or (router is metrics_route.router and settings.open_metrics)
+    """Say whether endpoints need a key. Probes and the page need none; `/metrics` by a setting."""
+    is_open = router in (health.router, page.router) or (
+        router is metrics_route.router and settings.open_metrics
+    )
     return bool(settings.api_keys) and not is_open
 
 

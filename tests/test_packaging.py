@@ -43,6 +43,7 @@ def test_the_wheel_holds_everything_that_the_packages_read(wheel: Path) -> None:
         "models/weights/**/*.safetensors",
         "models/weights/**/*.json",
         "models/evaluation/*.json",
+        "service/web/**/*.*",
     ):
         found = {str(path.relative_to(ROOT)) for path in ROOT.glob(pattern)}
         assert found, pattern

@@ -264,6 +264,25 @@ class PictureCoder:
         self._metrics.enhanced(picture.pixels, file_bytes)
         return improved
 
+    async def compare(
+        self,
+        picture: Picture,
+        original: Picture,
+        report: frozenset[Measure],
+        *,
+        deadline: float = math.inf,
+        timings: Timings | None = None,
+    ) -> Mapping[Measure, float]:
+        """Measure a picture that another codec gave back against the original.
+
+        Raises:
+            EngineError: there is no time or no memory for it.
+        """
+        model = self._models.model(next(iter(self._models.codecs)))  # whichever: all measure alike
+        task = CompareTask(picture, original, report)
+        job = _job(model.compare, task, picture, deadline, rate=costs.comparing(report))
+        return await self._stages.on_device(job, timings)
+
     async def _compress_learned(self, wanted: _Compression) -> Compressed:
         model = wanted.model
         timings = wanted.timings

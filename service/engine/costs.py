@@ -16,6 +16,8 @@ from models.codec import CodecName
 from models.collection import QUALITIES
 from models.hybrid.libaom import SECONDS_PER_MEGAPIXEL, speed_of
 
+from .. import images
+from ..images import ImageFormat
 from .effort import cost as effort_rate
 from .results import Measure
 
@@ -30,6 +32,11 @@ AVIF_ENCODES = 4  # of a search, in the mean
 # libaom's seconds, in the table that `libaom` has of them, that a pixel's quantisation takes on the
 # same core.
 AVIF_SECONDS_PER_MEGAPIXEL = 1.5
+
+
+# Of other codecs' encoders, as `images.encode_at` runs them on the same core; AVIF has the table.
+ENCODES = 7  # of a search among a hundred qualities
+ENCODER_SECONDS_PER_MEGAPIXEL = {ImageFormat.JPEG: 0.03, ImageFormat.WEBP: 0.2}
 
 
 class Size(Enum):
@@ -80,6 +87,15 @@ def decompress(pixels: int) -> Cost:
 def enhance(pixels: int) -> Cost:
     """Estimate post-processing one picture."""
     return Cost(pixels, _size(pixels), IMPROVE * pixels)
+
+
+def encode(pixels: int, image_format: ImageFormat, report: Iterable[Measure] = ()) -> Cost:
+    """Estimate a search for the best file of another codec, and measuring it."""
+    seconds = ENCODER_SECONDS_PER_MEGAPIXEL.get(image_format)
+    if seconds is None:
+        seconds = SECONDS_PER_MEGAPIXEL[images.avif_speed(pixels)]
+    rate = ENCODES * seconds / AVIF_SECONDS_PER_MEGAPIXEL + comparing(set(report))
+    return Cost(pixels, _size(pixels), rate * pixels)
 
 
 def allocate(pixels: int, effort: int = 0) -> Cost:

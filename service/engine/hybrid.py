@@ -26,7 +26,7 @@ from models.rate_control import Metric
 from ..metrics import Metrics
 from .image_worker import Job, Limits
 from .imaging import WorkerPool
-from .timings import SEARCH_AVIF, StageTimer, Timings
+from .timings import ENCODE, SEARCH_AVIF, StageTimer, Timings
 from .work import QuantiseTask
 
 MEAN_ENCODES = 4  # encodes that a search takes, in the mean
@@ -89,6 +89,14 @@ class HybridStage:
             search.abandon()
             raise
         return stream, search.effort
+
+    async def encode(self, job: Job, *, pixels: int, timings: Timings) -> bytes:
+        """Run one encode of a search for another codec. Raises what `WorkerPool.run` raises."""
+        asked = time.monotonic()
+        file: bytes = await self._workers.run(
+            job, pixels=pixels, timed=lambda: self._timer.timed(ENCODE, timings, since=asked)
+        )
+        return file
 
 
 class _Search(Progress):

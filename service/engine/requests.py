@@ -3,6 +3,7 @@
     compress     read the header ── admit ── decode ── picture coder ── store
     decompress   [store ──] read the header ── admit ── picture coder ── encode
     enhance      read the header ── admit ── decode ── picture coder ── finish ── encode
+    encode       read the header ── admit ── decode ── encode, several times ── compare
     allocate     read all headers ── admit ── collection ── store ── [archive]
 
 A request's time starts with its first stage, when all of its body is there. It is admitted as soon
@@ -12,7 +13,7 @@ stored or encoded. Nothing here knows of HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -35,7 +36,7 @@ from . import costs, image_worker
 from .collection import PictureSource, StoredCollection, compress_collection
 from .engine import Engine
 from .errors import TargetMissedError, WorkerDiedError
-from .results import EnhancedFile, Measure, PictureFile, StoredStream
+from .results import EncodedFile, EnhancedFile, Measure, PictureFile, StoredStream
 from .timings import DECODE, ENCODE, FINISH, READ_HEADER, Step, Timings
 
 _T = TypeVar("_T")
@@ -60,6 +61,21 @@ class CompressRequest:
     report: frozenset[Measure] = frozenset()
     effort: int = 0
     strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeRequest:
+    """Wishes for a file of another codec.
+
+    Attributes:
+        format: what to write.
+        max_bytes: that the file may have.
+        report: what to measure of its picture.
+    """
+
+    format: ImageFormat
+    max_bytes: int
+    report: frozenset[Measure] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +229,59 @@ class Requests:
                 picture = await self._read(FINISH, timings, header.pixels, images.finished, improved, file)
                 enhanced = await self._encode(picture, image_format, post_processor, timings)
         return EnhancedFile(enhanced, source)
+
+    async def encode(self, file: bytes, wanted: EncodeRequest) -> EncodedFile:
+        """Write an image file in another codec's format, as well as so many bytes allow.
+
+        Each encode is a job of its own: between them the workers are free for others, and a client
+        that hangs up is found out.
+
+        Raises:
+            TargetMissedError: the file of the coarsest quality is over the budget.
+        """
+        timings = Timings()
+        async with self._engine.deadline() as deadline:
+            header = await self._read(READ_HEADER, None, 0, images.read_header, file)
+            images.first_fitting([wanted.format], header.width, header.height)
+            bind_contextvars(pixels=header.pixels)
+            with self._engine.admit(costs.encode(header.pixels, wanted.format, wanted.report)):
+                decoded = await self._read(DECODE, timings, header.pixels, images.decode, file)
+                original = decoded.picture
+                if wanted.format is ImageFormat.JPEG:
+                    original = await self._stages.in_image_worker(
+                        FINISH, None, header.pixels, images.flattened, original
+                    )
+                content, quality = await self._best_within(original, wanted, timings)
+                report: Mapping[Measure, float] = {}
+                if wanted.report:
+                    shown = await self._read(DECODE, timings, header.pixels, images.decode, content)
+                    report = await self._coder.compare(
+                        shown.picture, original, wanted.report, deadline=deadline, timings=timings
+                    )
+        return EncodedFile(content, header.pixels, quality, report, timings)
+
+    async def _best_within(
+        self, picture: Picture, wanted: EncodeRequest, timings: Timings
+    ) -> tuple[bytes, int]:
+        """Find the highest quality whose file is within the budget: a bisection, as sizes grow."""
+        found: tuple[bytes, int] | None = None
+        left = images.QUALITIES[wanted.format]
+        while left:
+            middle = len(left) // 2
+            content = await self._stages.encode_beside(
+                timings, picture.pixels, images.encode_at, picture, wanted.format, left[middle]
+            )
+            if len(content) <= wanted.max_bytes:
+                found = content, left[middle]
+                left = left[middle + 1 :]
+            else:
+                left = left[:middle]
+        if found is None:
+            raise TargetMissedError(
+                f"the smallest {wanted.format.name} of this image has {len(content)} bytes, not "
+                f"{wanted.max_bytes}"
+            )
+        return found
 
     async def allocate(
         self, inputs: Sequence[NamedFile | StoredPicture], wanted: AllocateRequest

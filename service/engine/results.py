@@ -106,6 +106,25 @@ class PictureFile:
 
 
 @dataclass(frozen=True, slots=True)
+class EncodedFile:
+    """A picture in another codec's file, to compare with.
+
+    Attributes:
+        content: the file.
+        pixels: of its picture.
+        quality: setting of the encoder.
+        report: its picture against the original: PSNR in dB, MS-SSIM in [0, 1].
+        timings: of the request.
+    """
+
+    content: bytes
+    pixels: int
+    quality: int
+    report: Mapping[Measure, float]
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True)
 class EnhancedFile:
     """A better picture of somebody else's file, and what that file says of its quantiser."""
 

@@ -3,7 +3,8 @@
     image workers       headers, decoding, encoding of image files
     device threads      networks, in batches
     entropy workers     symbols to streams and back
-    AVIF threads        searches of the hybrid codec, which encode in workers of their own
+    AVIF threads        searches of the hybrid codec, which encode in workers of their own;
+                        other searches encode there, too
     threads             what is quick and of ours: headers of streams, archives
     the store           waits for a disk or a bucket, on the event loop itself
 
@@ -124,6 +125,22 @@ class Stages:
                 job, pixels=pixels, timed=lambda: self._timer.timed(step, timings, since=asked)
             )
         return result
+
+    async def encode_beside(
+        self,
+        timings: Timings,
+        pixels: int,
+        function: Callable[[Unpack[_Arguments]], bytes],
+        *arguments: *_Arguments,
+    ) -> bytes:
+        """Run one encode of a search; cancelling ends its work.
+
+        It has the limits of an image worker's jobs, and the processes of the hybrid codec's
+        searches: nobody is kept from reading and writing pictures.
+        """
+        job = image_worker.Job(function, arguments, {}, limits(pixels))
+        with _memory_errors_typed():
+            return await self._hybrid.encode(job, pixels=pixels, timings=timings)
 
     async def on_thread(
         self,

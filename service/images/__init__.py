@@ -25,9 +25,11 @@ from .errors import (
 )
 from .facts import Decoded, Header
 from .magic import FORMATS
+from .within import QUALITIES, avif_speed, encode_at, flattened
 
 __all__ = [
     "FORMATS",
+    "QUALITIES",
     "AnimatedImageError",
     "DamagedImageError",
     "Decoded",
@@ -38,12 +40,15 @@ __all__ = [
     "ImageTooLargeError",
     "UnsupportedImageError",
     "UnsupportedVariantError",
+    "avif_speed",
     "decode",
     "decode_as_coded",
     "encode",
+    "encode_at",
     "finished",
     "first_fitting",
     "fits",
+    "flattened",
     "read_header",
     "read_lossy_header",
 ]

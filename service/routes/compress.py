@@ -28,16 +28,16 @@ from .inputs import JSON, RequestsDependency, file_in, model_of, url_of
 router = APIRouter(tags=["compression"], dependencies=[Depends(refuse_when_leaving)])
 
 
-_MAX_MEASURES = 8  # there are two; naming one twice does no harm
+MAX_MEASURES = 8  # there are two; naming one twice does no harm
 
 
-def _split(value: Any) -> Any:
+def split(value: Any) -> Any:
     """`report=psnr,ms-ssim` and `report=psnr&report=ms-ssim` alike."""
     if not isinstance(value, list):
         return value
     # One more than there may be is enough to be refused; a URL has room for thousands.
-    parts = (part for item in value for part in item.split(",", _MAX_MEASURES))
-    return list(islice(parts, _MAX_MEASURES + 1))
+    parts = (part for item in value for part in item.split(",", MAX_MEASURES))
+    return list(islice(parts, MAX_MEASURES + 1))
 
 
 class CompressQuery(BaseModel):
@@ -69,7 +69,7 @@ class CompressQuery(BaseModel):
         "both within the budget and answers "
         "the better by that metric.",
     )
-    report: Annotated[list[Measure], Field(max_length=_MAX_MEASURES), FailFast(), BeforeValidator(_split)] = (
+    report: Annotated[list[Measure], Field(max_length=MAX_MEASURES), FailFast(), BeforeValidator(split)] = (
         Field(
             default=[], description="Measure the decoded result: psnr, ms-ssim, or both separated by a comma."
         )

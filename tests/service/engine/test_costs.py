@@ -5,6 +5,7 @@ import pytest
 from service.engine import costs
 from service.engine.costs import LARGE_PIXELS, Size
 from service.engine.results import Measure
+from service.images import ImageFormat
 
 BOTH = frozenset(Measure)
 
@@ -24,6 +25,16 @@ def test_more_is_dearer() -> None:
     ]
     assert work == sorted(set(work))
     assert costs.compress(10**6, "auto").work == costs.compress(10**6, "auto", {Measure.MS_SSIM}).work
+
+
+def test_other_codecs_are_dear_by_their_encoders() -> None:
+    work = [
+        costs.encode(10**6, image_format).work
+        for image_format in (ImageFormat.JPEG, ImageFormat.WEBP, ImageFormat.AVIF)
+    ]
+    assert work == sorted(work)
+    assert 4 * work[1] < work[2] < costs.allocate(10**6).work
+    assert costs.encode(10**6, ImageFormat.JPEG, Measure).work > work[0]
 
 
 def test_it_grows_with_the_picture() -> None:

@@ -90,7 +90,7 @@ CONFIG = {
     "generation": {"with-security-parameters": False},
     "operations": [
         {"include-name": f"POST {path}", "checks": REFUSABLE}
-        for path in ("/allocate", "/compress", "/decompress", "/enhance")
+        for path in ("/allocate", "/compress", "/decompress", "/encode", "/enhance")
     ],
 }
 schema = schemathesis.openapi.from_dict(
