@@ -498,7 +498,8 @@ def test_an_idle_device_gives_freed_memory_back(bench: Bench, monkeypatch: pytes
         used.append(process.memory_info().rss)
         return [bytearray(100_000) for _ in tasks if pieces]
 
-    process, used = psutil.Process(), []
+    process = psutil.Process()
+    used: list[int] = []
     kept = bench.put(1, leave).future.result(10)
     end = time.monotonic() + 10
     while process.memory_info().rss > used[0] - 50_000_000 and time.monotonic() < end:
