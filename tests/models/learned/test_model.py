@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -22,6 +23,15 @@ def test_a_saved_model_is_the_same_model(tmp_path: Path) -> None:
     tensors, copies = load_file(path), load_file(copy)
     assert tensors.keys() == copies.keys()
     assert all(torch.equal(tensor, copies[key]) for key, tensor in tensors.items())
+
+
+def test_a_loaded_model_lets_go_of_its_file(tmp_path: Path) -> None:
+    """A view of one tensor would keep all of the file in memory."""
+    path = tmp_path / "mapped.safetensors"
+    path.write_bytes((FIXTURES / "tiny.safetensors").read_bytes())
+    model = CodecModel.load(path)
+    assert model.scale_decoder.lookup.numel()
+    assert str(path) not in {file.path for file in psutil.Process().memory_maps()}
 
 
 def test_the_id_follows_what_decoding_depends_on_and_nothing_else(tmp_path: Path) -> None:
