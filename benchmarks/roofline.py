@@ -26,6 +26,7 @@ from models import Picture, Target
 from models.bitstream import Bitstream
 from models.entropy.blas import single_threaded
 from models.entropy.context_model import ContextNetworks, coded_channels
+from models.entropy.scale_decoder_torch import ExactScaleDecoder, PictureScaleDecoder
 from models.grid import PASSES, STRIDE
 from models.learned.codec import LearnedCodec
 from models.learned.model import CodecModel
@@ -195,11 +196,10 @@ def stages_of(
 
     condition = torch.zeros(1, 2)
     padded = torch.nn.functional.pad(y, (0, -y.shape[-1] % 4, 0, -y.shape[-2] % 4))
-    scales = counted(lambda: model.scale_decoder(z))
+    scales = scale_work(model.scale_decoder, z.shape[-2] * z.shape[-1])
     coder = Work(0, symbols.residuals.nbytes + quantised.tables.nbytes + len(stream))
-    integer = model.scale_decoder.integer()
     residuals = symbols.residuals
-    indices = integer(symbols.z)[:, : residuals.shape[1], : residuals.shape[2]]
+    indices = model.scale_decoder.integer()(symbols.z)[:, : residuals.shape[1], : residuals.shape[2]]
     coded = coded_channels(indices)  # the decoder runs the networks of these alone
     networks = model.context_model.of(coded)
     coded_indices, coded_residuals = indices[coded], residuals[coded]
@@ -212,13 +212,10 @@ def stages_of(
         return codec._encoder._code_lengths.corrected(*batch)
 
     @single_threaded()  # as all that the decoder does on its way to symbols
-    def scale() -> object:
-        return integer(symbols.z)
-
-    @single_threaded()
     def correct_by_bands() -> object:
         return networks.all_corrected(coded_indices, coded_residuals)
 
+    scale = PictureScaleDecoder(model.scale_decoder)
     contexts = context_work(networks, *coded_residuals.shape)
     png = Work(0, decoded.rgb.nbytes + len(to_file(decoded, ImageFormat.PNG)))
     before = ("decode scale decoder", "decode context networks")
@@ -229,7 +226,7 @@ def stages_of(
         Stage("encode mean", mean, means),
         Stage("encode context networks", correct, contexts),
         Stage("encode range coder", lambda: codec.symbol_codec.write(quantised), coder),
-        Stage("decode scale decoder", scale, scales),
+        Stage("decode scale decoder", lambda: scale(symbols.z), scales),
         Stage("decode context networks", correct_by_bands, contexts),
         Stage("decode range coder", lambda: codec.symbol_codec.read(parsed), coder, before),
         Stage("decode mean", mean, means),
@@ -237,6 +234,25 @@ def stages_of(
         Stage("decode post", lambda: improve([decoded], [source]), of_bare(bare.post, x, condition)),
         Stage("decode PNG", lambda: to_file(decoded, ImageFormat.PNG), png),
     ]
+
+
+def scale_work(decoder: ExactScaleDecoder, hyper_latents: int) -> Work:
+    """Count what the scale decoder of one picture does, in float32.
+
+    torch does not count the products of bytes that it runs in where they are exact.
+
+    Args:
+        decoder: has three layers, each but the last followed by depth to space.
+        hyper_latents: places of z.
+    """
+    operations = 0
+    moved = 0
+    for number, layer in enumerate(decoder.layers):
+        places = hyper_latents * 4**number
+        channels_out, channels_in = layer.weight.shape[:2]
+        operations += 2 * channels_out * channels_in * 9 * places
+        moved += 4 * (channels_out + 9 * channels_in) * places
+    return Work(operations, moved)
 
 
 def context_work(model: ContextNetworks, latents: int, rows: int, columns: int) -> Work:

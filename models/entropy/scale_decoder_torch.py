@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models import threads
 from models.entropy.layer_torch import HELD_LESS, RowLayer, kind_on
 from models.entropy.requantisation import UNIT, Integers, offset_of
 from models.entropy.scale_decoder import (
@@ -149,7 +150,8 @@ class PictureScaleDecoder:
             indices: NDArray[np.uint8] = self.exact(torch.from_numpy(z)[None])[0].numpy()
             return indices
 
-        return tile_by_tile(of_tile, z_hat, len(self.exact.layers[2].weight), progress)
+        with threads.worth(0, of=1):  # a tile is small
+            return tile_by_tile(of_tile, z_hat, len(self.exact.layers[2].weight), progress)
 
     def self_check(self) -> None:
         """See `ExactScaleDecoder.self_check`."""

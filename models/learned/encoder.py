@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models import threads
 from models.bitstream import header_bytes
 from models.entropy.code_lengths import CodeLengths
 from models.entropy.tables import LARGEST_RESIDUAL, Tables
@@ -107,6 +108,19 @@ class Encoder:
             progress: may end the work between two tiles, by raising.
         """
         y = self._latents(pictures, progress)
+        with threads.worth(y.numel(), of=threads.LATENTS):
+            return self._quantised(y, pictures, targets, alphas, target_fraction, progress)
+
+    def _quantised(
+        self,
+        y: Tensor,
+        pictures: Sequence[Picture],
+        targets: Sequence[Target],
+        alphas: Sequence[bytes | None],
+        target_fraction: float,
+        progress: Progress,
+    ) -> list[Quantised]:
+        """See `quantise`; y (N, M, h, w) is the pictures'."""
         budgets = [target.budget(picture.pixels) for picture, target in zip(pictures, targets, strict=True)]
         searches = [
             self._search(budget, target, y[i : i + 1], alpha, target_fraction, progress)

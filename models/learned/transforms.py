@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models import threads
 from models.grid import (
     CONTEXT_HALO,
     HALO,
@@ -97,7 +98,9 @@ class Transforms:
         y = torch.empty(shape, device=self.device, memory_format=torch.channels_last)
         for tile in with_pauses(self._fine_tiles(rows, columns), progress):
             pixels = [picture.rgb[tile.outer(HYPER_PIXELS)] for picture in pictures]
-            part = self.network.g_a(to_batch(pixels, self.device, multiple=STRIDE), progress.pause)
+            x = to_batch(pixels, self.device, multiple=STRIDE)
+            with threads.worth(x[:, 0].numel(), of=threads.PIXELS):
+                part = self.network.g_a(x, progress.pause)
             y[..., *tile.inner(HYPER_STRIDE)] = part[..., *tile.within(HYPER_STRIDE)]
         return y
 
@@ -130,13 +133,16 @@ class Transforms:
 
     def pictures(self, symbols: Sequence[Symbols], progress: Progress = UNINTERRUPTED) -> list[Picture]:
         """Synthesise the pictures that symbols of equal size stand for."""
-        y_hat = self._dequantised(symbols, progress)
+        with threads.worth(sum(picture.residuals.size for picture in symbols), of=threads.LATENTS):
+            y_hat = self._dequantised(symbols, progress)
         results = [np.empty((picture.height, picture.width, 3), np.uint8) for picture in symbols]
         for tile in with_pauses(self._fine_tiles(*y_hat.shape[-2:]), progress):
-            x_hat = self.network.g_s(y_hat[..., *tile.outer(HYPER_STRIDE)], progress.pause)
+            part = y_hat[..., *tile.outer(HYPER_STRIDE)]
+            with threads.worth(part[:, 0].numel() * STRIDE**2, of=threads.PIXELS):
+                x_hat = self.network.g_s(part, progress.pause)
             parts = to_pixels(x_hat[..., *tile.within(HYPER_PIXELS)])
-            for picture, rgb, part in zip(symbols, results, parts, strict=True):
-                paste(part, rgb[tile.inner(HYPER_PIXELS)], greyscale=picture.greyscale)
+            for picture, rgb, pixels in zip(symbols, results, parts, strict=True):
+                paste(pixels, rgb[tile.inner(HYPER_PIXELS)], greyscale=picture.greyscale)
         return [
             Picture(rgb, picture.alpha, picture.greyscale)
             for picture, rgb in zip(symbols, results, strict=True)

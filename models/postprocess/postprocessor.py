@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models import threads
 from models.errors import OptionError, SourceError, WeightsError
 from models.grid import tiles
 from models.network.blocks import Pause, without_pause
@@ -177,7 +178,9 @@ class PostProcessor:
         for tile in with_pauses(cut, progress):
             outer = [picture.rgb[tile.outer(UNIT)] for picture in pictures]
             x_hat = to_batch(outer, self.device, multiple=self.topology.fold)
-            parts = to_pixels(self._forward(x_hat, sources, progress.pause)[..., *tile.within(UNIT)])
+            with threads.worth(x_hat[:, 0].numel(), of=threads.PIXELS):
+                x = self._forward(x_hat, sources, progress.pause)
+            parts = to_pixels(x[..., *tile.within(UNIT)])
             for picture, result, part in zip(pictures, results, parts, strict=True):
                 paste(part, result[tile.inner(UNIT)], greyscale=picture.greyscale)
         return [
