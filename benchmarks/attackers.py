@@ -297,6 +297,20 @@ async def enhance_flat_webp(victim: Victim) -> None:
     await _largest(victim, "/enhance")
 
 
+@attack(large=True)
+async def encode_flat_webp(victim: Victim) -> None:
+    """The largest flat WebP to /encode, as AVIF."""
+    await _largest(victim, "/encode?format=avif&max_bytes=100000000")
+
+
+@attack()
+async def encode_crowd(victim: Victim) -> None:
+    """Forty flat WebPs of 1 megapixel to /encode, as AVIF, with both reports."""
+    body = hostile.flat_webp(MB)
+    target = "/encode?format=avif&max_bytes={}&report=psnr,ms-ssim"
+    await victim.together(victim.request(target.format(MB + number), body) for number in range(40))
+
+
 # Messages that make the event loop work
 
 
