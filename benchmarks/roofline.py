@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.bare import Bare
-from models import Picture, Target
+from models import Picture, Target, threads
 from models.bitstream import Bitstream
 from models.entropy.blas import single_threaded
 from models.entropy.context_model import ContextNetworks, coded_channels
@@ -203,10 +203,16 @@ def stages_of(
     coded = coded_channels(indices)  # the decoder runs the networks of these alone
     networks = model.context_model.of(coded)
     coded_indices, coded_residuals = indices[coded], residuals[coded]
-    batch = torch.from_numpy(indices)[None], torch.from_numpy(residuals)[None]
+    batch = [
+        torch.from_numpy(values)[None].contiguous(memory_format=torch.channels_last)
+        for values in (indices, residuals)
+    ]
     means = counted(mean, bfloat16=bfloat16)
     source = Source.learned(codec.model_id, symbols.position)
     improve = codec.post_processor.improve
+
+    def hyper_latents() -> object:
+        return transforms.hyper_latents(y, anchors)
 
     def correct() -> object:
         return codec._encoder._code_lengths.corrected(*batch)
@@ -216,20 +222,30 @@ def stages_of(
         return networks.all_corrected(coded_indices, coded_residuals)
 
     scale = PictureScaleDecoder(model.scale_decoder)
+
+    def on_its_threads(run: Callable[[], object]) -> Callable[[], object]:
+        """As the codec runs what lies between y and the symbols."""
+
+        def running() -> object:
+            with threads.worth(y.numel(), of=threads.LATENTS):
+                return run()
+
+        return running
+
     contexts = context_work(networks, *coded_residuals.shape)
     png = Work(0, decoded.rgb.nbytes + len(to_file(decoded, ImageFormat.PNG)))
     before = ("decode scale decoder", "decode context networks")
     return [
         Stage("encode g_a", lambda: transforms.latents([picture]), of_bare(bare.g_a, x)),
-        Stage("encode h_a", lambda: transforms.hyper_latents(y, anchors), of_bare(bare.h_a, padded)),
-        Stage("encode scale decoder", lambda: transforms.indices(z, r_hat), scales),
-        Stage("encode mean", mean, means),
-        Stage("encode context networks", correct, contexts),
+        Stage("encode h_a", on_its_threads(hyper_latents), of_bare(bare.h_a, padded)),
+        Stage("encode scale decoder", on_its_threads(lambda: transforms.indices(z, r_hat)), scales),
+        Stage("encode mean", on_its_threads(mean), means),
+        Stage("encode context networks", on_its_threads(correct), contexts),
         Stage("encode range coder", lambda: codec.symbol_codec.write(quantised), coder),
         Stage("decode scale decoder", lambda: scale(symbols.z), scales),
         Stage("decode context networks", correct_by_bands, contexts),
         Stage("decode range coder", lambda: codec.symbol_codec.read(parsed), coder, before),
-        Stage("decode mean", mean, means),
+        Stage("decode mean", on_its_threads(mean), means),
         Stage("decode g_s", lambda: transforms.pictures([symbols]), of_bare(bare.g_s, y), ("decode mean",)),
         Stage("decode post", lambda: improve([decoded], [source]), of_bare(bare.post, x, condition)),
         Stage("decode PNG", lambda: to_file(decoded, ImageFormat.PNG), png),

@@ -38,7 +38,7 @@ from models.errors import WeightsError
 from models.grid import PASSES, Phase
 from models.progress import UNINTERRUPTED, Progress, with_pauses
 
-STRIP_ELEMENTS = 1 << 22  # of the networks' input that are looked at at a time: bounds memory
+STRIP_ELEMENTS = 1 << 22  # that are looked at at a time: bounds memory
 
 
 class ExactContextModel:
@@ -98,9 +98,15 @@ class ExactContextModel:
         return corrected.movedim(-1, 1)
 
     def _magnitude_level(self, residuals: Tensor) -> Tensor:
-        """See `models.entropy.context_model.magnitude_level`: uint8, in any shape."""
-        places = residuals.abs().clamp_(max=len(self._levels) - 1).int()
-        return self._levels.index_select(0, places.flatten()).view(places.shape)
+        """See `models.entropy.context_model.magnitude_level`: uint8, in the shape (N, h, w, M)."""
+        level = torch.empty_like(residuals, dtype=torch.uint8)
+        _, rows, columns, channels = residuals.shape
+        height = max(1, STRIP_ELEMENTS // max(1, len(residuals) * columns * channels))
+        for top in range(0, rows, height):
+            strip = slice(top, top + height)
+            places = residuals[:, strip].abs().clamp_(max=len(self._levels) - 1).int()
+            level[:, strip] = self._levels.index_select(0, places.flatten()).view(places.shape)
+        return level
 
     def _correct(
         self,
