@@ -41,7 +41,7 @@ FAULTY_COMMAND = [sys.executable, "-m", "benchmarks.faulty", "serve"]
 
 
 async def kill_worker(trial: Trial, folder: Path, rate: float, seconds: float) -> None:
-    """kill -9 every entropy worker, one after another."""
+    """kill -9 every worker that codes, one after another."""
     async with Server(folder / "log", store=folder / "store", entropy_workers=2) as server:
 
         async def fault() -> None:
@@ -54,11 +54,11 @@ async def kill_worker(trial: Trial, folder: Path, rate: float, seconds: float) -
 
         await Load(server, trial, rate, seconds).run(fault)
         restarts = value(await server.metrics(), "ziggurat_entropy_worker_restarts_total")
-        # The second begins when the first has not ended its job. The one last used is the first to
-        # be used again; a spare that died is replaced when its turn comes.
-        killed = len(trial.notes)
-        trial.promise(killed in {1, 2}, f"{killed} workers were killed and not one or two")
-        trial.promise(1 <= restarts <= killed, f"of {killed} dead workers {restarts:g} were replaced")
+        # The second entropy worker begins when the first has not ended its job, and the AVIF search
+        # has workers like them. The one last used is the first to be used again; a spare that died
+        # is replaced when its turn comes.
+        trial.promise(len(trial.notes) >= 1, "there was a worker to kill")
+        trial.promise(1 <= restarts <= 2, f"workers were replaced {restarts:g} times and not once or twice")
         trial.promise({status for _, _, status in trial.health} == {200}, "/livez and /readyz stayed green")
         trial.promise({answer.status for _, answer in trial.answers} <= {201, 429}, "nobody noticed")
         await check_streams(trial, server)
