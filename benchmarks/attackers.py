@@ -269,7 +269,7 @@ async def flat_webp_auto(victim: Victim) -> None:
     await _largest(victim, f"/compress?bpp=0.3&{_COSTLY}")
 
 
-@attack(stop=True)
+@attack(large=True, stop=True)
 async def flat_webp_crowd(victim: Victim) -> None:
     """Eight flat WebPs of 40 megapixels at once."""
     body = hostile.flat_webp(40 * MB)
