@@ -203,10 +203,10 @@ def stages_of(
     coded = coded_channels(indices)  # the decoder runs the networks of these alone
     networks = model.context_model.of(coded)
     coded_indices, coded_residuals = indices[coded], residuals[coded]
-    batch = [
+    index, residual = (
         torch.from_numpy(values)[None].contiguous(memory_format=torch.channels_last)
         for values in (indices, residuals)
-    ]
+    )
     means = counted(mean, bfloat16=bfloat16)
     source = Source.learned(codec.model_id, symbols.position)
     improve = codec.post_processor.improve
@@ -215,7 +215,7 @@ def stages_of(
         return transforms.hyper_latents(y, anchors)
 
     def correct() -> object:
-        return codec._encoder._code_lengths.corrected(*batch)
+        return codec._encoder._code_lengths.corrected(index, residual)
 
     @single_threaded()  # as all that the decoder does on its way to symbols
     def correct_by_bands() -> object:
