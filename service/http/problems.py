@@ -217,9 +217,11 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     phrase = HTTPStatus(error.status_code).phrase
     problem = Problem(type="about:blank", title=phrase, status=error.status_code, detail=str(error.detail))
     headers = dict(error.headers or {})
-    # GET, HEAD and DELETE of one path are separate routes; Starlette names the first one's alone.
-    path = getattr(request.scope.get("route"), "path", None)
-    if error.status_code == 405 and (operations := request.app.openapi()["paths"].get(path)):
+    if error.status_code == 405:
+        # GET, HEAD and DELETE of one path are separate routes; Starlette names the first one's alone,
+        # in no order.
+        path = getattr(request.scope.get("route"), "path", None)
+        operations = request.app.openapi()["paths"].get(path, headers.get("Allow", "").split(", "))
         methods = {method.upper() for method in operations}
         headers["Allow"] = ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
     return _response(problem, headers)

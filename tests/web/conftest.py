@@ -23,7 +23,7 @@ LARGE = {"width": 1280, "height": 800}
 PHONE = {"width": 360, "height": 740}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     program = shutil.which("chromium")
     if program is None or find_spec("playwright") is None:
@@ -38,14 +38,14 @@ def browser() -> Iterator[Any]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a service without keys."""
     with Server(tmp_path_factory.mktemp("web"), ZIGGURAT_MAX_PIXELS="600000") as server:
         yield f"http://{server.address}/"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a service with a key, which keeps streams for a week."""
     settings = {
@@ -117,7 +117,7 @@ def _watched(visits: Visits) -> Iterator[Visits]:
     assert visits.strangers == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def picture(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Makes small image files: a part of the first demonstration picture."""
     folder = tmp_path_factory.mktemp("pictures")
