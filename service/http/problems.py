@@ -218,8 +218,8 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     problem = Problem(type="about:blank", title=phrase, status=error.status_code, detail=str(error.detail))
     headers = dict(error.headers or {})
     if error.status_code == 405:
-        # GET, HEAD and DELETE of one path are separate routes; Starlette names the first one's alone,
-        # in no order.
+        # GET, HEAD and DELETE of one path are separate routes; Starlette names the first one's
+        # alone, in no order.
         path = getattr(request.scope.get("route"), "path", None)
         operations = request.app.openapi()["paths"].get(path, headers.get("Allow", "").split(", "))
         methods = {method.upper() for method in operations}
