@@ -60,7 +60,7 @@ def broken() -> dict[str, tuple[bytes, int]]:
         "text": (b"hello", 415),
         "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415),
         "tga": (_saved(_pixels(32, 32), "TGA"), 415),
-        "empty": (b"", 415),
+        "empty": (b"", 422),
         "truncated-jpeg": (jpeg[: len(jpeg) // 2], 422),
         "truncated-png": (png[: len(png) // 2], 422),
         "animation": (animation, 422),

@@ -106,10 +106,9 @@ class Traffic:
 
     async def unchanged(self) -> Answer:
         """Send a conditional request that matches."""
-        stream_id = self._id()
-        headers = {"If-None-Match": f'W/"{stream_id}.png"'}
-        url = f"{self._server.url}/decompress/{stream_id}?format=png"
-        answer = await self._http.get(url, headers=headers)
+        url = f"{self._server.url}/decompress/{self._id()}?format=png"
+        head = await self._http.head(url)
+        answer = await self._http.get(url, headers={"If-None-Match": head.headers.get("ETag", "*")})
         return self._checked("conditional", answer, {304, 404} | BUSY)
 
     async def fetch(self) -> Answer:
