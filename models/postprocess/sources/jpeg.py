@@ -10,7 +10,7 @@ from models.files import LimitedReader
 
 # Annex K, table K.1, in rows as Pillow gives tables: the IJG's encoder scales it by the quality.
 # fmt: off
-_LUMA = (
+LUMA_STEPS = (
     16, 11, 10, 16,  24,  40,  51,  61,
     12, 12, 14, 19,  26,  58,  60,  55,
     14, 13, 16, 24,  40,  57,  69,  56,
@@ -43,7 +43,7 @@ def coarseness(file: bytes) -> float:
         ValueError: the header is broken, or has no table number 0, which is that of luma.
     """
     table = _luma_table(file)
-    pairs = [(entry, luma) for entry, luma in zip(table, _LUMA, strict=True) if 1 < entry < _MAX_ENTRY]
+    pairs = [(entry, luma) for entry, luma in zip(table, LUMA_STEPS, strict=True) if 1 < entry < _MAX_ENTRY]
     if pairs:
         scale = 100 * (sum(entry for entry, _ in pairs) / sum(luma for _, luma in pairs))
     else:
