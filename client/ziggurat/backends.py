@@ -30,7 +30,7 @@ _loading = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How pixels are decoded and encoded; `ziggurat.pillow.register_opener` explains them."""
+    """Choice of who decodes and encodes pixels; `ziggurat.pillow.register_opener` explains them."""
 
     url: str | None = None
     api_key: str | None = None

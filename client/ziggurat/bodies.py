@@ -37,7 +37,7 @@ STREAM_TYPE = "image/vnd.ziggurat"
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What is sent with a request.
+    """The content of a request.
 
     Attributes:
         open: begins to read it.

@@ -1,4 +1,4 @@
-"""What both clients know of the service: its address, the caller's key, and how patient to be."""
+"""The service as both clients know it: its address, the caller's key, and the time for a call."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CONNECT_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """How to reach a service.
+    """The way to a service.
 
     Attributes:
         url: of the service, without a slash at its end.
@@ -62,7 +62,7 @@ class Connection:
         return Operations(Patience(self.timeout, self.retries))
 
     def arguments(self, step: Send, content: Any) -> dict[str, Any]:
-        """What httpx2's `build_request` takes for a request of this service.
+        """Make the arguments of httpx2's `build_request` for a request of this service.
 
         `content` is the body's chunks, as one kind of client takes them.
         """

@@ -106,7 +106,7 @@ Conversation = Generator[Step, Any, T]
 
 
 class Patience:
-    """How long a call may take, and how often it may be tried.
+    """The time that a call may take, and the times that it may be tried.
 
     Args:
         timeout: seconds for all of it, waits and repetitions included; None for any number.

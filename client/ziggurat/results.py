@@ -26,7 +26,7 @@ class ImageWarning(UserWarning):
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """How both codecs scored within one budget, of `codec="auto"`.
+    """The scores of both codecs within one budget, of `codec="auto"`.
 
     Attributes:
         metric: "ms-ssim" (0 to 1) or "psnr" (dB).

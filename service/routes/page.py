@@ -67,7 +67,7 @@ _FILES = _read()
 
 
 class Service(BaseModel):
-    """What the page must know of the service before it asks for anything."""
+    """Facts about the service that the page shows before it asks for anything."""
 
     version: str
     needs_key: bool

@@ -1,4 +1,4 @@
-"""What is sent again, when, and what never is. No shell is needed for that: the test is one."""
+"""Requests that are sent again, and those that never are. The tests perform the steps themselves."""
 
 from __future__ import annotations
 

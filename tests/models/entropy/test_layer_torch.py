@@ -17,7 +17,7 @@ from tests.models.entropy.integers import KINDS
 
 
 def saturating(a: Tensor, b: Tensor) -> Tensor:
-    """What a CPU without VNNI computes: bytes less -128, and pairs of products in 16 bits."""
+    """Multiply as a CPU without VNNI does: pairs of products are added into 16 bits."""
     x, w = a.int() + 128, b.int()
     if odd := x.shape[1] % 2:
         x, w = torch.nn.functional.pad(x, (0, odd)), torch.nn.functional.pad(w, (0, 0, 0, odd))
