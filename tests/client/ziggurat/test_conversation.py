@@ -1,4 +1,4 @@
-"""Requests that are sent again, and those that never are. The tests perform the steps themselves."""
+"""Requests that are sent again, and those that never are. The tests perform the steps."""
 
 from __future__ import annotations
 
