@@ -203,7 +203,7 @@ def test_a_model_that_nobody_has_is_named() -> None:
 
 
 def test_a_service_that_fails_is_an_os_error(zgt: Path, photo: Image.Image, tmp_path: Path) -> None:
-    register_opener(url="http://127.0.0.1:1")
+    register_opener(url="http://127.0.0.1:1", timeout=0.5)  # no time to try again
     with Image.open(zgt) as image, pytest.raises(OSError, match="no connection"):
         image.load()
     with pytest.raises(OSError, match="no connection"):
