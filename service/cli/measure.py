@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import Device, app, check_device, check_profile, err, out, print_table
+from .console import Device, app, check_device, check_profile, err, notes, out, print_table
 
 if TYPE_CHECKING:
     from models.weights.card import ModelCard
@@ -93,7 +93,7 @@ def evaluate(
     out.print(
         Markdown(report.markdown()) if out.is_terminal else report.markdown(), soft_wrap=not out.is_terminal
     )
-    err.print(f"tables, JSON and plots are in {output}")
+    notes.print(f"tables, JSON and plots are in {output}")
 
 
 def _check_extra(*needed: str) -> None:
