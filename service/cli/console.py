@@ -39,10 +39,20 @@ def _quieten(quiet: bool) -> bool:
     return quiet
 
 
+def is_silent() -> bool:
+    """Tell whether there is nobody to show a progress bar to."""
+    return notes.quiet or not notes.is_terminal
+
+
+def cores() -> int:
+    """Number of CPU cores that the process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _count(argument: object) -> int:
     """Read a number of jobs: 1 or more, or "all"."""
     if argument == "all":
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return cores()
     try:
         jobs = int(str(argument))
     except ValueError:

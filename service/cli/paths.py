@@ -147,6 +147,21 @@ def targets(
     return chosen
 
 
+def check_extra(target: Path, sources: Iterable[Path], *, option: str, force: bool) -> None:
+    """Refuse a file that is written besides the results of `targets`.
+
+    Raises:
+        typer.BadParameter: it is a source, or exists and is not to be replaced.
+        OSError: its folder is none, or cannot be written to.
+    """
+    identity = _identity(target)
+    if identity is not None and identity in map(_identity, sources):
+        raise typer.BadParameter(f"{target} is a source", param_hint=option)
+    if not force and _beginning(target):
+        raise typer.BadParameter(f"{target} exists; --force replaces it", param_hint=option)
+    _check_folder(target.parent)
+
+
 def check_stdout(targets: Iterable[Path], *, as_json: bool) -> None:
     """Raise typer.BadParameter when a result would go to a terminal, or among lines of JSON."""
     if STDOUT not in targets:

@@ -17,7 +17,7 @@ from rich import progress as bars
 
 from models.progress import Progress
 
-from .console import PLAIN, ExitCode, Manner, err, notes, print_json
+from .console import PLAIN, ExitCode, Manner, err, is_silent, notes, print_json
 from .paths import STDIN, STDOUT, Found
 
 ANNOUNCED_SECONDS = 10  # effort that takes at least as long is announced
@@ -138,7 +138,7 @@ def work_through(
     """
     tally = Tally()
     stopped = threading.Event()
-    with bars.Progress(console=notes, transient=True, disable=_is_silent()) as shown:
+    with bars.Progress(console=notes, transient=True, disable=is_silent()) as shown:
         files = shown.add_task(description, total=len(sources), visible=len(sources) > 1)
 
         def one(source: Path) -> Result | None:
@@ -169,10 +169,6 @@ def work_through(
             err.print(f"interrupted{at}: {tally} of {len(sources)}{hint}")
             raise typer.Exit(ExitCode.INTERRUPTED) from None
     return tally
-
-
-def _is_silent() -> bool:
-    return notes.quiet or not notes.is_terminal
 
 
 def _tell(source: Path, result: Result, manner: Manner) -> None:
