@@ -255,7 +255,10 @@ def _there_and_back(codec: LearnedCodec) -> None:
     rows, columns = np.mgrid[0:96, 0:128]
     smooth = 127 + 100 * np.sin(np.stack([rows / 25, columns / 30, (rows + columns) / 40], axis=-1))
     picture = Picture.from_array(smooth.astype(np.uint8))
-    (quantised,) = codec.quantise([picture], [Target(quality=60)])
+    try:
+        (quantised,) = codec.quantise([picture], [Target(quality=60)])
+    except (IndexError, RuntimeError, ValueError) as error:  # of infinite latents, say
+        raise WeightsError(f"{codec.name}: the encoder fails: {error}") from error
     stream = codec.symbol_codec.write(quantised)
     read = codec.symbol_codec.read(Bitstream.parse(stream.data))
     written = quantised.symbols
