@@ -198,8 +198,8 @@ def _done(
             yield source, partial(one, source)
         return
     with _threads_for(jobs), ThreadPoolExecutor(jobs) as pool:
-        futures = {pool.submit(one, source): source for source in sources}
         try:
+            futures = {pool.submit(one, source): source for source in sources}
             for future in as_completed(futures):
                 yield futures[future], future.result
         finally:  # too when who takes them has stopped

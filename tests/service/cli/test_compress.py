@@ -121,3 +121,21 @@ def test_a_target_that_makes_no_sense_is_a_usage_error(
     assert not photo_file.with_suffix(".zgt").exists()
     if len(targets) != 2:
         assert "--bpp, --max-bytes, --quality" in terminal.err
+
+
+def test_a_stream_larger_than_its_source_is_remarked(
+    terminal: Terminal, tmp_path: Path, photo: Image.Image
+) -> None:
+    small = tmp_path / "small.webp"
+    photo.save(small, quality=1)
+    assert terminal.run("compress", small, "--quality", "90") == 0
+    assert "the stream is larger than the source: " in terminal.err
+    assert terminal.run("compress", small, "--quality", "90", "-f", "--json", "--quiet") == 0
+    assert json.loads(terminal.out)["larger_than_source"]
+    assert terminal.err == ""
+    assert terminal.run("compress", small, "--budget-bytes", "2000", "-o", tmp_path / "out", "--json") == 0
+    assert json.loads(terminal.out)["larger_than_source"]
+    assert "the stream is larger than the source: " in terminal.err
+    assert terminal.run("compress", small, "--quality", "0", "-f", "--json") == 0
+    assert not json.loads(terminal.out)["larger_than_source"]
+    assert "larger" not in terminal.err

@@ -85,3 +85,45 @@ def test_info_is_a_table_and_json(terminal: Terminal, stream_file: Path, codec: 
         codec.name,
     )
     assert facts["bytes"] == stream_file.stat().st_size
+
+
+def test_several_files_at_a_time_come_out_as_one_by_one(
+    terminal: Terminal, tmp_path: Path, photo: Image.Image
+) -> None:
+    folder = tmp_path / "album"
+    folder.mkdir()
+    for turn in range(4):
+        photo.rotate(90 * turn, expand=True).save(folder / f"{turn}.jpg", quality=20)
+    made = {}
+    for jobs in ("1", "all", "3"):
+        streams, back, better = (tmp_path / f"{name} {jobs}" for name in ("streams", "back", "better"))
+        assert terminal.run("compress", folder, "--bpp", "1", "-o", streams, "-j", jobs) == 0
+        assert terminal.run("decompress", streams, "-o", back, "-j", jobs) == 0
+        assert terminal.run("enhance", folder, "-o", better, "-j", jobs) == 0
+        assert "4 done" in terminal.err
+        made[jobs] = [
+            path.read_bytes() for out in (streams, back, better) for path in sorted(out.glob("[!.]*"))
+        ]
+    assert len(made["1"]) == 12
+    assert made["1"] == made["all"] == made["3"]
+
+
+def test_json_tells_of_each_file(terminal: Terminal, photo: Image.Image, tmp_path: Path) -> None:
+    coarse = tmp_path / "coarse.jpg"
+    photo.save(coarse, quality=20)
+    assert terminal.run("compress", coarse, "--bpp", "1", "--json", "-q") == 0
+    facts = json.loads(terminal.out)
+    stream = tmp_path / "coarse.zgt"
+    assert facts["output"] == str(stream)
+    assert (facts["bytes"], facts["source_bytes"]) == (stream.stat().st_size, coarse.stat().st_size)
+    assert not facts["target_met"]  # as the budget is above the model's range
+    assert not facts["over_budget"]
+    assert terminal.err == ""
+    assert terminal.run("decompress", stream, "--json", "-q") == 0
+    facts = json.loads(terminal.out)
+    back = tmp_path / "coarse.png"
+    assert (facts["output"], facts["bytes"], facts["width"]) == (str(back), back.stat().st_size, 128)
+    assert terminal.run("enhance", coarse, "--json", "-q", "-o", tmp_path / "better.webp") == 0
+    facts = json.loads(terminal.out)
+    assert (facts["format"], facts["source_format"], round(facts["coarseness"], 2)) == ("webp", "jpeg", 0.8)
+    assert terminal.err == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import stat
@@ -78,21 +79,101 @@ def test_outputs_get_the_usual_permissions(terminal: Terminal, stream_file: Path
     assert stat.S_IMODE(stream_file.with_suffix(".png").stat().st_mode) == mode
 
 
-def test_a_pipe_is_written_through(stream_file: Path) -> None:
-    command = [
-        sys.executable,
-        "-c",
-        "from service.cli import main; main()",
-        "decompress",
-        str(stream_file),
-        "--format",
-        "png",
-        "-o",
-        "/dev/stdout",
-    ]
-    piped = subprocess.run(command, capture_output=True, check=True).stdout
-    with Image.open(io.BytesIO(piped)) as image:
+def test_pipes_are_read_and_written(stream_file: Path) -> None:
+    """As a dash, and as a device whose link must stay; in one process, as torch takes its time."""
+    program = (
+        "import sys; from service.cli import main\n"
+        "for arguments in (['-'], [sys.argv[1], '-o', '-'], [sys.argv[1], '-o', '/dev/stdout']):\n"
+        "    try: main(['decompress', *arguments, '--format', 'png'])\n"
+        "    except SystemExit as left: assert not left.code"
+    )
+    command = [sys.executable, "-c", program, str(stream_file)]
+    piped = subprocess.run(command, input=stream_file.read_bytes(), capture_output=True, check=True).stdout
+    once = piped[: len(piped) // 3]
+    assert piped == 3 * once
+    with Image.open(io.BytesIO(once)) as image:
         assert image.size == (128, 96)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["photo.jpg", "./-", "-o", "-"], "one result"),
+        (["photo.jpg", "-o", "-", "--json"], "JSON"),
+        (["./*.jpeg"], "matches nothing"),
+        (["photo.jpg", "--force", "--no-overwrite"], "one or the other"),
+        (["photo.jpg", "--jobs", "0"], "neither a number"),
+        (["photo.jpg", "--jobs", "some"], "neither a number"),
+    ],
+    ids=" ".join,
+)
+def test_what_makes_no_sense_is_told_before_the_work(
+    terminal: Terminal, photo_file: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], says: str
+) -> None:
+    monkeypatch.chdir(photo_file.parent)
+    shutil.copy(photo_file, "./-")
+    assert terminal.run("compress", *arguments, "--bpp", "1") == 2
+    assert says in terminal.err
+    assert not list(photo_file.parent.glob("*.zgt"))
+
+
+def test_a_result_is_not_written_to_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    with pytest.raises(typer.BadParameter, match="terminal"):
+        paths.check_stdout([paths.STDOUT], as_json=False)
+    paths.check_stdout([Path("file")], as_json=True)
+
+
+def test_patterns_that_no_shell_expanded_are_expanded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.jpg", "b.jpg", "[c].jpg", "deep/er/d.jpg", "e.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+
+    def found(pattern: str) -> list[str]:
+        return sorted(map(str, paths.find([Path(pattern)], set()).files))
+
+    assert found("[ab].jpg") == ["a.jpg", "b.jpg"]
+    assert found("[c].jpg") == ["[c].jpg"]  # which is a file's name
+    assert found("**/d.jpg") == ["deep/er/d.jpg"]
+    with pytest.raises(typer.BadParameter, match="does not exist"):
+        found("nowhere.jpg")
+
+
+def test_no_overwrite_leaves_what_is_there_and_does_the_rest(
+    terminal: Terminal, tmp_path: Path, photo_file: Path
+) -> None:
+    shutil.copy(photo_file, tmp_path / "other.jpg")
+    (tmp_path / "photo.zgt").write_bytes(b"mine")
+    command = ("compress", photo_file, tmp_path / "other.jpg", "--bpp", "1", "--no-overwrite")
+    assert terminal.run(*command) == 0
+    assert "photo.zgt  exists, and is left as it is" in terminal.err
+    assert "1 done, 1 kept as they are" in terminal.err
+    assert (tmp_path / "photo.zgt").read_bytes() == b"mine"
+    assert (tmp_path / "other.zgt").is_file()
+    assert terminal.run(*command, "--json", "--quiet") == 0
+    assert {json.loads(line)["status"] for line in terminal.out.splitlines()} == {"kept"}
+    assert terminal.err == ""
+
+
+@pytest.mark.parametrize("command", ["compress", "compress-all", "decompress", "enhance"])
+def test_a_dry_run_says_what_would_be_written_and_writes_nothing(
+    terminal: Terminal, tmp_path: Path, photo: Image.Image, stream_file: Path, command: str
+) -> None:
+    photo.save(tmp_path / "photo.jpg", quality=20)
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    before = sorted(tmp_path.iterdir())
+    budget = {"compress": ["--bpp", "1"], "compress-all": ["--budget-bpp", "1"]}.get(command, [])
+    output = ["-o", tmp_path / "new"]
+    assert terminal.run(command.removesuffix("-all"), tmp_path, *budget, *output, "--dry-run") in {0, 1}
+    becomes = "zgt" if budget else "png"
+    assert f" -> {tmp_path / 'new' / 'photo'}.{becomes}  128x96" in terminal.err
+    assert "1 to do" in terminal.err
+    assert ("broken.jpg: " in terminal.err) == (command != "decompress")
+    assert ("1536 bytes" in terminal.err) == bool(budget)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_write_that_is_cut_off_leaves_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import inspect
 import io
+import json
 import re
+import threading
 import time
 from pathlib import Path
 
 import pytest
+import torch
 import typer
 
 from models.errors import SourceError
 from models.progress import Progress
 from service import images
 from service.cli.console import Manner
-from service.cli.paths import Found
+from service.cli.paths import STDIN, Found
 from service.cli.progress import Outcome, Result, Tally, finish, work_through
 from service.images import ImageError
 
@@ -93,6 +97,68 @@ def test_an_interruption_says_where_and_whether_the_next_run_goes_on(
     told = capsys.readouterr().err
     assert told.startswith("interrupted at second: 1 done of 2")
     assert ("the same command goes on" in told) == goes_on
+
+
+def test_several_jobs_run_at_the_same_time_and_share_the_threads() -> None:
+    together = threading.Barrier(2, timeout=60)
+    before = torch.get_num_threads()
+    threads: list[int] = []
+
+    def work(source: Path, _: Progress) -> None:
+        together.wait()  # which takes two
+        threads.append(torch.get_num_threads())
+
+    tally = work_through([Path("a"), Path("b")], work, "Compressing", Manner(jobs=2))
+    assert tally == Tally(done=2)
+    assert threads == [max(1, before // 2)] * 2
+    assert torch.get_num_threads() == before
+
+
+def test_an_interruption_ends_all_jobs(capsys: pytest.CaptureFixture[str]) -> None:
+    ended = threading.Event()
+
+    def work(source: Path, progress: Progress) -> None:
+        if source.name == "first":
+            time.sleep(0.1)  # until all are submitted, as a rule
+            _thread.interrupt_main()
+        for _ in range(6000):
+            time.sleep(0.01)
+            try:
+                progress.pause()
+            except Exception:
+                ended.set()
+                raise
+
+    with pytest.raises(typer.Exit) as left:
+        work_through([Path("first"), Path("second"), Path("third")], work, "Compressing", Manner(jobs=2))
+    assert left.value.exit_code == 130
+    assert ended.wait(60)
+    assert capsys.readouterr().err == "interrupted: 0 done of 3\n"
+
+
+def test_programs_get_a_line_for_each_source_that_says_what_became_of_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    results = {
+        Path("a"): Result(Outcome.DONE, "a.zgt  9 bytes", {"output": "a.zgt", "psnr": float("inf")}),
+        STDIN: Result(Outcome.PLANNED, facts={}, remarks=["mind"]),
+        Path("b"): Result(Outcome.OVER, facts={}),
+    }
+
+    def work(source: Path, _: Progress) -> Result:
+        if source not in results:
+            raise OSError("no disk")
+        return results[source]
+
+    work_through([*results, Path("c")], work, "Compressing", Manner(as_json=True))
+    told = capsys.readouterr()
+    assert [json.loads(line) for line in told.out.splitlines()] == [
+        {"file": "a", "status": "done", "output": "a.zgt", "psnr": None},
+        {"file": "-", "status": "planned"},
+        {"file": "b", "status": "refused"},
+        {"file": "c", "status": "failed", "error": "no disk"},
+    ]
+    assert told.err == "<stdin>: mind\nc: no disk\n"
 
 
 def test_outcomes_are_counted_and_the_worst_is_the_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
