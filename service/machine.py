@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import math
 import os
-import platform
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 # Packages whose versions matter to what comes out, or that reports of faults are about.
@@ -22,6 +20,8 @@ _REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(\[\w+\])?(?P<bound>[~>]=(?P<lowest
 
 def versions() -> dict[str, str | None]:
     """Versions of ours, of Python, of `PACKAGES` and of libavif; None of what is not installed."""
+    import platform
+
     found: dict[str, str | None] = {"ziggurat": _version("ziggurat"), "python": platform.python_version()}
     found |= {name: _version(name) for name in PACKAGES}
     with suppress(ImportError):
@@ -33,6 +33,8 @@ def versions() -> dict[str, str | None]:
 
 def unmet_requirements() -> list[str]:
     """Requirements of ours, such as "torch>=2.11", that the installed packages do not meet."""
+    from importlib.metadata import requires
+
     unmet = []
     for requirement in requires("ziggurat") or () if _version("ziggurat") else ():
         parsed = _REQUIREMENT.match(requirement)  # those of extras have a ";", and do not match
@@ -99,6 +101,8 @@ def _cgroup_files(root: Path, controller: str, name: str) -> Iterator[str]:
 
 
 def _version(package: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version  # slow, and seldom needed
+
     try:
         return version(package)
     except PackageNotFoundError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import secrets
 import shutil
@@ -260,6 +259,8 @@ def _open_files(settings: Settings) -> str | tuple[str, str]:
 
 def _store(settings: Settings) -> str | tuple[str, str]:
     """Put a stream into the store, get it and delete it; make no directory that is not there."""
+    import asyncio
+
     from obstore.exceptions import BaseError
 
     from ..store import StoreError, StreamStore

@@ -7,7 +7,6 @@ from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -205,7 +204,7 @@ def verify(
             if as_json:
                 print_json(facts | {"sound": True, "checked": checked})
             elif not quiet:
-                out.print(f"{model.name}  {model.id}  {', '.join(checked)}")
+                out.print(f"{model.name:14}{model.id}  {', '.join(checked)}")
     if failed:
         raise typer.Exit(ExitCode.FAILED)
 
@@ -272,6 +271,8 @@ def _there_and_back(codec: LearnedCodec) -> None:
 
 def _recorded_digest(weights: Path) -> str | None:
     """The SHA-256 that the installer has recorded of a file; None when it was not installed."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
     try:
         files = distribution("ziggurat").files or []
     except PackageNotFoundError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import Flag, auto
@@ -197,6 +196,8 @@ def _done(
         for source in sources:
             yield source, partial(one, source)
         return
+    from concurrent.futures import ThreadPoolExecutor, as_completed
+
     with _threads_for(jobs), ThreadPoolExecutor(jobs) as pool:
         try:
             futures = {pool.submit(one, source): source for source in sources}

@@ -102,7 +102,7 @@ def test_what_the_installer_recorded_is_compared(
     digest = model_files._digest(weights)
     (record / "RECORD").write_text(f"psnr.safetensors,sha256={digest},15830066\n")
     installed = metadata.PathDistribution(record)
-    monkeypatch.setattr(model_files, "distribution", lambda name: installed)
+    monkeypatch.setattr(metadata, "distribution", lambda name: installed)
     assert model_files._recorded_digest(weights) == digest
     weights.write_bytes(weights.read_bytes() + b" ")
     (model,) = model_files.model_files()
