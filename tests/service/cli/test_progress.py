@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import _thread
 import contextlib
 import inspect
 import io
 import json
 import re
+import signal
 import threading
 import time
 from pathlib import Path
@@ -116,11 +116,13 @@ def test_several_jobs_run_at_the_same_time_and_share_the_threads() -> None:
 
 def test_an_interruption_ends_all_jobs(capsys: pytest.CaptureFixture[str]) -> None:
     ended = threading.Event()
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None
 
     def work(source: Path, progress: Progress) -> None:
         if source.name == "first":
             time.sleep(0.1)  # until all are submitted, as a rule
-            _thread.interrupt_main()
+            signal.pthread_kill(main_thread, signal.SIGINT)  # where the kernel sends Ctrl-C
         for _ in range(6000):
             time.sleep(0.01)
             try:
