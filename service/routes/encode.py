@@ -14,11 +14,11 @@ from ..http import problems
 from ..http.body import describe_body
 from ..http.negotiation import content_digest
 from ..http.server_timing import server_timing
-from ..images import ImageFormat
+from ..images import NAMED
 from ..runtime import RuntimeDependency, refuse_when_leaving
 from .compress import MAX_MEASURES, REPORT, SCORES, scores, split
 from .inputs import RequestsDependency, file_in
-from .pictures import described
+from .pictures import described, lower
 
 router = APIRouter(tags=["compression"], dependencies=[Depends(refuse_when_leaving)])
 
@@ -44,7 +44,9 @@ class EncodeQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    format: Literal["jpeg", "jpg", "webp", "avif"] = Field(description="What to write.")
+    format: Annotated[Literal["jpeg", "jpg", "webp", "avif"], BeforeValidator(lower)] = Field(
+        description="What to write; jpg is jpeg."
+    )
     max_bytes: int = Field(ge=1, description="Bytes that the file may have.")
     report: Annotated[list[Measure], Field(max_length=MAX_MEASURES), FailFast(), BeforeValidator(split)] = (
         Field(default=[], description=REPORT)
@@ -69,7 +71,7 @@ async def encode(
     It is there to compare with a stream of the same size. When the coarsest setting is still over,
     the answer is 422.
     """
-    image_format = ImageFormat["JPEG" if query.format == "jpg" else query.format.upper()]
+    image_format = NAMED[query.format]
     wanted = EncodeRequest(image_format, query.max_bytes, frozenset(query.report))
     async with file_in(request, runtime, accepts="image/*") as file:
         made = await requests.encode(file, wanted)

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import pytest
 
+from models import Target
 from service.engine import costs
 from service.engine.costs import LARGE_PIXELS, Size
 from service.engine.results import Measure
 from service.images import ImageFormat
 
-BOTH = frozenset(Measure)
+BOTH = frozenset({Measure.PSNR, Measure.MS_SSIM})
 
 
 def test_more_is_dearer() -> None:
@@ -53,3 +54,23 @@ def test_what_is_cut_into_tiles_is_large_and_many_pictures_are_a_collection() ->
     assert costs.compress(LARGE_PIXELS).size is costs.enhance(1).size is Size.SMALL
     assert costs.compress(LARGE_PIXELS + 1).size is costs.decompress(10**8).size is Size.LARGE
     assert costs.allocate(1).size is costs.allocate(10**8).size is Size.COLLECTION
+
+
+def test_a_search_by_quality_is_dear_by_its_decodes() -> None:
+    once = costs.compress(10**6, report={Measure.PSNR}).work
+    search = costs.compress(10**6, target=Target(min_psnr=30))
+    assert search.work == costs.ATTEMPTS * once
+    assert costs.compress(10**6, report={Measure.PSNR}, target=Target(min_psnr=30)) == search
+    dearer = [
+        costs.compress(10**6, codec, report, target=target).work
+        for codec, report, target in (
+            ("learned", {Measure.MS_SSIM}, Target(min_psnr=30)),
+            ("learned", (), Target(min_ssimulacra2=60)),
+            ("hybrid", (), Target(min_ssimulacra2=60)),
+            ("hybrid", (), Target(bpp=1, min_ssimulacra2=60)),
+            ("auto", (), Target(bpp=1, min_ssimulacra2=60)),
+        )
+    ]
+    assert [search.work, *dearer] == sorted({search.work, *dearer})
+    refined = costs.compress(1000, effort=5, target=Target(min_psnr=30)).effort
+    assert refined > costs.compress(1000, effort=5).effort
