@@ -153,19 +153,26 @@ class Codec:
 
     def _learned(self, picture: Picture, target: Target, effort: int, progress: Progress) -> Stream:
         if target.minima:
-            return self._reaching(self._learned, picture, target, effort, progress)
+            search = QualitySearch(target, picture.pixels, axis=self.metric, effort=effort > 0)
+            return self._reaching(search, self._learned, picture, target, effort, progress)
         return self.learned.encode([picture], [target], effort=effort, progress=progress)[0]
 
     def _hybrid(self, picture: Picture, target: Target, effort: int, progress: Progress) -> Stream:
         if target.minima:
-            return self._reaching(self._hybrid, picture, target, effort, progress)
+            search = QualitySearch(target, picture.pixels, axis="hybrid", effort=effort > 0)
+            return self._reaching(search, self._hybrid, picture, target, effort, progress)
         return self.hybrid.encode(picture, target, metric=self.metric, effort=effort, progress=progress)
 
     def _reaching(
-        self, encode: _Encode, picture: Picture, target: Target, effort: int, progress: Progress
+        self,
+        search: QualitySearch,
+        encode: _Encode,
+        picture: Picture,
+        target: Target,
+        effort: int,
+        progress: Progress,
     ) -> Stream:
         """Find the smallest stream that reaches the minima, by one of the two methods above."""
-        search = QualitySearch(target, picture.pixels, metric=self.metric, effort=bool(effort))
         best: Stream | None = None
         while (attempt := search.attempt) is not None:
             part = PartOf(progress, *search.part)

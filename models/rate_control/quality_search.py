@@ -16,14 +16,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.rate_control.avif_search import LAST_SETTING
 from models.rate_control.gain_search import GainSearch
-from models.rate_control.position import MAX_INDEX, Position
-from models.rate_control.target import CLOSE_BYTES, Metric, Score, Target
+from models.rate_control.position import MAX_INDEX
+from models.rate_control.target import CLOSE_BYTES, Score, Target
 
+Axis = Literal["ms-ssim", "psnr", "hybrid"]
 MOST_ATTEMPTS = 10  # without effort
 MOST_REFINED = 3  # with effort
 # Share of the tolerance that the loss may leave: 1 % of it costs 1.2 to 2 % of the bytes on Kodak.
@@ -32,9 +35,9 @@ LOSS_TOLERANCE_SHARE = 0.6
 _ALLOWED = 1 << 40
 _LEAST_LOSS = 1e-9  # of what is allowed; that of an exact picture has no logarithm
 
-# ln(loss) of an average photograph at equally spaced points of the axis, coarsest first, by what
-# the codec spends its bits for: means over 12 pictures of Kodak.
-_AVERAGE_LN_LOSS: dict[Metric, dict[Score, tuple[float, ...]]] = {
+# ln(loss) of an average photograph at equally spaced points of the axis, coarsest first: means over
+# 12 pictures of Kodak, and 4 for the hybrid codec, whose two tunings are alike.
+_AVERAGE_LN_LOSS: dict[Axis, dict[Score, tuple[float, ...]]] = {
     "ms-ssim": {
         "psnr": (-5.0, -5.5, -5.9, -6.3, -6.6, -6.9, -7.1),
         "ms-ssim": (-1.6, -2.2, -2.8, -3.4, -4.1, -4.6, -4.9),
@@ -45,8 +48,13 @@ _AVERAGE_LN_LOSS: dict[Metric, dict[Score, tuple[float, ...]]] = {
         "ms-ssim": (-1.3, -1.7, -2.2, -2.9, -3.6, -4.3, -4.9),
         "ssimulacra2": (0.8, 0.7, 0.3, -0.2, -0.9, -1.6, -2.2),
     },
+    "hybrid": {
+        "psnr": (-5.5, -6.3, -6.7, -7.1, -7.6, -8.1, -8.6, -9.0, -9.4, -10.1, -11.5),
+        "ms-ssim": (-1.8, -2.6, -2.9, -3.4, -3.8, -4.3, -4.7, -5.1, -5.5, -6.2, -8.0),
+        "ssimulacra2": (0.6, -0.1, -0.4, -0.9, -1.4, -2.0, -2.4, -2.8, -3.2, -3.9, -4.8),
+    },
 }
-_GRID = np.linspace(0, MAX_INDEX, 97)  # of predictions
+_GRID = np.linspace(0, 1, 121)  # of predictions, as shares of the axis
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +75,7 @@ class _Seen:
     """An attempt that was measured.
 
     Attributes:
-        position: on the quality axis.
+        position: on the axis.
         loss: of the worst score, relative to what its minimum allows.
         size: bytes of the stream.
         refined: with effort.
@@ -85,18 +93,19 @@ class QualitySearch:
     Args:
         target: its minima, and a budget or not.
         pixels: of the picture.
-        metric: what the codec spends its bits for.
+        axis: the codec's: the learned one's by what its bits are spent for, or the hybrid one's.
         effort: whether effort is asked for.
 
     Attributes:
         met: the best stream so far reaches the minima, within the budget.
     """
 
-    def __init__(self, target: Target, pixels: int, *, metric: Metric, effort: bool = False) -> None:
+    def __init__(self, target: Target, pixels: int, *, axis: Axis, effort: bool = False) -> None:
         self.met = False
         self._target = target
         self._budget = target.budget(pixels)
-        self._average = _AVERAGE_LN_LOSS[metric]
+        self._last = LAST_SETTING if axis == "hybrid" else MAX_INDEX  # position of the axis
+        self._average = _AVERAGE_LN_LOSS[axis]
         self._allowed = {score: _loss(score, value) for score, value in target.minima.items()}
         self._seen: list[_Seen] = []
         self._best = (False, False, -math.inf)  # rank
@@ -127,7 +136,7 @@ class QualitySearch:
         """
         assert self.attempt is not None
         loss = max(_loss(score, scores[score]) / allowed for score, allowed in self._allowed.items())
-        position = Position.from_quality(quality).index
+        position = round(quality / 100 * self._last)
         self._seen.append(_Seen(position, max(loss, _LEAST_LOSS), size, self.attempt.refined))
         within = self._budget is None or size <= self._budget
         met = within and loss <= 1
@@ -143,26 +152,23 @@ class QualitySearch:
         """Plan the attempts; each is observed before the next is asked for."""
         tolerance = LOSS_TOLERANCE_SHARE * self._target.tolerance
         for refined in (False, True) if effort else (False,):
-            search = GainSearch(_ALLOWED, self._predicted(), tolerance)
+            search = GainSearch(_ALLOWED, self._predicted(), tolerance, last=self._last)
             if self._budget is not None and not self.met:
                 budget = Target(self._target.bpp, self._target.max_bytes, tolerance=self._target.tolerance)
                 yield Attempt(budget, refined)
                 if not self.met:
                     continue
                 self._tell(search)
-            known = {seen.position for seen in self._seen if seen.refined == refined}
             for _ in range(MOST_REFINED if refined else MOST_ATTEMPTS):
                 if search.probe is None or self._is_close(refined=refined):
                     break
-                yield Attempt(Target(quality=Position(MAX_INDEX - search.probe).quality), refined)
-                if self._seen[-1].position in known:  # the codec's axis has no point between
-                    break
-                known.add(self._seen[-1].position)
+                quality = 100 * (self._last - search.probe) / self._last
+                yield Attempt(Target(quality=quality), refined)
                 self._tell(search)
 
     def _tell(self, search: GainSearch) -> None:
         """Tell a search, whose axis runs from fine to coarse, what came of the last attempt."""
-        search.observe(MAX_INDEX - self._seen[-1].position, self._seen[-1].loss * _ALLOWED)
+        search.observe(self._last - self._seen[-1].position, self._seen[-1].loss * _ALLOWED)
 
     def _is_close(self, *, refined: bool) -> bool:
         """Say whether nothing much smaller than what reaches the minima can reach them."""
@@ -180,16 +186,15 @@ class QualitySearch:
         was seen.
         """
         ln_losses = [
-            np.interp(_GRID, np.linspace(0, MAX_INDEX, len(average)), average)
-            - math.log(self._allowed[score])
+            np.interp(_GRID, np.linspace(0, 1, len(average)), average) - math.log(self._allowed[score])
             for score, average in self._average.items()
             if score in self._allowed
         ]
         ln_loss = np.max(ln_losses, 0)
-        if seen := {seen.position: math.log(seen.loss) for seen in self._seen}:
-            positions = sorted(seen)
-            shifts = [seen[position] - np.interp(position, _GRID, ln_loss) for position in positions]
-            ln_loss = ln_loss + np.interp(_GRID, positions, shifts)
+        if seen := {seen.position / self._last: math.log(seen.loss) for seen in self._seen}:
+            shares = sorted(seen)
+            shifts = [seen[share] - np.interp(share, _GRID, ln_loss) for share in shares]
+            ln_loss = ln_loss + np.interp(_GRID, shares, shifts)
         predicted: NDArray[np.float64] = _ALLOWED * np.exp(ln_loss[::-1])
         return predicted
 

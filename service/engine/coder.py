@@ -28,6 +28,7 @@ from models.postprocess.postprocessor import Postprocess
 from models.postprocess.sources import Source
 from models.progress import Progress
 from models.rate_control import QualitySearch
+from models.rate_control.quality_search import Axis
 from models.tensors import padded_size
 
 from ..metrics import Metrics
@@ -287,7 +288,7 @@ class PictureCoder:
 
     async def _compress_learned(self, wanted: _Compression) -> Compressed:
         if wanted.task.target.minima:
-            return await self._compress_to_minima(wanted, self._compress_learned)
+            return await self._compress_to_minima(wanted, self._compress_learned, wanted.model.codec.metric)
         model = wanted.model
         timings = wanted.timings
         reached = 0
@@ -315,7 +316,7 @@ class PictureCoder:
 
     async def _compress_hybrid(self, wanted: _Compression) -> Compressed:
         if wanted.task.target.minima:
-            return await self._compress_to_minima(wanted, self._compress_hybrid)
+            return await self._compress_to_minima(wanted, self._compress_hybrid, "hybrid")
         timings = wanted.timings
         stream, reached = await self._stages.search_avif(
             self._models.hybrid,
@@ -328,7 +329,10 @@ class PictureCoder:
         return Compressed(stream, await self._scores(wanted, stream), reached)
 
     async def _compress_to_minima(
-        self, wanted: _Compression, compress: Callable[[_Compression], Awaitable[Compressed]]
+        self,
+        wanted: _Compression,
+        compress: Callable[[_Compression], Awaitable[Compressed]],
+        axis: Axis,
     ) -> Compressed:
         """Find the smallest stream that reaches the minima: compress, decode, measure, and again.
 
@@ -336,8 +340,7 @@ class PictureCoder:
         """
         target = wanted.task.target
         minima = frozenset(Measure(score) for score in target.minima)
-        metric = wanted.model.codec.metric
-        search = QualitySearch(target, wanted.picture.pixels, metric=metric, effort=bool(wanted.effort))
+        search = QualitySearch(target, wanted.picture.pixels, axis=axis, effort=wanted.effort > 0)
         best: Compressed | None = None
         while (attempt := search.attempt) is not None:
             now = time.monotonic()
