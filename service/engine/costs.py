@@ -30,7 +30,7 @@ LARGE_PIXELS = 1 << 22
 RECONSTRUCT = 0.6  # with its post-processing, 0.5 to 0.6
 IMPROVE = 0.3  # post-processing alone
 SCORES = {Measure.PSNR: 0.03, Measure.MS_SSIM: 0.3, Measure.SSIMULACRA2: 0.7}
-ATTEMPTS = 4  # streams that a search by quality makes, decodes and measures; 3.2 in the mean on Kodak
+ATTEMPTS = 4  # streams that a search by quality makes, decodes and measures; 3.0 to 4.2 in the mean on Kodak
 AVIF_ENCODES = 4  # of a search, in the mean
 # libaom's seconds, in the table that `libaom` has of them, that a pixel's quantisation takes on the
 # same core.

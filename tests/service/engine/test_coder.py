@@ -292,3 +292,30 @@ def test_auto_fails_as_one(photo: Image.Image) -> None:
             )
 
     scenario(steps)
+
+
+def test_effort_makes_the_stream_that_reaches_minima_smaller_while_there_is_time(photo: Image.Image) -> None:
+    picture = Picture.from_image(photo)
+    target = Target(min_ms_ssim=0.97)
+
+    async def steps(engine: Engine) -> None:
+        timings = Timings()
+        plain = await engine.coder.compress(picture, target, profile="ms-ssim", timings=timings)
+        refined, late = [
+            await engine.coder.compress(
+                picture, target, profile="ms-ssim", effort=3, deadline=time.monotonic() + seconds
+            )
+            for seconds in (100, 5)
+        ]
+        for made in (plain, refined, late):
+            assert made.stream.target_met
+            assert made.report[Measure.MS_SSIM] == made.stream.scores["ms-ssim"] >= 0.97
+        assert len(refined.stream.data) < len(plain.stream.data)
+        assert refined.effort == 3
+        assert (late.effort, late.stream.data) == (0, plain.stream.data), (
+            "what is kept for later is not enough"
+        )
+        assert plain.stream.probes > 1
+        assert timings.seconds["device"] > 0
+
+    scenario(steps)
