@@ -31,7 +31,7 @@ from models.picture import Picture
 from models.postprocess.postprocessor import Postprocess, PostProcessor, decide
 from models.postprocess.sources import Source
 from models.progress import UNINTERRUPTED, PartOf, Progress, Repeated
-from models.rate_control import Metric, Position, Target, meets
+from models.rate_control import Metric, Position, Score, Target, meets
 from models.stream import Stream
 from models.weights import registry
 from models.weights.card import ModelCard
@@ -158,10 +158,10 @@ class LearnedCodec:
         return replace(stream, postprocess=wanted)
 
     def score(
-        self, decoded: Picture, original: Picture, metric: Metric, progress: Progress = UNINTERRUPTED
+        self, decoded: Picture, original: Picture, metric: Score, progress: Progress = UNINTERRUPTED
     ) -> float:
-        """Compare two pictures by `models.metrics`, on this codec's device: dB, or MS-SSIM in [0,
-        1].
+        """Compare two pictures by `models.metrics`, on this codec's device: dB, MS-SSIM in [0, 1],
+        or SSIMULACRA2.
 
         `progress` may end the work by raising.
         """
@@ -191,10 +191,13 @@ class LearnedCodec:
 
         Raises:
             ValueError: another number of targets than of pictures.
+            TargetError: a target has minima, for which `Codec.compress` is there.
             OptionError: an effort outside 0 to 9.
         """
         if len(pictures) != len(targets):
             raise ValueError(f"{len(pictures)} pictures but {len(targets)} targets")
+        for target in targets:
+            target.check_for_minima()
         if effort not in EFFORTS:
             raise OptionError(f"effort is 0 to {EFFORTS[-1]}, not {effort}")
         if alphas is None:

@@ -116,9 +116,7 @@ def scores(original: Picture, other: Picture, device: str) -> dict[str, float | 
     import torch
 
     from models.errors import PictureError
-    from models.evaluation.ssimulacra2 import ssimulacra2
     from models.metrics import score
-    from models.tensors import to_batch
 
     if (original.width, original.height) != (other.width, other.height):
         raise PictureError(
@@ -129,9 +127,7 @@ def scores(original: Picture, other: Picture, device: str) -> dict[str, float | 
     if np.array_equal(original.rgb, other.rgb):
         by_ssimulacra2 = 100.0  # by definition; sums in another order would give 99.97
     elif min(original.width, original.height) >= SMALLEST_SIDE:
-        with torch.inference_mode():
-            batches = (to_batch([picture.rgb], place) for picture in (other, original))
-            by_ssimulacra2 = round(float(ssimulacra2(*batches)), 3)
+        by_ssimulacra2 = round(score(other.rgb, original.rgb, "ssimulacra2", place), 3)
     found: dict[str, float | None] = {
         "psnr": round(score(other.rgb, original.rgb, "psnr", place), 4),
         "ms_ssim": round(score(other.rgb, original.rgb, "ms-ssim", place), 6),

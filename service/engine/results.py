@@ -11,7 +11,7 @@ from models.bitstream import CodecKind
 from models.codec import choose
 from models.postprocess.postprocessor import PostProcessor
 from models.postprocess.sources import Source
-from models.rate_control import Metric
+from models.rate_control import Metric, Score
 from models.stream import Comparison
 
 from ..images import ImageFormat
@@ -23,11 +23,15 @@ class Measure(Enum):
 
     PSNR = "psnr"
     MS_SSIM = "ms-ssim"
+    SSIMULACRA2 = "ssimulacra2"
 
     @property
-    def metric(self) -> Metric:
+    def score(self) -> Score:
         """Name of the metric in the codec."""
-        return "psnr" if self is Measure.PSNR else "ms-ssim"
+        return self.value
+
+
+OF_SETS = frozenset({Measure.PSNR, Measure.MS_SSIM})  # that a set of pictures is judged by
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,8 @@ class Compressed:
 
     Attributes:
         stream: the stream, with its quality and its target.
-        report: the decoded picture against the original: PSNR in dB, MS-SSIM in [0, 1].
+        report: the decoded picture against the original: PSNR in dB, MS-SSIM in [0, 1],
+            SSIMULACRA2.
         effort: 0 to 9, as much as there was time for.
     """
 
@@ -45,17 +50,16 @@ class Compressed:
     effort: int = 0
 
 
-def better(
-    learned: Compressed, hybrid: Compressed, measure: Measure, asked: frozenset[Measure]
-) -> Compressed:
-    """Choose between both codecs' streams, by a measure that both report.
+def better(learned: Compressed, hybrid: Compressed, metric: Metric, asked: frozenset[Measure]) -> Compressed:
+    """Choose between both codecs' streams, by a metric that both report.
 
     Args:
         learned, hybrid: the candidates.
-        measure: decides.
+        metric: decides.
         asked: the part of the report that the client wants.
     """
-    compared = Comparison(measure.metric, learned.report[measure], hybrid.report[measure])
+    measure = Measure(metric)
+    compared = Comparison(metric, learned.report[measure], hybrid.report[measure])
     chosen = choose(learned.stream, hybrid.stream, compared)
     made = hybrid if chosen.codec is CodecKind.HYBRID else learned
     return Compressed(chosen, {wanted: made.report[wanted] for wanted in asked}, made.effort)
@@ -76,12 +80,14 @@ class StoredStream:
     Attributes:
         made: the stream and how it came out.
         id: under which it is stored.
+        source_bytes: size of the file.
         warnings: what is wrong with the file although it was read.
         timings: of the request.
     """
 
     made: Compressed
     id: str
+    source_bytes: int
     warnings: tuple[str, ...]
     timings: Timings
 

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import pytest
 
+from models import Target
 from service.engine import costs
 from service.engine.costs import LARGE_PIXELS, Size
 from service.engine.results import Measure
 from service.images import ImageFormat
 
-BOTH = frozenset(Measure)
+BOTH = frozenset({Measure.PSNR, Measure.MS_SSIM})
 
 
 def test_more_is_dearer() -> None:
@@ -53,3 +54,23 @@ def test_what_is_cut_into_tiles_is_large_and_many_pictures_are_a_collection() ->
     assert costs.compress(LARGE_PIXELS).size is costs.enhance(1).size is Size.SMALL
     assert costs.compress(LARGE_PIXELS + 1).size is costs.decompress(10**8).size is Size.LARGE
     assert costs.allocate(1).size is costs.allocate(10**8).size is Size.COLLECTION
+
+
+def test_a_search_by_quality_is_dear_by_its_decodes() -> None:
+    once = costs.compress(10**6, report={Measure.PSNR}).work
+    search = costs.compress(10**6, target=Target(min_psnr=30))
+    assert search.work == costs.ATTEMPTS * once
+    assert costs.compress(10**6, report={Measure.PSNR}, target=Target(min_psnr=30)) == search
+    wanted = Target(min_ssimulacra2=60)
+    within = Target(bpp=1, min_ssimulacra2=60)
+    dearer = [
+        costs.compress(10**6, report={Measure.MS_SSIM}, target=Target(min_psnr=30)).work,
+        costs.compress(10**6, target=wanted).work,
+        costs.compress(10**6, "auto", target=wanted).work,
+        costs.compress(10**6, "auto", target=within).work,
+    ]
+    assert [search.work, *dearer] == sorted({search.work, *dearer})
+    avif = [costs.compress(10**6, "hybrid", target=target).work for target in (wanted, within)]
+    assert costs.compress(10**6, "hybrid").work < avif[0] < avif[1]
+    refined = costs.compress(1000, effort=5, target=Target(min_psnr=30)).effort
+    assert refined > costs.compress(1000, effort=5).effort
