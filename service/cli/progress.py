@@ -283,7 +283,8 @@ class _EffortBar(Progress):
             raise _StoppedError
 
     def advance(self, done: int, of: int) -> bool:
-        """Move the bar; never end the work."""
+        """Move the bar; end the work only where `pause` does."""
+        self.pause()
         self._shown.update(self._bar, completed=done, total=of, visible=done < of)
         if done == 0:
             self._begun = time.monotonic()
