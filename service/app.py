@@ -15,6 +15,7 @@ from .drain import Drain
 from .engine.engine import Engine
 from .http import openapi, problems
 from .http.auth import ApiKeys, refuse_delete
+from .http.links import Links
 from .inflight import Answers, Bodies
 from .metrics import Metrics
 from .middleware.answers import AnswerMiddleware
@@ -144,7 +145,7 @@ async def _open_store(settings: Settings, metrics: Metrics) -> AsyncIterator[Str
 
 def _add_routes(app: FastAPI, settings: Settings) -> None:
     """Add all endpoints."""
-    keys = [Depends(ApiKeys(settings.api_keys))]
+    keys = [Depends(ApiKeys(settings.api_keys, Links(settings.link_secrets)))]
     open_to_all = [] if settings.api_keys or settings.delete_without_keys else [Depends(refuse_delete)]
     for router in ROUTERS:
         guards = keys if _secured(router, settings) else open_to_all
