@@ -137,6 +137,11 @@ class JobQueue:
             self._jobs[job] = None
             self._changed.notify()
 
+    def ahead_of(self, job: AnyJob) -> int | None:
+        """Count the jobs that have waited longer than one; None when it does not wait."""
+        with self._changed:
+            return next((number for number, waiting in enumerate(self._jobs) if waiting is job), None)
+
     def discard(self, job: AnyJob) -> None:
         """Take a job out that nobody waits for any more, or have it end with its next pause.
 

@@ -1,10 +1,34 @@
 """The endpoints, one module per resource."""
 
-from . import allocate, bitstreams, compress, decompress, encode, enhance, health, metrics, models, page
+from . import (
+    allocate,
+    bitstreams,
+    compress,
+    decompress,
+    encode,
+    enhance,
+    health,
+    metrics,
+    models,
+    page,
+    progress,
+)
 
 ROUTERS = tuple(
     module.router
-    for module in (compress, allocate, decompress, enhance, encode, bitstreams, models, health, metrics, page)
+    for module in (
+        compress,
+        allocate,
+        decompress,
+        enhance,
+        encode,
+        bitstreams,
+        progress,
+        models,
+        health,
+        metrics,
+        page,
+    )
 )
 
 __all__ = ["ROUTERS"]
