@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.evaluation.ssimulacra2 import linear_light
+from models.metrics.ssimulacra2 import linear_light
 
 # Of linear sRGB, divided by the white point D65: rows give X / Xn, Y / Yn and Z / Zn.
 TO_XYZ = (

@@ -22,9 +22,9 @@ from models.evaluation import packages
 from models.evaluation.ciede2000 import mean_ciede2000
 from models.evaluation.nlpd import nlpd
 from models.evaluation.psnr_hvs import psnr_hvs
-from models.evaluation.ssimulacra2 import ssimulacra2
 from models.evaluation.vmaf import vmaf, vmaf_neg
 from models.metrics import ms_ssim
+from models.metrics.ssimulacra2 import ssimulacra2
 from models.tensors import to_batch
 
 Judge = Literal[

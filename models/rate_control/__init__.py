@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     )
     from models.rate_control.gain_search import GainSearch
     from models.rate_control.position import COARSEST, FINEST, Position
-    from models.rate_control.target import TOLERANCE, Metric, Target, meets
+    from models.rate_control.target import TOLERANCE, Metric, Score, Target, meets
 
 __all__ = [
     "COARSEST",
@@ -30,6 +30,7 @@ __all__ = [
     "Metric",
     "Position",
     "RateDistortion",
+    "Score",
     "SetScores",
     "Target",
     "allocate",

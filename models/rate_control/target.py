@@ -15,6 +15,9 @@ Metric = Literal["ms-ssim", "psnr"]
 A set is judged by the mean MS-SSIM of its pictures, or by one MSE over all their pixels.
 """
 
+Score = Literal["psnr", "ms-ssim", "ssimulacra2"]
+"""A metric of a decoded picture against its original; see `models.metrics`."""
+
 TOLERANCE = 0.01  # share of the budget: a stream at most so much smaller has met it
 # A stream at most so many bytes under its budget has met it. For very small pictures 1 % of the
 # budget is finer than positions are.

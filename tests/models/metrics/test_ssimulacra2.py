@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from PIL import Image, ImageFilter
 from torch import Tensor
 
-from models.evaluation import ssimulacra2 as module
-from models.evaluation.ssimulacra2 import TAPS, ssimulacra2
+from models.metrics import ssimulacra2 as module
+from models.metrics.ssimulacra2 import TAPS, ssimulacra2
 
 
 def tensor(image: Image.Image) -> Tensor:
@@ -67,3 +67,10 @@ def test_agrees_with_vszip_where_that_mirrors_the_picture(
     large = photo.resize((512, 384), Image.Resampling.NEAREST)
     decoded = jpeg(photo, quality).resize((512, 384), Image.Resampling.NEAREST)
     assert float(ssimulacra2(tensor(decoded), tensor(large))) == pytest.approx(score, abs=0.5)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (7, 7), (9, 8)])
+def test_any_size(size: tuple[int, int]) -> None:
+    x = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
+    assert float(ssimulacra2(x, x)) == pytest.approx(100, abs=0.2)
+    assert float(ssimulacra2(1 - x, x)) < 80

@@ -12,12 +12,16 @@ zeros; with mirrors, the two agree to 0.3 on JPEG of quality 2 to 90, WebP and A
 from __future__ import annotations
 
 import json
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from models.metrics.strips import strips
+from models.progress import UNINTERRUPTED, Progress, with_pauses
 
 WEIGHTS = Path(__file__).with_name("ssimulacra2.json")
 SCALES = 6
@@ -41,23 +45,64 @@ TAPS = (
     0.03601111466,
     0.00941436781,
 )
+REACH = len(TAPS) // 2  # rows beside a row that its blur looks at
 
 
 def ssimulacra2(x_hat: Tensor, x: Tensor) -> Tensor:
     """Score pictures (N, 3, H, W), sRGB in [0, 1]: (N,), at most 100, below 0 for the worst."""
-    both = linear_light(torch.cat([x_hat, x]).float())
+    return ssimulacra2_of_rows(lambda rows: (x_hat[:, :, rows], x[:, :, rows]), *x.shape[-2:], UNINTERRUPTED)
+
+
+def ssimulacra2_of_rows(
+    rows_of: Callable[[slice], tuple[Tensor, Tensor]], height: int, width: int, progress: Progress
+) -> Tensor:
+    """Compute `ssimulacra2` of pictures in strips, with a pause after each.
+
+    Of the whole it keeps the halves in linear light, 6 bytes a pixel.
+
+    Args:
+        rows_of: gives some rows of decoded pictures and originals, (N, 3, h, W) each.
+        height: of the pictures.
+        width: of the pictures.
+        progress: may end the work by raising.
+
+    Returns:
+        Scores (N,).
+    """
+
+    def linear_rows(rows: slice) -> Tensor:
+        return linear_light(torch.cat(rows_of(rows)).float())
+
     terms = []
-    for scale in range(SCALES):
-        if min(both.shape[-2:]) < SMALLEST_SIDE:
+    for _ in range(SCALES):
+        sums, halves = [], []
+        for rows in with_pauses(strips(height, width, multiple=2, weight=4), progress):
+            above = min(rows.start, REACH)
+            both = linear_rows(slice(rows.start - above, min(rows.stop + REACH, height)))
+            inner = slice(above, above + rows.stop - rows.start)
+            sums.append(_sums(*_xyb(both).chunk(2), inner))
+            halves.append(_halved(both[:, :, inner]))
+        means = torch.stack(sums).sum(0) / (height * width)
+        terms.append(torch.stack([means[:, :, 0], means[:, :, 1] ** 0.25], 2))
+        if min(height, width) < SMALLEST_SIDE:
             break
-        if scale:
-            even = F.pad(both, (0, both.shape[-1] % 2, 0, both.shape[-2] % 2), mode="replicate")
-            both = F.avg_pool2d(even, 2)
-        terms.append(_terms(*_xyb(both).chunk(2)))
+        half = torch.cat(halves, 2)
+        height, width = half.shape[-2:]
+        linear_rows = partial(_rows, half)
     terms += [torch.zeros_like(terms[0])] * (SCALES - len(terms))
     # (N, 3 channels, 6 scales, 2 norms, 3 maps), in the order of the weights
-    weights = torch.tensor(_weights(), dtype=torch.float64, device=x.device).view(3, SCALES, 2, 3)
-    return _calibrated((torch.stack(terms, 2).double() * weights).sum((1, 2, 3, 4)))
+    weights = terms[0].new_tensor(_weights()).view(3, SCALES, 2, 3)
+    return _calibrated((torch.stack(terms, 2) * weights).sum((1, 2, 3, 4)))
+
+
+def _rows(planes: Tensor, rows: slice) -> Tensor:
+    return planes[:, :, rows]
+
+
+def _halved(planes: Tensor) -> Tensor:
+    """Average 2x2 samples; an odd side repeats its last."""
+    even = F.pad(planes, (0, planes.shape[-1] % 2, 0, planes.shape[-2] % 2), mode="replicate")
+    return F.avg_pool2d(even, 2)
 
 
 def _calibrated(distance: Tensor) -> Tensor:
@@ -94,26 +139,32 @@ def _xyb(linear: Tensor) -> Tensor:
     return torch.stack([14 * x + 0.42, y + 0.01, short - y + 0.55], 1)
 
 
-def _terms(a: Tensor, b: Tensor) -> Tensor:
-    """Compare one scale, decoded and original: (N, 3 channels, 2 norms, 3 maps)."""
-    blurred = _blur(torch.cat([a, b, a * a, b * b, a * b])).chunk(5)
-    mean_a, mean_b, square_a, square_b, product = blurred
+def _sums(a: Tensor, b: Tensor, inner: slice) -> Tensor:
+    """Compare decoded and original rows of one scale, (N, 3, h, W) each.
+
+    Returns:
+        Sums over the inner rows, (N, 3 channels, 2 powers, 3 maps).
+    """
+    # Only the sum of the two variances is needed, so four moments are filtered.
+    moments = _blur(torch.cat([a, b, a * a + b * b, a * b]))[:, :, inner]
+    mean_a, mean_b, squares, product = moments.chunk(4)
+    a, b = a[:, :, inner], b[:, :, inner]
     luminance = 1 - (mean_a - mean_b) ** 2
     covariance = product - mean_a * mean_b
-    variances = square_a - mean_a**2 + square_b - mean_b**2
+    variances = squares - mean_a**2 - mean_b**2
     structure = (2 * covariance + C2) / (variances + C2)
     dissimilar = (1 - luminance * structure).clamp(min=0)
     edges = (1 + (a - mean_a).abs()) / (1 + (b - mean_b).abs()) - 1
-    maps = torch.stack([dissimilar, edges.clamp(min=0), (-edges).clamp(min=0)], 2).double()
-    return torch.stack([maps.mean((3, 4)), (maps**4).mean((3, 4)) ** 0.25], 2)
+    maps = torch.stack([dissimilar, edges.clamp(min=0), (-edges).clamp(min=0)], 2)
+    powers = [power.sum((3, 4), dtype=torch.float64) for power in (maps, maps.square().square())]
+    return torch.stack(powers, 2)
 
 
 def _blur(planes: Tensor) -> Tensor:
     taps = planes.new_tensor(TAPS)
     channels = planes.shape[1]
-    planes = planes.contiguous(memory_format=torch.channels_last)  # see models.metrics
-    reach = len(TAPS) // 2
+    planes = planes.contiguous(memory_format=torch.channels_last)  # see models.metrics.distortion
     column = taps.view(1, 1, -1, 1).expand(channels, 1, -1, 1)
     row = taps.view(1, 1, 1, -1).expand(channels, 1, 1, -1)
-    planes = F.conv2d(planes, column, padding=(reach, 0), groups=channels)
-    return F.conv2d(planes, row, padding=(0, reach), groups=channels)
+    planes = F.conv2d(planes, column, padding=(REACH, 0), groups=channels)
+    return F.conv2d(planes, row, padding=(0, REACH), groups=channels)

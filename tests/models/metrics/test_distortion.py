@@ -4,16 +4,12 @@ trained on.
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models import metrics
-from models.metrics import decibels, ms_ssim, psnr, score
-from models.progress import Progress
-from models.tensors import to_batch
+from models.metrics import decibels, ms_ssim, psnr
 
 
 def picture(height: int, width: int) -> Tensor:
@@ -111,30 +107,3 @@ def test_float32_under_autocast() -> None:
         for metric in (psnr, ms_ssim):
             assert metric(x_hat, x).dtype == torch.float32
         assert float(ms_ssim(x_hat, x)) == pytest.approx(0.9993913, abs=1e-5)
-
-
-@pytest.mark.parametrize("size", [(8, 90), (161, 203), (176, 90), (171, 96)])
-def test_a_picture_scored_in_strips_has_the_score_of_the_whole(
-    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Pauses(Progress):
-        count = 0
-
-        def pause(self) -> None:
-            self.count += 1
-
-    height, width = size
-    rng = np.random.default_rng(0)
-    coarse = rng.integers(0, 256, (-(-height // 8), -(-width // 8), 3)).astype(np.uint8)
-    original = coarse.repeat(8, 0).repeat(8, 1)[:height, :width]
-    decoded = (original // 2 + rng.integers(0, 100, original.shape)).astype(np.uint8)
-    device = torch.device("cpu")
-    batches = [to_batch([pixels], device) for pixels in (decoded, original)]
-    expected = {"psnr": float(psnr(*batches)), "ms-ssim": float(ms_ssim(*batches))}
-    progress = Pauses()
-    monkeypatch.setattr(metrics, "STRIP_PIXELS", 1000)
-
-    assert score(decoded, original, "psnr", device, progress) == pytest.approx(expected["psnr"], abs=1e-4)
-    in_strips = score(decoded, original, "ms-ssim", device, progress)
-    assert in_strips == pytest.approx(expected["ms-ssim"], abs=1e-6)
-    assert progress.count > 2 * height * width / 1000 - 2 or height < 11

@@ -9,19 +9,15 @@ bring a framework of their own.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
-from models.progress import UNINTERRUPTED, Progress, with_pauses
-from models.rate_control import Metric
-from models.tensors import to_batch
+from models.metrics.strips import strips
+from models.progress import Progress, with_pauses
 
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 WINDOW_SIDE = 11
@@ -31,8 +27,6 @@ C1, C2 = 0.01**2, 0.03**2  # stabilise the two quotients; K1 = 0.01 and K2 = 0.0
 # Below it a contrast term counts as 0. Its power would have a derivative of 1e4 and more, and at 0
 # an infinite one.
 SMALLEST_TERM = 1e-6
-
-STRIP_PIXELS = 1 << 20  # that are compared at a time; a megapixel takes 0.2 GB
 
 
 def psnr(x_hat: Tensor, x: Tensor) -> Tensor:
@@ -71,57 +65,36 @@ def ms_ssim(x_hat: Tensor, x: Tensor) -> Tensor:
         return _combined(terms)
 
 
-@torch.inference_mode()
-def score(
-    decoded: NDArray[np.uint8],
-    original: NDArray[np.uint8],
-    metric: Metric,
-    device: torch.device,
-    progress: Progress = UNINTERRUPTED,
+def ms_ssim_of_rows(
+    rows_of: Callable[[slice], tuple[Tensor, Tensor]], height: int, width: int, progress: Progress
 ) -> float:
-    """One metric of two pictures (H, W, 3), as `psnr` and `ms_ssim` define it.
+    """Compute `ms_ssim` of two pictures in strips, with a pause after each.
 
-    Pictures of more than STRIP_PIXELS are compared in strips of rows, with a pause after each.
+    Of the whole it keeps the halves, 6 bytes a pixel.
+
+    Args:
+        rows_of: gives some rows of both, (1, 3, h, W) in [0, 1].
+        height: of the pictures.
+        width: of the pictures.
+        progress: may end the work by raising.
     """
-    if metric == "psnr":
-        total = 0.0
-        for rows in with_pauses(_strips(*original.shape[:2]), progress):
-            x_hat, x = (to_batch([picture[rows]], device) for picture in (decoded, original))
-            total += float((x_hat - x).square().double().sum())
-        return -10 * math.log10(total / original.size) if total else math.inf
-    if original.shape[0] * original.shape[1] <= STRIP_PIXELS:
-        x_hat, x = (to_batch([picture], device) for picture in (decoded, original))
-        return float(ms_ssim(x_hat, x)[0])
-    return _ms_ssim_in_strips(decoded, original, device, progress)
-
-
-def _ms_ssim_in_strips(
-    decoded: NDArray[np.uint8], original: NDArray[np.uint8], device: torch.device, progress: Progress
-) -> float:
-    """`ms_ssim` of two pictures (H, W, 3). Of the whole it keeps the halves, 6 bytes a pixel."""
-    height, width, _ = original.shape
-
-    def from_pixels(rows: slice) -> tuple[Tensor, Tensor]:
-        return _channels_last(*(to_batch([picture[rows]], device) for picture in (decoded, original)))
-
     scales = _scales(height, width)
     terms = []
-    rows_of: Callable[[slice], tuple[Tensor, Tensor]] = from_pixels
     for scale in range(scales):
         last = scale == scales - 1
         windows = height - min(WINDOW_SIDE, height) + 1
-        total = torch.zeros(1, 3, dtype=torch.float64, device=device)
-        for rows in with_pauses(_strips(windows, width), progress):
-            a, b = rows_of(slice(rows.start, rows.stop + height - windows))
-            total += _term_map(a, b, last=last).double().sum((2, 3))
+        sums = []
+        for rows in with_pauses(strips(windows, width), progress):
+            a, b = _channels_last(*rows_of(slice(rows.start, rows.stop + height - windows)))
+            sums.append(_term_map(a, b, last=last).sum((2, 3), dtype=torch.float64))
         columns = width - min(WINDOW_SIDE, width) + 1
-        terms.append((total / (windows * columns)).float())
+        terms.append((torch.stack(sums).sum(0) / (windows * columns)).float())
         if last:
             break
-        halves = torch.empty(2, 3, -(-height // 2), -(-width // 2), device=device)
+        halves = terms[-1].new_empty((2, 3, -(-height // 2), -(-width // 2)))
         halves = halves.contiguous(memory_format=torch.channels_last)
         odd = height % 2  # then the first row is averaged with zeros above it; see `_halve`
-        for rows in with_pauses(_strips(halves.shape[2], width), progress):
+        for rows in with_pauses(strips(halves.shape[2], width), progress):
             top = 2 * rows.start - odd
             both = torch.cat(rows_of(slice(max(top, 0), 2 * rows.stop - odd)))
             padded = F.pad(both, (0, 0, max(-top, 0), 0))
@@ -134,12 +107,6 @@ def _ms_ssim_in_strips(
 def _rows_of_both(both: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
     """Rows of two pictures in one batch (2, C, H, W)."""
     return both[:1, :, rows], both[1:, :, rows]
-
-
-def _strips(rows: int, columns: int) -> list[slice]:
-    """Cut `rows` into strips of at most STRIP_PIXELS, but at least one row each."""
-    height = max(1, STRIP_PIXELS // columns)
-    return [slice(top, min(top + height, rows)) for top in range(0, rows, height)]
 
 
 def decibels(similarity: Tensor) -> Tensor:
