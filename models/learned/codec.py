@@ -31,7 +31,7 @@ from models.picture import Picture
 from models.postprocess.postprocessor import Postprocess, PostProcessor, decide
 from models.postprocess.sources import Source
 from models.progress import UNINTERRUPTED, PartOf, Progress, Repeated
-from models.rate_control import Metric, Position, Target, meets
+from models.rate_control import Metric, Position, Score, Target, meets
 from models.stream import Stream
 from models.weights import registry
 from models.weights.card import ModelCard
@@ -158,10 +158,10 @@ class LearnedCodec:
         return replace(stream, postprocess=wanted)
 
     def score(
-        self, decoded: Picture, original: Picture, metric: Metric, progress: Progress = UNINTERRUPTED
+        self, decoded: Picture, original: Picture, metric: Score, progress: Progress = UNINTERRUPTED
     ) -> float:
-        """Compare two pictures by `models.metrics`, on this codec's device: dB, or MS-SSIM in [0,
-        1].
+        """Compare two pictures by `models.metrics`, on this codec's device: dB, MS-SSIM in [0, 1],
+        or SSIMULACRA2.
 
         `progress` may end the work by raising.
         """

@@ -36,7 +36,7 @@ from .effort import KEPT_SHARE_OF_TIMEOUT, MAX_EFFORT_PIXELS, EffortDeadline
 from .hybrid import both
 from .loaded import Models
 from .queue import Job
-from .results import Compressed, Decompressed, Measure, better
+from .results import OBJECTIVES, Compressed, Decompressed, Measure, better
 from .stages import Stages
 from .timings import DECODE_AV1, ENCODE_ALPHA, Timings
 from .work import (
@@ -188,7 +188,7 @@ class PictureCoder:
             deadline: when the result is of no more use.
 
         Returns:
-            Bytes of the stream, and every measure of the decoded picture.
+            Bytes of the stream, and the `OBJECTIVES` of the decoded picture.
 
         Raises what `compress` raises.
         """
@@ -198,8 +198,8 @@ class PictureCoder:
         stream = await self._stages.in_entropy_coder(
             None, entropy_worker.write, profile, quantised, pixels=picture.pixels
         )
-        measuring = MeasureTask(quantised.symbols, picture, frozenset(Measure))
-        job = _job(model.measure, measuring, picture, deadline, rate=costs.measuring(Measure))
+        measuring = MeasureTask(quantised.symbols, picture, OBJECTIVES)
+        job = _job(model.measure, measuring, picture, deadline, rate=costs.measuring(OBJECTIVES))
         scores = await self._stages.on_device(job, None)
         return len(stream.data), scores
 

@@ -30,7 +30,7 @@ from models.rate_control import (
 from . import watched
 from .coder import PictureCoder
 from .effort import cost
-from .results import Compressed, Measure
+from .results import OBJECTIVES, Compressed, Measure
 from .timings import Timings
 
 JOBS_AT_ONCE = 4  # in the queue for one collection; on a GPU they make one batch
@@ -44,7 +44,7 @@ class Collected:
     """A collection in streams, in the order of its pictures.
 
     Attributes:
-        made: the streams, each measured by every `Measure`.
+        made: the streams, each measured by the `OBJECTIVES`.
         allocation: what each was to have.
         scores: of all together.
     """
@@ -120,7 +120,7 @@ async def compress_collection(
                 await source(deadline),
                 Target(max_bytes=max_bytes, tolerance=MEMBER_TOLERANCE),
                 profile=profile,
-                report=frozenset(Measure),
+                report=OBJECTIVES,
                 effort=effort,
                 effort_share=pixels[number] / sum(pixels[number:]),
                 deadline=deadline,

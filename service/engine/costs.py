@@ -19,7 +19,7 @@ from models.hybrid.libaom import SECONDS_PER_MEGAPIXEL, speed_of
 from .. import images
 from ..images import ImageFormat
 from .effort import cost as effort_rate
-from .results import Measure
+from .results import OBJECTIVES, Measure
 
 # Pictures of more pixels are large: the codec cuts them into tiles, between which the device runs
 # other jobs, and no batch holds them.
@@ -27,7 +27,7 @@ LARGE_PIXELS = 1 << 22
 
 RECONSTRUCT = 0.6  # with its post-processing, 0.5 to 0.6
 IMPROVE = 0.3  # post-processing alone
-SCORES = {Measure.PSNR: 0.03, Measure.MS_SSIM: 0.3}
+SCORES = {Measure.PSNR: 0.03, Measure.MS_SSIM: 0.3, Measure.SSIMULACRA2: 1.5}
 AVIF_ENCODES = 4  # of a search, in the mean
 # libaom's seconds, in the table that `libaom` has of them, that a pixel's quantisation takes on the
 # same core.
@@ -104,7 +104,7 @@ def allocate(pixels: int, effort: int = 0) -> Cost:
     `pixels` are those of all of them.
     """
     passes = len(QUALITIES) + 1
-    rate = passes * (1 + measuring(Measure))
+    rate = passes * (1 + measuring(OBJECTIVES))
     return Cost(pixels, Size.COLLECTION, rate * pixels, effort_rate(effort) * pixels)
 
 

@@ -11,7 +11,7 @@ from models.bitstream import CodecKind
 from models.codec import choose
 from models.postprocess.postprocessor import PostProcessor
 from models.postprocess.sources import Source
-from models.rate_control import Metric
+from models.rate_control import Metric, Score
 from models.stream import Comparison
 
 from ..images import ImageFormat
@@ -23,11 +23,16 @@ class Measure(Enum):
 
     PSNR = "psnr"
     MS_SSIM = "ms-ssim"
+    SSIMULACRA2 = "ssimulacra2"
 
     @property
-    def metric(self) -> Metric:
-        """Name of the metric in the codec."""
-        return "psnr" if self is Measure.PSNR else "ms-ssim"
+    def score(self) -> Score:
+        """Name of the metric in `models.metrics`."""
+        return self.value
+
+
+OBJECTIVES = frozenset({Measure.PSNR, Measure.MS_SSIM})
+"""What models are made for, and the bits of collections are spent for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,8 @@ class Compressed:
 
     Attributes:
         stream: the stream, with its quality and its target.
-        report: the decoded picture against the original: PSNR in dB, MS-SSIM in [0, 1].
+        report: the decoded picture against the original: PSNR in dB, MS-SSIM in [0, 1], SSIMULACRA2
+            up to 100.
         effort: 0 to 9, as much as there was time for.
     """
 
@@ -55,7 +61,8 @@ def better(
         measure: decides.
         asked: the part of the report that the client wants.
     """
-    compared = Comparison(measure.metric, learned.report[measure], hybrid.report[measure])
+    metric: Metric = "psnr" if measure is Measure.PSNR else "ms-ssim"
+    compared = Comparison(metric, learned.report[measure], hybrid.report[measure])
     chosen = choose(learned.stream, hybrid.stream, compared)
     made = hybrid if chosen.codec is CodecKind.HYBRID else learned
     return Compressed(chosen, {wanted: made.report[wanted] for wanted in asked}, made.effort)
@@ -113,7 +120,7 @@ class EncodedFile:
         content: the file.
         pixels: of its picture.
         quality: setting of the encoder.
-        report: its picture against the original: PSNR in dB, MS-SSIM in [0, 1].
+        report: its picture against the original, as `Compressed` has it.
         timings: of the request.
     """
 

@@ -122,4 +122,4 @@ class Watches:
     def progress(self, token: str) -> Progress | None:
         """Look where a request is; None when no request of this token runs here."""
         watched = self._watched.get(token)
-        return watched and watched.progress()
+        return None if watched is None else watched.progress()

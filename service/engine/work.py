@@ -154,6 +154,4 @@ class DeviceModel:
     def _scores(
         self, decoded: Picture, original: Picture, measures: frozenset[Measure], progress: Progress
     ) -> dict[Measure, float]:
-        return {
-            measure: self.codec.score(decoded, original, measure.metric, progress) for measure in measures
-        }
+        return {measure: self.codec.score(decoded, original, measure.score, progress) for measure in measures}

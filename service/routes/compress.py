@@ -28,7 +28,7 @@ from .inputs import JSON, RequestsDependency, file_in, model_of, url_of
 router = APIRouter(tags=["compression"], dependencies=[Depends(refuse_when_leaving)])
 
 
-MAX_MEASURES = 8  # there are two; naming one twice does no harm
+MAX_MEASURES = 8  # there are three; naming one twice does no harm
 
 
 def split(value: Any) -> Any:
@@ -71,7 +71,9 @@ class CompressQuery(BaseModel):
     )
     report: Annotated[list[Measure], Field(max_length=MAX_MEASURES), FailFast(), BeforeValidator(split)] = (
         Field(
-            default=[], description="Measure the decoded result: psnr, ms-ssim, or both separated by a comma."
+            default=[],
+            description="Measure the decoded result: psnr, ms-ssim, ssimulacra2, or several separated by "
+            "commas.",
         )
     )
     effort: int = Field(
@@ -122,6 +124,7 @@ class Compression(BaseModel):
         default=None, description="dB, when asked for; null when the picture came back exactly."
     )
     ms_ssim: float | None = Field(default=None, description="0 to 1, when asked for.")
+    ssimulacra2: float | None = Field(default=None, description="100 at most, when asked for.")
     auto: Scores | None = Field(default=None, description="With `codec=auto`, how the two compared.")
     warnings: list[str] = Field(
         default=[], description="What is wrong with the image file, although it was read."
@@ -143,6 +146,7 @@ HEADERS = {
     "Ziggurat-Effort": "What was done, 0 to 9; less than asked for where the deadline ended it early.",
     "Ziggurat-PSNR": "dB, when asked for.",
     "Ziggurat-MS-SSIM": "0 to 1, when asked for.",
+    "Ziggurat-SSIMULACRA2": "100 at most, when asked for.",
     "Ziggurat-Warning": "What is wrong with the image file, although it was read.",
 }
 
@@ -216,6 +220,7 @@ def _facts(stored: StoredStream, url: str, profile: str, model_id: str, effort: 
         effort_reached=made.effort,
         psnr=made.report.get(Measure.PSNR),
         ms_ssim=made.report.get(Measure.MS_SSIM),
+        ssimulacra2=made.report.get(Measure.SSIMULACRA2),
         auto=None if compared is None else _scores(compared),
         warnings=list(stored.warnings),
     )
@@ -243,6 +248,8 @@ def _headers(facts: Compression, body: bytes) -> dict[str, str]:
         headers["Ziggurat-PSNR"] = f"{facts.psnr:.3f}"
     if facts.ms_ssim is not None:
         headers["Ziggurat-MS-SSIM"] = f"{facts.ms_ssim:.5f}"
+    if facts.ssimulacra2 is not None:
+        headers["Ziggurat-SSIMULACRA2"] = f"{facts.ssimulacra2:.2f}"
     if facts.auto is not None:
         headers["Ziggurat-Auto"] = (
             f"metric={facts.auto.metric}, learned={_score(facts.auto.learned)}, "

@@ -27,6 +27,7 @@ HEADERS = {
     "Ziggurat-Quality": "The encoder's setting.",
     "Ziggurat-PSNR": "dB, when asked for.",
     "Ziggurat-MS-SSIM": "0 to 1, when asked for.",
+    "Ziggurat-SSIMULACRA2": "100 at most, when asked for.",
 }
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _FILE = described(
@@ -49,7 +50,9 @@ class EncodeQuery(BaseModel):
     max_bytes: int = Field(ge=1, description="Bytes that the file may have.")
     report: Annotated[list[Measure], Field(max_length=MAX_MEASURES), FailFast(), BeforeValidator(split)] = (
         Field(
-            default=[], description="Measure the file's picture: psnr, ms-ssim, or both separated by a comma."
+            default=[],
+            description="Measure the file's picture: psnr, ms-ssim, ssimulacra2, or several separated by "
+            "commas.",
         )
     )
 
@@ -86,6 +89,8 @@ async def encode(
         headers["Ziggurat-PSNR"] = f"{psnr:.3f}"
     if (ms_ssim := made.report.get(Measure.MS_SSIM)) is not None:
         headers["Ziggurat-MS-SSIM"] = f"{ms_ssim:.5f}"
+    if (ssimulacra2 := made.report.get(Measure.SSIMULACRA2)) is not None:
+        headers["Ziggurat-SSIMULACRA2"] = f"{ssimulacra2:.2f}"
     if runtime.settings.server_timing:
         headers["Server-Timing"] = server_timing(made.timings)
     return Response(made.content, headers=headers, media_type=image_format.value)

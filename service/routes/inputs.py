@@ -9,7 +9,7 @@ from inspect import isclass
 from typing import Annotated, get_origin
 
 from fastapi import Depends, Request
-from fastapi.dependencies.models import Dependant, ModelField
+from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 from pydantic.fields import FieldInfo
@@ -116,17 +116,16 @@ def _parameters(request: Request) -> dict[str, FieldInfo]:
     as a model.
     """
     known: dict[str, FieldInfo] = {}
-    for field in _fields(request.scope["route"].dependant):
-        kind = field.field_info.annotation
-        if isclass(kind) and issubclass(kind, BaseModel):
-            known |= kind.model_fields
+    for name, field in _fields(request.scope["route"].dependant):
+        if isclass(field.annotation) and issubclass(field.annotation, BaseModel):
+            known |= field.annotation.model_fields
         else:
-            known[field.alias] = field.field_info
+            known[name] = field
     return known
 
 
-def _fields(dependant: Dependant) -> Iterator[ModelField]:
-    yield from dependant.query_params
+def _fields(dependant: Dependant) -> Iterator[tuple[str, FieldInfo]]:
+    yield from ((field.alias, field.field_info) for field in dependant.query_params)
     for inner in dependant.dependencies:
         yield from _fields(inner)
 

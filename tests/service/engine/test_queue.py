@@ -318,6 +318,8 @@ def test_between_tiles_come_small_jobs_and_between_iterations_large_ones_too() -
     queue = JobQueue(max_batch_pixels=30)
     large = [job(red, number, pixels=LARGE_PIXELS + 1) for number in range(3)]
     assert [queued.rank for queued in large] == [1, 1, 1]
+    measured = Job(red, 0, (1, LARGE_PIXELS // 2), LARGE_PIXELS // 2, rate=2.1)
+    assert measured.rank == 1, "it takes as long as a large one"
     for queued in [*large, job(blue, "small")]:
         queue.put(queued)
 

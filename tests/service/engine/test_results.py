@@ -43,4 +43,4 @@ def test_what_is_within_the_budget_goes_before_what_scores_better() -> None:
 
 
 def test_measures_are_the_metrics_of_the_codec() -> None:
-    assert [measure.metric for measure in Measure] == [measure.value for measure in Measure]
+    assert [measure.score for measure in Measure] == [measure.value for measure in Measure]
