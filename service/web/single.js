@@ -286,7 +286,7 @@ export class Single {
   reset() {
     this.busy.stop();
     for (const url of this.urls.splice(0)) URL.revokeObjectURL(url);
-    Object.assign(this, { file: null, id: null, signed: null, sent: null, picture: null, before: null, after: null, shows: null, facts: null, rivals: {}, rival: "" });
+    Object.assign(this, { file: null, id: null, signed: undefined, sent: null, picture: null, before: null, after: null, shows: null, facts: null, rivals: {}, rival: "" });
     for (const button of $$("[data-rival]")) button.setAttribute("aria-pressed", !button.dataset.rival);
     $("#rivals").hidden = true;
     for (const name of ["#options", "#actions", "#curl-line", "#curve"]) $(name).hidden = true;
