@@ -7,6 +7,7 @@ once takes `LearnedCodec` and `HybridCodec` themselves, as the service does.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal, get_args
 
@@ -21,11 +22,12 @@ from models.learned.codec import LearnedCodec
 from models.picture import Picture
 from models.postprocess.postprocessor import Postprocess
 from models.progress import UNINTERRUPTED, PartOf, Progress
-from models.rate_control import Metric, Target
+from models.rate_control import Metric, QualitySearch, Target
 from models.stream import Comparison, Stream
 from models.tensors import check_device
 
 CodecName = Literal["learned", "hybrid", "auto"]
+_Encode = Callable[[Picture, Target, int, Progress], Stream]
 
 
 class Codec:
@@ -77,31 +79,48 @@ class Codec:
         max_bytes: int | None = None,
         quality: float | None = None,
         codec: CodecName = "learned",
+        min_psnr: float | None = None,
+        min_ms_ssim: float | None = None,
+        min_ssimulacra2: float | None = None,
         effort: int = 0,
         progress: Progress = UNINTERRUPTED,
     ) -> Stream:
-        """Compress one image to exactly one of three targets.
+        """Compress one image to one of three targets, or to the smallest that is good enough.
+
+        With minima the picture is compressed, decoded and measured three to five times: the stream
+        is the smallest that reaches all of them, to about 1 %. `decompress` gives the picture that
+        was measured, post-processed where the stream recommends it. A budget beside them is kept.
 
         Args:
             image: a Pillow image, uint8 pixels (H, W, 3), or a Picture.
             bpp: bits of the whole stream per pixel, (0, 32].
             max_bytes: size of the whole stream in bytes, at least 1.
             quality: [0, 100], the codec's own axis.
+            min_psnr: dB that the decoded picture must reach.
+            min_ms_ssim: MS-SSIM that it must reach, [0, 1).
+            min_ssimulacra2: SSIMULACRA2 that it must reach, [0, 100).
             codec: "learned"; "hybrid", AVIF tuned for this model's metric; or "auto", the better of
-                the two by that metric, both encoded and decoded. `Stream.auto` then has what each
-                scored.
+                the two by that metric, both encoded and decoded, or with minima the smaller.
+                `Stream.auto` then has what each scored.
             effort: 0 to 9; more makes a better picture of the same bytes. Decoding costs the same.
             progress: follows the effort and may end it early, or all of it by raising.
 
         Raises:
-            TargetError: none or several targets, or "auto" without a budget.
+            TargetError: none or several targets, or "auto" for a quality.
             PictureError: not an image of the kinds above.
             OptionError: there is no such codec or effort.
         """
         if codec not in get_args(CodecName):
             raise OptionError(f"codec is {', '.join(get_args(CodecName))}, not {codec!r}")
         picture = _picture(image)
-        target = Target(bpp, max_bytes, quality)
+        target = Target(
+            bpp,
+            max_bytes,
+            quality,
+            min_psnr=min_psnr,
+            min_ms_ssim=min_ms_ssim,
+            min_ssimulacra2=min_ssimulacra2,
+        )
         if codec == "learned":
             return self._learned(picture, target, effort, progress)
         if codec == "hybrid":
@@ -110,8 +129,8 @@ class Codec:
         learned = self._learned(picture, target, effort, PartOf(progress, 0, 2))
         hybrid = self._hybrid(picture, target, effort, PartOf(progress, 1, 2))
         scores = [
-            self.learned.score(decoded, picture, self.metric, progress)
-            for decoded in (self.learned.decode([learned.data])[0], self.hybrid.decode(hybrid.data))
+            self.learned.score(self._decoded(stream.data), picture, self.metric, progress)
+            for stream in (learned, hybrid)
         ]
         return choose(learned, hybrid, Comparison(self.metric, *scores))
 
@@ -123,17 +142,47 @@ class Codec:
             SourceError: it must be post-processed and cannot be.
             OptionError: `postprocess` is none of the three.
         """
+        return self._decoded(data, postprocess).to_image()
+
+    def _decoded(self, data: bytes, postprocess: Postprocess = "auto") -> Picture:
         stream = Bitstream.parse(data)
         if stream.codec is CodecKind.HYBRID:
-            return self.hybrid.reconstruct(stream, postprocess=postprocess).to_image()
+            return self.hybrid.reconstruct(stream, postprocess=postprocess)
         symbols = self.learned.symbol_codec.read(self.learned.decided(stream, postprocess))
-        return self.learned.reconstruct([symbols])[0].to_image()
+        return self.learned.reconstruct([symbols])[0]
 
     def _learned(self, picture: Picture, target: Target, effort: int, progress: Progress) -> Stream:
+        if target.minima:
+            search = QualitySearch(target, picture.pixels, axis=self.metric, effort=effort > 0)
+            return self._reaching(search, self._learned, picture, target, effort, progress)
         return self.learned.encode([picture], [target], effort=effort, progress=progress)[0]
 
     def _hybrid(self, picture: Picture, target: Target, effort: int, progress: Progress) -> Stream:
+        if target.minima:
+            search = QualitySearch(target, picture.pixels, axis="hybrid", effort=effort > 0)
+            return self._reaching(search, self._hybrid, picture, target, effort, progress)
         return self.hybrid.encode(picture, target, metric=self.metric, effort=effort, progress=progress)
+
+    def _reaching(
+        self,
+        search: QualitySearch,
+        encode: _Encode,
+        picture: Picture,
+        target: Target,
+        effort: int,
+        progress: Progress,
+    ) -> Stream:
+        """Find the smallest stream that reaches the minima, by one of the two methods above."""
+        best: Stream | None = None
+        while (attempt := search.attempt) is not None:
+            part = PartOf(progress, *search.part)
+            stream = encode(picture, attempt.target, effort if attempt.refined else 0, part)
+            decoded = self._decoded(stream.data)
+            scores = {score: self.learned.score(decoded, picture, score, progress) for score in target.minima}
+            if search.observe(stream.quality, len(stream.data), scores):
+                best = replace(stream, target=target, scores=scores)
+        assert best is not None  # there is always one attempt
+        return replace(best, target_met=search.met, probes=search.attempts)
 
 
 def check_auto(target: Target) -> None:
@@ -143,22 +192,26 @@ def check_auto(target: Target) -> None:
     """
     if target.quality is not None:
         raise TargetError(
-            "the codec can only be chosen (auto) for a budget, bpp or max_bytes, and not for a quality"
+            "the codec can only be chosen (auto) for a budget, bpp or max_bytes, or for minima, and not "
+            "for a quality"
         )
 
 
 def choose(learned: Stream, hybrid: Stream, compared: Comparison) -> Stream:
-    """Take the one within the budget where only one is.
+    """Take the one within the budget, or the one that reaches the minima, where only one does.
 
-    Else the one that scores better, and of equals the smaller.
+    Else the smaller of two that reach the minima; without minima the one that scores better, and
+    of equals the smaller.
     """
     return replace(max((learned, hybrid), key=lambda stream: _rank(stream, compared)), auto=compared)
 
 
-def _rank(stream: Stream, compared: Comparison) -> tuple[bool, float, int]:
+def _rank(stream: Stream, compared: Comparison) -> tuple[bool, bool, float, int]:
+    size = len(stream.data)
     budget = stream.target.budget(stream.width * stream.height)
-    within = budget is None or len(stream.data) <= budget
-    return within, compared.of(stream.codec), -len(stream.data)
+    within = budget is None or size <= budget
+    reaches = bool(stream.target.minima) and stream.target_met
+    return within, reaches, -size if reaches else compared.of(stream.codec), -size
 
 
 def _picture(image: Image.Image | NDArray[np.uint8] | Picture) -> Picture:

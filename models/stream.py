@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from models.bitstream import CodecKind
-from models.rate_control import Metric, Target
+from models.rate_control import Metric, Score, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,11 @@ class Stream:
         target_met: within the budget and at most 1 % (or 8 bytes) under it; always true for a
             quality. False means that the budget lies outside the model's range for this picture:
             `data` is then the largest stream (under the budget) or the smallest (over it) there is.
+            With minima: the decoded picture reaches all, within the budget if there is one; `data`
+            is then the smallest stream that does, and where none does, the nearest to them.
         codec: what made the payload.
         auto: when that was left to the codec, how the two compared.
+        scores: of the decoded picture, by every metric that had a minimum.
     """
 
     data: bytes
@@ -55,6 +59,7 @@ class Stream:
     target_met: bool
     codec: CodecKind = CodecKind.LEARNED
     auto: Comparison | None = None
+    scores: Mapping[Score, float] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """Without the bytes of `data`, which may be megabytes."""

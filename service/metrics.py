@@ -152,11 +152,11 @@ class _CodingMetrics:
         self.rate_bpp = declare.histogram("rate_bpp", "Bits per pixel of streams made.", _BITS_PER_PIXEL)
         self.rate_error_ratio = declare.histogram(
             "rate_error_ratio",
-            "Size achieved / size asked for; streams made to a quality do not count.",
+            "Size achieved / size asked for; streams made to a quality or to minima do not count.",
             _RATE_ERROR_RATIO,
         )
         self.rate_missed = declare.counter(
-            "rate_missed", "Streams whose budget was out of the model's reach."
+            "rate_missed", "Streams whose budget or minima were out of the model's reach."
         )
         self.entropy_symbols = declare.counter(
             "entropy_symbols", "Symbols that the range coder wrote and read.", "direction"
@@ -326,7 +326,7 @@ class Metrics:
         self._coding.bytes.labels("compress").inc(len(stream.data))
         self._coding.rate_bpp.observe(stream.bpp)
         self._coding.rate_missed.inc(not stream.target_met)
-        if (asked := stream.target_bpp) is not None:
+        if (asked := stream.target_bpp) is not None and not stream.target.minima:
             self._coding.rate_error_ratio.observe(stream.bpp / asked)
 
     def decompressed(self, pixels: int, stream_bytes: int) -> None:

@@ -22,18 +22,23 @@ if TYPE_CHECKING:
     from ziggurat.errors import ServiceError, ZigguratError
     from ziggurat.header import StreamInfo, inspect
     from ziggurat.results import (
+        Abilities,
         Album,
         AlbumStream,
         Compressed,
         Enhanced,
         ImageWarning,
+        Limits,
+        LoadedModel,
         Model,
         PictureFile,
         Scores,
+        ServiceInfo,
     )
 
 
 __all__ = [
+    "Abilities",
     "Album",
     "AlbumStream",
     "AsyncClient",
@@ -41,10 +46,13 @@ __all__ = [
     "Compressed",
     "Enhanced",
     "ImageWarning",
+    "Limits",
+    "LoadedModel",
     "Model",
     "PictureFile",
     "Scores",
     "ServiceError",
+    "ServiceInfo",
     "Source",
     "StreamInfo",
     "ZigguratError",

@@ -84,6 +84,7 @@ class AsyncClient:
     info = _awaiting(Operations.info)
     exists = _awaiting(Operations.exists)
     delete = _awaiting(Operations.delete)
+    service_info = _awaiting(Operations.service_info)
     models = _awaiting(Operations.models)
     ready = _awaiting(Operations.ready)
 

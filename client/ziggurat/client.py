@@ -91,6 +91,7 @@ class Client:
     info = _blocking(Operations.info)
     exists = _blocking(Operations.exists)
     delete = _blocking(Operations.delete)
+    service_info = _blocking(Operations.service_info)
     models = _blocking(Operations.models)
     ready = _blocking(Operations.ready)
 

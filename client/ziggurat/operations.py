@@ -25,17 +25,20 @@ from ziggurat.results import (
     ImageWarning,
     Model,
     PictureFile,
+    ServiceInfo,
     compressed_in,
     enhanced_in,
     info_in,
     models_in,
     picture_in,
+    service_info_in,
 )
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 Profile = Literal["ms-ssim", "psnr"] | str
 Codec = Literal["learned", "hybrid", "auto"]
 Metric = Literal["ms-ssim", "psnr"]
+Measure = Literal["psnr", "ms-ssim", "ssimulacra2"]
 Format = Literal["png", "webp", "avif", "jpeg", "jpg"]
 Postprocess = Literal["auto", "on", "off"]
 
@@ -53,13 +56,18 @@ class Operations:
         bpp: float | None = None,
         max_bytes: int | None = None,
         quality: float | None = None,
+        min_psnr: float | None = None,
+        min_ms_ssim: float | None = None,
+        min_ssimulacra2: float | None = None,
         profile: Profile | None = None,
         codec: Codec = "learned",
-        report: Metric | Iterable[Metric] = (),
+        report: Measure | Iterable[Measure] = (),
         effort: int = 0,
         strict: bool = False,
     ) -> Conversation[Compressed]:
-        """Compress an image to exactly one of three targets. The stream is stored, too.
+        """Compress an image to one of three targets, or to the smallest stream that is good enough.
+
+        The stream is stored, too.
 
         Args:
             image: the path of a file, its bytes, an open file, a Pillow image, or an array
@@ -67,11 +75,18 @@ class Operations:
             bpp: budget in bits of the whole stream per pixel, above 0, up to 32.
             max_bytes: budget in bytes of the whole stream.
             quality: 0 to 100, on the model's own axis, instead of a budget.
+            min_psnr: dB that the decoded picture must reach. Minima stand alone or beside a budget,
+                which is kept; of several all must hold.
+            min_ms_ssim: MS-SSIM that it must reach, 0 to 1.
+            min_ssimulacra2: SSIMULACRA2 that it must reach, 0 to 100.
             profile: the model, "ms-ssim" (for the eye) or "psnr"; the service's default if None.
-            codec: "learned"; "hybrid", tuned AVIF; or "auto", the better of both.
-            report: measure the decoded picture by these: "psnr", "ms-ssim".
+            codec: "learned"; "hybrid", tuned AVIF; or "auto", the better of both, with minima the
+                smaller.
+            report: measure the decoded picture by these: "psnr", "ms-ssim", "ssimulacra2". What has
+                a minimum is measured in any case.
             effort: 0 to 9; more makes a better picture of the same bytes.
-            strict: raise `TargetMissedError` instead of taking a stream over the budget.
+            strict: raise `TargetMissedError` instead of taking a stream over the budget, or short
+                of the minima.
 
         Raises:
             ZigguratError: what the service answered, or that it did not; a class per cause.
@@ -85,6 +100,9 @@ class Operations:
                 bpp=bpp,
                 max_bytes=max_bytes,
                 quality=quality,
+                min_psnr=min_psnr,
+                min_ms_ssim=min_ms_ssim,
+                min_ssimulacra2=min_ssimulacra2,
                 profile=profile,
                 codec=codec,
                 report=",".join([report] if isinstance(report, str) else report) or None,
@@ -221,6 +239,10 @@ class Operations:
             NotStoredError: it is not there.
         """
         yield from self._send(f"bitstreams/{_id(stream_id)}", method="DELETE")
+
+    def service_info(self) -> Conversation[ServiceInfo]:
+        """Ask what the service is: its version, models and limits, and what it can do."""
+        return service_info_in((yield from self._send("info", method="GET")))
 
     def models(self) -> Conversation[tuple[Model, ...]]:
         """List the codecs and post-processors of the service."""

@@ -54,10 +54,13 @@ class Compressed:
         target_bpp: the budget in bits per pixel; None when a quality was asked for.
         target_met: within the budget and at most 1 % (or 8 bytes) under it, or a quality. False
             means that the budget is out of the model's reach: the stream is the smallest or the
-            largest there is.
+            largest there is. With minima: the decoded picture reaches all, within the budget if
+            there is one; otherwise the stream is the nearest to them.
+        larger_than_source: the stream has more bytes than the file that was sent.
         effort: what was done, 0 to 9.
         psnr: dB, infinite for an exact picture; None when not asked for.
         ms_ssim: 0 to 1; None when not asked for.
+        ssimulacra2: at most 100; None when not asked for.
         auto: with `codec="auto"`, how the two compared.
         warnings: what is wrong with the image file, although it was read.
         timings: milliseconds by stage, where the service tells.
@@ -75,9 +78,11 @@ class Compressed:
     quality: float
     target_bpp: float | None
     target_met: bool
+    larger_than_source: bool
     effort: int
     psnr: float | None
     ms_ssim: float | None
+    ssimulacra2: float | None
     auto: Scores | None
     warnings: tuple[str, ...]
     timings: Mapping[str, float] = field(repr=False)
@@ -155,6 +160,8 @@ class AlbumStream:
         effort_reached: what was done, 0 to 9.
         psnr: dB; infinite where the picture came back exactly.
         ms_ssim: 0 to 1.
+        larger_than_source: the stream has more bytes than the file, or the stored stream, that its
+            picture came in.
     """
 
     data: bytes = field(repr=False)
@@ -168,6 +175,7 @@ class AlbumStream:
     effort_reached: int
     psnr: float
     ms_ssim: float
+    larger_than_source: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +262,92 @@ class Model:
     card: Mapping[str, Any] = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model that a service has loaded.
+
+    Attributes:
+        name: of a codec, what `profile` takes.
+        kind: "codec", "hybrid" or "post-processor".
+        model_id: 8 hex digits, as in streams.
+        metric: what a codec spends its bits for.
+        default: of a codec: it is taken when a request names none.
+    """
+
+    name: str
+    kind: str
+    model_id: str
+    metric: str | None
+    default: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits of a request.
+
+    Attributes:
+        pixels: of an image or a stream, and of all images of an album sent at once.
+        side: of an image, in pixels.
+        body_bytes: of a request.
+        allocation_images: that may share one budget in a request.
+        effort: the highest.
+        effort_pixels: of an image that effort is done on.
+        seconds: from a request's last byte to its answer.
+    """
+
+    pixels: int
+    side: int
+    body_bytes: int
+    allocation_images: int
+    effort: int
+    effort_pixels: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """Abilities that depend on how a service was installed and set up.
+
+    Attributes:
+        codecs: what `codec` takes.
+        measures: what `report` takes, and what may have a minimum.
+        reads: names of the image formats that are read.
+        writes: what `format` takes.
+        enhance: there is a post-processor for other encoders' files.
+        delete: streams can be deleted, by a key with that role if there are keys.
+        keys: requests need an API key.
+    """
+
+    codecs: tuple[str, ...]
+    measures: tuple[str, ...]
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    enhance: bool
+    delete: bool
+    keys: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceInfo:
+    """Facts about a service.
+
+    Attributes:
+        version: of the service.
+        format_version: of the streams that it writes and reads.
+        device: where its networks run.
+        models: those loaded.
+        limits: of a request.
+        can: what can be asked for.
+    """
+
+    version: str
+    format_version: int
+    device: str
+    models: tuple[LoadedModel, ...]
+    limits: Limits
+    can: Abilities
+
+
 def compressed_in(answer: Answer) -> Compressed:
     """Read the answer of `/compress`: a stream, and facts in the headers."""
     headers = answer.headers
@@ -272,9 +366,11 @@ def compressed_in(answer: Answer) -> Compressed:
             quality=header.quality,
             target_bpp=_number(headers.get("ziggurat-target-bpp")),
             target_met=headers["ziggurat-target-met"] == "true",
+            larger_than_source=headers.get("ziggurat-larger-than-source") == "true",
             effort=int(headers["ziggurat-effort"]),
             psnr=_number(headers.get("ziggurat-psnr")),
             ms_ssim=_number(headers.get("ziggurat-ms-ssim")),
+            ssimulacra2=_number(headers.get("ziggurat-ssimulacra2")),
             auto=_scores(headers.get("ziggurat-auto")),
             warnings=tuple(headers["ziggurat-warning"].split("; ")) if "ziggurat-warning" in headers else (),
             timings=_timings(headers),
@@ -326,6 +422,23 @@ def info_in(answer: Answer) -> StreamInfo:
 def models_in(answer: Answer) -> tuple[Model, ...]:
     """Read the answer of `/models`."""
     return tuple(_known(Model, model) for model in answer.json())
+
+
+def service_info_in(answer: Answer) -> ServiceInfo:
+    """Read the answer of `/info`."""
+    facts = answer.json()
+    try:
+        can = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in facts["can"].items()
+        }
+        parts = {
+            "models": tuple(_known(LoadedModel, model) for model in facts["models"]),
+            "limits": _known(Limits, facts["limits"]),
+            "can": _known(Abilities, can),
+        }
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DamagedAnswerError(f"the answer is not that of /info: {error}") from error
+    return _known(ServiceInfo, facts | parts)
 
 
 def joined(parts: Sequence[Album], budget_bytes: int) -> Album:

@@ -156,8 +156,10 @@ class HybridCodec:
 
         Raises:
             AvifError: Pillow's AVIF encoder failed, or wrote a file that `strip` cannot take.
+            TargetError: the target has minima, for which `Codec.compress` is there.
             OptionError: there is no such effort.
         """
+        target.check_for_minima()
         speed = libaom.speed_of(effort, picture.pixels)
         alpha = encode_alpha(picture) if alpha is None else alpha
         draft = _Draft(picture, metric, alpha, self.post_processor, encoder)

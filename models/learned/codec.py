@@ -191,10 +191,13 @@ class LearnedCodec:
 
         Raises:
             ValueError: another number of targets than of pictures.
+            TargetError: a target has minima, for which `Codec.compress` is there.
             OptionError: an effort outside 0 to 9.
         """
         if len(pictures) != len(targets):
             raise ValueError(f"{len(pictures)} pictures but {len(targets)} targets")
+        for target in targets:
+            target.check_for_minima()
         if effort not in EFFORTS:
             raise OptionError(f"effort is 0 to {EFFORTS[-1]}, not {effort}")
         if alphas is None:

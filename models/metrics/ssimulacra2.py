@@ -50,7 +50,8 @@ REACH = len(TAPS) // 2  # rows beside a row that its blur looks at
 
 def ssimulacra2(x_hat: Tensor, x: Tensor) -> Tensor:
     """Score pictures (N, 3, H, W), sRGB in [0, 1]: (N,), at most 100, below 0 for the worst."""
-    return ssimulacra2_of_rows(lambda rows: (x_hat[:, :, rows], x[:, :, rows]), *x.shape[-2:], UNINTERRUPTED)
+    height, width = x.shape[-2:]
+    return ssimulacra2_of_rows(lambda rows: (x_hat[:, :, rows], x[:, :, rows]), height, width, UNINTERRUPTED)
 
 
 def ssimulacra2_of_rows(
@@ -80,7 +81,8 @@ def ssimulacra2_of_rows(
             above = min(rows.start, REACH)
             both = linear_rows(slice(rows.start - above, min(rows.stop + REACH, height)))
             inner = slice(above, above + rows.stop - rows.start)
-            sums.append(_sums(*_xyb(both).chunk(2), inner))
+            a, b = _xyb(both).chunk(2)
+            sums.append(_sums(a, b, inner))
             halves.append(_halved(both[:, :, inner]))
         means = torch.stack(sums).sum(0) / (height * width)
         terms.append(torch.stack([means[:, :, 0], means[:, :, 1] ** 0.25], 2))

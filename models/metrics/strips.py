@@ -1,4 +1,4 @@
-"""Strips of rows, in which a large picture is compared: memory then holds a part of it at a time."""
+"""Strips of rows, in which large pictures are compared: memory holds a part of them at a time."""
 
 from __future__ import annotations
 

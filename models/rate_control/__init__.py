@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     )
     from models.rate_control.gain_search import GainSearch
     from models.rate_control.position import COARSEST, FINEST, Position
+    from models.rate_control.quality_search import QualitySearch
     from models.rate_control.target import TOLERANCE, Metric, Score, Target, meets
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Measured",
     "Metric",
     "Position",
+    "QualitySearch",
     "RateDistortion",
     "Score",
     "SetScores",
@@ -38,8 +40,8 @@ __all__ = [
     "next_budget",
 ]
 
-# In this order: the last two bring numpy, which reading a stream's header does without.
-_HOMES = ("position", "target", "gain_search", "allocation")
+# In this order: the last three bring numpy, which reading a stream's header does without.
+_HOMES = ("position", "target", "gain_search", "quality_search", "allocation")
 
 
 def __getattr__(name: str) -> Any:

@@ -6,7 +6,7 @@ prediction meets the budget, the second where the prediction scaled to fit the f
 on it is a secant in the prediction's own coordinate, inside a bracket. Two probes are usually
 enough.
 
-Positions are indices here, 0 to 65535; see `Position.index`.
+Positions are indices here, 0 to 65535 unless told otherwise; see `Position.index`.
 """
 
 from __future__ import annotations
@@ -30,16 +30,25 @@ class GainSearch:
 
     Args:
         budget: bytes of the whole stream.
-        predicted: sizes in bytes to expect at equally spaced positions from 0 to MAX_INDEX, (n,).
+        predicted: sizes in bytes to expect at equally spaced positions from 0 to the last, (n,).
             They are made increasing.
         tolerance: share of the budget that may be left.
+        last: the highest position.
     """
 
-    def __init__(self, budget: int, predicted: NDArray[np.float64], tolerance: float = TOLERANCE) -> None:
+    def __init__(
+        self,
+        budget: int,
+        predicted: NDArray[np.float64],
+        tolerance: float = TOLERANCE,
+        *,
+        last: int = MAX_INDEX,
+    ) -> None:
+        self._last = last
         self.budget = budget
         self._tolerance = tolerance
         self._ln_aim = math.log(aim(budget, tolerance))
-        self._grid = np.linspace(0, MAX_INDEX, len(predicted))
+        self._grid = np.linspace(0, last, len(predicted))
         # Strictly increasing, so that it can be inverted.
         self._predicted = np.maximum.accumulate(np.log(predicted)) + np.linspace(0, 1e-3, len(predicted))
         self._seen: dict[int, float] = {}
@@ -66,10 +75,10 @@ class GainSearch:
         """The next probe; None when there is nothing left to try."""
         low = max((position for position, size in self._seen.items() if size <= self.budget), default=None)
         high = min((position for position, size in self._seen.items() if size > self.budget), default=None)
-        if low == MAX_INDEX or high == 0:
+        if low == self._last or high == 0:
             return None  # the budget lies outside the model's range
         first = 0 if low is None else low + 1
-        last = MAX_INDEX if high is None else high - 1
+        last = self._last if high is None else high - 1
         if first > last:
             return None
         guess = min(max(self._guess(), first), last)

@@ -32,6 +32,11 @@ class CodecChoice(Enum):
 Bpp = Annotated[float | None, typer.Option(help="Budget in bits per pixel, the whole stream counted.")]
 MaxBytes = Annotated[int | None, typer.Option(help="Budget in bytes for each stream.")]
 Quality = Annotated[float | None, typer.Option(help="Quality from 0 to 100, instead of a budget.")]
+MinPsnr = Annotated[
+    float | None, typer.Option(help="The smallest stream whose decoded picture has so many dB.")
+]
+MinMsSsim = Annotated[float | None, typer.Option(help="The same for MS-SSIM; of several all must hold.")]
+MinSsimulacra2 = Annotated[float | None, typer.Option(help="The same for SSIMULACRA2.")]
 BudgetBpp = Annotated[
     float | None, typer.Option(help="One budget for all images together, in bits per pixel of all.")
 ]
@@ -82,6 +87,9 @@ def compress(
     bpp: Bpp = None,
     max_bytes: MaxBytes = None,
     quality: Quality = None,
+    min_psnr: MinPsnr = None,
+    min_ms_ssim: MinMsSsim = None,
+    min_ssimulacra2: MinSsimulacra2 = None,
     budget_bpp: BudgetBpp = None,
     budget_bytes: BudgetBytes = None,
     metric: BestIn = None,
@@ -100,9 +108,13 @@ def compress(
     from .pictures import suffixes
 
     options = Options(effort, codec, strict, profile, output, device, force)
-    if sum(budget is not None for budget in (bpp, max_bytes, quality, budget_bpp, budget_bytes)) != 1:
-        hint = "--bpp, --max-bytes, --quality, --budget-bpp, --budget-bytes"
+    minima = (min_psnr, min_ms_ssim, min_ssimulacra2)
+    budgets = sum(budget is not None for budget in (bpp, max_bytes, quality, budget_bpp, budget_bytes))
+    if budgets > 1 or (not budgets and minima == (None, None, None)):
+        hint = "--bpp, --max-bytes, --quality, --min-..., --budget-bpp, --budget-bytes"
         raise typer.BadParameter("give exactly one of them", param_hint=hint)
+    if (budget_bpp, budget_bytes) != (None, None) and minima != (None, None, None):
+        raise typer.BadParameter("are for each image by itself", param_hint="--min-...")
     if budget_bpp is not None or budget_bytes is not None:
         found = paths.find(sources, suffixes())
         tally = compress_album(found, options, bpp=budget_bpp, max_bytes=budget_bytes, metric=metric)
@@ -110,26 +122,46 @@ def compress(
         raise typer.BadParameter("is for --budget-bpp and --budget-bytes", param_hint="--metric")
     else:
         found = paths.find(sources, suffixes())
-        tally = compress_each(found, options, bpp=bpp, max_bytes=max_bytes, quality=quality)
+        tally = compress_each(found, options, _target(bpp, max_bytes, quality, minima))
     finish(tally, found, verbose=verbose)
 
 
-def compress_each(
-    found: Found, options: Options, *, bpp: float | None, max_bytes: int | None, quality: float | None
-) -> Tally:
-    """Compress every image to the same target, one of three, and count what became of them.
+def _target(
+    bpp: float | None,
+    max_bytes: int | None,
+    quality: float | None,
+    minima: tuple[float | None, float | None, float | None],
+) -> Target:
+    """Make the target of each image. Raises `typer.BadParameter`."""
+    from models import Target
+    from models.errors import TargetError
+
+    min_psnr, min_ms_ssim, min_ssimulacra2 = minima
+    try:
+        return Target(
+            bpp,
+            max_bytes,
+            quality,
+            min_psnr=min_psnr,
+            min_ms_ssim=min_ms_ssim,
+            min_ssimulacra2=min_ssimulacra2,
+        )
+    except TargetError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def compress_each(found: Found, options: Options, target: Target) -> Tally:
+    """Compress every image to the same target, and count what became of them.
 
     Raises:
         typer.BadParameter: the options do not make sense.
     """
-    from models import Target
     from models.codec import check_auto
     from models.errors import TargetError
 
     from .pictures import picture_of
 
     try:
-        target = Target(bpp=bpp, max_bytes=max_bytes, quality=quality)
         if options.codec is CodecChoice.AUTO:
             check_auto(target)
     except TargetError as error:
@@ -148,20 +180,28 @@ def compress_each(
             return Outcome.DONE_BEFORE | _judge(source, target, known)
         stream = model.compress(
             picture_of(file, lambda warning: err.print(f"{source}: {warning}")),
-            bpp=bpp,
-            max_bytes=max_bytes,
-            quality=quality,
+            bpp=target.bpp,
+            max_bytes=target.max_bytes,
+            quality=target.quality,
+            min_psnr=target.min_psnr,
+            min_ms_ssim=target.min_ms_ssim,
+            min_ssimulacra2=target.min_ssimulacra2,
             codec=options.codec.value,
             effort=options.effort,
             progress=progress,
         )
         judged = _judge(source, target, stream.data, strict=options.strict)
+        short = bool(target.minima) and not stream.target_met
+        if short:
+            kept = "nothing is written" if options.strict else "it is kept; --strict would refuse it"
+            err.print(f"{source}: out of reach: the nearest has {_scores(stream)}; {kept}")
+            judged |= Outcome.OVER
         if options.strict and Outcome.OVER in judged:
             return Outcome.OVER
         records.add(targets[source], asked, stream.data)
         paths.write(targets[source], stream.data)
         err.print(f"{targets[source]}  {_described(stream)}")
-        if not stream.target_met and Outcome.OVER not in judged:
+        if not (stream.target_met or short or Outcome.OVER in judged):
             err.print(f"{source}: the budget is above the model's range; this is the best stream there is")
         return Outcome.DONE | judged
 
@@ -246,7 +286,12 @@ def _metric(name: str) -> Metric:
 
 def _described(stream: Stream) -> str:
     size = f"{stream.width}x{stream.height}  {len(stream.data)} bytes"
-    return f"{size}  {stream.bpp:.4f} bpp  quality {stream.quality:.1f}{_judged(stream)}"
+    scores = f"  {_scores(stream)}" if stream.scores else ""
+    return f"{size}  {stream.bpp:.4f} bpp  quality {stream.quality:.1f}{_judged(stream)}{scores}"
+
+
+def _scores(stream: Stream) -> str:
+    return ", ".join(f"{name} {value:.5g}" for name, value in stream.scores.items())
 
 
 def _judged(stream: Stream) -> str:

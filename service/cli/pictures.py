@@ -14,7 +14,7 @@ from PIL import Image
 from models import Picture
 from models.grid import MAX_SIDE
 
-from ..images import FORMATS, ImageFormat, decode
+from ..images import FORMATS, NAMED, ImageFormat, decode
 
 # Pixels; the largest picture that the container holds. Files of one's own need no lower limit.
 MAX_PIXELS = MAX_SIDE**2
@@ -43,10 +43,9 @@ def formats(targets: Iterable[Path], image_format: str | None) -> dict[Path, Ima
     Raises:
         typer.BadParameter: it is none that we write.
     """
-    known = {known.name.lower(): known for known in ImageFormat} | {"jpg": ImageFormat.JPEG}
     endings = {target: (image_format or target.suffix.removeprefix(".")).lower() for target in targets}
-    if unknown := set(endings.values()) - set(known):
+    if unknown := set(endings.values()) - set(NAMED):
         raise typer.BadParameter(
-            f"{unknown.pop()!r} is none of {', '.join(known)}", param_hint="--format, --output"
+            f"{unknown.pop()!r} is none of {', '.join(NAMED)}", param_hint="--format, --output"
         )
-    return {target: known[ending] for target, ending in endings.items()}
+    return {target: NAMED[ending] for target, ending in endings.items()}

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from models import Picture, Target
-from models.bitstream import Bitstream
+from models import Picture, Stream, Target
+from models.bitstream import Bitstream, CodecKind
 from models.bitstream.alpha import encode_alpha
 from models.codec import CodecName
 from models.grid import STRIDE
@@ -27,6 +27,8 @@ from models.learned.symbols import Quantised
 from models.postprocess.postprocessor import Postprocess
 from models.postprocess.sources import Source
 from models.progress import Progress
+from models.rate_control import QualitySearch
+from models.rate_control.quality_search import Axis
 from models.tensors import padded_size
 
 from ..metrics import Metrics
@@ -36,7 +38,7 @@ from .effort import KEPT_SHARE_OF_TIMEOUT, MAX_EFFORT_PIXELS, EffortDeadline
 from .hybrid import both
 from .loaded import Models
 from .queue import Job
-from .results import OBJECTIVES, Compressed, Decompressed, Measure, better
+from .results import OF_SETS, Compressed, Decompressed, Measure, better
 from .stages import Stages
 from .timings import DECODE_AV1, ENCODE_ALPHA, Timings
 from .work import (
@@ -137,10 +139,10 @@ class PictureCoder:
 
         Args:
             picture: the original.
-            target: its budget, or a quality.
+            target: its budget, a quality, or minima.
             profile: name of the model.
             codec: what compresses.
-            report: what to measure of the decoded picture.
+            report: what to measure of the decoded picture, beside what has a minimum.
             effort: 0 to 9, as much of it as the deadline allows.
             effort_share: of the time until the deadline, the most that effort takes, in (0, 1].
             deadline: when the result is of no more use.
@@ -155,13 +157,14 @@ class PictureCoder:
         timings.begin_coding()
         model = self._models.model(profile)
         task = QuantiseTask(picture, await self.alpha_section(picture), target)
-        measure = Measure(model.codec.metric)
-        measured = report | {measure} if codec == "auto" else report
+        metric = model.codec.metric
+        report |= {Measure(score) for score in target.minima}
+        measured = report | {Measure(metric)} if codec == "auto" else report
         until = self._effort_until(effort_share, deadline, measures=bool(measured))
         wanted = _Compression(model, task, measured, effort, until, deadline, timings)
         if codec == "auto":
             learned, hybrid = await self._compress_with_both(wanted)
-            made = better(learned, hybrid, measure, report)
+            made = better(learned, hybrid, metric, report)
         elif codec == "hybrid":
             made = await self._compress_hybrid(wanted)
         else:
@@ -188,7 +191,7 @@ class PictureCoder:
             deadline: when the result is of no more use.
 
         Returns:
-            Bytes of the stream, and the `OBJECTIVES` of the decoded picture.
+            Bytes of the stream, and the measures of the decoded picture that sets are judged by.
 
         Raises what `compress` raises.
         """
@@ -198,8 +201,8 @@ class PictureCoder:
         stream = await self._stages.in_entropy_coder(
             None, entropy_worker.write, profile, quantised, pixels=picture.pixels
         )
-        measuring = MeasureTask(quantised.symbols, picture, OBJECTIVES)
-        job = _job(model.measure, measuring, picture, deadline, rate=costs.measuring(OBJECTIVES))
+        measuring = MeasureTask(quantised.symbols, picture, OF_SETS)
+        job = _job(model.measure, measuring, picture, deadline, rate=costs.measuring(OF_SETS))
         scores = await self._stages.on_device(job, None)
         return len(stream.data), scores
 
@@ -284,6 +287,8 @@ class PictureCoder:
         return await self._stages.on_device(job, timings)
 
     async def _compress_learned(self, wanted: _Compression) -> Compressed:
+        if wanted.task.target.minima:
+            return await self._compress_to_minima(wanted, self._compress_learned, wanted.model.codec.metric)
         model = wanted.model
         timings = wanted.timings
         reached = 0
@@ -295,16 +300,7 @@ class PictureCoder:
             timings, entropy_worker.write, model.codec.name, quantised, pixels=wanted.picture.pixels
         )
         self._metrics.entropy_coded("compress", quantised.symbols.coded)
-        scores: dict[Measure, float] = {}
-        if wanted.report:
-            parsed = Bitstream.parse(stream.data)
-            symbols = await self._stages.in_entropy_coder(
-                timings, entropy_worker.read, model.codec.name, parsed, pixels=parsed.pixels
-            )
-            task = MeasureTask(symbols, wanted.picture, wanted.report)
-            job = wanted.job(model.measure, task, rate=costs.measuring(wanted.report))
-            scores = await self._stages.on_device(job, timings)
-        return Compressed(stream, scores, reached)
+        return Compressed(stream, await self._scores(wanted, stream), reached)
 
     async def _compress_with_both(self, wanted: _Compression) -> tuple[Compressed, Compressed]:
         """Compress with the learned and with the hybrid codec.
@@ -319,6 +315,8 @@ class PictureCoder:
         return await both(self._compress_learned(wanted), self._compress_hybrid(wanted))
 
     async def _compress_hybrid(self, wanted: _Compression) -> Compressed:
+        if wanted.task.target.minima:
+            return await self._compress_to_minima(wanted, self._compress_hybrid, "hybrid")
         timings = wanted.timings
         stream, reached = await self._stages.search_avif(
             self._models.hybrid,
@@ -328,15 +326,60 @@ class PictureCoder:
             until=wanted.effort_until,
             timings=timings,
         )
-        scores: dict[Measure, float] = {}
-        if wanted.report:
-            decoded = await self._decompress_hybrid(
-                Bitstream.parse(stream.data), "auto", wanted.deadline, timings
+        return Compressed(stream, await self._scores(wanted, stream), reached)
+
+    async def _compress_to_minima(
+        self,
+        wanted: _Compression,
+        compress: Callable[[_Compression], Awaitable[Compressed]],
+        axis: Axis,
+    ) -> Compressed:
+        """Find the smallest stream that reaches the minima: compress, decode, measure, and again.
+
+        Each attempt is a request's work of its own to the stages, so that others come in between.
+        """
+        target = wanted.task.target
+        minima = frozenset(Measure(score) for score in target.minima)
+        search = QualitySearch(target, wanted.picture.pixels, axis=axis, effort=wanted.effort > 0)
+        best: Compressed | None = None
+        while (attempt := search.attempt) is not None:
+            now = time.monotonic()
+            done, most = search.part
+            made = await compress(
+                replace(
+                    wanted,
+                    task=replace(wanted.task, target=attempt.target),
+                    report=minima,
+                    effort=wanted.effort if attempt.refined else 0,
+                    effort_until=now + (wanted.effort_until - now) / (most - done),
+                )
             )
-            task = CompareTask(decoded.picture, wanted.picture, wanted.report)
-            job = wanted.job(wanted.model.compare, task, rate=costs.comparing(wanted.report))
-            scores = await self._stages.on_device(job, timings)
-        return Compressed(stream, scores, reached)
+            scores = {measure.score: value for measure, value in made.report.items()}
+            if search.observe(made.stream.quality, len(made.stream.data), scores):
+                best = replace(made, stream=replace(made.stream, target=target, scores=scores))
+        assert best is not None  # there is always one attempt
+        stream = replace(best.stream, target_met=search.met, probes=search.attempts)
+        others = await self._scores(replace(wanted, report=wanted.report - minima), stream)
+        return replace(best, stream=stream, report={**best.report, **others})
+
+    async def _scores(self, wanted: _Compression, stream: Stream) -> Mapping[Measure, float]:
+        """Decode a stream as clients will by default, and measure what this one asked for."""
+        if not wanted.report:
+            return {}
+        model = wanted.model
+        timings = wanted.timings
+        parsed = Bitstream.parse(stream.data)
+        if parsed.codec is CodecKind.HYBRID:
+            decoded = await self._decompress_hybrid(parsed, "auto", wanted.deadline, timings)
+            comparing = CompareTask(decoded.picture, wanted.picture, wanted.report)
+            rate = costs.comparing(wanted.report)
+            return await self._stages.on_device(wanted.job(model.compare, comparing, rate=rate), timings)
+        symbols = await self._stages.in_entropy_coder(
+            timings, entropy_worker.read, model.codec.name, parsed, pixels=parsed.pixels
+        )
+        measuring = MeasureTask(symbols, wanted.picture, wanted.report)
+        rate = costs.measuring(wanted.report)
+        return await self._stages.on_device(wanted.job(model.measure, measuring, rate=rate), timings)
 
     async def _refine(self, wanted: _Compression) -> tuple[Quantised, int]:
         """Quantise with effort. Returns the effort that there was time for, too."""

@@ -30,7 +30,7 @@ from models.rate_control import (
 from . import watched
 from .coder import PictureCoder
 from .effort import cost
-from .results import OBJECTIVES, Compressed, Measure
+from .results import OF_SETS, Compressed, Measure
 from .timings import Timings
 
 JOBS_AT_ONCE = 4  # in the queue for one collection; on a GPU they make one batch
@@ -44,7 +44,7 @@ class Collected:
     """A collection in streams, in the order of its pictures.
 
     Attributes:
-        made: the streams, each measured by the `OBJECTIVES`.
+        made: the streams, each measured by `OF_SETS`.
         allocation: what each was to have.
         scores: of all together.
     """
@@ -68,6 +68,7 @@ class StoredCollection:
         budget: bytes that they were to have together.
         pixels: of all pictures.
         names: of the pictures, to the client.
+        source_bytes: sizes of the files, or of the stored streams, that they were.
         ids: under which the streams are stored.
         timings: of the request.
     """
@@ -76,6 +77,7 @@ class StoredCollection:
     budget: int
     pixels: int
     names: tuple[str, ...]
+    source_bytes: tuple[int, ...]
     ids: tuple[str, ...]
     timings: Timings
 
@@ -120,7 +122,7 @@ async def compress_collection(
                 await source(deadline),
                 Target(max_bytes=max_bytes, tolerance=MEMBER_TOLERANCE),
                 profile=profile,
-                report=OBJECTIVES,
+                report=OF_SETS,
                 effort=effort,
                 effort_share=pixels[number] / sum(pixels[number:]),
                 deadline=deadline,

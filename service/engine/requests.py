@@ -47,12 +47,12 @@ class CompressRequest:
     """Wishes for one image.
 
     Attributes:
-        target: its budget, or a quality.
+        target: its budget, a quality, or minima.
         profile: name of a loaded model.
         codec: what compresses.
         report: what to measure of the decoded picture.
         effort: 0 to 9.
-        strict: refuse a stream over the budget.
+        strict: refuse a stream over the budget, or short of the minima.
     """
 
     target: Target
@@ -114,10 +114,13 @@ class StoredPicture:
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """One picture of many: its name to the client, its pixels, and how to get it."""
+    """One picture of many: its name to the client, its pixels, the bytes that it came in, and how
+    to get it.
+    """
 
     name: str
     pixels: int
+    source_bytes: int
     picture: PictureSource
 
 
@@ -145,14 +148,15 @@ class Requests:
         """Compress an image file, and store the stream.
 
         Raises:
-            TargetMissedError: the smallest stream is over the budget, and the request is strict.
+            TargetMissedError: the smallest stream is over the budget, or none reaches the minima,
+                and the request is strict.
         """
         timings = Timings()
         async with self._engine.deadline() as deadline:
             header = await self._read(READ_HEADER, None, 0, images.read_header, file)
             bind_contextvars(pixels=header.pixels)
             with self._engine.admit(
-                costs.compress(header.pixels, wanted.codec, wanted.report, wanted.effort)
+                costs.compress(header.pixels, wanted.codec, wanted.report, wanted.effort, wanted.target)
             ):
                 decoded = await self._read(DECODE, timings, header.pixels, images.decode, file)
                 made = await self._coder.compress(
@@ -172,10 +176,17 @@ class Requests:
                         f"the smallest stream that {made.stream.model} makes of this image has {size} "
                         f"bytes, not {budget}"
                     )
+                if wanted.strict and wanted.target.minima and not made.stream.target_met:
+                    scores = ", ".join(f"{name} {value:.5g}" for name, value in made.stream.scores.items())
+                    raise TargetMissedError(
+                        f"no stream that {made.stream.model} makes of this image"
+                        f"{'' if budget is None else f' within {budget} bytes'} reaches the minima; the "
+                        f"nearest has {scores}"
+                    )
                 bind_contextvars(bpp=round(made.stream.bpp, 6))
                 with self._stages.in_store(timings):
                     stream_id = await self._store.put(made.stream.data)
-        return StoredStream(made, stream_id, decoded.warnings, timings)
+        return StoredStream(made, stream_id, len(file), decoded.warnings, timings)
 
     async def decompress_stored(
         self, stream_id: str, formats: Sequence[ImageFormat], postprocess: Postprocess
@@ -327,7 +338,8 @@ class Requests:
                     ids = [await self._store.put(made.stream.data) for made in found.made]
         self._metrics.allocated(len(members))
         names = tuple(member.name for member in members)
-        return StoredCollection(found, budget, sum(pixels), names, tuple(ids), timings)
+        sources = tuple(member.source_bytes for member in members)
+        return StoredCollection(found, budget, sum(pixels), names, sources, tuple(ids), timings)
 
     async def _member(self, source: NamedFile | StoredPicture) -> _Member:
         """Read the header of one picture of many."""
@@ -342,7 +354,7 @@ class Requests:
                 decoded = await self._read(DECODE, None, header.pixels, images.decode, file.content)
             return decoded.picture
 
-        return _Member(file.name, header.pixels, picture)
+        return _Member(file.name, header.pixels, len(file.content), picture)
 
     async def _stored(self, stored: StoredPicture) -> _Member:
         async def stream() -> Bitstream:
@@ -356,7 +368,8 @@ class Requests:
                 made = await self._coder.decompress(await stream(), deadline=deadline)
             return made.picture
 
-        return _Member(stored.id, (await stream()).pixels, picture)
+        header = await stream()
+        return _Member(stored.id, header.pixels, header.size, picture)
 
     async def _admit_stream(
         self, data: bytes, formats: Sequence[ImageFormat], room: ExitStack

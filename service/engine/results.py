@@ -27,12 +27,11 @@ class Measure(Enum):
 
     @property
     def score(self) -> Score:
-        """Name of the metric in `models.metrics`."""
+        """Name of the metric in the codec."""
         return self.value
 
 
-OBJECTIVES = frozenset({Measure.PSNR, Measure.MS_SSIM})
-"""What models are made for, and the bits of collections are spent for."""
+OF_SETS = frozenset({Measure.PSNR, Measure.MS_SSIM})  # that a set of pictures is judged by
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +40,8 @@ class Compressed:
 
     Attributes:
         stream: the stream, with its quality and its target.
-        report: the decoded picture against the original: PSNR in dB, MS-SSIM in [0, 1], SSIMULACRA2
-            up to 100.
+        report: the decoded picture against the original: PSNR in dB, MS-SSIM in [0, 1],
+            SSIMULACRA2.
         effort: 0 to 9, as much as there was time for.
     """
 
@@ -51,17 +50,15 @@ class Compressed:
     effort: int = 0
 
 
-def better(
-    learned: Compressed, hybrid: Compressed, measure: Measure, asked: frozenset[Measure]
-) -> Compressed:
-    """Choose between both codecs' streams, by a measure that both report.
+def better(learned: Compressed, hybrid: Compressed, metric: Metric, asked: frozenset[Measure]) -> Compressed:
+    """Choose between both codecs' streams, by a metric that both report.
 
     Args:
         learned, hybrid: the candidates.
-        measure: decides.
+        metric: decides.
         asked: the part of the report that the client wants.
     """
-    metric: Metric = "psnr" if measure is Measure.PSNR else "ms-ssim"
+    measure = Measure(metric)
     compared = Comparison(metric, learned.report[measure], hybrid.report[measure])
     chosen = choose(learned.stream, hybrid.stream, compared)
     made = hybrid if chosen.codec is CodecKind.HYBRID else learned
@@ -83,12 +80,14 @@ class StoredStream:
     Attributes:
         made: the stream and how it came out.
         id: under which it is stored.
+        source_bytes: size of the file.
         warnings: what is wrong with the file although it was read.
         timings: of the request.
     """
 
     made: Compressed
     id: str
+    source_bytes: int
     warnings: tuple[str, ...]
     timings: Timings
 
@@ -120,7 +119,7 @@ class EncodedFile:
         content: the file.
         pixels: of its picture.
         quality: setting of the encoder.
-        report: its picture against the original, as `Compressed` has it.
+        report: its picture against the original: PSNR in dB, MS-SSIM in [0, 1].
         timings: of the request.
     """
 

@@ -13,7 +13,7 @@ of its own.
 from __future__ import annotations
 
 from .decode import decode, decode_as_coded, finished, read_header, read_lossy_header
-from .encode import ImageFormat, encode, first_fitting, fits
+from .encode import NAMED, ImageFormat, encode, first_fitting, fits
 from .errors import (
     AnimatedImageError,
     DamagedImageError,
@@ -29,6 +29,7 @@ from .within import QUALITIES, avif_speed, encode_at, flattened
 
 __all__ = [
     "FORMATS",
+    "NAMED",
     "QUALITIES",
     "AnimatedImageError",
     "DamagedImageError",

@@ -26,6 +26,9 @@ class ImageFormat(Enum):
     JPEG = "image/jpeg"
 
 
+# Formats by the names that people and files have for them, in small letters.
+NAMED = {known.name.lower(): known for known in ImageFormat} | {"jpg": ImageFormat.JPEG}
+
 # The longest side, in pixels: of the format, or of the library that writes it.
 _LIMITS = {
     ImageFormat.PNG: 2**31 - 1,

@@ -78,6 +78,7 @@ class Share(BaseModel):
     effort_reached: int = Field(
         description="What was done of the effort: less where there was no time for more."
     )
+    larger_than_source: bool = Field(description="The stream has more bytes than what it was made from.")
     psnr: float | None = Field(description="dB; null when the picture came back exactly.")
     ms_ssim: float
 
@@ -202,10 +203,13 @@ def _shares(stored: StoredCollection, names: Sequence[str], urls: Sequence[str])
             bpp=made.stream.bpp,
             quality=made.stream.quality,
             effort_reached=made.effort,
+            larger_than_source=len(made.stream.data) > source_bytes,
             psnr=made.report[Measure.PSNR],
             ms_ssim=made.report[Measure.MS_SSIM],
         )
-        for made, name, stream_id, url in zip(stored.collected.made, names, stored.ids, urls, strict=True)
+        for made, name, source_bytes, stream_id, url in zip(
+            stored.collected.made, names, stored.source_bytes, stored.ids, urls, strict=True
+        )
     ]
 
 

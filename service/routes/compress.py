@@ -29,6 +29,7 @@ router = APIRouter(tags=["compression"], dependencies=[Depends(refuse_when_leavi
 
 
 MAX_MEASURES = 8  # there are three; naming one twice does no harm
+REPORT = "Measure the decoded result: psnr, ms-ssim, ssimulacra2, or several separated by commas."
 
 
 def split(value: Any) -> Any:
@@ -41,8 +42,8 @@ def split(value: Any) -> Any:
 
 
 class CompressQuery(BaseModel):
-    """Parameters. Exactly one of `bpp`, `max_bytes` and `quality` must be given, which
-    `models.Target` checks."""
+    """Parameters. Exactly one of `bpp`, `max_bytes` and `quality` must be given, or minima, alone
+    or beside a budget, which `models.Target` checks."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -59,6 +60,22 @@ class CompressQuery(BaseModel):
         description="A point on the model's own axis.",
         json_schema_extra={"minimum": 0, "maximum": 100},
     )
+    min_psnr: float | None = Field(
+        default=None,
+        description="dB that the decoded picture must reach: the answer is the smallest stream that does. "
+        "Of several minima all must hold.",
+        json_schema_extra={"minimum": 0, "maximum": 100},
+    )
+    min_ms_ssim: float | None = Field(
+        default=None,
+        description="MS-SSIM that the decoded picture must reach.",
+        json_schema_extra={"minimum": 0, "exclusiveMaximum": 1},
+    )
+    min_ssimulacra2: float | None = Field(
+        default=None,
+        description="SSIMULACRA2 that the decoded picture must reach.",
+        json_schema_extra={"minimum": 0, "exclusiveMaximum": 100},
+    )
     profile: str | None = Field(
         default=None,
         description="The model: `ms-ssim` (for the eye) or `psnr`. Unset, the service's default.",
@@ -67,14 +84,10 @@ class CompressQuery(BaseModel):
         default="learned",
         description="`hybrid` is AVIF in our container, tuned for the profile's metric. `auto` makes "
         "both within the budget and answers "
-        "the better by that metric.",
+        "the better by that metric; with minima, the smaller.",
     )
     report: Annotated[list[Measure], Field(max_length=MAX_MEASURES), FailFast(), BeforeValidator(split)] = (
-        Field(
-            default=[],
-            description="Measure the decoded result: psnr, ms-ssim, ssimulacra2, or several separated by "
-            "commas.",
-        )
+        Field(default=[], description=f"{REPORT} What has a minimum is measured in any case.")
     )
     effort: int = Field(
         default=0,
@@ -84,7 +97,9 @@ class CompressQuery(BaseModel):
         "request has. Decoding costs the same.",
     )
     strict: bool = Field(
-        default=False, description="Answer 422 instead of the smallest stream when that is over the budget."
+        default=False,
+        description="Answer 422 instead of the smallest stream when that is over the budget, or of the "
+        "nearest when none reaches the minima.",
     )
 
 
@@ -113,8 +128,9 @@ class Compression(BaseModel):
     )
     target_met: bool = Field(
         description="Within the budget and at most 1 % under it, or a quality; false when it is out of "
-        "the model's reach."
+        "the model's reach. With minima: reaches all, within the budget if there is one."
     )
+    larger_than_source: bool = Field(description="The stream has more bytes than the file that was sent.")
     quality: float = Field(description="0 to 100, on the model's own axis.")
     effort: int = Field(description="What was asked for, 0 to 9.")
     effort_reached: int = Field(
@@ -124,13 +140,18 @@ class Compression(BaseModel):
         default=None, description="dB, when asked for; null when the picture came back exactly."
     )
     ms_ssim: float | None = Field(default=None, description="0 to 1, when asked for.")
-    ssimulacra2: float | None = Field(default=None, description="100 at most, when asked for.")
+    ssimulacra2: float | None = Field(default=None, description="At most 100, when asked for.")
     auto: Scores | None = Field(default=None, description="With `codec=auto`, how the two compared.")
     warnings: list[str] = Field(
         default=[], description="What is wrong with the image file, although it was read."
     )
 
 
+SCORES = {
+    "Ziggurat-PSNR": "dB, when asked for.",
+    "Ziggurat-MS-SSIM": "0 to 1, when asked for.",
+    "Ziggurat-SSIMULACRA2": "At most 100, when asked for.",
+}
 HEADERS = {
     "Location": "Where the picture can be had.",
     "ETag": "The stream's id.",
@@ -139,14 +160,13 @@ HEADERS = {
     "Ziggurat-Bpp": "Bits per pixel, of the whole stream.",
     "Ziggurat-Target-Bpp": "The budget in bits per pixel, unless a quality was asked for.",
     "Ziggurat-Target-Met": "true or false.",
+    "Ziggurat-Larger-Than-Source": "true when the stream has more bytes than the file that was sent.",
     "Ziggurat-Codec": "learned or hybrid.",
     "Ziggurat-Auto": "With codec=auto, the metric and what both scored: "
     "`metric=ms-ssim, learned=0.94120, hybrid=0.93310`.",
     "Ziggurat-Model": "Profile and model id.",
     "Ziggurat-Effort": "What was done, 0 to 9; less than asked for where the deadline ended it early.",
-    "Ziggurat-PSNR": "dB, when asked for.",
-    "Ziggurat-MS-SSIM": "0 to 1, when asked for.",
-    "Ziggurat-SSIMULACRA2": "100 at most, when asked for.",
+    **SCORES,
     "Ziggurat-Warning": "What is wrong with the image file, although it was read.",
 }
 
@@ -178,7 +198,14 @@ async def compress(
     """Compress an image, sent raw or as multipart field `file`, to a budget. The same image, budget
     and effort done give the same id."""
     media_type = negotiate(combined(request.headers, "accept"), (STREAM_TYPE, JSON))
-    target = Target(bpp=query.bpp, max_bytes=query.max_bytes, quality=query.quality)
+    target = Target(
+        bpp=query.bpp,
+        max_bytes=query.max_bytes,
+        quality=query.quality,
+        min_psnr=query.min_psnr,
+        min_ms_ssim=query.min_ms_ssim,
+        min_ssimulacra2=query.min_ssimulacra2,
+    )
     if query.codec == "auto":
         check_auto(target)
     profile = model_of(runtime, query.profile).codec.name  # a wrong one is refused before the body
@@ -215,6 +242,7 @@ def _facts(stored: StoredStream, url: str, profile: str, model_id: str, effort: 
         bpp=stream.bpp,
         target_bpp=stream.target_bpp,
         target_met=stream.target_met,
+        larger_than_source=len(stream.data) > stored.source_bytes,
         quality=stream.quality,
         effort=effort,
         effort_reached=made.effort,
@@ -241,15 +269,12 @@ def _headers(facts: Compression, body: bytes) -> dict[str, str]:
         "Ziggurat-Codec": facts.codec,
         "Ziggurat-Model": f"{facts.profile}/{facts.model_id}",
         "Ziggurat-Effort": str(facts.effort_reached),
+        **scores(facts.psnr, facts.ms_ssim, facts.ssimulacra2),
     }
     if facts.target_bpp is not None:
         headers["Ziggurat-Target-Bpp"] = f"{facts.target_bpp:.6f}"
-    if facts.psnr is not None:
-        headers["Ziggurat-PSNR"] = f"{facts.psnr:.3f}"
-    if facts.ms_ssim is not None:
-        headers["Ziggurat-MS-SSIM"] = f"{facts.ms_ssim:.5f}"
-    if facts.ssimulacra2 is not None:
-        headers["Ziggurat-SSIMULACRA2"] = f"{facts.ssimulacra2:.2f}"
+    if facts.larger_than_source:
+        headers["Ziggurat-Larger-Than-Source"] = "true"
     if facts.auto is not None:
         headers["Ziggurat-Auto"] = (
             f"metric={facts.auto.metric}, learned={_score(facts.auto.learned)}, "
@@ -258,6 +283,16 @@ def _headers(facts: Compression, body: bytes) -> dict[str, str]:
     if facts.warnings:
         headers["Ziggurat-Warning"] = "; ".join(facts.warnings)
     return headers
+
+
+def scores(psnr: float | None, ms_ssim: float | None, ssimulacra2: float | None) -> dict[str, str]:
+    """Write headers of the scores that there are, those of `SCORES`."""
+    texts = (
+        None if psnr is None else f"{psnr:.3f}",
+        None if ms_ssim is None else f"{ms_ssim:.5f}",
+        None if ssimulacra2 is None else f"{ssimulacra2:.2f}",
+    )
+    return {name: text for name, text in zip(SCORES, texts, strict=True) if text is not None}
 
 
 def _score(value: float | None) -> str:

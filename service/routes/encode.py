@@ -14,20 +14,18 @@ from ..http import problems
 from ..http.body import describe_body
 from ..http.negotiation import content_digest
 from ..http.server_timing import server_timing
-from ..images import ImageFormat
+from ..images import NAMED
 from ..runtime import RuntimeDependency, refuse_when_leaving
-from .compress import MAX_MEASURES, split
+from .compress import MAX_MEASURES, REPORT, SCORES, scores, split
 from .inputs import RequestsDependency, file_in
-from .pictures import described
+from .pictures import described, lower
 
 router = APIRouter(tags=["compression"], dependencies=[Depends(refuse_when_leaving)])
 
 HEADERS = {
     "Ziggurat-Bpp": "Bits per pixel, of the whole file.",
     "Ziggurat-Quality": "The encoder's setting.",
-    "Ziggurat-PSNR": "dB, when asked for.",
-    "Ziggurat-MS-SSIM": "0 to 1, when asked for.",
-    "Ziggurat-SSIMULACRA2": "100 at most, when asked for.",
+    **SCORES,
 }
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _FILE = described(
@@ -46,14 +44,12 @@ class EncodeQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    format: Literal["jpeg", "jpg", "webp", "avif"] = Field(description="What to write.")
+    format: Annotated[Literal["jpeg", "jpg", "webp", "avif"], BeforeValidator(lower)] = Field(
+        description="What to write; jpg is jpeg."
+    )
     max_bytes: int = Field(ge=1, description="Bytes that the file may have.")
     report: Annotated[list[Measure], Field(max_length=MAX_MEASURES), FailFast(), BeforeValidator(split)] = (
-        Field(
-            default=[],
-            description="Measure the file's picture: psnr, ms-ssim, ssimulacra2, or several separated by "
-            "commas.",
-        )
+        Field(default=[], description=REPORT)
     )
 
 
@@ -75,7 +71,7 @@ async def encode(
     It is there to compare with a stream of the same size. When the coarsest setting is still over,
     the answer is 422.
     """
-    image_format = ImageFormat["JPEG" if query.format == "jpg" else query.format.upper()]
+    image_format = NAMED[query.format]
     wanted = EncodeRequest(image_format, query.max_bytes, frozenset(query.report))
     async with file_in(request, runtime, accepts="image/*") as file:
         made = await requests.encode(file, wanted)
@@ -84,13 +80,8 @@ async def encode(
         "Content-Digest": content_digest(sha256(made.content).digest()),
         "Ziggurat-Bpp": f"{8 * len(made.content) / made.pixels:.6f}",
         "Ziggurat-Quality": str(made.quality),
+        **scores(*(made.report.get(measure) for measure in Measure)),
     }
-    if (psnr := made.report.get(Measure.PSNR)) is not None:
-        headers["Ziggurat-PSNR"] = f"{psnr:.3f}"
-    if (ms_ssim := made.report.get(Measure.MS_SSIM)) is not None:
-        headers["Ziggurat-MS-SSIM"] = f"{ms_ssim:.5f}"
-    if (ssimulacra2 := made.report.get(Measure.SSIMULACRA2)) is not None:
-        headers["Ziggurat-SSIMULACRA2"] = f"{ssimulacra2:.2f}"
     if runtime.settings.server_timing:
         headers["Server-Timing"] = server_timing(made.timings)
     return Response(made.content, headers=headers, media_type=image_format.value)

@@ -7,17 +7,25 @@ from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from fastapi import Query, Request, Response
+from pydantic import BeforeValidator
 
 from models.postprocess.postprocessor import PostProcessor
 
 from ..engine.results import PictureFile
 from ..http.negotiation import NotAcceptableError, combined, content_digest, negotiate
 from ..http.server_timing import server_timing
-from ..images import ImageFormat
+from ..images import NAMED, ImageFormat
 from ..runtime import Runtime
+
+
+def lower(name: Any) -> Any:
+    """Write a name in small letters: `?format=JPG` is meant well."""
+    return name.lower() if isinstance(name, str) else name
+
 
 Format = Annotated[
     Literal["png", "webp", "avif", "jpeg", "jpg"] | None,
+    BeforeValidator(lower),
     Query(description="The image format; goes before Accept. PNG is exact, and the default; jpg is jpeg."),
 ]
 _MEDIA_TYPES = tuple(image_format.value for image_format in ImageFormat)
@@ -45,7 +53,7 @@ def described(
 def wanted(request: Request, format: str | None) -> ImageFormat:
     """Choose the format to answer in. Raises `NotAcceptableError`."""
     if format is not None:
-        return ImageFormat["JPEG" if format == "jpg" else format.upper()]
+        return NAMED[format]
     return ImageFormat(negotiate(combined(request.headers, "accept"), _MEDIA_TYPES))
 
 

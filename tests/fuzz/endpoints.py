@@ -141,6 +141,11 @@ def seeds() -> dict[str, bytes]:
             png,
         ),
         "compress-quality": ("POST /compress?quality=50&strict=true", [], jpeg),
+        "compress-minima": (
+            "POST /compress?min_psnr=20&min_ssimulacra2=10&max_bytes=900&codec=auto",
+            ["Accept: application/json"],
+            jpeg,
+        ),
         "compress-hybrid": ("POST /compress?bpp=2&codec=hybrid&report=psnr", [], png),
         "compress-auto": ("POST /compress?bpp=2&codec=auto", ["Accept: application/json"], jpeg),
         "decompress-hybrid": ("POST /decompress", [ours], _STREAMS["hybrid-alpha"]),
@@ -162,6 +167,7 @@ def seeds() -> dict[str, bytes]:
         "info": ("GET /bitstreams/..%2f..%2fa/info", [], b""),
         "delete": ("DELETE /bitstreams/%00", [], b""),
         "models": ("GET /models", [], b""),
+        "service-info": ("GET /info", [], b""),
     }
     return {
         name: "\r\n".join([line, *headers, "\r\n"]).encode() + body

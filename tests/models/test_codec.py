@@ -15,6 +15,8 @@ from models.codec import Codec, CodecName, choose
 from models.errors import NotAStreamError, OptionError, PictureError, TargetError
 from models.learned.codec import LearnedCodec
 from models.progress import Progress
+from models.rate_control import Score
+from models.rate_control.target import CLOSE_BYTES
 from models.stream import Comparison
 from tests.make_golden import golden_picture
 
@@ -75,6 +77,64 @@ def test_auto_is_the_better_of_what_both_make(shipped: LearnedCodec, photo: Imag
 def test_without_a_budget_there_is_nothing_to_compare_at(tiny: LearnedCodec, photo: Image.Image) -> None:
     with pytest.raises(TargetError, match="budget"):
         Codec(tiny).compress(photo, quality=50, codec="auto")
+
+
+@pytest.mark.parametrize("kind", ["learned", "hybrid"])
+def test_minima_hold_for_the_picture_that_is_decoded(
+    shipped: LearnedCodec, photo: Image.Image, kind: CodecName
+) -> None:
+    codec = Codec(shipped)
+    picture = Picture.from_image(photo)
+    middle = codec.compress(picture, quality=50, codec=kind)
+    wanted = _scores(shipped, middle, picture)
+    made = codec.compress(
+        picture, min_psnr=wanted["psnr"] - 0.05, min_ms_ssim=wanted["ms-ssim"] - 0.001, codec=kind
+    )
+    scores = _scores(shipped, made, picture)
+    assert made.target_met
+    assert made.scores == pytest.approx({"psnr": scores["psnr"], "ms-ssim": scores["ms-ssim"]})
+    assert scores["psnr"] >= wanted["psnr"] - 0.05
+    assert scores["ms-ssim"] >= wanted["ms-ssim"] - 0.001
+    assert len(made.data) <= 1.05 * len(middle.data) + CLOSE_BYTES
+
+    within = codec.compress(
+        picture, max_bytes=len(middle.data) // 2, min_ssimulacra2=wanted["ssimulacra2"], codec=kind
+    )
+    assert not within.target_met
+    assert len(within.data) <= len(middle.data) // 2
+
+
+def test_with_minima_auto_is_the_smaller_that_reaches_them(shipped: LearnedCodec, photo: Image.Image) -> None:
+    picture = Picture.from_image(photo)
+    made = [Codec(shipped).compress(picture, min_ms_ssim=0.93, codec=kind) for kind in get_args(CodecName)]
+    assert all(stream.target_met for stream in made)
+    learned, hybrid, auto = made
+    assert auto.data == min((learned.data, hybrid.data), key=len)
+    assert auto.auto is not None
+    if shipped.metric == "ms-ssim":
+        assert auto.auto.of(auto.codec) == pytest.approx(auto.scores["ms-ssim"])
+
+
+def test_effort_makes_what_reaches_the_minima_smaller(shipped: LearnedCodec, photo: Image.Image) -> None:
+    plain = Codec(shipped).compress(photo, min_psnr=27)
+    refined = Codec(shipped).compress(photo, min_psnr=27, effort=4)
+    assert plain.target_met
+    assert refined.target_met
+    assert len(refined.data) <= len(plain.data)
+
+
+def test_minima_are_for_what_decodes(tiny: LearnedCodec, photo: Image.Image) -> None:
+    target = Target(min_psnr=30)
+    picture = Picture.from_image(photo)
+    with pytest.raises(TargetError, match="minima"):
+        tiny.encode([picture], [target])
+    with pytest.raises(TargetError, match="minima"):
+        Codec(tiny).hybrid.encode(picture, target)
+
+
+def _scores(learned: LearnedCodec, stream: Stream, original: Picture) -> dict[Score, float]:
+    decoded = Picture.from_image(Codec(learned).decompress(stream.data))
+    return {score: learned.score(decoded, original, score) for score in get_args(Score)}
 
 
 def test_alpha_survives_auto(tiny: LearnedCodec, photo: Image.Image) -> None:

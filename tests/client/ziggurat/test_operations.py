@@ -14,6 +14,7 @@ from PIL import Image
 from ziggurat import Client, errors
 from ziggurat.operations import Format
 
+from tests.client.conftest import ALBUM_IMAGES, MAX_PIXELS
 from tests.client.scripted import Scripted, problem
 
 
@@ -71,6 +72,29 @@ def test_a_budget_out_of_reach_is_told_and_refused_when_meant_strictly(
     assert not client.compress(photo, max_bytes=30).target_met
     with pytest.raises(errors.TargetMissedError):
         client.compress(photo, max_bytes=30, strict=True)
+
+
+def test_minima_are_reached_or_refused_when_meant_strictly(client: Client, photo: Image.Image) -> None:
+    good = client.compress(photo, min_psnr=22, min_ssimulacra2=5, report="ms-ssim")
+    assert good.target_met
+    assert good.psnr is not None
+    assert good.psnr >= 22
+    assert good.ssimulacra2 is not None
+    assert good.ssimulacra2 >= 5
+    assert good.ms_ssim is not None
+    assert not good.larger_than_source
+    with pytest.raises(errors.TargetMissedError, match="nearest"):
+        client.compress(photo, min_psnr=30, max_bytes=60, strict=True)
+
+
+def test_the_service_tells_what_it_is(client: Client) -> None:
+    info = client.service_info()
+    assert info.limits.pixels == MAX_PIXELS
+    assert info.limits.allocation_images == ALBUM_IMAGES
+    assert info.can.delete
+    assert {"jpg", "jpeg"} <= set(info.can.writes)
+    loaded = {(model.name, model.model_id) for model in client.models() if model.loaded}
+    assert {(model.name, model.model_id) for model in info.models} == loaded
 
 
 def test_what_is_wrong_with_a_file_is_a_warning(client: Client, folder: Path) -> None:

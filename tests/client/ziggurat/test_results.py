@@ -24,6 +24,7 @@ from ziggurat.results import (
     joined,
     models_in,
     picture_in,
+    service_info_in,
 )
 
 from tests.make_golden import GOLDEN
@@ -69,6 +70,10 @@ def test_facts_in_headers() -> None:
     assert made.psnr == math.inf
     assert made.warnings == ("one", "two")
     assert made.timings == {"decode": 1.5, "queue": 0.0}
+    assert (made.larger_than_source, made.ssimulacra2) == (False, None)
+    more |= {"ziggurat-larger-than-source": "true", "ziggurat-ssimulacra2": "71.25"}
+    made = compressed_in(Answer(201, HEADERS | more, STREAM))
+    assert (made.larger_than_source, made.ssimulacra2) == (True, 71.25)
     assert (made.id, made.profile, made.model_id, made.target_bpp) == ("id", "psnr", "01020304", None)
 
 
@@ -91,6 +96,8 @@ def test_json_without_what_it_should_have_is_no_answer() -> None:
     for content in (b"[]", b"{}", b"3"):
         with pytest.raises(DamagedAnswerError):
             info_in(Answer(200, {}, content))
+        with pytest.raises(DamagedAnswerError):
+            service_info_in(Answer(200, {}, content))
     with pytest.raises(DamagedAnswerError):
         models_in(Answer(200, {}, b"[{}]"))
     with pytest.raises(DamagedAnswerError):

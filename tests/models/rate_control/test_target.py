@@ -33,6 +33,13 @@ from models.rate_control.target import aim
         {"max_bytes": 900.5},
         {"quality": "best"},
         {"bpp": 1, "tolerance": "1 %"},
+        {"quality": 5, "min_psnr": 30},
+        {"bpp": 1, "max_bytes": 9, "min_psnr": 30},
+        {"min_psnr": 101},
+        {"min_ms_ssim": 1},
+        {"min_ms_ssim": math.nan},
+        {"min_ssimulacra2": 100},
+        {"min_ssimulacra2": "good"},
     ],
 )
 def test_senseless_targets_are_refused(fields: dict[str, Any]) -> None:
@@ -64,3 +71,13 @@ def test_a_stream_meets_its_budget_from_below_and_closely() -> None:
 @given(budget=st.integers(1, 10**8), tolerance=st.floats(1e-6, 0.5))
 def test_searches_aim_at_a_size_that_meets_the_budget(budget: int, tolerance: float) -> None:
     assert meets(budget, aim(budget, tolerance), tolerance)
+
+
+def test_minima_stand_alone_or_beside_a_budget() -> None:
+    assert Target(min_psnr=30).minima == {"psnr": 30}
+    assert Target(min_psnr=30).budget(1000) is None
+    both = Target(max_bytes=77, min_ms_ssim=0.9, min_ssimulacra2=0)
+    assert (both.minima, both.budget(1000)) == ({"ms-ssim": 0.9, "ssimulacra2": 0}, 77)
+    with pytest.raises(TargetError, match=r"Codec\.compress"):
+        both.check_for_minima()
+    Target(bpp=1).check_for_minima()

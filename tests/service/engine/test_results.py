@@ -24,7 +24,7 @@ def test_the_better_of_two_keeps_only_the_report_that_was_asked_for() -> None:
     learned = compressed(CodecKind.LEARNED, 90, 30.0, effort=3)
     hybrid = compressed(CodecKind.HYBRID, 80, 31.0, effort=2)
 
-    made = better(learned, hybrid, Measure.PSNR, frozenset({Measure.MS_SSIM}))
+    made = better(learned, hybrid, "psnr", frozenset({Measure.MS_SSIM}))
 
     assert (made.stream.codec, made.effort, made.report) == (CodecKind.HYBRID, 2, {Measure.MS_SSIM: 0.31})
     assert made.stream.auto is not None
@@ -39,7 +39,7 @@ def test_what_is_within_the_budget_goes_before_what_scores_better() -> None:
     learned = compressed(CodecKind.LEARNED, 100, 20.0, effort=0)
     hybrid = compressed(CodecKind.HYBRID, 101, 40.0, effort=0)
 
-    assert better(learned, hybrid, Measure.MS_SSIM, frozenset()).stream.codec is CodecKind.LEARNED
+    assert better(learned, hybrid, "ms-ssim", frozenset()).stream.codec is CodecKind.LEARNED
 
 
 def test_measures_are_the_metrics_of_the_codec() -> None:

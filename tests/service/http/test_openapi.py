@@ -104,8 +104,8 @@ def map_query(context: schemathesis.HookContext, query: dict[str, Any] | None) -
     """Keep the first budget that was drawn, so that many requests get as far as the codec."""
     budgets = [
         name
-        for name in ("bpp", "max_bytes", "quality", "budget_bpp", "budget_bytes")
-        if name in (query or {})
+        for name in (query or {})
+        if name in ("bpp", "max_bytes", "quality", "budget_bpp", "budget_bytes") or name.startswith("min_")
     ]
     return {name: value for name, value in query.items() if name not in budgets[1:]} if query else query
 

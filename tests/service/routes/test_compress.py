@@ -76,6 +76,62 @@ def test_json_tells_what_was_asked_for(client: TestClient, jpeg: bytes) -> None:
     assert client.get(facts["url"]).status_code == 200
 
 
+def test_minima_give_the_smallest_stream_that_reaches_them(
+    client: TestClient, codec: LearnedCodec, jpeg: bytes
+) -> None:
+    query = "min_psnr=26&min_ms_ssim=0.9&report=ssimulacra2"
+    answer = client.post(f"/compress?{query}", content=jpeg, headers=RAW | {"Accept": "application/json"})
+
+    facts = answer.json()
+    here = Codec(codec).compress(Image.open(io.BytesIO(jpeg)), min_psnr=26, min_ms_ssim=0.9)
+    assert (facts["id"], facts["target_met"], facts["target_bpp"]) == (id_of(here.data), True, None)
+    assert facts["psnr"] == pytest.approx(here.scores["psnr"])
+    assert facts["psnr"] >= 26
+    assert facts["ms_ssim"] == pytest.approx(here.scores["ms-ssim"])
+    assert facts["ms_ssim"] >= 0.9
+    assert answer.headers["ziggurat-ssimulacra2"] == f"{facts['ssimulacra2']:.2f}"
+
+
+@pytest.mark.parametrize("query", ["min_psnr=60", "min_psnr=26&max_bytes=60&codec=hybrid"])
+def test_minima_out_of_reach_give_the_nearest_or_with_strict_an_error(
+    client: TestClient, jpeg: bytes, query: str
+) -> None:
+    lenient = client.post(f"/compress?{query}", content=jpeg, headers=RAW)
+    strict = client.post(f"/compress?{query}&strict=true", content=jpeg, headers=RAW)
+
+    assert (lenient.status_code, lenient.headers["ziggurat-target-met"]) == (201, "false")
+    assert 15 < float(lenient.headers["ziggurat-psnr"]) < 60
+    assert (strict.status_code, strict.json()["type"]) == (422, "urn:problem-type:ziggurat:target-missed")
+
+
+def test_the_smaller_of_both_codecs_reaches_the_minima(client: TestClient, jpeg: bytes) -> None:
+    made = {
+        codec: client.post(
+            f"/compress?min_ssimulacra2=20&profile=psnr&codec={codec}",
+            content=jpeg,
+            headers=RAW | {"Accept": "application/json"},
+        ).json()
+        for codec in ("learned", "hybrid", "auto")
+    }
+    assert all(facts["ssimulacra2"] >= 20 for facts in made.values() if facts["target_met"])
+    assert made["auto"]["id"] in (made["learned"]["id"], made["hybrid"]["id"])
+    assert made["auto"]["bytes"] == min(facts["bytes"] for facts in made.values() if facts["target_met"])
+    assert made["auto"]["auto"]["metric"] == "psnr"
+
+
+def test_a_stream_that_is_larger_than_its_file_says_so(client: TestClient, jpeg: bytes) -> None:
+    image = Image.new("RGB", (64, 64), "teal")
+    file = io.BytesIO()
+    image.save(file, "PNG", optimize=True)
+    larger = client.post("/compress?quality=100&codec=hybrid", content=file.getvalue())
+    smaller = client.post("/compress?quality=10", content=jpeg, headers=RAW | {"Accept": "application/json"})
+
+    expected = "true" if len(larger.content) > len(file.getvalue()) else None
+    assert larger.headers.get("ziggurat-larger-than-source") == expected
+    assert smaller.json()["larger_than_source"] is False
+    assert "ziggurat-larger-than-source" not in smaller.headers
+
+
 def test_the_same_request_gives_the_same_id(client: TestClient, jpeg: bytes) -> None:
     ids = {client.post("/compress?bpp=1", content=jpeg, headers=RAW).headers["location"] for _ in range(2)}
 
@@ -110,6 +166,11 @@ def test_a_budget_out_of_reach_gives_the_nearest_or_with_strict_an_error(
         ("bpp=1&profile=", "ms-ssim"),
         ("bpp=1&codec=jpeg", "hybrid"),
         ("quality=50&codec=auto", "budget"),
+        ("quality=50&min_psnr=30", "contradict"),
+        ("min_psnr=101", "100"),
+        ("min_ms_ssim=1", "min_ms_ssim"),
+        ("min_ssimulacra2=100", "100"),
+        ("min_vmaf=90", "min_vmaf"),
     ],
 )
 def test_wrong_parameters_are_named(client: TestClient, jpeg: bytes, query: str, words: str) -> None:

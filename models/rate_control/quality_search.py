@@ -1,0 +1,208 @@
+"""Rate control by quality: the smallest stream whose decoded picture reaches given scores.
+
+It is the search for a budget, turned round. Each score has a loss that falls as the stream grows,
+about as fast in logarithms: a squared error, 1 - MS-SSIM, SSIMULACRA2's distance. The minima allow
+so much of each. `GainSearch` finds the coarsest position whose loss, relative to what is allowed
+and of the worst score, keeps to it and leaves little: a secant inside a bracket, in the coordinate
+of an average photograph's loss. Only what was decoded and measured counts. So where quality does
+not rise all along the axis, that costs bytes, and never quality.
+
+With a budget beside the minima, the first attempt spends it. When that does not reach them, nothing
+within the budget does. Effort comes last, near the position that was found without it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.rate_control.avif_search import LAST_SETTING
+from models.rate_control.gain_search import GainSearch
+from models.rate_control.position import MAX_INDEX
+from models.rate_control.target import CLOSE_BYTES, Score, Target
+
+Axis = Literal["ms-ssim", "psnr", "hybrid"]
+MOST_ATTEMPTS = 10  # without effort
+MOST_REFINED = 3  # with effort
+# Share of the tolerance that the loss may leave: 1 % of it costs 1.2 to 2 % of the bytes on Kodak.
+LOSS_TOLERANCE_SHARE = 0.6
+# What is allowed, for `GainSearch`: beside so much its margins of a few bytes are nothing.
+_ALLOWED = 1 << 40
+_LEAST_LOSS = 1e-9  # of what is allowed; that of an exact picture has no logarithm
+
+# ln(loss) of an average photograph at equally spaced points of the axis, coarsest first: means over
+# 12 pictures of Kodak, and 4 for the hybrid codec, whose two tunings are alike.
+_AVERAGE_LN_LOSS: dict[Axis, dict[Score, tuple[float, ...]]] = {
+    "ms-ssim": {
+        "psnr": (-5.0, -5.5, -5.9, -6.3, -6.6, -6.9, -7.1),
+        "ms-ssim": (-1.6, -2.2, -2.8, -3.4, -4.1, -4.6, -4.9),
+        "ssimulacra2": (0.7, 0.4, -0.1, -0.6, -1.1, -1.5, -1.6),
+    },
+    "psnr": {
+        "psnr": (-4.9, -5.4, -5.9, -6.5, -7.3, -7.9, -8.4),
+        "ms-ssim": (-1.3, -1.7, -2.2, -2.9, -3.6, -4.3, -4.9),
+        "ssimulacra2": (0.8, 0.7, 0.3, -0.2, -0.9, -1.6, -2.2),
+    },
+    "hybrid": {
+        "psnr": (-5.5, -6.3, -6.7, -7.1, -7.6, -8.1, -8.6, -9.0, -9.4, -10.1, -11.5),
+        "ms-ssim": (-1.8, -2.6, -2.9, -3.4, -3.8, -4.3, -4.7, -5.1, -5.5, -6.2, -8.0),
+        "ssimulacra2": (0.6, -0.1, -0.4, -0.9, -1.4, -2.0, -2.4, -2.8, -3.2, -3.9, -4.8),
+    },
+}
+_GRID = np.linspace(0, 1, 121)  # of predictions, as shares of the axis
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One stream to make, decode and measure.
+
+    Attributes:
+        target: a quality, or the budget that stands beside the minima.
+        refined: with effort.
+    """
+
+    target: Target
+    refined: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """An attempt that was measured.
+
+    Attributes:
+        position: on the axis.
+        loss: of the worst score, relative to what its minimum allows.
+        size: bytes of the stream.
+        refined: with effort.
+    """
+
+    position: int
+    loss: float
+    size: int
+    refined: bool
+
+
+class QualitySearch:
+    """The search for one picture: make `attempt`, `observe` it, until `attempt` is None.
+
+    Args:
+        target: its minima, and a budget or not.
+        pixels: of the picture.
+        axis: the codec's: the learned one's by what its bits are spent for, or the hybrid one's.
+        effort: whether effort is asked for.
+
+    Attributes:
+        met: the best stream so far reaches the minima, within the budget.
+    """
+
+    def __init__(self, target: Target, pixels: int, *, axis: Axis, effort: bool = False) -> None:
+        self.met = False
+        self._target = target
+        self._budget = target.budget(pixels)
+        self._last = LAST_SETTING if axis == "hybrid" else MAX_INDEX  # position of the axis
+        self._average = _AVERAGE_LN_LOSS[axis]
+        self._allowed = {score: _loss(score, value) for score, value in target.minima.items()}
+        self._seen: list[_Seen] = []
+        self._best = (False, False, -math.inf)  # rank
+        self._plan = self._attempts(effort=effort)
+        self.attempt = next(self._plan, None)
+
+    @property
+    def attempts(self) -> int:
+        """Number of attempts observed."""
+        return len(self._seen)
+
+    @property
+    def part(self) -> tuple[int, int]:
+        """How many attempts with effort are done, and of how many at most."""
+        return sum(seen.refined for seen in self._seen), MOST_REFINED + 1
+
+    def observe(self, quality: float, size: int, scores: Mapping[Score, float]) -> bool:
+        """Take note of what the attempt came to, and choose the next.
+
+        Args:
+            quality: of the stream, [0, 100].
+            size: of the stream, in bytes.
+            scores: of the decoded picture, by every metric that has a minimum.
+
+        Returns:
+            True when it is the best so far: the smallest that reaches the minima, or where none
+            does, the nearest to them. One over the budget is the best only where all are over it.
+        """
+        assert self.attempt is not None
+        loss = max(_loss(score, scores[score]) / allowed for score, allowed in self._allowed.items())
+        position = round(quality / 100 * self._last)
+        self._seen.append(_Seen(position, max(loss, _LEAST_LOSS), size, self.attempt.refined))
+        within = self._budget is None or size <= self._budget
+        met = within and loss <= 1
+        rank = (met, within, -float(size) if met else -loss)
+        is_best = rank > self._best
+        if is_best:
+            self._best = rank
+            self.met = met
+        self.attempt = next(self._plan, None)
+        return is_best
+
+    def _attempts(self, *, effort: bool) -> Iterator[Attempt]:
+        """Plan the attempts; each is observed before the next is asked for."""
+        tolerance = LOSS_TOLERANCE_SHARE * self._target.tolerance
+        for refined in (False, True) if effort else (False,):
+            search = GainSearch(_ALLOWED, self._predicted(), tolerance, last=self._last)
+            if self._budget is not None and not self.met:
+                budget = Target(self._target.bpp, self._target.max_bytes, tolerance=self._target.tolerance)
+                yield Attempt(budget, refined)
+                if not self.met:
+                    continue
+                self._tell(search)
+            for _ in range(MOST_REFINED if refined else MOST_ATTEMPTS):
+                if search.probe is None or self._is_close(refined=refined):
+                    break
+                quality = 100 * (self._last - search.probe) / self._last
+                yield Attempt(Target(quality=quality), refined)
+                self._tell(search)
+
+    def _tell(self, search: GainSearch) -> None:
+        """Tell a search, whose axis runs from fine to coarse, what came of the last attempt."""
+        search.observe(self._last - self._seen[-1].position, self._seen[-1].loss * _ALLOWED)
+
+    def _is_close(self, *, refined: bool) -> bool:
+        """Say whether nothing much smaller than what reaches the minima can reach them."""
+        sizes = [
+            [seen.size for seen in self._seen if seen.refined == refined and (seen.loss <= 1) == reaches]
+            for reaches in (True, False)
+        ]
+        if not all(sizes):
+            return False
+        spare = min(sizes[0]) - max(sizes[1])
+        return spare <= max(self._target.tolerance * min(sizes[0]), CLOSE_BYTES)
+
+    def _predicted(self) -> NDArray[np.float64]:
+        """The loss to expect from fine to coarse: an average photograph's, bent to go through what
+        was seen.
+        """
+        ln_losses = [
+            np.interp(_GRID, np.linspace(0, 1, len(average)), average) - math.log(self._allowed[score])
+            for score, average in self._average.items()
+            if score in self._allowed
+        ]
+        ln_loss = np.max(ln_losses, 0)
+        if seen := {seen.position / self._last: math.log(seen.loss) for seen in self._seen}:
+            shares = sorted(seen)
+            shifts = [seen[share] - np.interp(share, _GRID, ln_loss) for share in shares]
+            ln_loss = ln_loss + np.interp(_GRID, shares, shifts)
+        predicted: NDArray[np.float64] = _ALLOWED * np.exp(ln_loss[::-1])
+        return predicted
+
+
+def _loss(score: Score, value: float) -> float:
+    """What a picture of this score has lost; 0 for an exact one."""
+    if score == "psnr":
+        return math.pow(10, -value / 10)
+    if score == "ms-ssim":
+        return max(1 - value, 0.0)
+    return math.pow(max((100 - value) / 100, 0.0), 1.6)  # about the distance whose power the score is
