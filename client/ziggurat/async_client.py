@@ -107,6 +107,7 @@ class AsyncClient:
     allocate_stored = _awaiting(Operations.allocate_stored)
     stream = _awaiting(Operations.stream)
     info = _awaiting(Operations.info)
+    link = _awaiting(Operations.link)
     exists = _awaiting(Operations.exists)
     delete = _awaiting(Operations.delete)
     service_info = _awaiting(Operations.service_info)

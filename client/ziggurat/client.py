@@ -113,6 +113,7 @@ class Client:
     allocate_stored = _blocking(Operations.allocate_stored)
     stream = _blocking(Operations.stream)
     info = _blocking(Operations.info)
+    link = _blocking(Operations.link)
     exists = _blocking(Operations.exists)
     delete = _blocking(Operations.delete)
     service_info = _blocking(Operations.service_info)

@@ -25,12 +25,14 @@ from ziggurat.results import (
     Compressed,
     Enhanced,
     ImageWarning,
+    Link,
     Model,
     PictureFile,
     ServiceInfo,
     compressed_in,
     enhanced_in,
     info_in,
+    link_in,
     models_in,
     picture_in,
     service_info_in,
@@ -267,6 +269,16 @@ class Operations:
         except BitstreamError:  # of another version
             return True
         return True
+
+    def link(self, stream_id: str, *, seconds: int = 604_800) -> Conversation[Link]:
+        """Make addresses of a stored stream for those without an API key, good for so many seconds.
+
+        Raises:
+            LinksOffError: the service has API keys, and no secret to sign links with.
+            NotStoredError: it is not there.
+        """
+        path = f"bitstreams/{_id(stream_id)}/links"
+        return link_in((yield from self._send(path, _parameters(seconds=seconds))))
 
     def delete(self, stream_id: str) -> Conversation[None]:
         """Forget a stored stream. Copies in caches live on.

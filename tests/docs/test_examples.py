@@ -57,9 +57,9 @@ def test_the_commands_shown_are_the_commands_there_are() -> None:
 def test_the_options_shown_exist(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([command, "--help"])
-    known = set(re.findall(r"--?[a-z-]+", capsys.readouterr().out))
+    known = set(re.findall(r"--?[a-z0-9-]+", capsys.readouterr().out))
     for shown in (options for name, options in ZIGGURAT if name == command):
-        assert set(re.findall(r"(?<= )--?[a-z-]+", shown)) <= known, shown
+        assert set(re.findall(r"(?<= )--?[a-z0-9-]+", shown)) <= known, shown
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS - {"serve"}))  # its options are the settings
@@ -67,7 +67,7 @@ def test_every_option_is_described(command: str) -> None:
     options = {
         name for parameter in _click(command).params for name in (*parameter.opts, *parameter.secondary_opts)
     }
-    described = re.findall(r"`(--?[a-z-]+)", Page(DOCS / "cli.md").section(f"## {command}"))
+    described = re.findall(r"`(--?[a-z0-9-]+)", Page(DOCS / "cli.md").section(f"## {command}"))
     assert {name for name in options - {"--help"} if name.startswith("--")} <= set(described)
     assert set(described) <= options
 
