@@ -17,8 +17,8 @@ export class Busy {
     stop.addEventListener("click", () => this.stop());
   }
 
-  /** Run one piece of work; a new one ends the one before. `work` gets a signal, headers by which it is watched, and a way to tell how far it is. */
-  async run(what, work) {
+  /** Run one piece of work; a new one ends the one before. It gets a signal, headers to be watched by, and a way to tell how far it is. */
+  async run(what, work, watch = true) {
     this.stop();
     const control = (this.control = new AbortController());
     const token = crypto.getRandomValues(new Uint32Array(8)).join("-"); // randomUUID needs TLS
@@ -32,13 +32,13 @@ export class Busy {
     };
     const look = async () => {
       if (own) return;
-      const found = await call(`progress/${token}`, { signal: control.signal }).then((answer) => answer.json()).catch(() => ({ share: null }));
+      const found = await call(`progress/${token}`, { signal: control.signal }).then((answer) => answer.json()).catch(() => (watch = false) || { share: null });
       if (own || this.control !== control) return;
       tell(found.ahead ? `${found.ahead} before it` : STAGES[found.stage] ?? "", found.share);
     };
     this.what.textContent = what;
     tell("", null);
-    const looking = setInterval(look, EVERY);
+    const looking = setInterval(() => (watch ? look() : tell("", null)), EVERY);
     this.line.hidden = false;
     this.around.setAttribute("aria-busy", "true");
     const done = (share) => tell("", share, (own = true));

@@ -72,7 +72,7 @@ export class Single {
     this.reset();
     this.signed = signed;
     this.stem = id.slice(0, 12);
-    await this.busy.run("Opening", (signal) => this.showStored(id, signal));
+    await this.busy.run("Opening", (signal) => this.showStored(id, signal), !signed);
   }
 
   async showStored(id, signal) {
@@ -226,6 +226,7 @@ export class Single {
   offer() {
     $("#actions").hidden = false;
     $("#share").hidden = !this.id;
+    $("#difference").hidden = !this.shows;
     for (const name of ["#curl", "#rivals", "#curve"]) $(name).hidden = !this.facts;
     if (this.id) history.replaceState(null, "", `#${[this.id, ...Object.values(this.signed ?? {})].join(".")}`);
     if (!$("#curl-line").hidden) $("#curl-line").textContent = this.curl;
@@ -245,7 +246,7 @@ export class Single {
     return this.shows && this.shows.width * this.shows.height <= MOST_SCORED ? "psnr,ms-ssim,ssimulacra2" : "psnr,ms-ssim";
   }
 
-  /** Copy a link: with keys, one that is signed and ends. Whoever came by such a link passes it on. */
+  /** Copy a link, with keys a signed one. Whoever came by such a link passes it on. */
   async share() {
     let { hash } = location;
     let said = this.service.needs_key ? "Whoever opens it needs a key." : "";

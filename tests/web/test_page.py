@@ -315,9 +315,10 @@ def test_a_signed_link_shows_one_stream_to_those_without_a_key(
     page.wait_for_selector("#toast:visible >> text=It ends on")
     link = page.evaluate("navigator.clipboard.readText()").partition("#")[2]
 
-    guest = visits.open(f"#{link}", server=guarded)
+    guest = visits.open(f"#{link}", server=guarded, size=PHONE)
     guest.wait_for_selector(RESULT)
     assert not guest.is_visible("#key-form")
+    assert guest.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     assert saved(guest, "#save-stream")[1] == saved(page, "#save-stream")[1]
     guest.click("#share")  # is passed on as it is
     guest.wait_for_selector("#toast:visible")
