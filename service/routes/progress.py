@@ -28,6 +28,7 @@ class Progress(BaseModel):
     seconds: float | None = Field(default=None, description="Since its first byte came.")
 
 
+@router.head("/{token}", include_in_schema=False)
 @router.get("/{token}", responses=problems.describe(422))
 async def progress(runtime: RuntimeDependency, answer: Response, token: str) -> Progress:
     """Say where the request is that carries this token in `Ziggurat-Progress`, of its client's own

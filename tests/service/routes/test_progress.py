@@ -26,6 +26,7 @@ def test_long_work_is_watched(client: TestClient, jpeg: bytes) -> None:
     after = client.get(f"/progress/{TOKEN}")
     assert after.json() == {"stage": "unknown", "share": None, "ahead": None, "seconds": None}
     assert after.headers["cache-control"] == "no-store"
+    assert client.head(f"/progress/{TOKEN}").status_code == 200
 
 
 def test_an_album_is_watched(client: TestClient, jpeg: bytes) -> None:
