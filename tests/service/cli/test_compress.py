@@ -43,6 +43,21 @@ def test_quality(terminal: Terminal, photo_file: Path) -> None:
     assert stream.stat().st_size > low
 
 
+def test_the_smallest_that_is_good_enough(terminal: Terminal, photo_file: Path) -> None:
+    stream = photo_file.with_suffix(".zgt")
+    assert terminal.run("compress", photo_file, "--min-psnr", "24", "--min-ms-ssim", "0.8") == 0
+    assert "psnr 24." in terminal.err
+    stream.unlink()
+    short = ("compress", photo_file, "--min-psnr", "60", "--max-bytes", "700", "-o", stream)
+    assert terminal.run(*short, "--strict") == 3
+    assert not stream.exists()
+    assert terminal.run(*short) == 3
+    assert stream.stat().st_size <= 700
+    assert "out of reach: the nearest has psnr" in terminal.err
+    for wrong in (("--quality", "5"), ("--budget-bpp", "1")):
+        assert terminal.run("compress", photo_file, "--min-psnr", "24", *wrong) == 2
+
+
 @pytest.mark.parametrize("codec", ["hybrid", "auto"])
 def test_other_codecs_on_the_way_there_and_back(
     terminal: Terminal, photo_file: Path, photo: Image.Image, codec: str

@@ -14,6 +14,7 @@ from models import Picture, Target
 from models.bitstream import Bitstream
 from models.codec import CodecName
 from models.errors import DamagedStreamError, UnknownModelError
+from models.rate_control.quality_search import MOST_REFINED
 from service.engine.engine import Engine
 from service.engine.errors import DeadlineExceededError, UnknownProfileError
 from service.engine.results import Measure
@@ -292,3 +293,31 @@ def test_auto_fails_as_one(photo: Image.Image) -> None:
             )
 
     scenario(steps)
+
+
+def test_minima_with_effort_are_refined_last_and_only_while_there_is_time(photo: Image.Image) -> None:
+    picture = Picture.from_image(photo)
+    target = Target(min_ms_ssim=0.97)
+
+    async def steps(engine: Engine) -> None:
+        plain = await engine.coder.compress(picture, target, profile="ms-ssim")
+        refined, late = [
+            await engine.coder.compress(
+                picture, target, profile="ms-ssim", effort=3, deadline=time.monotonic() + seconds
+            )
+            for seconds in (100, 5)  # what is kept for what comes after effort is more than 5
+        ]
+        for made in (plain, refined, late):
+            assert made.stream.target_met
+            assert made.report[Measure.MS_SSIM] == made.stream.scores["ms-ssim"] >= 0.97
+        assert len(refined.stream.data) <= len(plain.stream.data)
+        assert (late.effort, late.stream.data) == (0, plain.stream.data)
+
+    metrics = scenario(steps)
+
+    done = {
+        outcome: metrics.registry.get_sample_value("ziggurat_refinements_total", {"outcome": outcome}) or 0
+        for outcome in ("complete", "skipped")
+    }
+    assert 1 <= done["complete"] <= MOST_REFINED
+    assert 1 <= done["skipped"] <= MOST_REFINED

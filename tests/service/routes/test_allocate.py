@@ -80,6 +80,26 @@ def test_images_share_one_budget(client: TestClient, files: Files) -> None:
     assert Bitstream.parse(streams["photo-2.zgt"]).alpha is not None
 
 
+def test_a_stream_that_is_larger_than_its_file_is_marked(client: TestClient, files: Files) -> None:
+    flat = png(Image.new("RGB", (16, 16), "teal"))
+    answer = client.post(
+        "/allocate?budget_bytes=100000",
+        files=[files[0], ("file", ("flat.png", flat))],
+        headers={"Accept": "application/json"},
+    )
+    sizes = [len(files[0][1][1]), len(flat)]
+    streams = answer.json()["streams"]
+    expected = [share["bytes"] > size for share, size in zip(streams, sizes, strict=True)]
+    assert [share["larger_than_source"] for share in streams] == expected
+    again = client.post(
+        "/allocate?budget_bytes=100000",
+        json={"ids": [streams[0]["id"]]},
+        headers={"Accept": "application/json"},
+    )
+    (share,) = again.json()["streams"]
+    assert share["larger_than_source"] == (share["bytes"] > streams[0]["bytes"])
+
+
 def test_the_facts_alone(client: TestClient, files: Files) -> None:
     query = "/allocate?budget_bytes=1500&metric=psnr&profile=psnr"
     answer = client.post(query, files=files, headers={"Accept": "application/json"})
