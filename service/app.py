@@ -13,8 +13,10 @@ from starlette.middleware.cors import CORSMiddleware
 from . import __version__
 from .drain import Drain
 from .engine.engine import Engine
+from .engine.watched import Watches
 from .http import openapi, problems
 from .http.auth import ApiKeys, refuse_delete
+from .http.links import Links
 from .inflight import Answers, Bodies
 from .metrics import Metrics
 from .middleware.answers import AnswerMiddleware
@@ -23,6 +25,8 @@ from .middleware.connection import DisconnectMiddleware, LingerMiddleware
 from .middleware.drain import DrainMiddleware
 from .middleware.errors import FaultMiddleware
 from .middleware.metrics import UNKNOWN_ROUTE, MetricsMiddleware
+from .middleware.progress import HEADER as PROGRESS
+from .middleware.progress import ProgressMiddleware
 from .middleware.request_log import RequestLogMiddleware
 from .routes import ROUTERS, compress, encode, enhance, health, page
 from .routes import metrics as metrics_route
@@ -48,6 +52,7 @@ _CORS_REQUEST_HEADERS = (
     "Range",
     "X-API-Key",
     "X-Request-ID",
+    PROGRESS,
 )
 _CORS_ANSWER_HEADERS = (
     *compress.HEADERS,
@@ -86,6 +91,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.metrics = metrics
     app.state.drain = Drain()
     app.state.answers = Answers(settings.max_unread_bytes)
+    app.state.watches = Watches()
     _add_routes(app, settings)
     problems.install(app, metrics)
     _add_middleware(app, settings, metrics)
@@ -112,7 +118,14 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with _open_store(settings, metrics) as store:
         bodies = Bodies(settings.max_held_body_bytes, settings.body_timeout_seconds)
         app.state.runtime = Runtime(
-            settings, metrics, engine, store, app.state.drain, bodies, app.state.answers
+            settings,
+            metrics,
+            engine,
+            store,
+            app.state.drain,
+            bodies,
+            app.state.answers,
+            app.state.watches,
         )
         try:
             await engine.start()
@@ -144,7 +157,7 @@ async def _open_store(settings: Settings, metrics: Metrics) -> AsyncIterator[Str
 
 def _add_routes(app: FastAPI, settings: Settings) -> None:
     """Add all endpoints."""
-    keys = [Depends(ApiKeys(settings.api_keys))]
+    keys = [Depends(ApiKeys(settings.api_keys, Links(settings.link_secrets)))]
     open_to_all = [] if settings.api_keys or settings.delete_without_keys else [Depends(refuse_delete)]
     for router in ROUTERS:
         guards = keys if _secured(router, settings) else open_to_all
@@ -168,6 +181,7 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
     hung up.
     """
     app.add_middleware(FaultMiddleware)
+    app.add_middleware(ProgressMiddleware, watches=app.state.watches)
     app.add_middleware(DisconnectMiddleware)
     app.add_middleware(CrossSiteMiddleware, metrics=metrics, welcome=settings.cors_origins)
     if settings.cors_origins:

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from .drain import Drain, Phase
 from .engine.engine import Engine
 from .engine.errors import UnavailableError
+from .engine.watched import Watches
 from .inflight import Answers, Bodies
 from .metrics import Metrics
 from .settings import Settings
@@ -27,6 +28,7 @@ class Runtime:
     drain: Drain
     bodies: Bodies
     answers: Answers
+    watches: Watches
 
     def check_room(self) -> None:
         """Raise `OverloadedError` when work would be refused, or its answer find no room."""

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from .logs import LogFormat, LogLevel
 
 _MIN_KEY_CHARACTERS = 16
+_MIN_SECRET_CHARACTERS = 32
 
 
 class Role(IntEnum):
@@ -176,6 +177,11 @@ class Settings(BaseSettings):
         description="Keys, separated by commas, one of which a request must carry; each may end in "
         ":read, :write or :delete. Unset, none is needed.",
     )
+    link_secrets: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        default=(),
+        description="Secrets of at least 32 characters, separated by commas, for links that open one "
+        "stream without a key: the first signs, each is taken. Unset, where keys are set, no links.",
+    )
     delete_without_keys: bool = Field(
         default=False, description="Whether anybody may DELETE streams while no keys are set."
     )
@@ -225,7 +231,7 @@ class Settings(BaseSettings):
         description="Processes that read and write image files; as many again encode for hybrid streams.",
     )
 
-    @field_validator("models", "api_keys", "cors_origins", "allowed_hosts", mode="before")
+    @field_validator("models", "api_keys", "link_secrets", "cors_origins", "allowed_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -247,6 +253,14 @@ class Settings(BaseSettings):
         if len(set(secrets)) < len(secrets):
             raise ValueError("a key is listed twice")
         return keys
+
+    @field_validator("link_secrets")
+    @classmethod
+    def _secrets_are_long(cls, secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        # Whoever has a link can try secrets against it for as long as they like.
+        if any(len(secret) < _MIN_SECRET_CHARACTERS for secret in secrets):
+            raise ValueError(f"a secret for links has at least {_MIN_SECRET_CHARACTERS} characters")
+        return secrets
 
     @model_validator(mode="after")
     def _limits_bind_a_directory(self) -> Settings:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from ziggurat.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from ziggurat.async_client import AsyncClient
+    from ziggurat.async_client import AsyncChunks, AsyncClient
     from ziggurat.bodies import Source
-    from ziggurat.client import Client
+    from ziggurat.client import Chunks, Client
     from ziggurat.errors import ServiceError, ZigguratError
     from ziggurat.header import StreamInfo, inspect
     from ziggurat.results import (
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Enhanced,
         ImageWarning,
         Limits,
+        Link,
         LoadedModel,
         Model,
         PictureFile,
@@ -41,12 +42,15 @@ __all__ = [
     "Abilities",
     "Album",
     "AlbumStream",
+    "AsyncChunks",
     "AsyncClient",
+    "Chunks",
     "Client",
     "Compressed",
     "Enhanced",
     "ImageWarning",
     "Limits",
+    "Link",
     "LoadedModel",
     "Model",
     "PictureFile",
@@ -61,7 +65,9 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AsyncChunks": "async_client",
     "AsyncClient": "async_client",
+    "Chunks": "client",
     "Client": "client",
     "ServiceError": "errors",
     "Source": "bodies",

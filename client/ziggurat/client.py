@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import httpx2
 
-from ziggurat.connection import Connection, answer_of
-from ziggurat.conversation import RETRIES, TIMEOUT_SECONDS, Answer, Conversation, Run, Send, Sleep, Step
+from ziggurat.connection import Connection, incoming_of
+from ziggurat.conversation import (
+    RETRIES,
+    TIMEOUT_SECONDS,
+    Answer,
+    Conversation,
+    Incoming,
+    Read,
+    Receive,
+    Run,
+    Send,
+    Sleep,
+    Step,
+)
+from ziggurat.flow import Flow, Target, written
 from ziggurat.operations import Operations, document
 
 P = ParamSpec("P")
@@ -25,6 +38,17 @@ def _blocking(
 
     def method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return self._drive(operation(self.connection.operations(), *args, **kwargs))
+
+    return document(method, operation)
+
+
+def _chunking(
+    operation: Callable[Concatenate[Operations, P], Flow],
+) -> Callable[Concatenate[Client, P], Chunks]:
+    """Make an operation a method that gives its answer in chunks."""
+
+    def method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> Chunks:
+        return Chunks(self._drive, operation(self.connection.operations(), *args, **kwargs))
 
     return document(method, operation)
 
@@ -89,9 +113,13 @@ class Client:
     allocate_stored = _blocking(Operations.allocate_stored)
     stream = _blocking(Operations.stream)
     info = _blocking(Operations.info)
+    link = _blocking(Operations.link)
     exists = _blocking(Operations.exists)
     delete = _blocking(Operations.delete)
     service_info = _blocking(Operations.service_info)
+    stream_chunks = _chunking(Operations.stream_chunks)
+    decompress_chunks = _chunking(Operations.decompress_chunks)
+    decompress_stored_chunks = _chunking(Operations.decompress_stored_chunks)
     models = _blocking(Operations.models)
     ready = _blocking(Operations.ready)
 
@@ -115,13 +143,25 @@ class Client:
         match step:
             case Send():
                 return self._send(step)
+            case Receive():
+                return self._receive(step)
+            case Read():
+                return self._read(step)
             case Sleep(seconds):
                 time.sleep(seconds)
             case Run(function):
                 return function()
 
     def _send(self, step: Send) -> Answer:
-        # The timeouts of sockets begin anew with each chunk, so the time is looked at between them.
+        incoming = self._receive(step)
+        received = []
+        with closing(incoming):
+            while chunk := self._read(Read(incoming, step.patience)):
+                received.append(chunk)
+        return Answer(incoming.status, incoming.headers, b"".join(received))
+
+    # The timeouts of sockets begin anew with each chunk, so the time is looked at between them.
+    def _receive(self, step: Send | Receive) -> Incoming:
         def sent() -> Generator[bytes, None, None]:
             assert step.request.body is not None
             for chunk in step.request.body.open():
@@ -130,9 +170,38 @@ class Client:
 
         with closing(sent()) as chunks, self.connection.faults():
             request = self._http.build_request(**self.connection.arguments(step, chunks))
-            received = []
-            with closing(self._http.send(request, stream=True, follow_redirects=False)) as response:
-                for chunk in response.iter_bytes():
-                    step.patience.left()
-                    received.append(chunk)
-            return answer_of(response, b"".join(received))
+            response = self._http.send(request, stream=True, follow_redirects=False)
+        return incoming_of(response, response.iter_bytes(), response.close)
+
+    def _read(self, step: Read) -> bytes:
+        step.patience.left()
+        with self.connection.faults():
+            chunk: bytes = next(step.incoming.chunks, b"")
+        return chunk
+
+
+class Chunks:
+    """An answer in chunks, none of which is held: iterate over it, or save it. Once.
+
+    The time of a call is for all of it, the caller's own between two chunks too.
+    """
+
+    def __init__(self, drive: Callable[[Conversation[bytes]], bytes], flow: Flow) -> None:
+        self._drive = drive
+        self._flow = flow
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            while chunk := self._drive(self._flow.next()):
+                yield chunk
+        finally:
+            for incoming in self._flow.opened:
+                incoming.close()
+
+    def save(self, to: Target) -> int:
+        """Write it to a file, or into an open one, and return its length in bytes.
+
+        A file at a path is there when all of it is right, and as it was before when not.
+        """
+        with written(to) as file:
+            return sum(file.write(chunk) for chunk in self)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx2
 
-from ziggurat.conversation import Answer, Patience, Send
+from ziggurat.conversation import Incoming, Patience, Receive, Send
 from ziggurat.errors import ConnectionLostError, DamagedAnswerError, TimedOutError, UnreachableError
 from ziggurat.operations import Operations
 from ziggurat.version import VERSION
@@ -61,14 +61,14 @@ class Connection:
         """Begin a call: its time runs from now."""
         return Operations(Patience(self.timeout, self.retries))
 
-    def arguments(self, step: Send, content: Any) -> dict[str, Any]:
+    def arguments(self, step: Send | Receive, content: Any) -> dict[str, Any]:
         """Make the arguments of httpx2's `build_request` for a request of this service.
 
         `content` is the body's chunks, as one kind of client takes them.
         """
         request, left = step.request, step.patience.left()
         # Digests are of what is sent; the service itself compresses nothing.
-        headers = {"Accept": request.accept, "Accept-Encoding": "identity"}
+        headers = {"Accept": request.accept, "Accept-Encoding": "identity", **request.headers}
         headers["User-Agent"] = f"ziggurat-client/{VERSION}"
         if self.api_key is not None:
             headers["Authorization"] = f"Bearer {self.api_key}"
@@ -100,10 +100,10 @@ class Connection:
             raise ConnectionLostError(f"the connection to {self.url} was lost: {_told(error)}") from error
 
 
-def answer_of(response: httpx2.Response, content: bytes) -> Answer:
-    """Make an answer of a response whose body was read."""
+def incoming_of(response: httpx2.Response, chunks: Any, close: Callable[[], Any]) -> Incoming:
+    """Make what comes of a response whose body is not read."""
     headers = {name.lower(): value for name, value in response.headers.items()}
-    return Answer(response.status_code, headers, content)
+    return Incoming(response.status_code, headers, chunks, close)
 
 
 def _connect_seconds(seconds: float | None) -> float:

@@ -52,6 +52,7 @@ class Request:
     parameters: Mapping[str, str] = field(default_factory=dict)
     accept: str = "*/*"
     body: Body | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,45 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
+class Incoming:
+    """An answer whose body still comes.
+
+    Attributes:
+        status: of the answer.
+        headers: names are in small letters.
+        chunks: the client's own iterator of the body.
+        close: lets go of the connection; to be awaited by the client that awaits.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    chunks: Any = field(repr=False)
+    close: Callable[[], Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Receive:
+    """A step: send this, and reply with the `Incoming` as soon as its headers are there.
+
+    Raises into the operation: `ServiceError`s.
+    """
+
+    request: Request
+    patience: Patience
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A step: reply with the next chunk of what comes; an empty one ends it.
+
+    Raises into the operation: `ServiceError`s.
+    """
+
+    incoming: Incoming
+    patience: Patience
+
+
+@dataclass(frozen=True, slots=True)
 class Sleep:
     """A step: wait."""
 
@@ -101,7 +141,7 @@ class Run:
     function: Callable[[], Any]
 
 
-Step = Send | Sleep | Run
+Step = Send | Receive | Read | Sleep | Run
 Conversation = Generator[Step, Any, T]
 
 
@@ -156,7 +196,7 @@ def exchange(request: Request, patience: Patience) -> Conversation[Answer]:
             answer: Answer = yield Send(request, patience)
             if answer.status < 400:
                 return _sound(answer, request)
-            error = _refusal(request, answer)
+            error = refusal(request, answer)
         except (UnreachableError, ConnectionLostError) as lost:
             error = lost
         wait = patience.wait(error, request, attempt)
@@ -191,7 +231,13 @@ def problem_in(answer: Answer) -> Problem:
     )
 
 
-def _refusal(request: Request, answer: Answer) -> ZigguratError:
+def content_digest(digest: bytes) -> str:
+    """Write a SHA-256 as Content-Digest does (RFC 9530)."""
+    return f"sha-256=:{base64.b64encode(digest).decode()}:"
+
+
+def refusal(request: Request, answer: Answer) -> ZigguratError:
+    """Make the error that an answer tells of, which is no success."""
     problem = problem_in(answer)
     error = of(problem)
     if isinstance(error, StatusError):
@@ -218,10 +264,9 @@ def _is_safe(error: ZigguratError, request: Request) -> bool:
 def _sound(answer: Answer, request: Request) -> Answer:
     """Check an answer against its own digest, which tells a cut from a whole. Returns it."""
     if not 200 <= answer.status < 300:  # a redirection: whoever is there, the key is not for them
-        raise _refusal(request, answer)
+        raise refusal(request, answer)
     digest = answer.headers.get("content-digest", "")
-    expected = f"sha-256=:{base64.b64encode(sha256(answer.content).digest()).decode()}:"
-    if digest.startswith("sha-256=") and digest != expected:
+    if digest.startswith("sha-256=") and digest != content_digest(sha256(answer.content).digest()):
         raise DamagedAnswerError("the answer was damaged on its way: its digest is another")
     return answer
 

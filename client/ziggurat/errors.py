@@ -15,6 +15,7 @@
     │   └── OutOfMemoryError, WorkerDiedError, DeadlineExceededError
     ├── RequestError                the service refuses the request as it was sent
     │   ├── UnauthorizedError, ForbiddenError, CrossSiteError, BadHostError, UnknownHostError
+    │   ├── BadLinkError, ExpiredLinkError, LinksOffError
     │   ├── UnsupportedBodyError, BodyTooLargeError, BodyTimeoutError, MalformedBodyError
     │   ├── DigestMismatchError, NotAcceptableError, RangeNotSatisfiableError
     │   └── InvalidRequestError, UnknownProfileError, NoPostProcessorError
@@ -234,6 +235,18 @@ class UnauthorizedError(RequestError, slug="unauthorized"):
 
 class ForbiddenError(RequestError, slug="forbidden"):
     """The API key is valid, and not for this."""
+
+
+class BadLinkError(RequestError, slug="bad-link"):
+    """The signed link was not made by this service for this stream."""
+
+
+class ExpiredLinkError(RequestError, slug="expired-link"):
+    """The signed link was good until an earlier time."""
+
+
+class LinksOffError(RequestError, slug="links-off"):
+    """The service has API keys, and no secret to sign links with."""
 
 
 class CrossSiteError(RequestError, slug="cross-site"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial, update_wrapper
 from inspect import signature
 from typing import Any, Literal, TypeVar
@@ -16,6 +17,7 @@ from ziggurat.album import Item, allocate, items_of
 from ziggurat.bodies import STREAM_TYPE, Body, Source, body_of
 from ziggurat.conversation import Answer, Conversation, Patience, Request, Run, exchange
 from ziggurat.errors import BitstreamError, NotStoredError, UnavailableError
+from ziggurat.flow import Flow
 from ziggurat.header import StreamInfo
 from ziggurat.results import (
     Album,
@@ -23,12 +25,14 @@ from ziggurat.results import (
     Compressed,
     Enhanced,
     ImageWarning,
+    Link,
     Model,
     PictureFile,
     ServiceInfo,
     compressed_in,
     enhanced_in,
     info_in,
+    link_in,
     models_in,
     picture_in,
     service_info_in,
@@ -214,6 +218,41 @@ class Operations:
         answer = yield from self._send(f"bitstreams/{_id(stream_id)}", method="GET")
         return answer.content
 
+    def stream_chunks(self, stream_id: str) -> Flow:
+        """Fetch a stored stream in chunks, to iterate over or to `save`, and never hold it.
+
+        After a lost connection it goes on where it was. Its id tells at the end that it is right.
+        Raises, while it is taken, `NotStoredError`, and others.
+        """
+        request = Request("GET", f"bitstreams/{_id(stream_id)}")
+        return Flow(lambda: _prepared(request), self._patience, stream_id)
+
+    def decompress_chunks(
+        self,
+        stream: Source | Compressed | AlbumStream,
+        *,
+        format: Format = "png",
+        postprocess: Postprocess = "auto",
+    ) -> Flow:
+        """Decompress a stream, and take the picture's file in chunks. As `decompress` otherwise.
+
+        After a lost connection it is begun again only where no chunk has come.
+        """
+        source = stream.data if isinstance(stream, Compressed | AlbumStream) else stream
+        request = Request("POST", "decompress", _parameters(format=format, postprocess=postprocess))
+        return Flow(lambda: _prepared(request, source), self._patience)
+
+    def decompress_stored_chunks(
+        self, stream_id: str, *, format: Format = "png", postprocess: Postprocess = "auto"
+    ) -> Flow:
+        """Decompress a stored stream, and take the picture's file in chunks.
+
+        As `decompress_chunks` otherwise.
+        """
+        parameters = _parameters(format=format, postprocess=postprocess)
+        request = Request("GET", f"decompress/{_id(stream_id)}", parameters)
+        return Flow(lambda: _prepared(request), self._patience)
+
     def info(self, stream_id: str) -> Conversation[StreamInfo]:
         """Fetch the facts about a stored stream. `ziggurat.inspect` has those of one at hand.
 
@@ -230,6 +269,16 @@ class Operations:
         except BitstreamError:  # of another version
             return True
         return True
+
+    def link(self, stream_id: str, *, seconds: int = 604_800) -> Conversation[Link]:
+        """Make addresses of a stored stream for those without an API key, good for so many seconds.
+
+        Raises:
+            LinksOffError: the service has API keys, and no secret to sign links with.
+            NotStoredError: it is not there.
+        """
+        path = f"bitstreams/{_id(stream_id)}/links"
+        return link_in((yield from self._send(path, _parameters(seconds=seconds))))
 
     def delete(self, stream_id: str) -> Conversation[None]:
         """Forget a stored stream. Copies in caches live on.
@@ -272,11 +321,19 @@ class Operations:
 
 def document(method: Method, operation: Callable[..., Any]) -> Method:
     """Give a client's method the name, documentation and signature of its operation."""
+    own = signature(method).return_annotation
     update_wrapper(method, operation)
     said = signature(operation)
     result = said.return_annotation.removeprefix("Conversation[").removesuffix("]")
+    if result == "Flow":
+        result = own
     vars(method)["__signature__"] = said.replace(return_annotation=result)
     return method
+
+
+def _prepared(request: Request, source: Source | None = None) -> Conversation[Request]:
+    """A request, with what is at its source for a body."""
+    return request if source is None else replace(request, body=(yield from _body(source)))
 
 
 def _body(source: Source) -> Conversation[Body]:

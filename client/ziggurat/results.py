@@ -240,6 +240,24 @@ class Album:
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """Addresses of one stream for those without an API key: paths on the service.
+
+    Attributes:
+        page_url: of the page that shows the picture.
+        picture_url: of the picture.
+        stream_url: of the stream.
+        expires: second of Unix time in which they end; None where the service has no keys, and they
+            do not.
+    """
+
+    page_url: str
+    picture_url: str
+    stream_url: str
+    expires: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """A codec or post-processor of the service.
 
@@ -417,6 +435,11 @@ def album_in(answer: Answer) -> Album:
 def info_in(answer: Answer) -> StreamInfo:
     """Read the answer of `/bitstreams/ID/info`."""
     return _known(StreamInfo, answer.json())
+
+
+def link_in(answer: Answer) -> Link:
+    """Read the answer of `/bitstreams/ID/links`."""
+    return _known(Link, answer.json())
 
 
 def models_in(answer: Answer) -> tuple[Model, ...]:

@@ -33,7 +33,7 @@ from models.tensors import padded_size
 
 from ..metrics import Metrics
 from ..settings import Settings
-from . import costs, entropy_worker
+from . import costs, entropy_worker, watched
 from .effort import KEPT_SHARE_OF_TIMEOUT, MAX_EFFORT_PIXELS, EffortDeadline
 from .hybrid import both
 from .loaded import Models
@@ -388,7 +388,8 @@ class PictureCoder:
         padded_pixels = math.prod(padded_size(wanted.picture.height, wanted.picture.width, STRIDE))
         task = RefineTask(wanted.task, progress, device.seconds_per_pixel * padded_pixels)
         job = wanted.job(wanted.model.refine, task, rate=0, long=True)
-        quantised = await self._stages.on_device(job, wanted.timings)
+        with watched.shared(lambda: progress.share):
+            quantised = await self._stages.on_device(job, wanted.timings)
         return quantised, progress.reached
 
     async def _decompress_learned(

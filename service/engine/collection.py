@@ -27,7 +27,9 @@ from models.rate_control import (
     next_budget,
 )
 
+from . import watched
 from .coder import PictureCoder
+from .effort import cost
 from .results import OF_SETS, Compressed, Measure
 from .timings import Timings
 
@@ -107,27 +109,35 @@ async def compress_collection(
 
     Raises what the sources and `PictureCoder.compress` raise.
     """
-    curves = []
-    for source, count in zip(sources, pixels, strict=True):
-        measured = await _sweep(coder, await source(deadline), profile, deadline)
-        curves.append(RateDistortion.of(measured, metric, count))
-    allocation = allocate(curves, budget)
+    curves: list[RateDistortion] = []
     made: list[Compressed] = []
-    for number, source in enumerate(sources):
-        max_bytes = next_budget(allocation, [len(compressed.stream.data) for compressed in made], budget)
-        compressed = await coder.compress(
-            await source(deadline),
-            Target(max_bytes=max_bytes, tolerance=MEMBER_TOLERANCE),
-            profile=profile,
-            report=OF_SETS,
-            effort=effort,
-            effort_share=pixels[number] / sum(pixels[number:]),
-            deadline=deadline,
-            timings=timings,
-        )
-        made.append(compressed)
+    with watched.shared(lambda: _share(pixels, len(curves), len(made), effort)):
+        for source, count in zip(sources, pixels, strict=True):
+            measured = await _sweep(coder, await source(deadline), profile, deadline)
+            curves.append(RateDistortion.of(measured, metric, count))
+        allocation = allocate(curves, budget)
+        for number, source in enumerate(sources):
+            max_bytes = next_budget(allocation, [len(compressed.stream.data) for compressed in made], budget)
+            compressed = await coder.compress(
+                await source(deadline),
+                Target(max_bytes=max_bytes, tolerance=MEMBER_TOLERANCE),
+                profile=profile,
+                report=OF_SETS,
+                effort=effort,
+                effort_share=pixels[number] / sum(pixels[number:]),
+                deadline=deadline,
+                timings=timings,
+            )
+            made.append(compressed)
     reports = [_measured(len(compressed.stream.data), compressed.report) for compressed in made]
     return Collected(tuple(made), allocation, SetScores.of(reports, pixels))
+
+
+def _share(pixels: Sequence[int], measured: int, made: int, effort: int) -> float:
+    """Estimate how much of a collection is done, 0 to 1, when so many pictures are."""
+    passes, last = len(QUALITIES), 1 + cost(effort)
+    done = passes * sum(pixels[:measured]) + last * sum(pixels[:made])
+    return done / ((passes + last) * sum(pixels))
 
 
 async def _sweep(coder: PictureCoder, picture: Picture, profile: str, deadline: float) -> list[Measured]:

@@ -45,11 +45,13 @@ class EffortDeadline(Progress):
         wanted: says whether anybody waits for more than the quickest result.
 
     Attributes:
+        share: of all iterations that are done, 0 to 1; what may come after them is not among them.
         lent_seconds: how long others had the device between iterations.
     """
 
     def __init__(self, effort: int, *, until: float, wanted: Callable[[], bool]) -> None:
         self.effort = effort
+        self.share = 0.0
         self.lent_seconds = 0.0
         self._until = until
         self._job = UNINTERRUPTED
@@ -79,6 +81,7 @@ class EffortDeadline(Progress):
     def advance(self, done: int, of: int) -> bool:
         """Let others have the device, then say whether to go on."""
         iterations = ITERATIONS[self.effort]
+        self.share = done / of
         self._windows = of // iterations
         if done == of:
             return self._cut_at is None

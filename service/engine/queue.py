@@ -88,11 +88,12 @@ class Job(Generic[_Task, _Result]):
 
     @property
     def rank(self) -> int:
-        """How long it keeps the device: 0 shortly, 1 for a large picture, 2 for one with effort.
+        """How long it keeps the device: 0 shortly, 1 for a large picture or for what takes as long,
+        2 for one with effort.
 
         In its pauses, the device runs jobs of a lower rank.
         """
-        return 2 if self.long else 1 if is_large(self.padded_pixels) else 0
+        return 2 if self.long else 1 if is_large(round(self.padded_pixels * max(1.0, self.rate))) else 0
 
     def shares_batch_with(self, head: AnyJob) -> bool:
         """Say whether it may join the batch of an older job; only those of rank 0 have company."""
@@ -136,6 +137,11 @@ class JobQueue:
                 raise UnavailableError("the service is shutting down", retry_after=10)
             self._jobs[job] = None
             self._changed.notify()
+
+    def ahead_of(self, job: AnyJob) -> int | None:
+        """Count the jobs that have waited longer than one; None when it does not wait."""
+        with self._changed:
+            return next((number for number, waiting in enumerate(self._jobs) if waiting is job), None)
 
     def discard(self, job: AnyJob) -> None:
         """Take a job out that nobody waits for any more, or have it end with its next pause.

@@ -28,7 +28,7 @@ from models.rate_control import Metric
 
 from ..metrics import Metrics
 from ..settings import Settings
-from . import image_worker
+from . import image_worker, watched
 from .device import DeviceThread
 from .entropy import EntropyStage, default_workers
 from .errors import OutOfMemoryError
@@ -119,6 +119,7 @@ class Stages:
         Raises what `WorkerPool.run` raises; without memory, `OutOfMemoryError`.
         """
         asked = time.monotonic()
+        watched.enter(step.name)
         job = image_worker.Job(function, args, kwargs, limits(pixels))
         with _memory_errors_typed():
             result: _T = await self._images.run(
@@ -138,6 +139,7 @@ class Stages:
         It has the limits of an image worker's jobs, and the processes of the hybrid codec's
         searches: nobody is kept from reading and writing pictures.
         """
+        watched.enter("encode")
         job = image_worker.Job(function, arguments, {}, limits(pixels))
         with _memory_errors_typed():
             return await self._hybrid.encode(job, pixels=pixels, timings=timings)
@@ -163,6 +165,7 @@ class Stages:
     async def on_device(self, job: Job[_Task, _T], timings: Timings | None) -> _T:
         """Run a job on the device, in a batch with others. Cancelling takes it out of the queue."""
         self.queue.put(job)
+        watched.enter("device", ahead=lambda: self.queue.ahead_of(job))
         try:
             result = await asyncio.wrap_future(job.future)
         except asyncio.CancelledError:  # a deadline, or a client gone; the future knows already
@@ -184,6 +187,7 @@ class Stages:
 
         Cancelling ends its work.
         """
+        watched.enter("entropy")
         with _memory_errors_typed():
             return await self._entropy.run(timings, function, *arguments, pixels=pixels)
 
@@ -198,6 +202,7 @@ class Stages:
         timings: Timings,
     ) -> tuple[Stream, int]:
         """Compress with the hybrid codec; see `HybridStage.compress`."""
+        watched.enter("avif")
         with _memory_errors_typed():
             return await self._hybrid.compress(
                 codec, task, metric, effort=effort, until=until, timings=timings
@@ -205,6 +210,7 @@ class Stages:
 
     def in_store(self, timings: Timings | None = None) -> AbstractContextManager[None]:
         """Measure the body of the `with`, which waits for the store."""
+        watched.enter("store")
         return self._timer.timed(STORE, timings)
 
 

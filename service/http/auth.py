@@ -15,6 +15,7 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 from pydantic import SecretStr
 
 from ..settings import ApiKey, Role
+from .links import Links
 
 _Bearer = Annotated[
     HTTPAuthorizationCredentials | None, Security(HTTPBearer(scheme_name="bearer", auto_error=False))
@@ -37,13 +38,16 @@ class ForbiddenError(Exception):
 class ApiKeys:
     """A dependency of endpoints that require a key whose role includes the request's method.
 
-    It runs before parameters are validated and before the body is read.
+    It runs before parameters are validated and before the body is read. In place of a key, a signed
+    link opens its stream.
 
     Args:
         keys: each `key` or `key:role`, as in the settings.
+        links: checks links.
     """
 
-    def __init__(self, keys: Iterable[SecretStr]) -> None:
+    def __init__(self, keys: Iterable[SecretStr], links: Links) -> None:
+        self._links = links
         parsed = [ApiKey.parse(key.get_secret_value()) for key in keys]
         self._roles = [(_digest(key.secret.get_secret_value()), key.role) for key in parsed]
 
@@ -53,8 +57,11 @@ class ApiKeys:
         Raises:
             UnauthorizedError: it carries none, or none that is valid.
             ForbiddenError: its key is not for this method.
+            BadLinkError, ExpiredLinkError: it has no key, and a link that is not good.
         """
         presented = [key for key in (bearer.credentials if bearer else None, header) if key]
+        if not presented and self._comes_by_link(request):
+            return
         if not presented:
             raise UnauthorizedError("this needs an API key, as Authorization: Bearer or as X-API-Key")
         found = max(self._role(key) for key in presented)
@@ -66,6 +73,13 @@ class ApiKeys:
                 f"{request.method} needs an API key with the role {needed.name.lower()}; "
                 f"this one's is {Role(found).name.lower()}"
             )
+
+    def _comes_by_link(self, request: Request) -> bool:
+        stream_id, signature = request.path_params.get("stream_id"), request.query_params.get("signature")
+        if stream_id is None or signature is None or request.method not in ("GET", "HEAD"):
+            return False
+        self._links.check(stream_id, request.query_params.get("expires", ""), signature)
+        return True
 
     def _role(self, key: str) -> int:
         """Look up a key's role; 0 when the key is not valid."""

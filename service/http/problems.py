@@ -24,7 +24,7 @@ from models import errors as codec
 from .. import images, logs, store
 from ..engine import errors as engine
 from ..metrics import Metrics
-from . import auth, body, multipart, negotiation, origins
+from . import auth, body, links, multipart, negotiation, origins
 
 MEDIA_TYPE = "application/problem+json"
 _RETRY_AFTER_SECONDS = "5"  # of a 503 whose error does not say when to come back
@@ -74,6 +74,9 @@ _KINDS: dict[type[Exception], _Kind] = {
     negotiation.RangeNotSatisfiableError: _Kind(416, "range-not-satisfiable", "Range outside of the stream"),
     auth.UnauthorizedError: _Kind(401, "unauthorized", "API key missing or not valid"),
     auth.ForbiddenError: _Kind(403, "forbidden", "Not allowed"),
+    links.BadLinkError: _Kind(403, "bad-link", "Link that is not valid"),
+    links.ExpiredLinkError: _Kind(403, "expired-link", "Link that has expired"),
+    links.LinksOffError: _Kind(501, "links-off", "Signed links are switched off"),
     body.UnsupportedBodyError: _Kind(415, "unsupported-body", "Unsupported Content-Type or encoding"),
     body.BodyTooLargeError: _Kind(413, "body-too-large", "Body over the byte limit"),
     body.BodyTimeoutError: _Kind(408, "body-timeout", "Body not received in time"),

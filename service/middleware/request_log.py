@@ -13,7 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars, clear_contextvars
 
 _REQUEST_ID = re.compile(r"[\w.:+/=@-]{1,128}", re.ASCII)
-_PROBES = ("/livez", "/readyz", "/metrics")  # requested every few seconds, and dull while all is well
+# Requested every few seconds, and dull while all is well.
+_PROBES = ("/livez", "/readyz", "/metrics", "/progress/")
 
 _log = logging.getLogger("ziggurat.access")
 
@@ -80,4 +81,4 @@ def _identity(scope: Scope) -> str:
 def _level(path: str, status: int) -> int:
     if status >= 500:
         return logging.WARNING
-    return logging.DEBUG if path in _PROBES and status < 400 else logging.INFO
+    return logging.DEBUG if path.startswith(_PROBES) and status < 400 else logging.INFO

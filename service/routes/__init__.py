@@ -12,6 +12,7 @@ from . import (
     metrics,
     models,
     page,
+    progress,
 )
 
 ROUTERS = tuple(
@@ -23,6 +24,7 @@ ROUTERS = tuple(
         enhance,
         encode,
         bitstreams,
+        progress,
         info,
         models,
         health,

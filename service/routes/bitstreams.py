@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import BaseModel, Field
 from starlette.types import Receive, Scope, Send
 
 from ..engine.timings import READ_HEADER
 from ..facts import StreamFacts
 from ..http import problems
+from ..http.links import LINKED, Links
 from ..http.negotiation import STREAM_TYPE, byte_range, combined, content_digest, immutable, matches_etag
 from ..runtime import Runtime, RuntimeDependency
 from ..store import StoreError
+from .inputs import address_of
 
+_LINK_SECONDS = 7 * 86_400
+_MAX_LINK_SECONDS = 30 * 86_400
 _log = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/bitstreams/{stream_id}", tags=["streams"])
@@ -52,7 +59,8 @@ IfRange = Annotated[
 @router.get(
     "",
     response_class=Response,
-    responses=_STREAM | _PART | _UNCHANGED | problems.describe(404, 416, 422, 503),
+    dependencies=[LINKED],
+    responses=_STREAM | _PART | _UNCHANGED | problems.describe(403, 404, 416, 422, 503),
 )
 async def stream(
     request: Request,
@@ -100,7 +108,12 @@ class _Pieces(Response):
         await send({"type": "http.response.body"})
 
 
-@router.head("", response_class=Response, responses=_STREAM | _UNCHANGED | problems.describe(404, 422, 503))
+@router.head(
+    "",
+    response_class=Response,
+    dependencies=[LINKED],
+    responses=_STREAM | _UNCHANGED | problems.describe(403, 404, 422, 503),
+)
 async def probe_stream(request: Request, runtime: RuntimeDependency, stream_id: str) -> Response:
     """Say whether the stream is there, and how long it is."""
     if matches_etag(combined(request.headers, "if-none-match"), _etag(stream_id)):
@@ -118,12 +131,52 @@ async def delete_stream(runtime: RuntimeDependency, stream_id: str) -> None:
     await runtime.store.delete(stream_id)
 
 
-@router.head("/info", include_in_schema=False)
-@router.get("/info", responses=problems.describe(404, 422, 503))
+@router.head("/info", include_in_schema=False, dependencies=[LINKED])
+@router.get("/info", dependencies=[LINKED], responses=problems.describe(403, 404, 422, 503))
 async def stream_facts(runtime: RuntimeDependency, stream_id: str) -> StreamFacts:
     """The facts in the stream's header. Needs no model."""
     async with runtime.store.held(stream_id) as found:
         return await runtime.engine.stages.on_thread(READ_HEADER, None, StreamFacts.of, found)
+
+
+class Link(BaseModel):
+    """Addresses of one stream for those who have no API key, until a time."""
+
+    page_url: str = Field(description="The page that shows the picture.")
+    picture_url: str = Field(description="The picture.")
+    stream_url: str = Field(description="The stream.")
+    expires: int | None = Field(
+        description="Second of Unix time in which the addresses end; null where no keys are set: there "
+        "everybody has every stream by its id."
+    )
+
+
+@router.post("/links", status_code=201, responses=problems.describe(403, 404, 422, 501, 503))
+async def link(
+    request: Request,
+    runtime: RuntimeDependency,
+    stream_id: str,
+    seconds: Annotated[
+        int, Query(ge=1, le=_MAX_LINK_SECONDS, description="For how long. 30 days at most.")
+    ] = _LINK_SECONDS,
+) -> Link:
+    """Make a link to a stored stream, its picture and its facts. It allows nothing else, cannot be
+    taken back, and ends by itself."""
+    await runtime.store.find(stream_id)
+    query = fragment = ""
+    expires = None
+    if runtime.settings.api_keys:
+        expires = int(time.time()) + seconds
+        signature = Links(runtime.settings.link_secrets).sign(stream_id, expires)
+        query = f"?{urlencode({'expires': expires, 'signature': signature})}"
+        fragment = f".{expires}.{signature}"
+    return Link(
+        # What follows # is sent to nobody: it is in no log, and in no Referer.
+        page_url=f"{address_of(request, 'page')}#{stream_id}{fragment}",
+        picture_url=address_of(request, "decompress_stored", stream_id=stream_id) + query,
+        stream_url=address_of(request, "stream", stream_id=stream_id) + query,
+        expires=expires,
+    )
 
 
 def _etag(stream_id: str) -> str:

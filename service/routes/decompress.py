@@ -13,6 +13,7 @@ from models.postprocess.postprocessor import Postprocess
 from ..engine.results import PictureFile
 from ..http import problems
 from ..http.body import describe_body
+from ..http.links import LINKED
 from ..http.negotiation import STREAM_TYPE, combined, immutable, matches_etag
 from ..images import ImageFormat
 from ..runtime import Runtime, RuntimeDependency, refuse_when_leaving
@@ -38,7 +39,8 @@ _UNCHANGED: dict[int | str, dict[str, Any]] = {
 @router.get(
     "/decompress/{stream_id}",
     response_class=Response,
-    responses=_PICTURE | _UNCHANGED | problems.describe(404, 406, 422, 429, 503),
+    dependencies=[LINKED],
+    responses=_PICTURE | _UNCHANGED | problems.describe(403, 404, 406, 422, 429, 503),
 )
 async def decompress_stored(
     request: Request,
@@ -63,7 +65,8 @@ async def decompress_stored(
 @router.head(
     "/decompress/{stream_id}",
     response_class=Response,
-    responses=_PICTURE | _UNCHANGED | problems.describe(404, 406, 422, 503),
+    dependencies=[LINKED],
+    responses=_PICTURE | _UNCHANGED | problems.describe(403, 404, 406, 422, 503),
 )
 async def probe_stored(
     request: Request,

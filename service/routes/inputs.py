@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from inspect import isclass
 from typing import Annotated, get_origin
 
 from fastapi import Depends, Request
+from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 from pydantic.fields import FieldInfo
@@ -101,20 +102,32 @@ async def pictures_in(
 
 def url_of(request: Request, stream_id: str) -> str:
     """Return where the picture of a stored stream can be had, as clients see it."""
-    path = request.app.url_path_for("decompress_stored", stream_id=stream_id)
+    return address_of(request, "decompress_stored", stream_id=stream_id)
+
+
+def address_of(request: Request, endpoint: str, **parts: str) -> str:
+    """Return the path of an endpoint, by its function's name, as clients see it."""
+    path = request.app.url_path_for(endpoint, **parts)
     return f"{request.scope.get('root_path', '').rstrip('/')}{path}"
 
 
 def _parameters(request: Request) -> dict[str, FieldInfo]:
-    """Collect the parameters that a request's endpoint takes, one by one or as a model."""
+    """Collect the parameters that a request's endpoint, and what it depends on, take: one by one or
+    as a model.
+    """
     known: dict[str, FieldInfo] = {}
-    for field in request.scope["route"].dependant.query_params:
-        kind = field.field_info.annotation
-        if isclass(kind) and issubclass(kind, BaseModel):
-            known |= kind.model_fields
+    for name, field in _fields(request.scope["route"].dependant):
+        if isclass(field.annotation) and issubclass(field.annotation, BaseModel):
+            known |= field.annotation.model_fields
         else:
-            known[field.alias] = field.field_info
+            known[name] = field
     return known
+
+
+def _fields(dependant: Dependant) -> Iterator[tuple[str, FieldInfo]]:
+    yield from ((field.alias, field.field_info) for field in dependant.query_params)
+    for inner in dependant.dependencies:
+        yield from _fields(inner)
 
 
 def _ids_in(body: bytes, max_ids: int) -> list[str]:

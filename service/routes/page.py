@@ -71,6 +71,7 @@ class Service(BaseModel):
 
     version: str
     needs_key: bool
+    signed_links: bool = Field(description="Whether it makes links that open one stream without a key.")
     profiles: list[str]
     profile: str = Field(description="Taken when a request names none.")
     max_pixels: int
@@ -86,6 +87,7 @@ async def service(runtime: RuntimeDependency) -> Service:
     return Service(
         version=__version__,
         needs_key=bool(settings.api_keys),
+        signed_links=bool(settings.api_keys and settings.link_secrets),
         profiles=list(settings.models),
         profile=settings.profile,
         max_pixels=settings.max_pixels,

@@ -1,7 +1,9 @@
 // Many pictures: one budget for all, a table of what each got, and a zip of the streams.
 
 import { call } from "./api.js";
-import { $, bytes, el, number, save } from "./dom.js";
+import { Busy } from "./busy.js";
+import { curl, part } from "./curl.js";
+import { $, bytes, el, head, number, save } from "./dom.js";
 import { Options } from "./options.js";
 import { zip } from "./zip.js";
 
@@ -11,15 +13,17 @@ export class Album {
   constructor(service, page) {
     Object.assign(this, { service, page });
     this.options = new Options($("#album-options"), service, { alone: false, changed: () => this.compress() });
-    $("#album-stop").addEventListener("click", () => this.stop());
+    this.busy = new Busy("album-busy", (run) => page.trying(run), $("#album-table"));
+    $("#album-curl").addEventListener("click", () => page.showCurl("#album-curl-line", this.curl));
     $("#save-zip").addEventListener("click", () => page.trying(() => this.save()));
   }
 
   async open(files) {
-    this.stop();
+    this.busy.stop();
     this.files = files;
     this.facts = null;
     $("#album-options").hidden = false;
+    $("#album-curl-line").hidden = true;
     this.list();
     if (files.length > this.service.max_images) {
       const detail = `You gave ${files.length} pictures, and this service takes ${this.service.max_images} at once. Choose fewer.`;
@@ -30,24 +34,22 @@ export class Album {
   }
 
   async compress() {
-    this.stop();
-    const control = (this.control = new AbortController());
     const body = new FormData();
     for (const file of this.files) body.append("file", file);
-    const query = this.options.query({ bpp: "budget_bpp", bytes: "budget_bytes" });
-    const begun = performance.now();
-    const tell = () => ($("#album-busy-text").textContent = `Sharing the budget among ${this.files.length} pictures, ${number((performance.now() - begun) / 1000)} s`);
-    tell();
-    const ticking = setInterval(tell, 1000);
-    $("#album-busy").hidden = false;
-    await this.page.trying(async () => {
-      const answer = await call(`allocate?${query}`, { method: "POST", body, headers: { Accept: "application/json" }, signal: control.signal });
+    await this.busy.run(`Sharing the budget among ${this.files.length} pictures`, async (signal, watched) => {
+      const answer = await call(this.path, { method: "POST", body, headers: { Accept: "application/json", ...watched }, signal });
       this.facts = await answer.json();
       this.options.setPixels(this.facts.streams.reduce((sum, { width, height }) => sum + width * height, 0));
       this.list();
     });
-    clearInterval(ticking);
-    if (this.control === control) this.idle();
+  }
+
+  get path() {
+    return `allocate?${this.options.query({ bpp: "budget_bpp", bytes: "budget_bytes" })}`;
+  }
+
+  get curl() {
+    return curl(this.path, this.files.map(part).join(" "), "pictures.zip");
   }
 
   /** Show the table; before the answer is there, the files alone. */
@@ -57,7 +59,6 @@ export class Album {
       number(file.size),
       ...(share ? [number(share.bytes), number(share.bpp, 3), share.psnr === null ? "exact" : `${number(share.psnr, 2)} dB`, number(share.ms_ssim, 4)] : ["", "", "", ""]),
     ];
-    const head = ["Picture", "Before", "After", "bpp", "PSNR", "MS-SSIM"];
     const line = (first, values, attributes) => el("tr", attributes, el("th", { scope: "row" }, first), ...values.map((value) => el("td", {}, value)));
     const rows = files.map((file, index) => {
       const share = facts?.streams[index];
@@ -68,11 +69,12 @@ export class Album {
     const sum = facts && line("All", cells({ size: total }, facts), { class: "current" });
     $("#album-table").replaceChildren(
       el("caption", { class: "hidden" }, "The pictures and their shares"),
-      el("thead", {}, el("tr", {}, ...head.map((text) => el("th", { scope: "col" }, text)))),
+      head("Picture", "Before", "After", "bpp", "PSNR", "MS-SSIM"),
       el("tbody", {}, ...rows, ...(sum ? [sum] : [])),
     );
     $("#album-result").textContent = facts ? this.outcome(total) : "";
     $("#album-actions").hidden = !facts;
+    if (facts && !$("#album-curl-line").hidden) $("#album-curl-line").textContent = this.curl;
   }
 
   outcome(total) {
@@ -94,15 +96,5 @@ export class Album {
       files.push(...(await Promise.all(some)));
     }
     save(zip(files), "pictures.zip");
-  }
-
-  stop() {
-    this.control?.abort();
-    this.idle();
-  }
-
-  idle() {
-    this.control = null;
-    $("#album-busy").hidden = true;
   }
 }

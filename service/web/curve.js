@@ -1,6 +1,6 @@
 // A rate-distortion chart: what each codec makes of this picture at several sizes.
 
-import { el, number, svg } from "./dom.js";
+import { el, head, number, svg } from "./dom.js";
 
 const [WIDTH, HEIGHT] = [384, 240];
 const [LEFT, RIGHT, TOP, BOTTOM] = [40, 8, 10, 34];
@@ -39,7 +39,7 @@ export function chart(lines, metric) {
     el("td", {}, point.psnr === null ? "exact" : number(point.psnr, 2)), el("td", {}, number(point.ms_ssim, 4)))));
   return el("div", {}, picture, el("ul", { class: "legend" }, ...legend),
     el("details", {}, el("summary", {}, "The numbers"), el("table", {},
-      el("thead", {}, el("tr", {}, ...["codec", "bpp", "PSNR", "MS-SSIM"].map((text) => el("th", { scope: "col" }, text)))),
+      head("codec", "bpp", "PSNR", "MS-SSIM"),
       el("tbody", {}, ...rows))));
 }
 

@@ -22,6 +22,10 @@ export function svg(tag, attributes = {}, ...children) {
   return made;
 }
 
+export const hint = (text) => el("p", { class: "hint" }, text);
+/** The head of a table. */
+export const head = (...names) => el("thead", {}, el("tr", {}, ...names.map((name) => el("th", { scope: "col" }, name))));
+
 export const number = (value, digits = 0) =>
   value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 

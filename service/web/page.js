@@ -6,7 +6,7 @@ import { $, $$ } from "./dom.js";
 import { Single } from "./single.js";
 import { isStream } from "./stream.js";
 
-const ID = /^#([0-9a-f]{64})$/;
+const LINK = /^#([0-9a-f]{64})(?:\.(\d+)\.([\w-]+))?$/;
 
 class Page {
   async start() {
@@ -21,7 +21,7 @@ class Page {
     $("#version").textContent = `Ziggurat ${this.service.version}`;
     $("#privacy").textContent = privacy(this.service);
     $("#key-button").hidden = !this.service.needs_key;
-    if (this.service.needs_key && !key.get()) this.askForKey();
+    if (this.service.needs_key && !key.get() && !LINK.exec(location.hash)?.[3]) this.askForKey();
     this.listen();
     await this.follow();
   }
@@ -83,14 +83,14 @@ class Page {
 
   /** Open the stream that the address names, if it names one. */
   async follow() {
-    const id = ID.exec(location.hash)?.[1];
+    const [link, id, expires, signature] = LINK.exec(location.hash) ?? [];
     if (!id || id === this.single.id) return;
     this.clear();
     $("#back").hidden = true;
     this.again = () => this.follow();
     this.show("#work");
-    await this.single.openShared(id);
-    if (this.single.id === null) history.replaceState(null, "", `#${id}`); // for another try
+    await this.single.openShared(id, signature && { expires, signature });
+    if (this.single.id === null) history.replaceState(null, "", link); // for another try
   }
 
   /** Show one picture of an album beside its share. */
@@ -111,7 +111,7 @@ class Page {
 
   home() {
     $("#back").hidden = true;
-    this.album.stop();
+    this.album.busy.stop();
     this.single.reset();
     this.clear();
     this.show("#start");
@@ -159,6 +159,13 @@ class Page {
     $("#key").focus();
   }
 
+  /** Show a line for curl, and copy it. */
+  showCurl(selector, text) {
+    $(selector).hidden = false;
+    $(selector).textContent = text;
+    this.copy(text, "The curl line is copied.");
+  }
+
   async copy(text, said) {
     try {
       await navigator.clipboard.writeText(text);
@@ -182,7 +189,7 @@ function privacy(service) {
   const kept = !days
     ? "until whoever runs it deletes it or needs the room"
     : days < 2 ? `for ${Math.round(24 * days)} hours after it was last made` : `for ${Math.round(days)} days after it was last made`;
-  return `Your picture goes to this server (${location.host}) and nowhere else. The original is not kept: it is gone when the answer is made. The compressed stream is kept ${kept}; whoever has its link can see it${service.needs_key ? ", with a key" : ""}. A .zgt file that you open is not kept.`;
+  return `Your picture goes to this server (${location.host}) and nowhere else. The original is not kept: it is gone when the answer is made. The compressed stream is kept ${kept}; whoever has its link can see it${service.signed_links ? ", until the link ends" : service.needs_key ? ", with a key" : ""}. A .zgt file that you open is not kept.`;
 }
 
 new Page().start();

@@ -1,37 +1,39 @@
 // One picture: compress it, show it beside the original, and say what it cost.
 
-import { call, key, STREAM, timings } from "./api.js";
+import { call, STREAM, timings } from "./api.js";
+import { Busy, STAGES } from "./busy.js";
+import { curl, raw } from "./curl.js";
 import { chart } from "./curve.js";
-import { $, $$, bytes, el, number, save } from "./dom.js";
+import { $, $$, bytes, el, head, hint, number, save } from "./dom.js";
 import { Options } from "./options.js";
 import { header } from "./stream.js";
 import { Viewer } from "./viewer.js";
 
 const RATES = [0.06, 0.12, 0.25, 0.5, 1]; // bits per pixel of the curves
 const RIVALS = { jpeg: "JPEG", webp: "WebP", avif: "AVIF" };
-const STAGES = {
-  decode: "read the file", queue: "wait", device: "networks", entropy: "entropy coder", avif: "AVIF search",
-  decode_av1: "decode AV1", encode: "write the picture", store: "store", finish: "finish",
-};
+const MOST_SCORED = 2e6; // pixels of which SSIMULACRA2 is measured: it takes as long as compressing
 
 export class Single {
   constructor(service, page) {
-    this.page = page;
+    Object.assign(this, { page, service });
+    this.busy = new Busy("busy", (run) => page.trying(run), $("#viewer"));
     this.viewer = new Viewer($("#viewer"));
     this.options = new Options($("#options"), service, { alone: true, changed: () => this.compress() });
     this.urls = [];
-    $("#stop").addEventListener("click", () => this.stop());
-    $("#zoom-in").addEventListener("click", () => this.viewer.zoomTo(this.viewer.scale * 1.5));
-    $("#zoom-out").addEventListener("click", () => this.viewer.zoomTo(this.viewer.scale / 1.5));
-    $("#zoom-fit").addEventListener("click", () => this.viewer.fit());
-    $("#zoom-one").addEventListener("click", () => this.viewer.zoomTo(1 / devicePixelRatio));
+    const clicks = {
+      "zoom-in": () => this.viewer.zoomTo(this.viewer.scale * 1.5),
+      "zoom-out": () => this.viewer.zoomTo(this.viewer.scale / 1.5),
+      "zoom-fit": () => this.viewer.fit(),
+      "zoom-one": () => this.viewer.zoomTo(1 / devicePixelRatio),
+      difference: () => this.toggleDifference(),
+      "save-stream": () => page.trying(async () => save(await this.stream(), `${this.stem}.zgt`)),
+      "save-png": () => save(this.picture, `${this.stem}.png`),
+      share: () => page.trying(() => this.share()),
+      curl: () => page.showCurl("#curl-line", this.curl),
+      draw: () => this.draw(),
+    };
+    for (const [name, run] of Object.entries(clicks)) $(`#${name}`).addEventListener("click", run);
     for (const button of $$("[data-rival]")) button.addEventListener("click", () => this.choose(button.dataset.rival));
-    $("#difference").addEventListener("click", () => this.toggleDifference());
-    $("#save-stream").addEventListener("click", () => page.trying(async () => save(await this.stream(), `${this.stem}.zgt`)));
-    $("#save-png").addEventListener("click", () => save(this.picture, `${this.stem}.png`));
-    $("#share").addEventListener("click", () => page.copy(this.link, "The link is copied."));
-    $("#curl").addEventListener("click", () => this.showCurl());
-    $("#draw").addEventListener("click", () => this.draw());
     document.addEventListener("keydown", (event) => this.key(event));
   }
 
@@ -49,7 +51,7 @@ export class Single {
       this.viewer.show({ before: this.before, after: null, ...this.shows });
     }
     $("#options").hidden = false;
-    if (id) await this.work("Opening", (signal) => this.showStored(id, signal));
+    if (id) await this.busy.run("Opening", (signal) => this.showStored(id, signal));
     else await this.compress();
   }
 
@@ -58,24 +60,27 @@ export class Single {
     this.reset();
     this.stem = file.name.replace(/\.zgt$/i, "");
     this.sent = file;
-    await this.work("Opening", async (signal) => {
-      const answer = await call("decompress?format=png", { method: "POST", body: file, headers: { "Content-Type": STREAM }, signal });
+    await this.busy.run("Opening", async (signal, watched) => {
+      const answer = await call("decompress?format=png", { method: "POST", body: file, headers: { "Content-Type": STREAM, ...watched }, signal });
       const facts = header(new Uint8Array(await file.arrayBuffer()));
       await this.showAlone(answer, facts ?? { bytes: file.size }, signal);
     });
   }
 
-  /** Show a stored stream that a link names. */
-  async openShared(id) {
+  /** Show a stored stream that a link names, perhaps with a signature. */
+  async openShared(id, signed) {
     this.reset();
+    this.signed = signed;
     this.stem = id.slice(0, 12);
-    await this.work("Opening", (signal) => this.showStored(id, signal));
+    await this.busy.run("Opening", (signal) => this.showStored(id, signal), !signed);
   }
 
   async showStored(id, signal) {
-    const facts = await (await call(`bitstreams/${id}/info`, { signal })).json();
+    const query = new URLSearchParams(this.signed);
+    const facts = await (await call(`bitstreams/${id}/info?${query}`, { signal })).json();
     this.id = id;
-    await this.showAlone(await call(`decompress/${id}?format=png`, { signal }), facts, signal);
+    query.set("format", "png");
+    await this.showAlone(await call(`decompress/${id}?${query}`, { signal }), facts, signal);
   }
 
   async showAlone(answer, facts, signal) {
@@ -97,12 +102,12 @@ export class Single {
   async compress() {
     if (!this.file) return;
     const query = this.options.query();
-    query.set("report", "psnr,ms-ssim");
+    query.set("report", this.measures);
     const postprocess = this.options.postprocess.value;
-    await this.work("Compressing", async (signal) => {
-      const made = await this.post(`compress?${query}`, signal);
+    await this.busy.run("Compressing", async (signal, watched) => {
+      const made = await this.post(`compress?${query}`, signal, watched);
       const facts = await made.json();
-      const shown = await call(`decompress/${facts.id}?format=png&postprocess=${postprocess}`, { signal });
+      const shown = await call(`decompress/${facts.id}?format=png&postprocess=${postprocess}`, { headers: watched, signal });
       this.picture = await shown.blob();
       for (const { url } of [{ url: this.after }, ...Object.values(this.rivals)]) if (url) URL.revokeObjectURL(url);
       this.id = facts.id;
@@ -110,11 +115,11 @@ export class Single {
       this.options.setPixels(facts.width * facts.height);
       this.after = this.url(this.picture);
       this.rivals = {};
-      this.showFacts(facts, shown.headers.get("Ziggurat-Postprocess"));
+      this.showFacts(facts, shown.headers.get("Ziggurat-Postprocess"), made.headers.get("Ziggurat-Dropped"));
       this.showBeside();
       $("#details").replaceChildren(times([...timings(made), ...timings(shown).map(([name, value]) => [name, value, true])]));
       this.offer();
-      if (this.rival) await this.encode(signal);
+      if (this.rival) await this.encode(signal, watched);
     });
   }
 
@@ -122,16 +127,16 @@ export class Single {
   async choose(rival) {
     this.rival = rival;
     for (const button of $$("[data-rival]")) button.setAttribute("aria-pressed", button.dataset.rival === rival);
-    if (!this.facts || this.control) return; // the stream comes first, and then the rival
-    if (rival && !this.rivals[rival]) await this.work(`Making a ${RIVALS[rival]} of the same size`, (signal) => this.encode(signal));
+    if (!this.facts || this.busy.control) return; // the stream comes first, and then the rival
+    if (rival && !this.rivals[rival]) await this.busy.run(`Making a ${RIVALS[rival]} of the same size`, (...how) => this.encode(...how));
     else this.showBeside();
   }
 
-  async encode(signal) {
+  async encode(signal, watched) {
     const { rival, facts } = this;
-    const query = new URLSearchParams({ format: rival, max_bytes: facts.bytes, report: "psnr,ms-ssim" });
+    const query = new URLSearchParams({ format: rival, max_bytes: facts.bytes, report: this.measures });
     try {
-      const answer = await this.post(`encode?${query}`, signal);
+      const answer = await this.post(`encode?${query}`, signal, watched);
       const blob = await answer.blob();
       this.rivals[rival] = { url: this.url(blob), bytes: blob.size, ...scores(answer) };
     } catch (error) {
@@ -142,17 +147,21 @@ export class Single {
   }
 
   /** Post the picture; answers with facts as JSON where the call has such. */
-  post(path, signal) {
-    return call(path, { method: "POST", body: this.file, headers: { Accept: "application/json", "Content-Type": this.type }, signal });
+  post(path, signal, watched) {
+    return call(path, { method: "POST", body: this.file, headers: { Accept: "application/json", "Content-Type": this.type, ...watched }, signal });
   }
 
   /** Measure this picture at several sizes, with ours and with the others, and draw what comes. */
   async draw() {
-    await this.work("Measuring at five sizes", async (signal) => {
+    await this.busy.run("Measuring at five sizes", async (signal, watched, tell) => {
       const lines = { ours: { title: "Ziggurat", points: [] } };
       for (const [name, title] of Object.entries(RIVALS)) lines[name] = { title, points: [] };
       const metric = this.options.profile.value;
-      const show = () => $("#chart").replaceChildren(chart(lines, metric));
+      let done = 0;
+      const show = () => {
+        $("#chart").replaceChildren(chart(lines, metric));
+        tell(++done / (RATES.length * Object.keys(lines).length));
+      };
       for (const bpp of RATES) {
         const query = this.options.query();
         query.delete("max_bytes");
@@ -189,58 +198,37 @@ export class Single {
     );
   }
 
-  showFacts(facts, postprocessed) {
+  showFacts(facts, postprocessed, dropped) {
     const share = facts.bytes / this.file.size;
     const against = share < 1
       ? `${number(facts.bpp, 3)} bits per pixel, ${number(100 * share, 1)} % of the ${bytes(this.file.size)} that you gave`
       : `${number(facts.bpp, 3)} bits per pixel. Your file is smaller: it has ${bytes(this.file.size)}`;
-    const notes = facts.warnings.map((text) => el("p", { class: "hint" }, `The file was read, but ${text}.`));
-    if (!facts.target_met) notes.push(el("p", { class: "hint" }, missed(facts)));
-    if (!this.shows) notes.push(el("p", { class: "hint" }, "This browser cannot show the original, so there is nothing to compare with."));
-    if (this.options.postprocess.value !== "auto") notes.push(el("p", { class: "hint" }, "The measures are of the picture with post-processing as recommended."));
+    const notes = [
+      ...facts.warnings.map((text) => `The file was read, but ${text}.`),
+      dropped && `Left out of the stream: ${dropped.toUpperCase().replace("ICC", "colour profile (the colours are converted)")}.`,
+      !facts.target_met && missed(facts),
+      !this.shows && "This browser cannot show the original, so there is nothing to compare with.",
+      facts.ssimulacra2 === null && `SSIMULACRA2 is measured of pictures up to ${MOST_SCORED / 1e6} megapixels.`,
+      this.options.postprocess.value !== "auto" && "The measures are of the picture with post-processing as recommended.",
+    ];
     $("#result").replaceChildren(
       el("p", { class: "headline" }, bytes(facts.bytes)),
       el("p", {}, against),
-      ...notes,
+      ...notes.filter(Boolean).map(hint),
       el("table", {},
-        el("thead", {}, el("tr", {}, ...["codec", "bytes", "PSNR", "MS-SSIM"].map((text) => el("th", { scope: "col" }, text)))),
+        head("codec", "bytes", "PSNR", "MS-SSIM", "SSIMU\u00adLACRA2"),
         el("tbody"),
       ),
       el("details", {}, el("summary", {}, "What is inside"), insides({ ...facts, postprocessed })),
     );
   }
 
-  /** Run one piece of work; a new one ends the one before. */
-  async work(what, run) {
-    this.stop();
-    const control = (this.control = new AbortController());
-    const begun = performance.now();
-    const tell = () => ($("#busy-text").textContent = `${what}, ${number((performance.now() - begun) / 1000)} s`);
-    tell();
-    const ticking = setInterval(tell, 1000);
-    $("#busy").hidden = false;
-    $("#viewer").setAttribute("aria-busy", "true");
-    await this.page.trying(() => run(control.signal));
-    clearInterval(ticking);
-    if (this.control === control) this.idle();
-  }
-
-  stop() {
-    this.control?.abort();
-    this.idle();
-  }
-
-  idle() {
-    this.control = null;
-    $("#busy").hidden = true;
-    $("#viewer").removeAttribute("aria-busy");
-  }
-
   offer() {
     $("#actions").hidden = false;
-    for (const name of ["#share"]) $(name).hidden = !this.id;
+    $("#share").hidden = !this.id;
+    $("#difference").hidden = !this.shows;
     for (const name of ["#curl", "#rivals", "#curve"]) $(name).hidden = !this.facts;
-    if (this.id) history.replaceState(null, "", `#${this.id}`);
+    if (this.id) history.replaceState(null, "", `#${[this.id, ...Object.values(this.signed ?? {})].join(".")}`);
     if (!$("#curl-line").hidden) $("#curl-line").textContent = this.curl;
   }
 
@@ -253,25 +241,29 @@ export class Single {
     return !this.shows && !this.picture;
   }
 
-  get link() {
-    return `${location.origin}${location.pathname}#${this.id}`;
+  /** The metrics to ask for. */
+  get measures() {
+    return this.shows && this.shows.width * this.shows.height <= MOST_SCORED ? "psnr,ms-ssim,ssimulacra2" : "psnr,ms-ssim";
+  }
+
+  /** Copy a link, with keys a signed one. Whoever came by such a link passes it on. */
+  async share() {
+    let { hash } = location;
+    let said = this.service.needs_key ? "Whoever opens it needs a key." : "";
+    if (this.service.signed_links && !this.signed) {
+      const made = await (await call(`bitstreams/${this.id}/links`, { method: "POST" })).json();
+      ({ hash } = new URL(made.page_url, location.href));
+      said = `It ends on ${new Date(1000 * made.expires).toLocaleDateString("en", { dateStyle: "long" })}.`;
+    }
+    this.page.copy(`${location.origin}${location.pathname}${hash}`, `The link is copied. ${said}`);
   }
 
   get curl() {
-    const quote = (text) => `'${text.replaceAll("'", "'\\''")}'`;
-    const credentials = key.get() ? ' -H "X-API-Key: $ZIGGURAT_API_KEY"' : "";
-    const address = new URL(`compress?${this.options.query()}`, location.href);
-    return `curl --fail-with-body${credentials} --data-binary ${quote(`@${this.file.name}`)} ${quote(address.href)} -H 'Content-Type: application/octet-stream' -o ${quote(`${this.stem}.zgt`)}`;
-  }
-
-  showCurl() {
-    $("#curl-line").hidden = false;
-    $("#curl-line").textContent = this.curl;
-    this.page.copy(this.curl, "The curl line is copied.");
+    return curl(`compress?${this.options.query()}`, raw(this.file), `${this.stem}.zgt`);
   }
 
   async stream() {
-    return this.sent ?? (await call(`bitstreams/${this.id}`)).blob();
+    return this.sent ?? (await call(`bitstreams/${this.id}?${new URLSearchParams(this.signed)}`)).blob();
   }
 
   toggleDifference() {
@@ -293,9 +285,9 @@ export class Single {
   }
 
   reset() {
-    this.stop();
+    this.busy.stop();
     for (const url of this.urls.splice(0)) URL.revokeObjectURL(url);
-    Object.assign(this, { file: null, id: null, sent: null, picture: null, before: null, after: null, shows: null, facts: null, rivals: {}, rival: "" });
+    Object.assign(this, { file: null, id: null, signed: undefined, sent: null, picture: null, before: null, after: null, shows: null, facts: null, rivals: {}, rival: "" });
     for (const button of $$("[data-rival]")) button.setAttribute("aria-pressed", !button.dataset.rival);
     $("#rivals").hidden = true;
     for (const name of ["#options", "#actions", "#curl-line", "#curve"]) $(name).hidden = true;
@@ -308,18 +300,21 @@ export class Single {
 /** The measures in an answer's headers; null when the picture came back exactly. */
 function scores(answer) {
   const measured = (name) => (answer.headers.get(name) === "inf" ? null : Number(answer.headers.get(name)));
-  return { psnr: measured("Ziggurat-PSNR"), ms_ssim: measured("Ziggurat-MS-SSIM") };
+  return {
+    psnr: measured("Ziggurat-PSNR"), ms_ssim: measured("Ziggurat-MS-SSIM"),
+    ssimulacra2: answer.headers.has("Ziggurat-SSIMULACRA2") ? measured("Ziggurat-SSIMULACRA2") : null,
+  };
 }
 
 const dB = (value) => (value === null ? "exact" : value === undefined ? "" : `${number(value, 2)} dB`);
 
 function row(name, facts, current = false) {
   if (facts.missed) {
-    return el("tr", {}, el("th", { scope: "row" }, name), el("td", { colspan: 3 }, `its smallest has ${number(facts.missed)} bytes`));
+    return el("tr", {}, el("th", { scope: "row" }, name), el("td", { colspan: 4 }, `its smallest has ${number(facts.missed)} bytes`));
   }
   return el("tr", { class: current ? "current" : undefined },
     el("th", { scope: "row" }, name), el("td", {}, number(facts.bytes)), el("td", {}, dB(facts.psnr)),
-    el("td", {}, facts.ms_ssim === undefined ? "" : number(facts.ms_ssim, 4)));
+    el("td", {}, number(facts.ms_ssim, 4)), el("td", {}, facts.ssimulacra2 === null ? "" : number(facts.ssimulacra2, 1)));
 }
 
 function missed(facts) {
@@ -339,6 +334,7 @@ function insides(facts) {
     ["Side information", facts.z_bytes !== undefined ? bytes(facts.z_bytes) : null],
     ["Picture", facts.y_bytes !== undefined ? bytes(facts.y_bytes) : null],
     ["Alpha", facts.alpha_bytes ? bytes(facts.alpha_bytes) : null],
+    ["Metadata", facts.metadata_bytes ? bytes(facts.metadata_bytes) : null],
     ["Format version", facts.format_version],
     ["Post-processing", facts.postprocessed],
     ["Id (SHA-256)", facts.id],

@@ -13,6 +13,7 @@ import asyncio
 import io
 import json
 import random
+import re
 import tempfile
 from collections.abc import MutableMapping
 from pathlib import Path
@@ -60,7 +61,7 @@ class _Service:
         self._loop.run_until_complete(self._lifespan.__aenter__())
         document = self._app.openapi()["paths"]
         self.documented = {
-            (path.replace("{stream_id}", "*"), method.upper()): {
+            (re.sub(r"\{\w+\}", "*", path), method.upper()): {
                 int(status) for status in operation["responses"]
             }
             for path, operations in document.items()
@@ -166,6 +167,10 @@ def seeds() -> dict[str, bytes]:
         "bitstream": (f"GET /bitstreams/{'0' * 64}", [], b""),
         "info": ("GET /bitstreams/..%2f..%2fa/info", [], b""),
         "delete": ("DELETE /bitstreams/%00", [], b""),
+        "link": (f"POST /bitstreams/{'0' * 64}/links?seconds=60", [], b""),
+        "signed": (f"GET /bitstreams/{'0' * 64}?expires=9&signature=%ff", [], b""),
+        "watched": ("POST /compress?bpp=2", [f"Ziggurat-Progress: {'a' * 32}", "X-Chunk: 99"], jpeg),
+        "progress": (f"GET /progress/{'a' * 32}", [], b""),
         "models": ("GET /models", [], b""),
         "service-info": ("GET /info", [], b""),
     }

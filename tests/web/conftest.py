@@ -50,6 +50,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a service with a key, which keeps streams for a week."""
     settings = {
         "ZIGGURAT_API_KEYS": KEY,
+        "ZIGGURAT_LINK_SECRETS": "a-secret-of-ours-of-32-characters",
         "ZIGGURAT_STORE_MAX_AGE_SECONDS": "604800",
         "ZIGGURAT_MODELS": "psnr",
         "ZIGGURAT_PROFILE": "psnr",

@@ -216,10 +216,11 @@ def test_other_codecs_are_shown_at_the_same_size(visits: Visits, picture: Pictur
     for rival in ("JPEG", "WebP", "AVIF"):
         page.click(f"[data-rival={rival.lower()}]")
         page.wait_for_selector(f"#result tr.current:has-text('{rival}')")
-        size, psnr, ms_ssim = page.locator("#result tr.current td").all_inner_texts()
+        size, psnr, ms_ssim, ssimulacra2 = page.locator("#result tr.current td").all_inner_texts()
         assert 0.7 * ours < int(size.replace(",", "")) <= ours
         assert float(psnr.removesuffix(" dB")) > 20
         assert 0.5 < float(ms_ssim) < 1
+        assert float(ssimulacra2) < 100
         assert rival in page.inner_text(".tag.right")
         assert page.eval_on_selector(".after", "async it => (await it.decode(), it.naturalWidth)") == 128
 
@@ -301,6 +302,66 @@ def test_a_link_shows_the_stream_to_others(visits: Visits, picture: Pictures) ->
     guest = visits.open(f"#{link.partition('#')[2]}")
     guest.wait_for_selector(RESULT)
     assert link.partition("#")[2] in guest.inner_text("#result")
+
+
+def test_a_signed_link_shows_one_stream_to_those_without_a_key(
+    visits: Visits, guarded: str, picture: Pictures
+) -> None:
+    page = visits.open(server=guarded)
+    page.fill("#key", KEY)
+    page.press("#key", "Enter")
+    opened(page, picture("a.png"))
+    page.click("#share")
+    page.wait_for_selector("#toast:visible >> text=It ends on")
+    link = page.evaluate("navigator.clipboard.readText()").partition("#")[2]
+
+    guest = visits.open(f"#{link}", server=guarded, size=PHONE)
+    guest.wait_for_selector(RESULT)
+    assert not guest.is_visible("#key-form")
+    assert guest.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    assert saved(guest, "#save-stream")[1] == saved(page, "#save-stream")[1]
+    guest.click("#share")  # is passed on as it is
+    guest.wait_for_selector("#toast:visible")
+    assert guest.evaluate("navigator.clipboard.readText()").partition("#")[2] == link
+    guest.reload()
+    guest.wait_for_selector(RESULT)
+
+    stranger = visits.open(f"#{link[:-1]}{'A' if link[-1] != 'A' else 'E'}", server=guarded)
+    stranger.wait_for_selector("#error:visible >> text=Link that is not valid")
+    visits.expected = 1
+
+
+def test_long_work_says_how_far_it_is(visits: Visits, picture: Pictures) -> None:
+    page = opened(visits.open(), picture("b.png", left=0, width=256, height=192))
+    page.locator("#options [name=effort]").fill("9")
+    page.wait_for_selector("#busy-text >> text=/networks, [1-9][0-9]* %, [0-9]+ s/")
+    assert page.eval_on_selector("#busy-bar", "it => it.value") > 0
+    page.click("#busy-stop")
+    page.wait_for_selector("#busy", state="hidden")
+
+
+def test_what_was_left_out_is_said(visits: Visits, picture: Pictures) -> None:
+    page = visits.open()
+
+    def answer(route: Any) -> None:
+        real = route.fetch()
+        route.fulfill(response=real, headers={**real.headers, "Ziggurat-Dropped": "exif, icc"})
+
+    page.route("**/compress?*", answer)
+    opened(page, picture("a.png"))
+    assert "Left out of the stream: EXIF, colour profile" in page.inner_text("#result")
+
+
+def test_the_curl_line_of_an_album_works(visits: Visits, picture: Pictures) -> None:
+    paths = [picture("""it's "a", or; b.png"""), picture("b.png", left=0)]
+    page = opened(visits.open(), *paths)
+    page.click("#album-curl")
+    line = page.inner_text("#album-curl-line")
+    subprocess.run(["bash", "-c", line], cwd=paths[0].parent, check=True, capture_output=True)
+    with zipfile.ZipFile(paths[0].parent / "pictures.zip") as files:
+        streams = [files.read(name) for name in files.namelist() if name.endswith(".zgt")]
+    with zipfile.ZipFile(io.BytesIO(saved(page, "#save-zip")[1])) as files:
+        assert [files.read(name) for name in files.namelist()] == streams
 
 
 def test_the_curl_line_works(visits: Visits, picture: Pictures) -> None:
@@ -394,8 +455,8 @@ def test_a_service_with_keys_asks_for_one(visits: Visits, guarded: str, picture:
 def test_a_request_is_stopped(visits: Visits) -> None:
     page = visits.open()
     page.click("[data-demo='coffee.jpg']")
-    page.wait_for_selector("#stop:visible")
-    page.click("#stop")
+    page.wait_for_selector("#busy-stop:visible")
+    page.click("#busy-stop")
     page.wait_for_selector("#busy", state="hidden")
     assert not page.is_visible("#actions")
     assert not page.is_visible("#error")
@@ -423,7 +484,7 @@ def test_nobody_is_shut_out(
         page.click("#curve > summary")
         page.click("#draw")
         page.wait_for_selector("#chart svg")
-        page.click("#stop")
+        page.click("#busy-stop")
         visits.expected = len(visits.errors)  # what the codecs that cannot be as small answered
     check("result")
     opened(page, picture("a.png"), picture("b.png", left=0))

@@ -136,6 +136,15 @@ def test_a_stored_stream_is_had_in_every_way(
     assert client.exists(compressed.id)
 
 
+def test_a_link_is_an_address_where_there_are_no_keys(
+    client: Client, compressed: ziggurat.Compressed
+) -> None:
+    link = client.link(compressed.id, seconds=60)
+    assert (link.picture_url, link.expires) == (compressed.url, None)
+    with pytest.raises(errors.NotStoredError):
+        client.link("0" * 64)
+
+
 def test_what_is_deleted_is_gone(client: Client, photo: Image.Image) -> None:
     compressed = client.compress(photo, max_bytes=333)
     client.delete(compressed.id)

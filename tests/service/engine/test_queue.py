@@ -45,6 +45,16 @@ def test_a_batch_is_everything_of_the_oldest_kind_that_fits() -> None:
     assert queue.take(0) == []
 
 
+def test_a_job_knows_who_waits_before_it() -> None:
+    queue = JobQueue(max_batch_pixels=10)
+    first, second = job(red, 1), job(red, 2)
+    queue.put(first)
+    queue.put(second)
+    assert [queue.ahead_of(queued) for queued in (first, second)] == [0, 1]
+    queue.take(0)
+    assert [queue.ahead_of(queued) for queued in (first, second)] == [None, 0]
+
+
 @pytest.fixture
 def other() -> Iterator[ThreadPoolExecutor]:
     """Another thread of the device: one and the same for all that it is given."""
@@ -308,6 +318,8 @@ def test_between_tiles_come_small_jobs_and_between_iterations_large_ones_too() -
     queue = JobQueue(max_batch_pixels=30)
     large = [job(red, number, pixels=LARGE_PIXELS + 1) for number in range(3)]
     assert [queued.rank for queued in large] == [1, 1, 1]
+    measured = Job(red, 0, (1, LARGE_PIXELS // 2), LARGE_PIXELS // 2, rate=2.1)
+    assert measured.rank == 1, "it takes as long as a large one"
     for queued in [*large, job(blue, "small")]:
         queue.put(queued)
 

@@ -63,14 +63,16 @@ def test_no_budget_is_exceeded(client: TestClient, jpeg: bytes, budget: str, lar
 
 
 def test_json_tells_what_was_asked_for(client: TestClient, jpeg: bytes) -> None:
-    query = "bpp=2&profile=psnr&report=psnr,ms-ssim"
+    query = "bpp=2&profile=psnr&report=psnr,ms-ssim,ssimulacra2"
     answer = client.post(f"/compress?{query}", content=jpeg, headers=RAW | {"Accept": "application/json"})
 
     facts = answer.json()
     assert facts["profile"] == "psnr"
     assert 15 < facts["psnr"] < 60
     assert 0.5 < facts["ms_ssim"] < 1
+    assert 20 < facts["ssimulacra2"] < 100
     assert answer.headers["ziggurat-psnr"] == f"{facts['psnr']:.3f}"
+    assert answer.headers["ziggurat-ssimulacra2"] == f"{facts['ssimulacra2']:.2f}"
     assert client.get(facts["url"]).status_code == 200
 
 

@@ -4,10 +4,13 @@ import base64
 import io
 from hashlib import sha256
 
+import numpy as np
 import pytest
+import torch
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from models.metrics import score
 from service.app import create_app
 from service.settings import Settings
 
@@ -36,10 +39,15 @@ def test_a_file_is_as_good_as_its_bytes_allow(client: TestClient, jpeg: bytes, f
     assert "encode;dur=" in wide.headers["server-timing"]
 
 
-def test_both_measures_are_those_of_the_file(client: TestClient, jpeg: bytes) -> None:
-    params: dict[str, str | int] = {"format": "webp", "max_bytes": 3000, "report": "psnr,ms-ssim"}
+def test_all_measures_are_those_of_the_file(client: TestClient, jpeg: bytes) -> None:
+    params: dict[str, str | int] = {"format": "webp", "max_bytes": 3000, "report": "ms-ssim,ssimulacra2"}
     answer = client.post("/encode", params=params, files={"file": ("photo.jpg", jpeg)})
     assert 0.8 < float(answer.headers["ziggurat-ms-ssim"]) < 1
+    original, decoded = (
+        np.asarray(Image.open(io.BytesIO(file)).convert("RGB")) for file in (jpeg, answer.content)
+    )
+    expected = score(decoded, original, "ssimulacra2", torch.device("cpu"))
+    assert float(answer.headers["ziggurat-ssimulacra2"]) == pytest.approx(expected, abs=0.01)
     assert float(answer.headers["ziggurat-bpp"]) == pytest.approx(
         8 * len(answer.content) / (128 * 96), abs=1e-6
     )
