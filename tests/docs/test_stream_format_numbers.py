@@ -7,9 +7,8 @@ import re
 
 import pytest
 
-from models.bitstream import Bitstream, CodecKind
+from models.bitstream import Bitstream, CodecKind, metadata
 from models.bitstream import container as bitstream
-from models.bitstream import metadata
 from models.entropy import context_model, requantisation, scale_decoder, tables
 from models.grid import MAX_SIDE, PASSES, STRIDE
 from models.hybrid import MODEL_ID
@@ -43,7 +42,7 @@ def test_constants_are_the_codecs() -> None:
     assert SPEC.MAGIC == bitstream.MAGIC
     assert (SPEC.PLAIN_VERSION, SPEC.VERSION) == (bitstream.PLAIN_VERSION, bitstream.VERSION)
     limits = (metadata.MAX_BYTES, metadata.MAX_EXIF_BYTES, metadata.MAX_XMP_BYTES)
-    assert (SPEC.MAX_METADATA, SPEC.MAX_EXIF, SPEC.MAX_XMP) == limits
+    assert limits == (SPEC.MAX_METADATA, SPEC.MAX_EXIF, SPEC.MAX_XMP)
     assert list(CodecKind) == [SPEC.LEARNED, SPEC.HYBRID]
     assert SPEC.MAX_SIDE == MAX_SIDE
     assert SPEC.MAX_QUALITY == MAX_INDEX
