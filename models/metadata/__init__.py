@@ -2,9 +2,10 @@
 
 from models.bitstream.metadata import Metadata, pack, unpack
 from models.metadata.carry import bytes_of, with_metadata, without_room_for
-from models.metadata.keep import Keep, Kept, kept, trusted
+from models.metadata.keep import NOTHING, Keep, Kept, kept, trusted
 
 __all__ = [
+    "NOTHING",
     "Keep",
     "Kept",
     "Metadata",

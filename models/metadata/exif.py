@@ -59,7 +59,7 @@ def is_telling(block: bytes, at: int) -> bool:
     """Say whether the directory at an offset of a TIFF file has more than the picture's coding."""
     try:
         directory, _ = _read(block, at)
-    except (ValueError, struct.error):
+    except (KeyError, ValueError, struct.error):  # BigTIFF, or broken
         return False
     return not directory.keys().isdisjoint(_DESCRIPTIVE | {_EXIF_POINTER, _GPS_POINTER})
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from models.bitstream import Metadata
+from models.bitstream.metadata import pack
 from models.metadata import exif, xmp
 
 Keep = Literal["none", "keep", "keep-with-gps"]
@@ -22,12 +23,18 @@ class Kept:
 
     Attributes:
         metadata: what a stream is to carry.
+        section: the same, as it lies in the stream; None for nothing.
         dropped: names of what there was and is not carried: "exif", "icc", "xmp", "iptc"; and of
             parts: "gps", "maker-note", "thumbnail".
     """
 
     metadata: Metadata
+    section: bytes | None
     dropped: tuple[str, ...]
+
+
+NOTHING = Kept(Metadata(), None, ())
+"""Of a picture without metadata."""
 
 
 def kept(
@@ -53,7 +60,7 @@ def kept(
         exif_at: where the first directory of EXIF is; None for where its block says.
     """
     if keep == "none":
-        return Kept(Metadata(), _in_order({*found.names, *others}))
+        return Kept(Metadata(), None, _in_order({*found.names, *others}))
     gps = keep == "keep-with-gps"
     photo = packet = None
     dropped = set(others)
@@ -63,7 +70,8 @@ def kept(
     if found.xmp is not None:
         packet, lost = xmp.cleaned(found.xmp, width, height, gps=gps)
         dropped |= lost
-    return Kept(Metadata(photo, packet), _in_order(dropped))
+    metadata = Metadata(photo, packet)
+    return Kept(metadata, pack(metadata), _in_order(dropped))
 
 
 def trusted(metadata: Metadata, width: int, height: int, *, orientation: bool = True) -> Metadata:

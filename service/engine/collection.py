@@ -14,8 +14,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from models import Picture, Target
+from models import Target
 from models.collection import QUALITIES
+from models.metadata import Kept, bytes_of
 from models.rate_control import (
     MEMBER_TOLERANCE,
     Allocation,
@@ -27,14 +28,16 @@ from models.rate_control import (
     next_budget,
 )
 
+from ..images import Decoded
 from .coder import PictureCoder
 from .results import Compressed, Measure
 from .timings import Timings
 
 JOBS_AT_ONCE = 4  # in the queue for one collection; on a GPU they make one batch
 
-PictureSource = Callable[[float], Awaitable[Picture]]
-"""Gives a picture anew whenever it is asked, until a deadline on `time.monotonic`'s clock."""
+PictureSource = Callable[[float], Awaitable[Decoded]]
+"""Gives a picture with its metadata anew whenever it is asked, until a deadline on
+`time.monotonic`'s clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +46,13 @@ class Collected:
 
     Attributes:
         made: the streams, each measured by every `Measure`.
+        kept: of each picture's metadata, and what was dropped.
         allocation: what each was to have.
         scores: of all together.
     """
 
     made: tuple[Compressed, ...]
+    kept: tuple[Kept, ...]
     allocation: Allocation
     scores: SetScores
 
@@ -111,33 +116,37 @@ async def compress_collection(
         curves.append(RateDistortion.of(measured, metric, count))
     allocation = allocate(curves, budget)
     made: list[Compressed] = []
+    kept: list[Kept] = []
     for number, source in enumerate(sources):
         max_bytes = next_budget(allocation, [len(compressed.stream.data) for compressed in made], budget)
+        original = await source(deadline)
+        kept.append(original.kept)
         compressed = await coder.compress(
-            await source(deadline),
+            original.picture,
             Target(max_bytes=max_bytes, tolerance=MEMBER_TOLERANCE),
             profile=profile,
             report=frozenset(Measure),
             effort=effort,
             effort_share=pixels[number] / sum(pixels[number:]),
+            metadata=original.kept.section,
             deadline=deadline,
             timings=timings,
         )
         made.append(compressed)
     reports = [_measured(len(compressed.stream.data), compressed.report) for compressed in made]
-    return Collected(tuple(made), allocation, SetScores.of(reports, pixels))
+    return Collected(tuple(made), tuple(kept), allocation, SetScores.of(reports, pixels))
 
 
-async def _sweep(coder: PictureCoder, picture: Picture, profile: str, deadline: float) -> list[Measured]:
-    """Measure a picture's streams at QUALITIES."""
+async def _sweep(coder: PictureCoder, original: Decoded, profile: str, deadline: float) -> list[Measured]:
+    """Measure a picture's streams at QUALITIES, the metadata's bytes included."""
+    picture, metadata_bytes = original.picture, bytes_of(original.kept.section)
     alpha = await coder.alpha_section(picture)
     room = asyncio.Semaphore(JOBS_AT_ONCE)
 
     async def at(quality: float) -> Measured:
         async with room:
-            return _measured(
-                *await coder.measure(picture, alpha, quality, profile=profile, deadline=deadline)
-            )
+            size, scores = await coder.measure(picture, alpha, quality, profile=profile, deadline=deadline)
+            return _measured(size + metadata_bytes, scores)
 
     try:
         async with asyncio.TaskGroup() as group:

@@ -16,7 +16,7 @@ from ..http.negotiation import content_digest
 from ..http.server_timing import server_timing
 from ..images import ImageFormat
 from ..runtime import RuntimeDependency, refuse_when_leaving
-from .compress import MAX_MEASURES, split
+from .compress import DROPPED, MAX_MEASURES, split
 from .inputs import RequestsDependency, file_in
 from .pictures import described
 
@@ -27,6 +27,7 @@ HEADERS = {
     "Ziggurat-Quality": "The encoder's setting.",
     "Ziggurat-PSNR": "dB, when asked for.",
     "Ziggurat-MS-SSIM": "0 to 1, when asked for.",
+    "Ziggurat-Dropped": DROPPED,
 }
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _FILE = described(
@@ -86,6 +87,8 @@ async def encode(
         headers["Ziggurat-PSNR"] = f"{psnr:.3f}"
     if (ms_ssim := made.report.get(Measure.MS_SSIM)) is not None:
         headers["Ziggurat-MS-SSIM"] = f"{ms_ssim:.5f}"
+    if made.dropped:
+        headers["Ziggurat-Dropped"] = ", ".join(made.dropped)
     if runtime.settings.server_timing:
         headers["Server-Timing"] = server_timing(made.timings)
     return Response(made.content, headers=headers, media_type=image_format.value)

@@ -43,6 +43,7 @@ def test_constants_are_the_codecs() -> None:
     assert (SPEC.PLAIN_VERSION, SPEC.VERSION) == (bitstream.PLAIN_VERSION, bitstream.VERSION)
     limits = (metadata.MAX_BYTES, metadata.MAX_EXIF_BYTES, metadata.MAX_XMP_BYTES)
     assert limits == (SPEC.MAX_METADATA, SPEC.MAX_EXIF, SPEC.MAX_XMP)
+    assert SPEC.PRESET == metadata.PRESET
     assert list(CodecKind) == [SPEC.LEARNED, SPEC.HYBRID]
     assert SPEC.MAX_SIDE == MAX_SIDE
     assert SPEC.MAX_QUALITY == MAX_INDEX
