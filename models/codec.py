@@ -153,7 +153,10 @@ class Codec:
         image = picture.to_image()
         if stream.metadata is not None:
             metadata = trusted(unpack(stream.metadata), picture.width, picture.height)
-            image.info |= {name: getattr(metadata, name) for name in metadata.names}
+            if metadata.exif is not None:
+                image.info["exif"] = b"Exif\0\0" + metadata.exif  # as Pillow has it of a JPEG
+            if metadata.xmp is not None:
+                image.info["xmp"] = metadata.xmp
         return image
 
     def _learned(self, picture: Picture, target: Target, effort: int, progress: Progress) -> Stream:

@@ -38,6 +38,7 @@ Codec = Literal["learned", "hybrid", "auto"]
 Metric = Literal["ms-ssim", "psnr"]
 Format = Literal["png", "webp", "avif", "jpeg", "jpg"]
 Postprocess = Literal["auto", "on", "off"]
+Metadata = Literal["none", "keep", "keep-with-gps"]
 
 
 class Operations:
@@ -58,6 +59,7 @@ class Operations:
         report: Metric | Iterable[Metric] = (),
         effort: int = 0,
         strict: bool = False,
+        metadata: Metadata = "none",
     ) -> Conversation[Compressed]:
         """Compress an image to exactly one of three targets. The stream is stored, too.
 
@@ -72,6 +74,9 @@ class Operations:
             report: measure the decoded picture by these: "psnr", "ms-ssim".
             effort: 0 to 9; more makes a better picture of the same bytes.
             strict: raise `TargetMissedError` instead of taking a stream over the budget.
+            metadata: what to keep of EXIF and XMP, within the budget: "none"; "keep", all but
+                coordinates; or "keep-with-gps". Thumbnails and maker notes are never kept.
+                `Compressed.dropped` names what was not.
 
         Raises:
             ZigguratError: what the service answered, or that it did not; a class per cause.
@@ -90,9 +95,10 @@ class Operations:
                 report=",".join([report] if isinstance(report, str) else report) or None,
                 effort=effort,
                 strict=strict,
+                metadata=_unless_none(metadata),
             ),
             accept=STREAM_TYPE,
-            body=(yield from _body(image)),
+            body=(yield from _body(image, metadata != "none")),
         )
         compressed = compressed_in(answer)
         for text in compressed.warnings:  # the caller is behind two frames of a client
@@ -155,6 +161,7 @@ class Operations:
         profile: Profile | None = None,
         effort: int = 0,
         strict: bool = False,
+        metadata: Metadata = "none",
     ) -> Conversation[Album]:
         """Compress many images to one budget: each gets the share that serves them all best.
 
@@ -166,13 +173,19 @@ class Operations:
             budget_bpp: budget in bits per pixel of all images together, above 0, up to 32.
             budget_bytes: budget in bytes of all streams. Exactly one of the two must be given.
             metric: what to be best in; the model's own if None.
-            profile, effort, strict: as `compress` has them.
+            profile, effort, strict, metadata: as `compress` has them.
 
         Raises:
             ZigguratError: what the service answered, or that it did not; a class per cause.
         """
-        items = yield Run(partial(items_of, list(images)))
-        parameters = _parameters(metric=metric, profile=profile, effort=effort, strict=strict)
+        items = yield Run(partial(items_of, list(images), metadata != "none"))
+        parameters = _parameters(
+            metric=metric,
+            profile=profile,
+            effort=effort,
+            strict=strict,
+            metadata=_unless_none(metadata),
+        )
         return (yield from allocate(items, budget_bpp, budget_bytes, parameters, self._patience))
 
     def allocate_stored(
@@ -185,10 +198,17 @@ class Operations:
         profile: Profile | None = None,
         effort: int = 0,
         strict: bool = False,
+        metadata: Metadata = "none",
     ) -> Conversation[Album]:
         """Compress the pictures of stored streams anew, to one budget. As `allocate` otherwise."""
         items = [Item(_id(stream_id)) for stream_id in stream_ids]
-        parameters = _parameters(metric=metric, profile=profile, effort=effort, strict=strict)
+        parameters = _parameters(
+            metric=metric,
+            profile=profile,
+            effort=effort,
+            strict=strict,
+            metadata=_unless_none(metadata),
+        )
         return (yield from allocate(items, budget_bpp, budget_bytes, parameters, self._patience))
 
     def stream(self, stream_id: str) -> Conversation[bytes]:
@@ -257,9 +277,14 @@ def document(method: Method, operation: Callable[..., Any]) -> Method:
     return method
 
 
-def _body(source: Source) -> Conversation[Body]:
-    body: Body = yield Run(partial(body_of, source))
+def _body(source: Source, metadata: bool = False) -> Conversation[Body]:
+    body: Body = yield Run(partial(body_of, source, metadata))
     return body
+
+
+def _unless_none(metadata: Metadata) -> str | None:
+    """The parameter, where it is not the default: services of before have none."""
+    return None if metadata == "none" else metadata
 
 
 def _parameters(**given: object) -> dict[str, str]:

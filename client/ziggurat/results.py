@@ -59,6 +59,9 @@ class Compressed:
         psnr: dB, infinite for an exact picture; None when not asked for.
         ms_ssim: 0 to 1; None when not asked for.
         auto: with `codec="auto"`, how the two compared.
+        metadata_bytes: length of EXIF and XMP in the stream, compressed; None without any.
+        dropped: names of the image's metadata that the stream does not have: "exif", "icc", "xmp",
+            "iptc"; of what was kept "gps", "maker-note", "thumbnail".
         warnings: what is wrong with the image file, although it was read.
         timings: milliseconds by stage, where the service tells.
         request_id: as in the service's log.
@@ -79,6 +82,8 @@ class Compressed:
     psnr: float | None
     ms_ssim: float | None
     auto: Scores | None
+    metadata_bytes: int | None
+    dropped: tuple[str, ...]
     warnings: tuple[str, ...]
     timings: Mapping[str, float] = field(repr=False)
     request_id: str | None = field(repr=False)
@@ -155,6 +160,7 @@ class AlbumStream:
         effort_reached: what was done, 0 to 9.
         psnr: dB; infinite where the picture came back exactly.
         ms_ssim: 0 to 1.
+        metadata_bytes, dropped: as `Compressed` has them.
     """
 
     data: bytes = field(repr=False)
@@ -168,6 +174,8 @@ class AlbumStream:
     effort_reached: int
     psnr: float
     ms_ssim: float
+    metadata_bytes: int | None = None
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +284,8 @@ def compressed_in(answer: Answer) -> Compressed:
             psnr=_number(headers.get("ziggurat-psnr")),
             ms_ssim=_number(headers.get("ziggurat-ms-ssim")),
             auto=_scores(headers.get("ziggurat-auto")),
+            metadata_bytes=header.metadata_bytes,
+            dropped=tuple(headers["ziggurat-dropped"].split(", ")) if "ziggurat-dropped" in headers else (),
             warnings=tuple(headers["ziggurat-warning"].split("; ")) if "ziggurat-warning" in headers else (),
             timings=_timings(headers),
             request_id=headers.get("x-request-id"),
@@ -309,7 +319,8 @@ def album_in(answer: Answer) -> Album:
                     AlbumStream,
                     share
                     | {"data": archive.read(share["file"])}
-                    | {"psnr": math.inf if share["psnr"] is None else share["psnr"]},
+                    | {"psnr": math.inf if share["psnr"] is None else share["psnr"]}
+                    | {"dropped": tuple(share.get("dropped", ()))},
                 )
                 for share in facts["streams"]
             )
