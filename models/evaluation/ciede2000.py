@@ -23,7 +23,7 @@ LINEAR_BELOW = (6 / 29) ** 3  # Lab's cube root has a straight foot
 
 def mean_ciede2000(x_hat: Tensor, x: Tensor) -> Tensor:
     """Average the difference over the pixels of pictures (N, 3, H, W), sRGB in [0, 1]: (N,)."""
-    return ciede2000(_lab(x_hat), _lab(x)).mean((1, 2))
+    return ciede2000(lab(x_hat), lab(x)).mean((1, 2))
 
 
 def ciede2000(a: Tensor, b: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ def _hue_weight(hue: Tensor) -> Tensor:
     )
 
 
-def _lab(srgb: Tensor) -> Tensor:
+def lab(srgb: Tensor) -> Tensor:
     """Turn pictures (N, 3, H, W), sRGB in [0, 1], into Lab (N, 3, H, W), L in 0..100."""
     xyz = torch.einsum("ij,njhw->nihw", srgb.new_tensor(TO_XYZ), linear_light(srgb))
     bent = torch.where(

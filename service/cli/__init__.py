@@ -12,10 +12,30 @@ import sys
 from io import TextIOWrapper
 
 # The commands register themselves, in the order in which --help lists them.
-from . import compress, files, measure, server
+from . import (  # isort: skip
+    compress,
+    files,
+    compare,
+    measure,
+    server,
+    model_files,
+    doctor,
+    completion,
+)
 from .console import ExitCode, app, err
 
-__all__ = ["app", "compress", "files", "main", "measure", "server"]
+__all__ = [
+    "app",
+    "compare",
+    "completion",
+    "compress",
+    "doctor",
+    "files",
+    "main",
+    "measure",
+    "model_files",
+    "server",
+]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -23,6 +43,7 @@ def main(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file's name may be no text
+    completion.prepare()
     try:
         code = app(arguments, prog_name="ziggurat", standalone_mode=False)
     except Exception as error:

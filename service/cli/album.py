@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,10 +32,10 @@ from models.rate_control.allocation import psnr_of
 
 from ..ids import id_of
 from . import paths
-from .console import err, over
+from .console import PLAIN, Manner, err, notes, over
 from .journal import Journal, MadeStream, MeasuredImage
 from .pictures import picture_of
-from .progress import Outcome, Tally, work_through
+from .progress import Outcome, Result, Tally, label, larger_than_source, work_through
 
 if TYPE_CHECKING:
     from models.learned.codec import LearnedCodec
@@ -54,6 +55,7 @@ class AlbumCompressor:
         metric: what to be best in.
         effort: of the encoder, 0 to 9, for the streams that are kept.
         strict: write nothing when the smallest streams together are over the budget.
+        manner: how many images are measured at the same time, and whether JSON is printed.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class AlbumCompressor:
         metric: Metric,
         effort: int,
         strict: bool = False,
+        manner: Manner = PLAIN,
     ) -> None:
         self._codec = codec
         self._targets = targets
@@ -74,6 +77,7 @@ class AlbumCompressor:
         self._metric = metric
         self._effort = effort
         self._strict = strict
+        self._manner = manner
         self._images: dict[Path, MeasuredImage] = {}
         self._streams: dict[Path, MadeStream] = {}
 
@@ -84,7 +88,9 @@ class AlbumCompressor:
             bpp: the budget in bits per pixel of all images.
             max_bytes: the budget in bytes, instead of `bpp`.
         """
-        measured = work_through(self._targets, self._measure, "Measuring", goes_on=True)
+        measured = work_through(self._targets, self._measure, "Measuring", self._manner, goes_on=True)
+        # In the order of the sources, whichever thread was done first: the same streams each time.
+        self._images = {source: self._images[source] for source in self._targets if source in self._images}
         if not self._images:
             return Tally(failed=measured.failed)
         images = self._images.values()
@@ -104,12 +110,12 @@ class AlbumCompressor:
         return tally
 
     def _measure(self, source: Path, _: Progress) -> None:
-        file = source.read_bytes()
+        file = paths.read(source)
         image_id = hashlib.sha256(file).hexdigest()
         model_id = self._codec.model_id
         image = self._journal.image(image_id, model_id)
         if image is None:
-            picture = picture_of(file, lambda warning: err.print(f"{source}: {warning}"))
+            picture = picture_of(file, lambda warning: notes.print(f"{source}: {warning}"))
             measured = tuple(sweep(self._codec, picture))
             image = MeasuredImage(image_id, model_id, picture.width, picture.height, measured)
             self._journal.add(image)
@@ -118,17 +124,38 @@ class AlbumCompressor:
     def _compress(self, allocation: Allocation, budget: int) -> Tally:
         sizes: list[int] = []
 
-        def work(source: Path, progress: Progress) -> Outcome:
+        def work(source: Path, progress: Progress) -> Result:
             sizes.append(0)  # a file that is gone by now leaves its share to the others
             max_bytes = next_budget(allocation, sizes[:-1], budget)
             known = self._known(source, max_bytes)
             stream = known or self._stream(source, max_bytes, progress)
             sizes[-1] = stream.result.size
             self._streams[source] = stream
-            err.print(f"{self._targets[source]}  {stream.result.size} bytes  quality {stream.quality:.1f}")
-            return Outcome.DONE_BEFORE if known else Outcome.DONE
+            outcome = Outcome.DONE_BEFORE if known else Outcome.DONE
+            line = f"{self._targets[source]}  {stream.result.size} bytes  quality {stream.quality:.1f}"
+            facts = self._facts(source, stream)
+            remarks = larger_than_source(stream.result.size, source.stat().st_size)
+            return Result(outcome, line, facts, remarks)
 
-        return work_through(self._images, work, "Compressing", goes_on=True)
+        # One after the other: each is given what those before it have left.
+        return work_through(self._images, work, "Compressing", replace(self._manner, jobs=1), goes_on=True)
+
+    def _facts(self, source: Path, stream: MadeStream) -> dict[str, object]:
+        image = self._images[source]
+        file = source.stat().st_size
+        return {
+            "output": label(self._targets[source]),
+            "source_bytes": file,
+            "larger_than_source": stream.result.size > file,
+            "id": stream.id,
+            "bytes": stream.result.size,
+            "bpp": round(8 * stream.result.size / image.pixels, 6),
+            "width": image.width,
+            "height": image.height,
+            "quality": round(stream.quality, 3),
+            "psnr": round(psnr_of(stream.result.mse), 3),
+            "ms_ssim": round(stream.result.ms_ssim, 5),
+        }
 
     def _known(self, source: Path, max_bytes: int) -> MadeStream | None:
         """The stream that an earlier run made of an image, if it is still there."""
@@ -139,7 +166,7 @@ class AlbumCompressor:
     def _stream(self, source: Path, max_bytes: int, progress: Progress) -> MadeStream:
         target = self._targets[source]
         model_id = self._codec.model_id
-        file = source.read_bytes()
+        file = paths.read(source)
         picture = picture_of(file)
         asked = Target(max_bytes=max_bytes, tolerance=MEMBER_TOLERANCE)
         (stream,) = self._codec.encode([picture], [asked], effort=self._effort, progress=progress)
@@ -165,8 +192,8 @@ class AlbumCompressor:
             tally.over = len(results)
             err.print(f"over budget: {over(total, budget)} are the smallest streams there are")
         elif allocation.reach == "above":
-            err.print("the budget is above the model's range: these are the best streams there are")
-        err.print(
+            notes.print("the budget is above the model's range: these are the best streams there are")
+        notes.print(
             f"{len(results)} streams  {total} of {budget} bytes ({total / budget:.2%})  "
             f"{8 * total / sum(pixels):.4f} bpp  "
             f"PSNR of all pixels {scores.psnr:.2f} dB  mean MS-SSIM {scores.ms_ssim:.4f}"
@@ -198,7 +225,7 @@ class AlbumCompressor:
         try:
             from models.evaluation.allocation_plot import plot
         except ModuleNotFoundError:
-            err.print("no plot without matplotlib: pip install 'ziggurat[evaluation]'")
+            notes.print("no plot without matplotlib: pip install 'ziggurat[evaluation]'")
             return
         measured = [self._images[source].measured for source in self._streams]
         chosen = [stream.result for stream in self._streams.values()]

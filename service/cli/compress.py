@@ -10,15 +10,39 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 
 from . import paths
-from .console import Device, Force, Output, Profile, Sources, Verbose, app, err, load_codec, over
+from .console import (
+    AsJson,
+    Device,
+    DryRun,
+    Force,
+    Jobs,
+    Manner,
+    NoOverwrite,
+    Output,
+    Profile,
+    Quiet,
+    Sources,
+    Verbose,
+    app,
+    check_device,
+    check_profile,
+    err,
+    load_codec,
+    notes,
+    over,
+)
 from .paths import Found
-from .progress import Outcome, Tally, finish, work_through
+from .progress import Outcome, Result, Tally, finish, kept, label, larger_than_source, work_through
 from .records import Records, recipe
 
 if TYPE_CHECKING:
-    from models import Stream, Target
+    from collections.abc import Callable
+
+    from models import Codec, Stream, Target
     from models.progress import Progress
     from models.rate_control import Metric
+
+    from ..images import Header
 
 
 class CodecChoice(Enum):
@@ -73,7 +97,7 @@ class Options:
     profile: str
     output: str | None
     device: str
-    force: bool
+    manner: Manner
 
 
 @app.command()
@@ -92,6 +116,11 @@ def compress(
     output: Output = None,
     device: Device = "cpu",
     force: Force = False,
+    no_overwrite: NoOverwrite = False,
+    dry_run: DryRun = False,
+    jobs: Jobs = 1,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Compress images to streams within a budget: one for each image, or one for all of them
@@ -99,7 +128,8 @@ def compress(
     """
     from .pictures import suffixes
 
-    options = Options(effort, codec, strict, profile, output, device, force)
+    manner = Manner(force, no_overwrite, dry_run, jobs, as_json, verbose)
+    options = Options(effort, codec, strict, profile, output, device, manner)
     if sum(budget is not None for budget in (bpp, max_bytes, quality, budget_bpp, budget_bytes)) != 1:
         hint = "--bpp, --max-bytes, --quality, --budget-bpp, --budget-bytes"
         raise typer.BadParameter("give exactly one of them", param_hint=hint)
@@ -111,7 +141,7 @@ def compress(
     else:
         found = paths.find(sources, suffixes())
         tally = compress_each(found, options, bpp=bpp, max_bytes=max_bytes, quality=quality)
-    finish(tally, found, verbose=verbose)
+    finish(tally, found, manner)
 
 
 def compress_each(
@@ -126,8 +156,9 @@ def compress_each(
     from models.codec import check_auto
     from models.errors import TargetError
 
-    from .pictures import picture_of
+    from .pictures import header_of, picture_of
 
+    manner = options.manner
     try:
         target = Target(bpp=bpp, max_bytes=max_bytes, quality=quality)
         if options.codec is CodecChoice.AUTO:
@@ -136,18 +167,29 @@ def compress_each(
         raise typer.BadParameter(str(error)) from None
     records = Records(keep=found.is_folder)
     targets = paths.targets(
-        found, options.output, becomes=".zgt", force=options.force, replaceable=records.is_ours
+        found,
+        options.output,
+        becomes=".zgt",
+        force=manner.force,
+        kept=manner.no_overwrite,
+        replaceable=records.is_ours,
     )
-    model = load_codec(options.profile, options.device)
+    paths.check_stdout(targets.values(), as_json=manner.as_json)
+    model = _codec_of(options)
 
-    def work(source: Path, progress: Progress) -> Outcome:
-        file = source.read_bytes()
-        asked = recipe(file, "compress", target, options.codec, options.effort, model.model_id)
-        if not options.force and records.is_finished(targets[source], asked):
+    def work(source: Path, progress: Progress) -> Result:
+        if manner.keeps(targets[source]):
+            return kept(targets[source])
+        file = paths.read(source)
+        asked = recipe(file, "compress", target, options.codec, options.effort, _model_id(options.profile))
+        if not manner.force and records.is_finished(targets[source], asked):
             known = targets[source].read_bytes()
-            return Outcome.DONE_BEFORE | _judge(source, target, known)
-        stream = model.compress(
-            picture_of(file, lambda warning: err.print(f"{source}: {warning}")),
+            judged = _judge(source, target, known)
+            return Result(Outcome.DONE_BEFORE | judged, facts=_facts(targets[source], known, file, judged))
+        if manner.dry_run:
+            return _planned(source, targets[source], header_of(file), target)
+        stream = model().compress(
+            picture_of(file, lambda warning: notes.print(f"{source}: {warning}")),
             bpp=bpp,
             max_bytes=max_bytes,
             quality=quality,
@@ -156,16 +198,57 @@ def compress_each(
             progress=progress,
         )
         judged = _judge(source, target, stream.data, strict=options.strict)
+        facts = _facts(targets[source], stream.data, file, judged) | {"target_met": stream.target_met}
         if options.strict and Outcome.OVER in judged:
-            return Outcome.OVER
+            return Result(Outcome.OVER, facts=facts)
         records.add(targets[source], asked, stream.data)
         paths.write(targets[source], stream.data)
-        err.print(f"{targets[source]}  {_described(stream)}")
+        remarks = larger_than_source(len(stream.data), len(file))
         if not stream.target_met and Outcome.OVER not in judged:
-            err.print(f"{source}: the budget is above the model's range; this is the best stream there is")
-        return Outcome.DONE | judged
+            remarks = ["the budget is above the model's range; this is the best stream there is", *remarks]
+        return Result(Outcome.DONE | judged, f"{targets[source]}  {_described(stream)}", facts, remarks)
 
-    return work_through(targets, work, "Compressing", goes_on=found.is_folder)
+    return work_through(targets, work, "Compressing", manner, goes_on=found.is_folder)
+
+
+def _codec_of(options: Options) -> Callable[[], Codec]:
+    """Load the model unless it is a dry run; refuse one that is not there, and a device, anyway."""
+    if options.manner.dry_run:
+        check_profile(options.profile)
+        check_device(options.device)
+        return lambda: load_codec(options.profile, options.device)
+    codec = load_codec(options.profile, options.device)
+    return lambda: codec
+
+
+def _model_id(profile: str) -> str:
+    from models.weights import registry
+
+    return registry.card(profile).model_id
+
+
+def _facts(output: Path, stream: bytes, source: bytes, judged: Outcome) -> dict[str, object]:
+    from ..facts import StreamFacts
+
+    return {
+        "output": label(output),
+        "source_bytes": len(source),
+        "larger_than_source": len(stream) > len(source),
+        "over_budget": Outcome.OVER in judged,
+        **StreamFacts.of(stream).model_dump(),
+    }
+
+
+def _planned(source: Path, output: Path, header: Header, target: Target) -> Result:
+    """Say what a stream would be asked for."""
+    budget = target.budget(header.pixels)
+    if budget is not None:
+        asked = f"at most {budget} bytes"
+    else:
+        asked = "" if target.quality is None else f"quality {target.quality:g}"
+    facts = {"output": label(output), "width": header.width, "height": header.height, "max_bytes": budget}
+    line = f"{source} -> {output}  {header.width}x{header.height}  {asked}".rstrip()
+    return Result(Outcome.PLANNED, line, facts)
 
 
 def _judge(source: Path, target: Target, stream: bytes, *, strict: bool = False) -> Outcome:
@@ -203,7 +286,11 @@ def compress_album(
 
     if options.codec is not CodecChoice.LEARNED:
         raise typer.BadParameter("one budget for all is for the learned codec", param_hint="--codec")
-    if options.output is None:
+    if options.manner.no_overwrite:
+        raise typer.BadParameter("one budget for all chooses every stream anew", param_hint="--no-overwrite")
+    if paths.STDIN in found.files:
+        raise typer.BadParameter("one budget for all reads images twice, and stdin only once")
+    if options.output is None or options.output == "-":
         raise typer.BadParameter(
             "one budget needs a folder for its streams and its report", param_hint="--output"
         )
@@ -218,9 +305,13 @@ def compress_album(
         found,
         f"{options.output}/",  # a folder, for one image too
         becomes=".zgt",
-        force=options.force,
+        force=options.manner.force,
         replaceable=lambda target: is_ours(journal, target),
     )
+    if options.manner.dry_run:
+        check_profile(options.profile)
+        check_device(options.device)
+        return _plan_album(targets, options.manner, bpp=bpp, max_bytes=max_bytes)
     codec = load_codec(options.profile, options.device).learned
     output.mkdir(parents=True, exist_ok=True)
     album = AlbumCompressor(
@@ -231,8 +322,30 @@ def compress_album(
         metric=best_in or codec.metric,
         effort=options.effort,
         strict=options.strict,
+        manner=options.manner,
     )
     return album.run(bpp=bpp, max_bytes=max_bytes)
+
+
+def _plan_album(
+    targets: dict[Path, Path], manner: Manner, *, bpp: float | None, max_bytes: int | None
+) -> Tally:
+    """Say what would be written, and the budget of all."""
+    from .pictures import header_of
+
+    pixels: list[int] = []
+
+    def work(source: Path, _: Progress) -> Result:
+        header = header_of(paths.read(source))
+        pixels.append(header.pixels)
+        facts = {"output": label(targets[source]), "width": header.width, "height": header.height}
+        line = f"{source} -> {targets[source]}  {header.width}x{header.height}"
+        return Result(Outcome.PLANNED, line, facts)
+
+    tally = work_through(targets, work, "Reading", manner)
+    budget = max_bytes if max_bytes is not None else int((bpp or 0) * sum(pixels) / 8)
+    notes.print(f"{len(pixels)} streams of together at most {budget} bytes")
+    return tally
 
 
 def _metric(name: str) -> Metric:

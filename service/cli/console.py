@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
+from dataclasses import dataclass
 from enum import IntEnum
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
+
+from . import paths
 
 if TYPE_CHECKING:
     from models import Codec
@@ -24,13 +30,53 @@ app = typer.Typer(
 
 out = Console(highlight=False, soft_wrap=True, markup=False)
 err = Console(highlight=False, soft_wrap=True, markup=False, stderr=True)
+notes = Console(highlight=False, soft_wrap=True, markup=False, stderr=True)
+"""What is no error and was not asked for; --quiet silences it."""
+
+
+def _quieten(quiet: bool) -> bool:
+    notes.quiet = quiet
+    return quiet
+
+
+def is_silent() -> bool:
+    """Tell whether there is nobody to show a progress bar to."""
+    return notes.quiet or not notes.is_terminal
+
+
+def cores() -> int:
+    """Number of CPU cores that the process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _count(argument: object) -> int:
+    """Read a number of jobs: 1 or more, or "all"."""
+    if argument == "all":
+        return cores()
+    try:
+        jobs = int(str(argument))
+    except ValueError:
+        jobs = 0
+    if jobs < 1:
+        raise typer.BadParameter(f"{argument} is neither a number from 1 nor all")
+    return jobs
+
 
 Sources = Annotated[
     list[Path],
-    typer.Argument(exists=True, help="Images, or folders that are searched for them all the way down."),
+    typer.Argument(
+        parser=paths.source,
+        metavar="SOURCES...",
+        help="Images, patterns of them, or folders that are searched all the way down; - is stdin.",
+    ),
 ]
 Streams = Annotated[
-    list[Path], typer.Argument(exists=True, help="Streams (.zgt), or folders that are searched for them.")
+    list[Path],
+    typer.Argument(
+        parser=paths.source,
+        metavar="SOURCES...",
+        help="Streams (.zgt), patterns of them, or folders that are searched for them; - is stdin.",
+    ),
 ]
 # A text: a Path would lose the "/" by which a folder is told.
 Output = Annotated[
@@ -38,8 +84,8 @@ Output = Annotated[
     typer.Option(
         "--output",
         "-o",
-        help="File; or folder, for several or when it ends in /.",
-        show_default="beside the source",
+        help="File; folder, for several or when it ends in /; or -, stdout.",
+        show_default="beside the source, and stdout for stdin",
     ),
 ]
 Profile = Annotated[str, typer.Option(help="Model: ms-ssim (made to look good) or psnr.")]
@@ -49,9 +95,53 @@ Format = Annotated[
     typer.Option("--format", help="png, webp, avif or jpeg.", show_default="as -o ends, or png"),
 ]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Replace existing files, but never a source.")]
+NoOverwrite = Annotated[
+    bool, typer.Option("--no-overwrite", help="Leave every existing file as it is, and do the others.")
+]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", "-n", help="Read the headers, say what would be written where, write nothing."),
+]
+Jobs = Annotated[
+    int,
+    typer.Option("--jobs", "-j", parser=_count, metavar="N|all", help="Files at the same time."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="On stdout one JSON object a line for each file.")]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", callback=_quieten, help="Print errors alone, and what was asked for."),
+]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Name the files of other kinds that a folder holds.")
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a command goes about its files: the options that all such commands share.
+
+    Raises:
+        typer.BadParameter: they contradict each other.
+    """
+
+    force: bool = False
+    no_overwrite: bool = False
+    dry_run: bool = False
+    jobs: int = 1
+    as_json: bool = False
+    verbose: bool = False
+
+    def __post_init__(self) -> None:
+        if self.force and self.no_overwrite:
+            raise typer.BadParameter("one or the other", param_hint="--force, --no-overwrite")
+
+    def keeps(self, target: Path) -> bool:
+        """Tell whether a result must not be written, as there is a file."""
+        return self.no_overwrite and target.is_file()
+
+
+PLAIN = Manner()
+"""The manner when no option is given."""
 
 
 class ExitCode(IntEnum):
@@ -76,6 +166,15 @@ def options(
 
         out.print(f"ziggurat {__version__}")
         raise typer.Exit
+
+
+def print_json(facts: dict[str, object]) -> None:
+    """Print one line of JSON to stdout; null stands for what is infinite."""
+    finite = {
+        name: None if isinstance(value, float) and not isfinite(value) else value
+        for name, value in facts.items()
+    }
+    out.print(json.dumps(finite, allow_nan=False))
 
 
 def print_table(*rows: list[str], title: str | None = None) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from models.rate_control import Measured
@@ -69,6 +70,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._adding = Lock()
         self._images: dict[tuple[str, str], MeasuredImage] = {}
         self._streams: dict[tuple[str, str, int, int], MadeStream] = {}
         for line in path.read_text().splitlines() if path.exists() else ():
@@ -94,7 +96,7 @@ class Journal:
         """Remember, on the disk too."""
         self._take(entry)
         # A line break on either side: this line stands alone even behind one that a crash cut off.
-        with self._path.open("a") as file:
+        with self._adding, self._path.open("a") as file:
             file.write(f"\n{json.dumps(asdict(entry))}\n")
 
     def _take(self, entry: MeasuredImage | MadeStream) -> None:

@@ -1,18 +1,14 @@
-"""`ziggurat models` and `ziggurat evaluate`: the models at hand, and how well they do."""
+"""`ziggurat evaluate`: how well the models do."""
 
 from __future__ import annotations
 
-import os
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from .console import Device, app, check_device, check_profile, err, out, print_table
-
-if TYPE_CHECKING:
-    from models.weights.card import ModelCard
+from .console import Device, Quiet, app, check_device, check_profile, cores, is_silent, notes, out
 
 
 @app.command()
@@ -44,6 +40,13 @@ def evaluate(
         "results"
     ),
     device: Device = "cpu",
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, help="Streams at the same time.", show_default="all cores")
+    ] = cores(),
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the results as JSON instead of tables.")
+    ] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Measure rate and distortion on a folder of images, beside other codecs, in real bytes."""
     _check_extra("matplotlib", "pillow_heif", "pillow_jxl")
@@ -73,7 +76,7 @@ def evaluate(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     _check_extra(*modules(chosen))
-    with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
+    with Progress(console=notes, transient=True, disable=is_silent()) as bar:
         task = bar.add_task("")
         options = evaluation.EvaluationOptions(
             profiles=profiles,
@@ -82,7 +85,7 @@ def evaluate(
             efforts=efforts,
             judges=chosen,
             device=device,
-            jobs=os.cpu_count() or 1,
+            jobs=jobs,
         )
         report = evaluation.evaluate(
             folder,
@@ -90,10 +93,13 @@ def evaluate(
             options,
             on_step=lambda what, done, of: bar.update(task, description=what, completed=done, total=of),
         )
+    if as_json:
+        out.print(report.json(), end="")
+        return
     out.print(
         Markdown(report.markdown()) if out.is_terminal else report.markdown(), soft_wrap=not out.is_terminal
     )
-    err.print(f"tables, JSON and plots are in {output}")
+    notes.print(f"tables, JSON and plots are in {output}")
 
 
 def _check_extra(*needed: str) -> None:
@@ -110,21 +116,3 @@ def _check_output(folder: Path, output: Path) -> None:
         raise typer.BadParameter(f"{output} is a file, and a folder is needed", param_hint="--output")
     if output.exists() and output.samefile(folder):
         raise typer.BadParameter(f"{output} is the folder of the images", param_hint="--output")
-
-
-@app.command("models")
-def list_models() -> None:
-    """List the models that come with the package, and the hybrid codec."""
-    from PIL import features
-
-    from models import hybrid
-    from models.weights import registry
-
-    def row(card: ModelCard) -> list[str]:
-        rates = [point.bpp for point in card.rate_distortion]
-        reach = f"{min(rates):.2f} to {max(rates):.2f} bpp"
-        return [card.name, card.model_id, card.distortion, f"{card.steps} steps", reach]
-
-    libavif = f"libavif {features.version('avif')}"
-    avif = [hybrid.NAME, hybrid.MODEL_ID, libavif, "--codec hybrid", "no model"]
-    print_table(*(row(registry.card(name)) for name in registry.available()), avif)

@@ -1,11 +1,14 @@
 """Files that a command reads and writes.
 
-Folders are searched, no source and nothing else is replaced unasked, and writes are atomic.
+Folders are searched and patterns expanded, "-" is stdin and stdout, no source and nothing else is
+replaced unasked, and writes are atomic.
 """
 
 from __future__ import annotations
 
+import glob
 import os
+import sys
 import unicodedata
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
@@ -17,6 +20,8 @@ import typer
 from models.files import write_atomically
 
 STREAM_BEGINS = b"ZGT"  # models.bitstream.MAGIC, which takes longer to import
+STDIN = Path("<stdin>")
+STDOUT = Path("<stdout>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,25 +41,32 @@ class Found:
     is_folder: bool = False
 
 
+def source(argument: object) -> Path:
+    """Read a source on the command line: "-" is stdin, and "./-" a file of that name."""
+    return STDIN if argument == "-" else Path(str(argument))
+
+
 def find(
     sources: list[Path], suffixes: Collection[str], *, made: Callable[[Path], bool] = lambda _: False
 ) -> Found:
     """Find the files to work on; what is hidden is left alone.
 
     Args:
-        sources: files, which are taken as they are, and folders, which are searched.
+        sources: files, which are taken as they are; folders, which are searched; stdin; and
+            patterns such as "*.jpg" that no shell has expanded.
         suffixes: what a file in a folder must end in, such as ".jpg".
         made: tells which files in folders are results of earlier runs, and no sources.
 
     Raises:
-        typer.BadParameter: there is none.
+        typer.BadParameter: there is none, or a source is not there.
     """
+    sources = [there for source in sources for there in _expanded(source)]
     files: dict[Path, Path] = {}
     others: list[Path] = []
     unreadable: list[OSError] = []
     for source in sources:
         if not source.is_dir():
-            files[source] = Path(source.name)
+            files[source] = Path("stdin") if source == STDIN else Path(source.name)
             continue
         for file in sorted(_files_below(source, unreadable)):
             if file.suffix.lower() not in suffixes:
@@ -77,6 +89,7 @@ def targets(
     *,
     becomes: str,
     force: bool,
+    kept: bool = False,
     replaceable: Callable[[Path], bool] = lambda _: False,
 ) -> dict[Path, Path]:
     """Choose where each file's result goes; folders for them are made when they are written.
@@ -84,19 +97,25 @@ def targets(
     Args:
         found: the sources.
         output: a file; or a folder, in which the sources' folders are kept: one that exists, ends
-            in "/" or is for several sources; None, beside each source.
+            in "/" or is for several sources; "-", stdout; None, beside each source, and stdout for
+            stdin.
         becomes: suffix of the results.
         force: replace existing files.
+        kept: existing files are no error; the caller leaves them as they are.
         replaceable: tells which existing files need no force; besides them it is an empty file, a
             pipe, and a stream that `output` names and a stream replaces.
 
     Raises:
-        typer.BadParameter: two results of one name, or a file that must not be replaced: with
-            `force` too when it is a source.
+        typer.BadParameter: two results of one name or for stdout, or a file that must not be
+            replaced: with `force` too when it is a source.
         OSError: a folder is none, or cannot be written to.
     """
     if output == "":
         raise typer.BadParameter("is empty", param_hint="--output")
+    if output == "-":
+        if found.is_folder:
+            raise typer.BadParameter("stdout takes one result", param_hint="--output")
+        return dict.fromkeys(found.files, STDOUT)
     named = None if output is None else Path(output)
     is_folder = output is not None and (output.endswith(os.sep) or Path(output).is_dir() or found.is_folder)
     if named is not None and not is_folder:
@@ -106,6 +125,8 @@ def targets(
             file: (file if named is None else named / below).with_suffix(becomes)
             for file, below in found.files.items()
         }
+        if named is None and STDIN in chosen:
+            chosen[STDIN] = STDOUT
     if named is not None and is_folder and named.exists() and not named.is_dir():
         raise typer.BadParameter(f"{named} is a file, and a folder is needed", param_hint="--output")
     _check_names(chosen)
@@ -115,14 +136,48 @@ def targets(
         if replaced is not None:
             what = "itself" if replaced == source else str(replaced)
             raise typer.BadParameter(f"{target}: {source} would replace {what}", param_hint="--output")
-        if force or not target.exists() or replaceable(target):
+        if force or kept or not target.exists() or replaceable(target):
             continue
         begins = _beginning(target)
         if begins and not (target == named and becomes == ".zgt" and begins == STREAM_BEGINS):
-            raise typer.BadParameter(f"{target} exists; --force replaces it", param_hint="--output")
-    for folder in {target.parent for target in chosen.values()}:
+            hint = "--force replaces it, --no-overwrite leaves it"
+            raise typer.BadParameter(f"{target} exists; {hint}", param_hint="--output")
+    for folder in {target.parent for target in chosen.values() if target != STDOUT}:
         _check_folder(folder)
     return chosen
+
+
+def check_extra(target: Path, sources: Iterable[Path], *, option: str, force: bool) -> None:
+    """Refuse a file that is written besides the results of `targets`.
+
+    Raises:
+        typer.BadParameter: it is a source, or exists and is not to be replaced.
+        OSError: its folder is none, or cannot be written to.
+    """
+    identity = _identity(target)
+    if identity is not None and identity in map(_identity, sources):
+        raise typer.BadParameter(f"{target} is a source", param_hint=option)
+    if not force and _beginning(target):
+        raise typer.BadParameter(f"{target} exists; --force replaces it", param_hint=option)
+    _check_folder(target.parent)
+
+
+def check_stdout(targets: Iterable[Path], *, as_json: bool) -> None:
+    """Raise typer.BadParameter when a result would go to a terminal, or among lines of JSON."""
+    if STDOUT not in targets:
+        return
+    if as_json:
+        raise typer.BadParameter("stdout cannot take JSON and the result; give -o a file")
+    if sys.stdout.isatty():
+        raise typer.BadParameter(
+            "a terminal cannot show the result; give -o a file, or a pipe or > for stdout",
+            param_hint="--output",
+        )
+
+
+def read(source: Path) -> bytes:
+    """Read a file, or stdin to its end."""
+    return sys.stdin.buffer.read() if source == STDIN else source.read_bytes()
 
 
 def write(target: Path, content: bytes) -> None:
@@ -130,6 +185,11 @@ def write(target: Path, content: bytes) -> None:
 
     A link stays one, and the file behind it is written.
     """
+    if target == STDOUT:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+        return
     if target.exists() and (not target.is_file() or target.is_relative_to("/dev")):
         target.write_bytes(content)  # a pipe; /dev/stdout, a link that must stay
         return
@@ -137,6 +197,22 @@ def write(target: Path, content: bytes) -> None:
         target = target.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(target, content)
+
+
+def _expanded(source: Path) -> list[Path]:
+    """The source; or, when it is a pattern that no file is called like, all that it matches.
+
+    Raises:
+        typer.BadParameter: there is nothing.
+    """
+    if source == STDIN or source.exists():
+        return [source]
+    if not glob.has_magic(str(source)):
+        raise typer.BadParameter(f"{source} does not exist", param_hint="SOURCES")
+    matches = [Path(match) for match in sorted(glob.glob(str(source), recursive=True))]
+    if not matches:
+        raise typer.BadParameter(f"{source} matches nothing", param_hint="SOURCES")
+    return matches
 
 
 def _files_below(folder: Path, unreadable: list[OSError]) -> Iterable[Path]:

@@ -14,7 +14,8 @@ from PIL import Image
 from models import Picture
 from models.grid import MAX_SIDE
 
-from ..images import FORMATS, ImageFormat, decode
+from ..images import FORMATS, Header, ImageFormat, decode, read_header
+from . import paths
 
 # Pixels; the largest picture that the container holds. Files of one's own need no lower limit.
 MAX_PIXELS = MAX_SIDE**2
@@ -37,14 +38,23 @@ def picture_of(file: bytes, warn: Callable[[str], object] = lambda _: None) -> P
     return decoded.picture
 
 
+def header_of(file: bytes) -> Header:
+    """Read an image file's header, before its pixels. Raises `ImageError`s."""
+    return read_header(file, max_pixels=MAX_PIXELS)
+
+
 def formats(targets: Iterable[Path], image_format: str | None) -> dict[Path, ImageFormat]:
-    """The format that each target is written in: `image_format`, else as its name ends.
+    """The format that each target is written in: `image_format`, else as its name ends; PNG on
+    stdout.
 
     Raises:
         typer.BadParameter: it is none that we write.
     """
     known = {known.name.lower(): known for known in ImageFormat} | {"jpg": ImageFormat.JPEG}
-    endings = {target: (image_format or target.suffix.removeprefix(".")).lower() for target in targets}
+    endings = {
+        target: (image_format or ("png" if target == paths.STDOUT else target.suffix[1:])).lower()
+        for target in targets
+    }
     if unknown := set(endings.values()) - set(known):
         raise typer.BadParameter(
             f"{unknown.pop()!r} is none of {', '.join(known)}", param_hint="--format, --output"

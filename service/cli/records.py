@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -44,6 +45,7 @@ def recipe(source: bytes, *options: object) -> str:
 
 class Records:
     """The records of all folders that a run writes to; each is read when it is first asked for.
+    Several threads may share them.
 
     A line that a crash cut off, or of another version, counts as not written.
 
@@ -54,6 +56,7 @@ class Records:
     def __init__(self, *, keep: bool = True) -> None:
         self._keep = keep
         self._folders: dict[Path, dict[str, Result]] = {}
+        self._changing = threading.Lock()
 
     def is_ours(self, target: Path) -> bool:
         """Tell whether a file is a result of an earlier run, and unaltered."""
@@ -77,12 +80,13 @@ class Records:
         self._of(target.parent)[target.name] = result
         target.parent.mkdir(parents=True, exist_ok=True)
         # A line break on either side: this line stands alone even behind one that a crash cut off.
-        with (target.parent / NAME).open("a") as file:
+        with self._changing, (target.parent / NAME).open("a") as file:
             file.write(f"\n{json.dumps(asdict(result))}\n")
 
     def _of(self, folder: Path) -> dict[str, Result]:
-        if folder not in self._folders:
-            self._folders[folder] = dict(_read(folder / NAME)) if self._keep else {}
+        with self._changing:
+            if folder not in self._folders:
+                self._folders[folder] = dict(_read(folder / NAME)) if self._keep else {}
         return self._folders[folder]
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import app, check_device, check_profile, err, out
+from .console import AsJson, Quiet, app, check_device, check_profile, err, out, print_json
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 )
 def serve(context: typer.Context) -> None:
     """Serve over HTTP; every setting of the service is a flag (ziggurat serve --help)."""
-    settings = _settings(context.args)
+    settings = settings_from(context.args)
     _check(settings)
     from .. import logs
     from ..app import create_app
@@ -56,21 +56,28 @@ def health(
         str | None,
         typer.Option(help="Root of the service.", show_default="from ZIGGURAT_HOST and ZIGGURAT_PORT"),
     ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Ask a running service whether it is ready; exit code 1 when it is not."""
     from urllib.error import HTTPError
     from urllib.request import urlopen
 
     if url is None:
-        settings = _settings([])
+        settings = settings_from([])
         # A service that listens on every address answers on the loopback one.
         url = _address({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host), settings.port)
     try:
         with urlopen(f"{url.rstrip('/')}/readyz", timeout=5):
-            out.print("ready")
+            if as_json:
+                print_json({"url": url, "ready": True})
+            elif not quiet:
+                out.print("ready")
     except (OSError, ValueError) as error:  # refused, timed out, answered 503, or no URL at all
         if isinstance(error, HTTPError):
             error.close()
+        if as_json:
+            print_json({"url": url, "ready": False, "error": str(error)})
         err.print(f"{url}: not ready: {error}")
         raise typer.Exit(1) from None
 
@@ -143,7 +150,7 @@ def _check_store(location: str) -> None:
         raise typer.BadParameter(f"{location}: {str(error).splitlines()[0]}", param_hint="--store") from None
 
 
-def _settings(arguments: list[str]) -> Settings:
+def settings_from(arguments: list[str]) -> Settings:
     """Read the settings from flags and the environment; a flag wins. Raises typer.BadParameter."""
     from pydantic import ValidationError
     from pydantic_settings import CliApp, CliSettingsSource

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from models.evaluation.ciede2000 import _lab, ciede2000, mean_ciede2000
+from models.evaluation.ciede2000 import ciede2000, mean_ciede2000
+from models.evaluation.ciede2000 import lab as to_lab
 
 # fmt: off
 SHARMA = (  # L, a, b of two colours, and their difference: table 1 of the paper
@@ -65,7 +66,7 @@ def test_published_pairs(row: tuple[float, ...]) -> None:
     ],
 )
 def test_colours_of_srgb(rgb: tuple[float, ...], lab: tuple[float, ...]) -> None:
-    found = _lab(torch.tensor(rgb).view(1, 3, 1, 1)).flatten().tolist()
+    found = to_lab(torch.tensor(rgb).view(1, 3, 1, 1)).flatten().tolist()
     assert found == pytest.approx(lab, abs=0.02)
 
 

@@ -1,4 +1,4 @@
-"""`ziggurat evaluate` and `models`, run as a user runs them."""
+"""`ziggurat evaluate`, run as a user runs it."""
 
 from __future__ import annotations
 
@@ -31,12 +31,6 @@ def test_evaluate_refuses_codecs_it_does_not_know(
 ) -> None:
     assert terminal.run("evaluate", photo_file.parent, *options) == 2
     assert "betamax" in terminal.err
-
-
-def test_models_lists_both_profiles(terminal: Terminal) -> None:
-    assert terminal.run("models") == 0
-    assert "ms-ssim" in terminal.out
-    assert "psnr" in terminal.out
 
 
 def test_evaluate_without_its_extra_names_it(

@@ -15,8 +15,9 @@ import typer
 from models.errors import SourceError
 from models.progress import Progress
 from service import images
+from service.cli.console import Manner
 from service.cli.paths import Found
-from service.cli.progress import Outcome, Tally, finish, work_through
+from service.cli.progress import Outcome, Result, Tally, finish, work_through
 from service.images import ImageError
 
 
@@ -97,9 +98,9 @@ def test_an_interruption_says_where_and_whether_the_next_run_goes_on(
 def test_outcomes_are_counted_and_the_worst_is_the_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     outcomes = {
         Path("a"): None,
-        Path("b"): Outcome.DONE | Outcome.OVER,
-        Path("c"): Outcome.DONE_BEFORE,
-        Path("d"): Outcome.OVER,
+        Path("b"): Result(Outcome.DONE | Outcome.OVER),
+        Path("c"): Result(Outcome.DONE_BEFORE),
+        Path("d"): Result(Outcome.OVER),
     }
     tally = work_through(outcomes, lambda source, _: outcomes[source], "Compressing")
     assert tally == Tally(done=2, done_before=1, over=2)
@@ -108,7 +109,7 @@ def test_outcomes_are_counted_and_the_worst_is_the_exit_code(capsys: pytest.Capt
     found = Found(dict.fromkeys(outcomes, Path()), others=[Path("notes.txt")], is_folder=True)
     for verbose in (False, True):
         with pytest.raises(typer.Exit):
-            finish(tally, found, verbose=verbose)
+            finish(tally, found, Manner(verbose=verbose))
         told = capsys.readouterr().err
         assert "2 done, 1 done before, 2 over budget; 1 file of other kinds" in told
         assert ("notes.txt" in told) == verbose
@@ -117,6 +118,6 @@ def test_outcomes_are_counted_and_the_worst_is_the_exit_code(capsys: pytest.Capt
 def test_a_folder_that_cannot_be_searched_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
     found = Found({}, unreadable=[PermissionError(13, "Permission denied", "private")], is_folder=True)
     with pytest.raises(typer.Exit) as left:
-        finish(Tally(done=1), found, verbose=False)
+        finish(Tally(done=1), found, Manner())
     assert left.value.exit_code == 1
     assert "private: Permission denied" in capsys.readouterr().err
