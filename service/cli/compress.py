@@ -32,7 +32,17 @@ from .console import (
     over,
 )
 from .paths import Found
-from .progress import Outcome, Result, Tally, finish, kept, label, larger_than_source, work_through
+from .progress import (
+    Outcome,
+    Result,
+    Tally,
+    finish,
+    kept,
+    label,
+    larger_than_source,
+    left_out,
+    work_through,
+)
 from .records import Records, recipe
 
 if TYPE_CHECKING:
@@ -51,6 +61,14 @@ class CodecChoice(Enum):
     LEARNED = "learned"
     HYBRID = "hybrid"
     AUTO = "auto"
+
+
+class MetadataChoice(Enum):
+    """What to keep of an image's metadata: the values of `models.metadata.Keep`."""
+
+    NONE = "none"
+    KEEP = "keep"
+    KEEP_WITH_GPS = "keep-with-gps"
 
 
 Bpp = Annotated[float | None, typer.Option(help="Budget in bits per pixel, the whole stream counted.")]
@@ -85,6 +103,13 @@ Choice = Annotated[
         help="learned; hybrid, which is AVIF in our container; or auto, the better of the two for each image."
     ),
 ]
+KeepMetadata = Annotated[
+    MetadataChoice,
+    typer.Option(
+        help="What to keep of EXIF and XMP: none; keep, all but coordinates; or keep-with-gps. It is part of "
+        "the budget."
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +122,7 @@ class Options:
     profile: str
     output: str | None
     device: str
+    metadata: MetadataChoice
     manner: Manner
 
 
@@ -115,6 +141,7 @@ def compress(
     profile: Profile = "ms-ssim",
     output: Output = None,
     device: Device = "cpu",
+    metadata: KeepMetadata = MetadataChoice.NONE,
     force: Force = False,
     no_overwrite: NoOverwrite = False,
     dry_run: DryRun = False,
@@ -129,7 +156,7 @@ def compress(
     from .pictures import suffixes
 
     manner = Manner(force, no_overwrite, dry_run, jobs, as_json, verbose)
-    options = Options(effort, codec, strict, profile, output, device, manner)
+    options = Options(effort, codec, strict, profile, output, device, metadata, manner)
     if sum(budget is not None for budget in (bpp, max_bytes, quality, budget_bpp, budget_bytes)) != 1:
         hint = "--bpp, --max-bytes, --quality, --budget-bpp, --budget-bytes"
         raise typer.BadParameter("give exactly one of them", param_hint=hint)
@@ -156,7 +183,7 @@ def compress_each(
     from models.codec import check_auto
     from models.errors import TargetError
 
-    from .pictures import header_of, picture_of
+    from .pictures import header_of, metadata_of, picture_of
 
     manner = options.manner
     try:
@@ -181,13 +208,22 @@ def compress_each(
         if manner.keeps(targets[source]):
             return kept(targets[source])
         file = paths.read(source)
-        asked = recipe(file, "compress", target, options.codec, options.effort, _model_id(options.profile))
+        asked = recipe(
+            file,
+            "compress",
+            target,
+            options.codec,
+            options.effort,
+            _model_id(options.profile),
+            options.metadata,
+        )
         if not manner.force and records.is_finished(targets[source], asked):
             known = targets[source].read_bytes()
             judged = _judge(source, target, known)
             return Result(Outcome.DONE_BEFORE | judged, facts=_facts(targets[source], known, file, judged))
         if manner.dry_run:
             return _planned(source, targets[source], header_of(file), target)
+        found = metadata_of(file, options.metadata.value)
         stream = model().compress(
             picture_of(file, lambda warning: notes.print(f"{source}: {warning}")),
             bpp=bpp,
@@ -195,15 +231,17 @@ def compress_each(
             quality=quality,
             codec=options.codec.value,
             effort=options.effort,
+            metadata=found.metadata,
             progress=progress,
         )
         judged = _judge(source, target, stream.data, strict=options.strict)
-        facts = _facts(targets[source], stream.data, file, judged) | {"target_met": stream.target_met}
+        facts = _facts(targets[source], stream.data, file, judged)
+        facts |= {"target_met": stream.target_met, "dropped": list(found.dropped)}
         if options.strict and Outcome.OVER in judged:
             return Result(Outcome.OVER, facts=facts)
         records.add(targets[source], asked, stream.data)
         paths.write(targets[source], stream.data)
-        remarks = larger_than_source(len(stream.data), len(file))
+        remarks = larger_than_source(len(stream.data), len(file)) + left_out(found.dropped)
         if not stream.target_met and Outcome.OVER not in judged:
             remarks = ["the budget is above the model's range; this is the best stream there is", *remarks]
         return Result(Outcome.DONE | judged, f"{targets[source]}  {_described(stream)}", facts, remarks)
@@ -322,6 +360,7 @@ def compress_album(
         metric=best_in or codec.metric,
         effort=options.effort,
         strict=options.strict,
+        keep=options.metadata.value,
         manner=options.manner,
     )
     return album.run(bpp=bpp, max_bytes=max_bytes)

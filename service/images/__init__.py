@@ -12,7 +12,7 @@ of its own.
 
 from __future__ import annotations
 
-from .decode import decode, decode_as_coded, finished, read_header, read_lossy_header
+from .decode import decode, decode_as_coded, finished, read_header, read_lossy_header, read_metadata
 from .encode import ImageFormat, encode, first_fitting, fits
 from .errors import (
     AnimatedImageError,
@@ -51,4 +51,5 @@ __all__ = [
     "flattened",
     "read_header",
     "read_lossy_header",
+    "read_metadata",
 ]

@@ -11,7 +11,7 @@ from PIL import UnidentifiedImageError
 from models import Picture
 from models.errors import PictureError, SourceError
 from models.grid import MAX_SIDE
-from models.metadata import Keep
+from models.metadata import Keep, Kept
 from models.postprocess import sources
 from models.postprocess.sources import Source
 
@@ -59,6 +59,11 @@ def read_lossy_header(file: bytes, *, max_pixels: int) -> tuple[Header, Source]:
             "the file's pixels are CMYK or L*a*b*, and post-processing is for colours on screens and for grey"
         )
     return replace(facts.header, carries=facts.kept("none").dropped), source
+
+
+def read_metadata(file: bytes, *, max_pixels: int, keep: Keep) -> Kept:
+    """Read what `decode` keeps and drops of a file's metadata; raises what `read_header` raises."""
+    return _facts(file, max_pixels).kept(keep)
 
 
 def decode(file: bytes, *, max_pixels: int, keep: Keep = "none") -> Decoded:
