@@ -61,7 +61,7 @@ class Compressed:
         auto: with `codec="auto"`, how the two compared.
         metadata_bytes: length of EXIF and XMP in the stream, compressed; None without any.
         dropped: names of the image's metadata that the stream does not have: "exif", "icc", "xmp",
-            "iptc"; of what was kept "gps", "maker-note", "thumbnail".
+            "iptc"; of what was kept "gps", "maker-note", "thumbnail", "extended-xmp".
         warnings: what is wrong with the image file, although it was read.
         timings: milliseconds by stage, where the service tells.
         request_id: as in the service's log.

@@ -14,7 +14,7 @@ Keep = Literal["none", "keep", "keep-with-gps"]
 """Nothing; EXIF and XMP without coordinates; or with them."""
 
 # In the order in which they are told.
-_NAMES = ("exif", "icc", "xmp", "iptc", "gps", "maker-note", "thumbnail")
+_NAMES = ("exif", "icc", "xmp", "iptc", "gps", "maker-note", "thumbnail", "extended-xmp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Kept:
         metadata: what a stream is to carry.
         section: the same, as it lies in the stream; None for nothing.
         dropped: names of what there was and is not carried: "exif", "icc", "xmp", "iptc"; and of
-            parts: "gps", "maker-note", "thumbnail".
+            parts: "gps", "maker-note", "thumbnail", "extended-xmp".
     """
 
     metadata: Metadata

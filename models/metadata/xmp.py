@@ -28,10 +28,7 @@ _OTHER_PICTURES = {
     "http://ns.google.com/photos/1.0/container/item/",
     "http://ns.adobe.com/hdr-gain-map/1.0/",
 }
-_OUTDATED = {
-    ("http://ns.adobe.com/xmp/note/", "HasExtendedXMP"),  # the extension is not kept
-    (_EXIF, "MakerNote"),
-}
+_EXTENDED = ("http://ns.adobe.com/xmp/note/", "HasExtendedXMP")  # more is behind; depth, mostly
 _OF_PLACES = ("gps", "latitude", "longitude", "longtitude")  # the last as a maker of drones spells it
 
 
@@ -46,8 +43,8 @@ def cleaned(
         gps: keep coordinates of where it was taken. Names of places are kept in any case.
 
     Returns:
-        The new packet, and what was left out of it: "gps", "thumbnail". None where it could not be
-        read: then it is "xmp" that was left out.
+        The new packet, and what was left out of it: "gps", "maker-note", "thumbnail",
+        "extended-xmp". None where it could not be read: then it is "xmp" that was left out.
     """
     removed: set[str] = set()
     truths = {
@@ -67,7 +64,11 @@ def cleaned(
                     removed.add("thumbnail")
                 elif not gps and _tells_place(node):
                     removed.add("gps")
-                elif name not in _OUTDATED:
+                elif name == _EXTENDED:
+                    removed.add("extended-xmp")
+                elif name == (_EXIF, "MakerNote"):
+                    removed.add("maker-note")
+                else:
                     if name in truths:
                         _set(document, node, truths[name])
                     continue

@@ -47,7 +47,7 @@ METADATA = (
 )
 DROPPED = (
     "Metadata of the image that is not in the answer: exif, icc (the colours are converted to sRGB), xmp, "
-    "iptc; of what was kept, gps, maker-note, thumbnail."
+    "iptc; of what was kept, gps, maker-note, thumbnail, extended-xmp."
 )
 
 

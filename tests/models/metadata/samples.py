@@ -64,7 +64,6 @@ XMP = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
     xmlns:dc="http://purl.org/dc/elements/1.1/"
     xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/"
     xmlns:xmpGImg="http://ns.adobe.com/xap/1.0/g/img/"
-    xmlns:xmpNote="http://ns.adobe.com/xmp/note/"
     xmlns:drone-dji="http://www.dji.com/drone-dji/1.0/"
    xmp:Rating="5"
    tiff:Orientation="6"
@@ -72,7 +71,6 @@ XMP = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
    exif:PixelXDimension="4000"
    photoshop:ICCProfile="Adobe RGB (1998)"
    photoshop:City="Paris"
-   xmpNote:HasExtendedXMP="0123"
    drone-dji:GpsLongtitude="+2.35">
    <tiff:ImageLength>3000</tiff:ImageLength>
    <exif:GPSLongitude>2,21.0N</exif:GPSLongitude>
