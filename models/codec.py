@@ -13,12 +13,13 @@ from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from models.bitstream import Bitstream, CodecKind
 from models.errors import OptionError, TargetError
 from models.hybrid.codec import HybridCodec
 from models.learned.codec import LearnedCodec
+from models.metadata import Keep, Metadata, kept, pack, trusted, unpack, with_metadata, without_room_for
 from models.picture import Picture
 from models.postprocess.postprocessor import Postprocess
 from models.progress import UNINTERRUPTED, PartOf, Progress
@@ -83,6 +84,7 @@ class Codec:
         min_ms_ssim: float | None = None,
         min_ssimulacra2: float | None = None,
         effort: int = 0,
+        metadata: Keep | Metadata = "none",
         progress: Progress = UNINTERRUPTED,
     ) -> Stream:
         """Compress one image to one of three targets, or to the smallest that is good enough.
@@ -103,16 +105,19 @@ class Codec:
                 the two by that metric, both encoded and decoded, or with minima the smaller.
                 `Stream.auto` then has what each scored.
             effort: 0 to 9; more makes a better picture of the same bytes. Decoding costs the same.
+            metadata: "none"; "keep", EXIF and XMP of a Pillow image, but for coordinates,
+                thumbnails and maker notes; or "keep-with-gps". The image is turned upright as its
+                EXIF says. Or `Metadata` itself, of a picture that is upright. Its bytes are part of
+                the budget.
             progress: follows the effort and may end it early, or all of it by raising.
 
         Raises:
             TargetError: none or several targets, or "auto" for a quality.
             PictureError: not an image of the kinds above.
-            OptionError: there is no such codec or effort.
+            OptionError: there is no such codec or effort, or no such metadata to keep.
         """
         if codec not in get_args(CodecName):
             raise OptionError(f"codec is {', '.join(get_args(CodecName))}, not {codec!r}")
-        picture = _picture(image)
         target = Target(
             bpp,
             max_bytes,
@@ -121,6 +126,18 @@ class Codec:
             min_ms_ssim=min_ms_ssim,
             min_ssimulacra2=min_ssimulacra2,
         )
+        if isinstance(metadata, Metadata):
+            picture = _picture(image)
+            carried = trusted(metadata, picture.width, picture.height)
+        else:
+            picture, carried = _with_metadata(image, metadata)
+        section = pack(carried)
+        room = without_room_for(target, section, picture.pixels)
+        return with_metadata(self._compress(picture, room, codec, effort, progress), section, target)
+
+    def _compress(
+        self, picture: Picture, target: Target, codec: CodecName, effort: int, progress: Progress
+    ) -> Stream:
         if codec == "learned":
             return self._learned(picture, target, effort, progress)
         if codec == "hybrid":
@@ -137,12 +154,23 @@ class Codec:
     def decompress(self, data: bytes, *, postprocess: Postprocess = "auto") -> Image.Image:
         """Decompress a stream of this model, or a hybrid one, to a Pillow image.
 
+        Metadata of the stream is in `image.info`: "exif" and "xmp".
+
         Raises:
             BitstreamError: it is no such stream; a subclass per cause.
             SourceError: it must be post-processed and cannot be.
             OptionError: `postprocess` is none of the three.
         """
-        return self._decoded(data, postprocess).to_image()
+        picture = self._decoded(data, postprocess)
+        image = picture.to_image()
+        section = Bitstream.parse(data).metadata
+        if section is not None:
+            metadata = trusted(unpack(section), picture.width, picture.height)
+            if metadata.exif is not None:
+                image.info["exif"] = b"Exif\0\0" + metadata.exif  # as Pillow has it of a JPEG
+            if metadata.xmp is not None:
+                image.info["xmp"] = metadata.xmp
+        return image
 
     def _decoded(self, data: bytes, postprocess: Postprocess = "auto") -> Picture:
         stream = Bitstream.parse(data)
@@ -220,3 +248,23 @@ def _picture(image: Image.Image | NDArray[np.uint8] | Picture) -> Picture:
     if isinstance(image, Image.Image):
         return Picture.from_image(image)
     return Picture.from_array(image)
+
+
+def _with_metadata(image: Image.Image | NDArray[np.uint8] | Picture, keep: Keep) -> tuple[Picture, Metadata]:
+    """The picture of an image, and what is kept of its metadata; only a Pillow image has any."""
+    if keep not in get_args(Keep):
+        raise OptionError(f"metadata is {', '.join(get_args(Keep))}, not {keep!r}")
+    if keep == "none" or not isinstance(image, Image.Image):
+        return _picture(image), Metadata()
+    exif = image.getexif()
+    turned = exif.get(ExifTags.Base.Orientation, 1)
+    found = Metadata(
+        image.info.get("exif") or (exif.tobytes() if exif else None), _bytes(image.info.get("xmp"))
+    )
+    picture = _picture(ImageOps.exif_transpose(image))
+    made = kept(found, keep, picture.width, picture.height, turned=turned)
+    return picture, made.metadata
+
+
+def _bytes(packet: str | bytes | None) -> bytes | None:
+    return packet.encode() if isinstance(packet, str) else packet

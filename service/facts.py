@@ -9,7 +9,7 @@ import builtins
 from pydantic import BaseModel, Field
 
 from models import hybrid
-from models.bitstream import VERSION, Bitstream
+from models.bitstream import Bitstream
 from models.errors import UnknownModelError
 from models.weights import registry
 
@@ -37,6 +37,7 @@ class StreamFacts(BaseModel):
     z_bytes: int = Field(description="0 in a hybrid stream.")
     y_bytes: int = Field(description="Of a hybrid stream, the AV1 frame.")
     alpha_bytes: int | None = Field(description="null without an alpha plane.")
+    metadata_bytes: int | None = Field(description="EXIF and XMP, compressed; null without any.")
 
     @classmethod
     def of(cls, stream: builtins.bytes) -> StreamFacts:
@@ -53,7 +54,7 @@ class StreamFacts(BaseModel):
             bpp=round(8 * len(stream) / (header.width * header.height), 6),
             width=header.width,
             height=header.height,
-            format_version=VERSION,
+            format_version=header.version,
             codec=header.codec.name.lower(),
             model_id=model_id,
             profile=_profile(model_id),
@@ -63,6 +64,7 @@ class StreamFacts(BaseModel):
             z_bytes=len(header.z),
             y_bytes=len(header.y),
             alpha_bytes=None if header.alpha is None else len(header.alpha),
+            metadata_bytes=None if header.metadata is None else len(header.metadata),
         )
 
 

@@ -41,9 +41,9 @@ class Item:
     pixels: int = 0
 
 
-def items_of(sources: Sequence[Source]) -> list[Item]:
-    """Turn what a caller gave into items. Raises what `body_of` raises."""
-    return [Item(body_of(source)) for source in sources]
+def items_of(sources: Sequence[Source], metadata: bool = False) -> list[Item]:
+    """Turn what a caller gave into items, as `body_of` does. Raises what it raises."""
+    return [Item(body_of(source, metadata)) for source in sources]
 
 
 def allocate(

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import IO
 
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from ziggurat.pixels import plain
+from ziggurat.pixels import metadata_of, plain
 
 Source = (
     str
@@ -54,8 +55,10 @@ class Body:
     name: str = "image"
 
 
-def body_of(source: Source) -> Body:
-    """Turn what a caller gave into a body. A Pillow image is encoded here, as PNG.
+def body_of(source: Source, metadata: bool = False) -> Body:
+    """Turn what a caller gave into a body.
+
+    A Pillow image is encoded here, as PNG: with its EXIF and XMP if there is to be `metadata`.
 
     Raises:
         OSError: there is no such file, or not a readable one.
@@ -66,9 +69,9 @@ def body_of(source: Source) -> Body:
     if isinstance(source, bytes | bytearray | memoryview):
         return of_bytes(bytes(source))
     if isinstance(source, Image.Image):
-        return _of_image(source)
+        return _of_image(source, metadata)
     if hasattr(source, "__array_interface__"):
-        return _of_image(Image.fromarray(source))
+        return _of_image(Image.fromarray(source), False)
     if hasattr(source, "read"):
         return _of_file(source)
     kind = type(source).__name__
@@ -138,9 +141,14 @@ def _of_file(file: IO[bytes]) -> Body:
     return Body(chunks, length, seekable, name=_name(getattr(file, "name", None)))
 
 
-def _of_image(image: Image.Image) -> Body:
+def _of_image(image: Image.Image, metadata: bool) -> Body:
     file = io.BytesIO()
-    plain(image).save(file, "PNG", compress_level=1, icc_profile=None)
+    exif, xmp = metadata_of(image) if metadata else (None, None)
+    text = PngInfo()
+    if xmp is not None:
+        text.add_itxt("XML:com.adobe.xmp", xmp.decode(errors="replace"))
+    also = {} if exif is None else {"exif": exif}
+    plain(image).save(file, "PNG", compress_level=1, icc_profile=None, pnginfo=text, **also)
     return of_bytes(file.getvalue(), "image/png", _name(getattr(image, "filename", None)))
 
 

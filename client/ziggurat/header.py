@@ -1,6 +1,6 @@
 """The header of a stream: what is in a .zgt file, without any codec.
 
-The layout is that of docs/stream-format.md, format version 3.
+The layout is that of docs/stream-format.md, format versions 3 and 4.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import zlib
 from dataclasses import dataclass
 from hashlib import sha256
 
+from ziggurat import metadata
 from ziggurat.bodies import Source, body_of
 from ziggurat.errors import (
     DamagedStreamError,
@@ -20,8 +21,9 @@ from ziggurat.errors import (
 )
 
 MAGIC = b"ZGT"
-VERSION = 3
-MAX_HEADER_BYTES = 28  # before the sections
+VERSION = 4  # with metadata
+_PLAIN_VERSION = 3  # without
+MAX_HEADER_BYTES = 32  # before the sections
 _MAX_SIDE = 16384
 _FIXED = struct.Struct("<3sBBB4sHHH")
 _CHECKSUM_BYTES = 4
@@ -41,6 +43,7 @@ class Header:
         greyscale: the picture has one plane.
         postprocess: the encoder recommends post-processing.
         z_bytes, y_bytes, alpha_bytes: lengths of the sections; alpha_bytes is None without alpha.
+        metadata_bytes: length of the last section, of EXIF and XMP; None without any.
         size: length of the whole stream in bytes.
     """
 
@@ -54,7 +57,18 @@ class Header:
     z_bytes: int
     y_bytes: int
     alpha_bytes: int | None
+    metadata_bytes: int | None
     size: int
+
+    @property
+    def version(self) -> int:
+        """Version of the format."""
+        return _PLAIN_VERSION if self.metadata_bytes is None else VERSION
+
+    @property
+    def metadata_at(self) -> int:
+        """Offset of the metadata section, or of where it would be."""
+        return self.size - _CHECKSUM_BYTES - (self.metadata_bytes or 0)
 
     @property
     def mode(self) -> str:
@@ -70,7 +84,7 @@ class Header:
         """
         header, codec, flags = _parsed(beginning)
         if codec >= len(_CODECS) or flags & ~(_ALPHA | _GREYSCALE | _POSTPROCESS):
-            raise DamagedStreamError(f"version {VERSION} has no codec {codec} with flags {flags:#04x}")
+            raise DamagedStreamError(f"version {header.version} has no codec {codec} with flags {flags:#04x}")
         if not (1 <= header.width <= _MAX_SIDE and 1 <= header.height <= _MAX_SIDE):
             raise DamagedStreamError(f"{header.width}x{header.height} pixels: a side has 1 to {_MAX_SIDE}")
         if header.codec == "hybrid" and header.z_bytes:
@@ -95,6 +109,7 @@ class StreamInfo:
         greyscale: the picture has one plane.
         postprocess: the encoder recommends post-processing.
         z_bytes, y_bytes, alpha_bytes: lengths of the sections; alpha_bytes is None without alpha.
+        metadata_bytes: length of EXIF and XMP, compressed; None without any.
     """
 
     id: str
@@ -112,6 +127,7 @@ class StreamInfo:
     z_bytes: int
     y_bytes: int
     alpha_bytes: int | None
+    metadata_bytes: int | None = None
 
 
 def inspect(stream: Source) -> StreamInfo:
@@ -128,7 +144,7 @@ def inspect(stream: Source) -> StreamInfo:
         bpp=round(8 * len(content) / (header.width * header.height), 6),
         width=header.width,
         height=header.height,
-        format_version=VERSION,
+        format_version=header.version,
         codec=header.codec,
         model_id=header.model_id,
         profile=None,
@@ -138,6 +154,7 @@ def inspect(stream: Source) -> StreamInfo:
         z_bytes=header.z_bytes,
         y_bytes=header.y_bytes,
         alpha_bytes=header.alpha_bytes,
+        metadata_bytes=header.metadata_bytes,
     )
 
 
@@ -154,7 +171,10 @@ def checked(stream: bytes) -> Header:
     end = size - _CHECKSUM_BYTES
     if zlib.crc32(memoryview(stream)[:end]) != int.from_bytes(stream[end:], "little"):
         raise DamagedStreamError("the stream's checksum does not match")
-    return Header.read(stream)
+    header = Header.read(stream)
+    if header.metadata_bytes is not None:
+        metadata.read(stream[header.metadata_at : end])
+    return header
 
 
 def check_version(beginning: bytes) -> None:
@@ -170,7 +190,7 @@ def check_version(beginning: bytes) -> None:
         raise NewerVersionError(f"the stream has format version {version}; this is version {VERSION}")
     if version == 0:
         raise DamagedStreamError("format version 0 does not exist")
-    if version < VERSION:
+    if version < _PLAIN_VERSION:
         raise OlderVersionError(
             f"the stream has format version {version}, which is not read; this is version {VERSION}"
         )
@@ -181,8 +201,9 @@ def _parsed(beginning: bytes) -> tuple[Header, int, int]:
     check_version(beginning)
     if len(beginning) < _FIXED.size:
         raise TruncatedStreamError("the stream ends within its header")
-    _, _, codec, flags, model_id, width, height, quality = _FIXED.unpack_from(beginning)
-    lengths, end = _lengths(beginning, 3 if flags & _ALPHA else 2)
+    _, version, codec, flags, model_id, width, height, quality = _FIXED.unpack_from(beginning)
+    has_alpha, has_metadata = bool(flags & _ALPHA), version == VERSION
+    lengths, end = _lengths(beginning, 2 + has_alpha + has_metadata)
     header = Header(
         codec=_CODECS[codec] if codec < len(_CODECS) else "",
         model_id=model_id.hex(),
@@ -193,7 +214,8 @@ def _parsed(beginning: bytes) -> tuple[Header, int, int]:
         postprocess=bool(flags & _POSTPROCESS),
         z_bytes=lengths[0],
         y_bytes=lengths[1],
-        alpha_bytes=lengths[2] if flags & _ALPHA else None,
+        alpha_bytes=lengths[2] if has_alpha else None,
+        metadata_bytes=lengths[-1] if has_metadata else None,
         size=end + sum(lengths) + _CHECKSUM_BYTES,
     )
     return header, codec, flags

@@ -45,6 +45,7 @@ Metric = Literal["ms-ssim", "psnr"]
 Measure = Literal["psnr", "ms-ssim", "ssimulacra2"]
 Format = Literal["png", "webp", "avif", "jpeg", "jpg"]
 Postprocess = Literal["auto", "on", "off"]
+Metadata = Literal["none", "keep", "keep-with-gps"]
 
 
 class Operations:
@@ -68,6 +69,7 @@ class Operations:
         report: Measure | Iterable[Measure] = (),
         effort: int = 0,
         strict: bool = False,
+        metadata: Metadata = "none",
     ) -> Conversation[Compressed]:
         """Compress an image to one of three targets, or to the smallest stream that is good enough.
 
@@ -91,6 +93,9 @@ class Operations:
             effort: 0 to 9; more makes a better picture of the same bytes.
             strict: raise `TargetMissedError` instead of taking a stream over the budget, or short
                 of the minima.
+            metadata: what to keep of EXIF and XMP, within the budget: "none"; "keep", all but
+                coordinates; or "keep-with-gps". Thumbnails and maker notes are never kept.
+                `Compressed.dropped` names what was not.
 
         Raises:
             ZigguratError: what the service answered, or that it did not; a class per cause.
@@ -112,9 +117,10 @@ class Operations:
                 report=",".join([report] if isinstance(report, str) else report) or None,
                 effort=effort,
                 strict=strict,
+                metadata=_unless_none(metadata),
             ),
             accept=STREAM_TYPE,
-            body=(yield from _body(image)),
+            body=(yield from _body(image, metadata != "none")),
         )
         compressed = compressed_in(answer)
         for text in compressed.warnings:  # the caller is behind two frames of a client
@@ -177,6 +183,7 @@ class Operations:
         profile: Profile | None = None,
         effort: int = 0,
         strict: bool = False,
+        metadata: Metadata = "none",
     ) -> Conversation[Album]:
         """Compress many images to one budget: each gets the share that serves them all best.
 
@@ -188,13 +195,19 @@ class Operations:
             budget_bpp: budget in bits per pixel of all images together, above 0, up to 32.
             budget_bytes: budget in bytes of all streams. Exactly one of the two must be given.
             metric: what to be best in; the model's own if None.
-            profile, effort, strict: as `compress` has them.
+            profile, effort, strict, metadata: as `compress` has them.
 
         Raises:
             ZigguratError: what the service answered, or that it did not; a class per cause.
         """
-        items = yield Run(partial(items_of, list(images)))
-        parameters = _parameters(metric=metric, profile=profile, effort=effort, strict=strict)
+        items = yield Run(partial(items_of, list(images), metadata != "none"))
+        parameters = _parameters(
+            metric=metric,
+            profile=profile,
+            effort=effort,
+            strict=strict,
+            metadata=_unless_none(metadata),
+        )
         return (yield from allocate(items, budget_bpp, budget_bytes, parameters, self._patience))
 
     def allocate_stored(
@@ -207,10 +220,17 @@ class Operations:
         profile: Profile | None = None,
         effort: int = 0,
         strict: bool = False,
+        metadata: Metadata = "none",
     ) -> Conversation[Album]:
         """Compress the pictures of stored streams anew, to one budget. As `allocate` otherwise."""
         items = [Item(_id(stream_id)) for stream_id in stream_ids]
-        parameters = _parameters(metric=metric, profile=profile, effort=effort, strict=strict)
+        parameters = _parameters(
+            metric=metric,
+            profile=profile,
+            effort=effort,
+            strict=strict,
+            metadata=_unless_none(metadata),
+        )
         return (yield from allocate(items, budget_bpp, budget_bytes, parameters, self._patience))
 
     def stream(self, stream_id: str) -> Conversation[bytes]:
@@ -336,9 +356,14 @@ def _prepared(request: Request, source: Source | None = None) -> Conversation[Re
     return request if source is None else replace(request, body=(yield from _body(source)))
 
 
-def _body(source: Source) -> Conversation[Body]:
-    body: Body = yield Run(partial(body_of, source))
+def _body(source: Source, metadata: bool = False) -> Conversation[Body]:
+    body: Body = yield Run(partial(body_of, source, metadata))
     return body
+
+
+def _unless_none(metadata: Metadata) -> str | None:
+    """The parameter, where it is not the default: services of before have none."""
+    return None if metadata == "none" else metadata
 
 
 def _parameters(**given: object) -> dict[str, str]:

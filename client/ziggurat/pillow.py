@@ -15,16 +15,18 @@ needed.
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
 from typing import IO, Any, Literal
 
 from PIL import Image, ImageFile
 
+from ziggurat import metadata
 from ziggurat.backends import Options, backend
 from ziggurat.bodies import STREAM_TYPE
 from ziggurat.conversation import TIMEOUT_SECONDS
 from ziggurat.errors import BitstreamError, DamagedAnswerError, RequestError, TargetError, ZigguratError
 from ziggurat.header import MAGIC, MAX_HEADER_BYTES, Header, check_version, checked
-from ziggurat.pixels import plain
+from ziggurat.pixels import plain, upright_exif
 
 __all__ = ["register_opener"]
 
@@ -65,7 +67,8 @@ def register_opener(
 class ZigguratImageFile(ImageFile.ImageFile):
     """A .zgt file, of mode L, LA, RGB or RGBA.
 
-    `info` has what its header says: `codec`, `model_id`, `quality`, `postprocess`.
+    `info` has what its header says: `codec`, `model_id`, `quality`, `postprocess`; and `exif` and
+    `xmp` where the stream has them.
     """
 
     format = FORMAT
@@ -81,6 +84,11 @@ class ZigguratImageFile(ImageFile.ImageFile):
         self._mode = header.mode
         for name in ("codec", "model_id", "quality", "postprocess"):
             self.info[name] = getattr(header, name)
+        if header.metadata_bytes:
+            self.fp.seek(header.metadata_at)
+            with suppress(BitstreamError):  # as loading will say
+                section = self.fp.read(min(header.metadata_bytes, metadata.MAX_SECTION_BYTES + 1))
+                self.info.update(metadata.read(section))
         self.tile = [ImageFile._Tile(FORMAT, (0, 0, *self._size), 0, None)]
 
     def verify(self) -> None:
@@ -135,8 +143,9 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
     """Encode, for `Image.save`.
 
     Options are those of `Client.compress`, without `report`: one of `bpp`, `max_bytes` and
-    `quality` (of none, `quality=50`), `profile`, `codec`, `effort`, `strict`. As with Pillow's own
-    formats, unknown ones are passed over.
+    `quality` (of none, `quality=50`), `profile`, `codec`, `effort`, `strict`. `exif` and `xmp` are
+    written where they are given, as with Pillow's own formats: without coordinates, unless
+    `metadata="keep-with-gps"`. As there, too, unknown options are passed over.
 
     Raises:
         ValueError: an option has no such value, or the stream would be over the budget, and
@@ -149,6 +158,11 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
     if not settings.keys() & set(_TARGETS):
         settings["quality"] = DEFAULT_QUALITY
     upright = plain(image)
+    if "exif" in given or "xmp" in given:
+        upright = upright.copy()
+        exif, xmp = upright_exif(given.get("exif")), given.get("xmp")
+        upright.info = {name: told for name, told in (("exif", exif), ("xmp", xmp)) if told}
+        settings["metadata"] = "keep-with-gps" if given.get("metadata") == "keep-with-gps" else "keep"
     try:
         stream = backend(_options).compress(upright, profile=given.get("profile"), **settings)
     except (TargetError, RequestError) as error:

@@ -31,6 +31,26 @@ def plain(image: Image.Image) -> Image.Image:
     return image.convert("RGB") if image.mode in ("CMYK", "LAB") else image
 
 
+def metadata_of(image: Image.Image) -> tuple[bytes | None, bytes | None]:
+    """EXIF and XMP of an image, for its `plain` pixels; None for what there is not."""
+    exif = image.info.get("exif") or image.getexif()
+    xmp = image.info.get("xmp")
+    return upright_exif(exif), xmp.encode() if isinstance(xmp, str) else xmp
+
+
+def upright_exif(exif: bytes | Image.Exif | None) -> bytes | None:
+    """EXIF of pixels that were turned upright: without an orientation. None for none at all."""
+    if not exif:
+        return None
+    content = exif.tobytes() if isinstance(exif, Image.Exif) else exif
+    parsed = Image.Exif()
+    parsed.load(content)
+    if parsed.get(ExifTags.Base.Orientation, 1) == 1:
+        return content
+    del parsed[ExifTags.Base.Orientation]
+    return parsed.tobytes()
+
+
 def _eight_bits(image: Image.Image) -> Image.Image:
     """The image as L, LA, RGB or RGBA; CMYK and LAB stay for their profiles."""
     if image.mode in _16_BITS:

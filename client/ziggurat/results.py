@@ -62,6 +62,9 @@ class Compressed:
         ms_ssim: 0 to 1; None when not asked for.
         ssimulacra2: at most 100; None when not asked for.
         auto: with `codec="auto"`, how the two compared.
+        metadata_bytes: length of EXIF and XMP in the stream, compressed; None without any.
+        dropped: names of the image's metadata that the stream does not have: "exif", "icc", "xmp",
+            "iptc"; of what was kept "gps", "maker-note", "thumbnail", "extended-xmp".
         warnings: what is wrong with the image file, although it was read.
         timings: milliseconds by stage, where the service tells.
         request_id: as in the service's log.
@@ -84,6 +87,8 @@ class Compressed:
     ms_ssim: float | None
     ssimulacra2: float | None
     auto: Scores | None
+    metadata_bytes: int | None
+    dropped: tuple[str, ...]
     warnings: tuple[str, ...]
     timings: Mapping[str, float] = field(repr=False)
     request_id: str | None = field(repr=False)
@@ -162,6 +167,7 @@ class AlbumStream:
         ms_ssim: 0 to 1.
         larger_than_source: the stream has more bytes than the file, or the stored stream, that its
             picture came in.
+        metadata_bytes, dropped: as `Compressed` has them.
     """
 
     data: bytes = field(repr=False)
@@ -176,6 +182,8 @@ class AlbumStream:
     psnr: float
     ms_ssim: float
     larger_than_source: bool = False
+    metadata_bytes: int | None = None
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,6 +398,8 @@ def compressed_in(answer: Answer) -> Compressed:
             ms_ssim=_number(headers.get("ziggurat-ms-ssim")),
             ssimulacra2=_number(headers.get("ziggurat-ssimulacra2")),
             auto=_scores(headers.get("ziggurat-auto")),
+            metadata_bytes=header.metadata_bytes,
+            dropped=tuple(headers["ziggurat-dropped"].split(", ")) if "ziggurat-dropped" in headers else (),
             warnings=tuple(headers["ziggurat-warning"].split("; ")) if "ziggurat-warning" in headers else (),
             timings=_timings(headers),
             request_id=headers.get("x-request-id"),
@@ -423,7 +433,8 @@ def album_in(answer: Answer) -> Album:
                     AlbumStream,
                     share
                     | {"data": archive.read(share["file"])}
-                    | {"psnr": math.inf if share["psnr"] is None else share["psnr"]},
+                    | {"psnr": math.inf if share["psnr"] is None else share["psnr"]}
+                    | {"dropped": tuple(share.get("dropped", ()))},
                 )
                 for share in facts["streams"]
             )

@@ -85,8 +85,31 @@ class Fields(io.BytesIO):
         return version
 
 
+def metadata_items(file: bytes) -> tuple[bytes | None, bytes | None]:
+    """EXIF, without "Exif" before it, and XMP; None for what there is not, of several the first.
+
+    Raises as `coded_item` does.
+    """
+    meta = dict(boxes(dict(boxes(file))[b"meta"][4:]))
+    found: dict[bytes, bytes] = {}
+    for item, kind, rest in _entries(meta[b"iinf"]):
+        _name, _, described = rest.partition(b"\0")
+        is_xmp = kind == b"mime" and described.startswith(b"application/rdf+xml\0")
+        if (is_xmp or kind == b"Exif") and kind not in found:
+            found[kind] = _first_extent(item, meta[b"iloc"], file, meta.get(b"idat", b""))
+    exif = found.get(b"Exif")
+    if exif is not None:
+        exif = exif[4 + int.from_bytes(exif[:4], "big") :].removeprefix(b"Exif\0\0")
+    return exif, found.get(b"mime")
+
+
 def item_types(iinf: bytes) -> Iterator[tuple[int, bytes]]:
     """Number and type of each item. Raises as `coded_item` does."""
+    return ((item, kind) for item, kind, _ in _entries(iinf))
+
+
+def _entries(iinf: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """Number and type of each item, and the rest of its entry."""
     fields = Fields(iinf)
     fields.number(2 if fields.version() == 0 else 4)
     for name, content in boxes(fields.read()):
@@ -94,7 +117,7 @@ def item_types(iinf: bytes) -> Iterator[tuple[int, bytes]]:
             entry = Fields(content)
             item = entry.number(2 if entry.version() == 2 else 4)
             entry.number(2)  # protection
-            yield item, entry.read(4)
+            yield item, entry.read(4), entry.read()
 
 
 def _first_cell(grid: int, iref: bytes) -> int:

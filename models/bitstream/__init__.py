@@ -1,5 +1,13 @@
-"""The container and the alpha plane's section in it."""
+"""The container, and the sections of the alpha plane and of metadata in it."""
 
-from models.bitstream.container import MAGIC, VERSION, Bitstream, CodecKind, header_bytes
+from models.bitstream.container import (
+    MAGIC,
+    PLAIN_VERSION,
+    VERSION,
+    Bitstream,
+    CodecKind,
+    header_bytes,
+)
+from models.bitstream.metadata import Metadata
 
-__all__ = ["MAGIC", "VERSION", "Bitstream", "CodecKind", "header_bytes"]
+__all__ = ["MAGIC", "PLAIN_VERSION", "VERSION", "Bitstream", "CodecKind", "Metadata", "header_bytes"]

@@ -1,10 +1,10 @@
-"""The container, format version 3: a small header around the coded sections, and a checksum.
+"""The container, format versions 3 and 4: a small header around the coded sections, and a checksum.
 
 All integers are little-endian:
 
     offset  bytes  field
          0      3  magic "ZGT"
-         3      1  format version, 3
+         3      1  format version: 4 with a metadata section, 3 without
          4      1  codec: 0 learned, 1 hybrid (AVIF and post-processing)
          5      1  flags: bit 0 alpha section present, 1 greyscale, 2 post-processing recommended,
                    others 0
@@ -12,10 +12,10 @@ All integers are little-endian:
         10      2  width, 1..16384
         12      2  height, 1..16384
         14      2  quality: 0..65535 stands for 0..100 on the codec's own axis
-        16   2-12  lengths of z, y and (when present) alpha: LEB128 in its shortest form, at most 4
-                   bytes each
-                   z, y, alpha; in a hybrid stream z is empty and y is what `models.avif.section`
-                   leaves of an AVIF file
+        16   2-16  lengths of z, y and (when present) alpha and metadata: LEB128 in its shortest
+                   form, at most 4 bytes each
+                   z, y, alpha, metadata; in a hybrid stream z is empty and y is what
+                   `models.avif.section` leaves of an AVIF file
       last      4  CRC-32 (zlib) of everything before it
 
 The parser never allocates by what the header claims. It checks in this order, and raises for the
@@ -25,7 +25,7 @@ first that fails:
 2. the header's length and the sections' lengths, then the total length: too short is
    `TruncatedStreamError`, too long `DamagedStreamError`,
 3. the checksum (`DamagedStreamError`),
-4. the fields' values (`DamagedStreamError`): an unknown codec or flag under version 3 is nothing
+4. the fields' values and the metadata (`DamagedStreamError`): an unknown codec or flag is nothing
    that an encoder writes, because adding one takes a new version,
 5. the caller's pixel limit (`StreamTooLargeError`).
 
@@ -43,6 +43,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from models import leb128
+from models.bitstream.metadata import unpack
 from models.errors import (
     DamagedStreamError,
     NewerVersionError,
@@ -55,7 +56,10 @@ from models.grid import MAX_SIDE
 from models.rate_control.position import MAX_INDEX, Position
 
 MAGIC = b"ZGT"
-VERSION = 3  # 1 and 2 coded residuals with other contexts; neither was released
+# Streams without metadata are of version 3 for good, and read by software that knows no other.
+# Versions 1 and 2 coded residuals with other contexts; neither was released.
+VERSION = 4
+PLAIN_VERSION = 3
 
 _FIXED = struct.Struct("<3sBBB4sHHH")
 _CHECKSUM = struct.Struct("<I")
@@ -89,6 +93,7 @@ class Bitstream:
         z: the coded hyper-latents; empty in a hybrid stream.
         y: the coded latents, or what is left of an AVIF file.
         alpha: a greyscale PNG, not looked into here; None for an opaque picture.
+        metadata: what `models.bitstream.metadata` packs; None for none.
     """
 
     codec: CodecKind
@@ -101,6 +106,7 @@ class Bitstream:
     z: bytes
     y: bytes
     alpha: bytes | None
+    metadata: bytes | None = None
 
     def __repr__(self) -> str:
         """Without the sections."""
@@ -108,10 +114,14 @@ class Bitstream:
         return f"<Bitstream {self.size} bytes, {self.width}x{self.height}, {kind}>"
 
     @property
+    def version(self) -> int:
+        """Version of the format that the stream is written in."""
+        return PLAIN_VERSION if self.metadata is None else VERSION
+
+    @property
     def size(self) -> int:
         """Length of the whole stream in bytes."""
-        alpha = None if self.alpha is None else len(self.alpha)
-        return header_bytes(len(self.z), len(self.y), alpha) + len(self.z) + len(self.y) + (alpha or 0)
+        return header_bytes(*map(len, self._sections)) + sum(map(len, self._sections))
 
     @property
     def pixels(self) -> int:
@@ -122,12 +132,19 @@ class Bitstream:
         """Write the stream. Raises ValueError for a field that the format cannot hold."""
         if fault := self._fault():
             raise ValueError(fault)
-        sections = [self.z, self.y] if self.alpha is None else [self.z, self.y, self.alpha]
+        sections = self._sections
         flags = (
             _ALPHA * (self.alpha is not None) | _GREYSCALE * self.greyscale | _POSTPROCESS * self.postprocess
         )
         header = _FIXED.pack(
-            MAGIC, VERSION, self.codec, flags, self.model_id, self.width, self.height, self.position.index
+            MAGIC,
+            self.version,
+            self.codec,
+            flags,
+            self.model_id,
+            self.width,
+            self.height,
+            self.position.index,
         )
         body = b"".join([header, *(leb128.encode(len(section)) for section in sections), *sections])
         return body + _CHECKSUM.pack(zlib.crc32(body))
@@ -143,13 +160,14 @@ class Bitstream:
         _check_beginning(data)
         if len(data) < _FIXED.size:
             raise TruncatedStreamError("the stream ends within its header")
-        _, _, codec, flags, model_id, width, height, position = _FIXED.unpack_from(data)
-        lengths, offset = _section_lengths(data, _FIXED.size, count=3 if flags & _ALPHA else 2)
+        _, version, codec, flags, model_id, width, height, position = _FIXED.unpack_from(data)
+        has_alpha, has_metadata = bool(flags & _ALPHA), version == VERSION
+        lengths, offset = _section_lengths(data, _FIXED.size, count=2 + has_alpha + has_metadata)
         _check_end(data, offset + sum(lengths) + _CHECKSUM.size)
         if codec not in list(CodecKind):
-            raise DamagedStreamError(f"codec {codec} does not exist in version {VERSION}")
+            raise DamagedStreamError(f"codec {codec} does not exist in version {version}")
         if flags & ~(_ALPHA | _GREYSCALE | _POSTPROCESS):
-            raise DamagedStreamError(f"flags {flags:#04x} do not exist in version {VERSION}")
+            raise DamagedStreamError(f"flags {flags:#04x} do not exist in version {version}")
         sections = []
         for length in lengths:
             sections.append(data[offset : offset + length])
@@ -164,15 +182,23 @@ class Bitstream:
             postprocess=bool(flags & _POSTPROCESS),
             z=sections[0],
             y=sections[1],
-            alpha=sections[2] if flags & _ALPHA else None,
+            alpha=sections[2] if has_alpha else None,
+            metadata=sections[-1] if has_metadata else None,
         )
         if fault := stream._fault():
             raise DamagedStreamError(fault)
+        if stream.metadata is not None:
+            unpack(stream.metadata)
         if max_pixels is not None and width * height > max_pixels:
             raise StreamTooLargeError(
                 f"the stream holds {width}x{height} pixels, over the limit of {max_pixels} pixels"
             )
         return stream
+
+    @property
+    def _sections(self) -> list[bytes]:
+        sections = (self.z, self.y, self.alpha, self.metadata)
+        return [section for section in sections if section is not None]
 
     def _fault(self) -> str | None:
         """The first field that the format forbids, in words; None when there is none."""
@@ -184,14 +210,14 @@ class Bitstream:
             return f"a model id has 4 bytes, not {len(self.model_id)}"
         if self.codec is CodecKind.HYBRID and self.z:
             return "a hybrid stream has no z section"
-        if max(len(self.z), len(self.y), len(self.alpha or b"")) > _MAX_SECTION_BYTES:
+        if max(map(len, self._sections)) > _MAX_SECTION_BYTES:
             return f"a section is over {_MAX_SECTION_BYTES} bytes"
         return None
 
 
-def header_bytes(z: int, y: int, alpha: int | None = None) -> int:
-    """Bytes of header and checksum around sections of z, y and alpha bytes."""
-    lengths = (z, y) if alpha is None else (z, y, alpha)
+def header_bytes(*sections: int | None) -> int:
+    """Bytes of header and checksum around sections of these lengths; None for one not there."""
+    lengths = [length for length in sections if length is not None]
     return _FIXED.size + sum(len(leb128.encode(length)) for length in lengths) + _CHECKSUM.size
 
 
@@ -221,7 +247,7 @@ def _check_beginning(data: bytes) -> None:
         raise NewerVersionError(f"the stream has format version {version}; this is version {VERSION}")
     if version == 0:
         raise DamagedStreamError("format version 0 does not exist")
-    if version < VERSION:
+    if version < PLAIN_VERSION:
         raise OlderVersionError(
             f"the stream has format version {version}, which is no longer read; this is version {VERSION}"
         )

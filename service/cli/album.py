@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.collection import compare, sweep
+from models.metadata import Keep, Kept, bytes_of, with_metadata, without_room_for
 from models.rate_control import (
     MEMBER_TOLERANCE,
     Allocation,
@@ -34,8 +35,8 @@ from ..ids import id_of
 from . import paths
 from .console import PLAIN, Manner, err, notes, over
 from .journal import Journal, MadeStream, MeasuredImage
-from .pictures import picture_of
-from .progress import Outcome, Result, Tally, label, larger_than_source, work_through
+from .pictures import metadata_of, picture_of
+from .progress import Outcome, Result, Tally, label, larger_than_source, left_out, work_through
 
 if TYPE_CHECKING:
     from models.learned.codec import LearnedCodec
@@ -55,6 +56,7 @@ class AlbumCompressor:
         metric: what to be best in.
         effort: of the encoder, 0 to 9, for the streams that are kept.
         strict: write nothing when the smallest streams together are over the budget.
+        keep: what to keep of the images' metadata.
         manner: how many images are measured at the same time, and whether JSON is printed.
     """
 
@@ -68,6 +70,7 @@ class AlbumCompressor:
         metric: Metric,
         effort: int,
         strict: bool = False,
+        keep: Keep = "none",
         manner: Manner = PLAIN,
     ) -> None:
         self._codec = codec
@@ -77,6 +80,8 @@ class AlbumCompressor:
         self._metric = metric
         self._effort = effort
         self._strict = strict
+        self._keep: Keep = keep
+        self._metadata: dict[Path, Kept] = {}
         self._manner = manner
         self._images: dict[Path, MeasuredImage] = {}
         self._streams: dict[Path, MadeStream] = {}
@@ -93,7 +98,7 @@ class AlbumCompressor:
         self._images = {source: self._images[source] for source in self._targets if source in self._images}
         if not self._images:
             return Tally(failed=measured.failed)
-        images = self._images.values()
+        images = [self._with_metadata(source) for source in self._images]
         pixels = sum(image.pixels for image in images)
         budget = max_bytes if max_bytes is not None else int((bpp or 0) * pixels / 8)
         curves = [RateDistortion.of(image.measured, self._metric, image.pixels) for image in images]
@@ -119,7 +124,15 @@ class AlbumCompressor:
             measured = tuple(sweep(self._codec, picture))
             image = MeasuredImage(image_id, model_id, picture.width, picture.height, measured)
             self._journal.add(image)
+        self._metadata[source] = metadata_of(file, self._keep)
         self._images[source] = image
+
+    def _with_metadata(self, source: Path) -> MeasuredImage:
+        """An image's measurements, with the metadata in the streams' sizes."""
+        image, more = self._images[source], bytes_of(self._metadata[source].section)
+        return replace(
+            image, measured=tuple(replace(point, size=point.size + more) for point in image.measured)
+        )
 
     def _compress(self, allocation: Allocation, budget: int) -> Tally:
         sizes: list[int] = []
@@ -135,6 +148,7 @@ class AlbumCompressor:
             line = f"{self._targets[source]}  {stream.result.size} bytes  quality {stream.quality:.1f}"
             facts = self._facts(source, stream)
             remarks = larger_than_source(stream.result.size, source.stat().st_size)
+            remarks += left_out(self._metadata[source].dropped)
             return Result(outcome, line, facts, remarks)
 
         # One after the other: each is given what those before it have left.
@@ -155,12 +169,13 @@ class AlbumCompressor:
             "quality": round(stream.quality, 3),
             "psnr": round(psnr_of(stream.result.mse), 3),
             "ms_ssim": round(stream.result.ms_ssim, 5),
+            "dropped": list(self._metadata[source].dropped),
         }
 
     def _known(self, source: Path, max_bytes: int) -> MadeStream | None:
         """The stream that an earlier run made of an image, if it is still there."""
         image = self._images[source].image
-        known = self._journal.stream(image, self._codec.model_id, max_bytes, self._effort)
+        known = self._journal.stream(image, self._codec.model_id, max_bytes, self._effort, self._keep)
         return known if known is not None and _id(self._targets[source]) == known.id else None
 
     def _stream(self, source: Path, max_bytes: int, progress: Progress) -> MadeStream:
@@ -169,12 +184,22 @@ class AlbumCompressor:
         file = paths.read(source)
         picture = picture_of(file)
         asked = Target(max_bytes=max_bytes, tolerance=MEMBER_TOLERANCE)
-        (stream,) = self._codec.encode([picture], [asked], effort=self._effort, progress=progress)
+        section = self._metadata[source].section
+        room = without_room_for(asked, section, picture.pixels)
+        (plain,) = self._codec.encode([picture], [room], effort=self._effort, progress=progress)
+        stream = with_metadata(plain, section, asked)
         decoded = self._codec.decode([stream.data])
         (result,) = compare(self._codec, picture, decoded, [len(stream.data)])
         image_id = hashlib.sha256(file).hexdigest()
         made = MadeStream(
-            image_id, model_id, max_bytes, self._effort, id_of(stream.data), stream.quality, result
+            image_id,
+            model_id,
+            max_bytes,
+            self._effort,
+            id_of(stream.data),
+            stream.quality,
+            result,
+            self._keep,
         )
         # First the journal: a stream that it does not know would not be replaced by the next run.
         self._journal.add(made)
@@ -227,7 +252,7 @@ class AlbumCompressor:
         except ModuleNotFoundError:
             notes.print("no plot without matplotlib: pip install 'ziggurat[evaluation]'")
             return
-        measured = [self._images[source].measured for source in self._streams]
+        measured = [self._with_metadata(source).measured for source in self._streams]
         chosen = [stream.result for stream in self._streams.values()]
         file = io.BytesIO()
         plot(measured, chosen, self._metric).savefig(file, format="svg")

@@ -32,7 +32,17 @@ from .console import (
     over,
 )
 from .paths import Found
-from .progress import Outcome, Result, Tally, finish, kept, label, larger_than_source, work_through
+from .progress import (
+    Outcome,
+    Result,
+    Tally,
+    finish,
+    kept,
+    label,
+    larger_than_source,
+    left_out,
+    work_through,
+)
 from .records import Records, recipe
 
 if TYPE_CHECKING:
@@ -51,6 +61,14 @@ class CodecChoice(Enum):
     LEARNED = "learned"
     HYBRID = "hybrid"
     AUTO = "auto"
+
+
+class MetadataChoice(Enum):
+    """What to keep of an image's metadata: the values of `models.metadata.Keep`."""
+
+    NONE = "none"
+    KEEP = "keep"
+    KEEP_WITH_GPS = "keep-with-gps"
 
 
 Bpp = Annotated[float | None, typer.Option(help="Budget in bits per pixel, the whole stream counted.")]
@@ -90,6 +108,13 @@ Choice = Annotated[
         help="learned; hybrid, which is AVIF in our container; or auto, the better of the two for each image."
     ),
 ]
+KeepMetadata = Annotated[
+    MetadataChoice,
+    typer.Option(
+        help="What to keep of EXIF and XMP: none; keep, all but coordinates; or keep-with-gps. It is part of "
+        "the budget."
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +127,7 @@ class Options:
     profile: str
     output: str | None
     device: str
+    metadata: MetadataChoice
     manner: Manner
 
 
@@ -123,6 +149,7 @@ def compress(
     profile: Profile = "ms-ssim",
     output: Output = None,
     device: Device = "cpu",
+    metadata: KeepMetadata = MetadataChoice.NONE,
     force: Force = False,
     no_overwrite: NoOverwrite = False,
     dry_run: DryRun = False,
@@ -137,7 +164,7 @@ def compress(
     from .pictures import suffixes
 
     manner = Manner(force, no_overwrite, dry_run, jobs, as_json, verbose)
-    options = Options(effort, codec, strict, profile, output, device, manner)
+    options = Options(effort, codec, strict, profile, output, device, metadata, manner)
     minima = (min_psnr, min_ms_ssim, min_ssimulacra2)
     budgets = sum(budget is not None for budget in (bpp, max_bytes, quality, budget_bpp, budget_bytes))
     if budgets > 1 or (not budgets and minima == (None, None, None)):
@@ -189,7 +216,7 @@ def compress_each(found: Found, options: Options, target: Target) -> Tally:
     from models.codec import check_auto
     from models.errors import TargetError
 
-    from .pictures import header_of, picture_of
+    from .pictures import header_of, metadata_of, picture_of
 
     manner = options.manner
     try:
@@ -213,13 +240,22 @@ def compress_each(found: Found, options: Options, target: Target) -> Tally:
         if manner.keeps(targets[source]):
             return kept(targets[source])
         file = paths.read(source)
-        asked = recipe(file, "compress", target, options.codec, options.effort, _model_id(options.profile))
+        asked = recipe(
+            file,
+            "compress",
+            target,
+            options.codec,
+            options.effort,
+            _model_id(options.profile),
+            options.metadata,
+        )
         if not manner.force and records.is_finished(targets[source], asked):
             known = targets[source].read_bytes()
             judged = _judge(source, target, known)
             return Result(Outcome.DONE_BEFORE | judged, facts=_facts(targets[source], known, file, judged))
         if manner.dry_run:
             return _planned(source, targets[source], header_of(file), target)
+        carried = metadata_of(file, options.metadata.value)
         stream = model().compress(
             picture_of(file, lambda warning: notes.print(f"{source}: {warning}")),
             bpp=target.bpp,
@@ -230,6 +266,7 @@ def compress_each(found: Found, options: Options, target: Target) -> Tally:
             min_ssimulacra2=target.min_ssimulacra2,
             codec=options.codec.value,
             effort=options.effort,
+            metadata=carried.metadata,
             progress=progress,
         )
         judged = _judge(source, target, stream.data, strict=options.strict)
@@ -239,12 +276,13 @@ def compress_each(found: Found, options: Options, target: Target) -> Tally:
             end = "nothing is written" if options.strict else "it is kept; --strict would refuse it"
             remarks.append(f"out of reach: the nearest has {_scores(stream)}; {end}")
             judged |= Outcome.OVER
-        facts = _facts(targets[source], stream.data, file, judged) | {"target_met": stream.target_met}
+        facts = _facts(targets[source], stream.data, file, judged)
+        facts |= {"target_met": stream.target_met, "dropped": list(carried.dropped)}
         if options.strict and Outcome.OVER in judged:
             return Result(Outcome.OVER, facts=facts, remarks=remarks)
         records.add(targets[source], asked, stream.data)
         paths.write(targets[source], stream.data)
-        remarks += larger_than_source(len(stream.data), len(file))
+        remarks += larger_than_source(len(stream.data), len(file)) + left_out(carried.dropped)
         if not (stream.target_met or short or Outcome.OVER in judged):
             remarks.insert(0, "the budget is above the model's range; this is the best stream there is")
         return Result(Outcome.DONE | judged, f"{targets[source]}  {_described(stream)}", facts, remarks)
@@ -364,6 +402,7 @@ def compress_album(
         metric=best_in or codec.metric,
         effort=options.effort,
         strict=options.strict,
+        keep=options.metadata.value,
         manner=options.manner,
     )
     return album.run(bpp=bpp, max_bytes=max_bytes)

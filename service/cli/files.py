@@ -31,7 +31,7 @@ from .console import (
     load_post_processor,
     print_table,
 )
-from .progress import Outcome, Result, finish, kept, label, work_through
+from .progress import Outcome, Result, finish, kept, label, left_out, work_through
 from .records import Records, recipe
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ def decompress(
     verbose: Verbose = False,
 ) -> None:
     """Decompress streams to images. Each stream says which model it needs."""
+    from models.bitstream.metadata import unpack
+
     from ..images import encode
     from .pictures import formats
 
@@ -103,7 +105,8 @@ def decompress(
             return Result(Outcome.DONE_BEFORE, facts=facts)
         if dry_run:
             return Result(Outcome.PLANNED, f"{source} -> {target}  {size}", facts)
-        file = encode(decoder.decode(stream), formats_of[target])
+        metadata = None if header.metadata is None else unpack(header.metadata)
+        file = encode(decoder.decode(stream), formats_of[target], metadata)
         records.add(target, asked, file)
         paths.write(target, file)
         return Result(Outcome.DONE, f"{target}  {size}", facts | {"bytes": len(file)})
@@ -198,6 +201,7 @@ def enhance(
         facts: dict[str, object] = {"output": label(target), "format": formats_of[target].name.lower()}
         facts |= {"width": header.width, "height": header.height}
         facts |= {"source_format": coded.kind, "coarseness": round(coded.coarseness, 4)}
+        facts |= {"dropped": list(header.carries)}
         told = f"{header.width}x{header.height}  {coded.kind}, coarseness {coded.coarseness:.2f}"
         if not force and records.is_finished(target, asked):
             return Result(Outcome.DONE_BEFORE, facts=facts)
@@ -207,7 +211,8 @@ def enhance(
         enhanced = encode(finished(improved, file, max_pixels=MAX_PIXELS), formats_of[target])
         records.add(target, asked, enhanced)
         paths.write(target, enhanced)
-        return Result(Outcome.DONE, f"{target}  {told}", facts | {"bytes": len(enhanced)})
+        remarks = left_out(header.carries)
+        return Result(Outcome.DONE, f"{target}  {told}", facts | {"bytes": len(enhanced)}, remarks)
 
     tally = work_through(targets, work, "Enhancing", manner, goes_on=found.is_folder)
     finish(tally, found, manner)

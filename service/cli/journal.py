@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from models.metadata import Keep
 from models.rate_control import Measured
 
 
@@ -48,6 +49,7 @@ class MadeStream:
         id: SHA-256 of the stream.
         quality: position on the gain axis, [0, 100].
         result: size of the stream and distortions of the picture that it decodes to.
+        metadata: what of the file's metadata it was to keep.
     """
 
     image: str
@@ -57,6 +59,7 @@ class MadeStream:
     id: str
     quality: float
     result: Measured
+    metadata: Keep = "none"
 
 
 class Journal:
@@ -72,7 +75,7 @@ class Journal:
         self._path = path
         self._adding = Lock()
         self._images: dict[tuple[str, str], MeasuredImage] = {}
-        self._streams: dict[tuple[str, str, int, int], MadeStream] = {}
+        self._streams: dict[tuple[str, str, int, int, str], MadeStream] = {}
         for line in path.read_text().splitlines() if path.exists() else ():
             try:
                 self._take(_parsed(json.loads(line)))
@@ -88,9 +91,11 @@ class Journal:
         """Look up an image's measurements; None when it was not measured."""
         return self._images.get((image, model))
 
-    def stream(self, image: str, model: str, max_bytes: int, effort: int) -> MadeStream | None:
+    def stream(
+        self, image: str, model: str, max_bytes: int, effort: int, metadata: Keep = "none"
+    ) -> MadeStream | None:
         """Look up the stream that was made of an image when the same was asked for."""
-        return self._streams.get((image, model, max_bytes, effort))
+        return self._streams.get((image, model, max_bytes, effort, metadata))
 
     def add(self, entry: MeasuredImage | MadeStream) -> None:
         """Remember, on the disk too."""
@@ -103,7 +108,8 @@ class Journal:
         if isinstance(entry, MeasuredImage):
             self._images[entry.image, entry.model] = entry
         else:
-            self._streams[entry.image, entry.model, entry.max_bytes, entry.effort] = entry
+            asked = (entry.image, entry.model, entry.max_bytes, entry.effort, entry.metadata)
+            self._streams[asked] = entry
 
 
 def _parsed(row: dict[str, Any]) -> MeasuredImage | MadeStream:

@@ -13,8 +13,9 @@ from PIL import Image
 
 from models import Picture
 from models.grid import MAX_SIDE
+from models.metadata import Keep, Kept
 
-from ..images import FORMATS, NAMED, Header, ImageFormat, decode, read_header
+from ..images import FORMATS, NAMED, Header, ImageFormat, decode, read_header, read_metadata
 from . import paths
 
 # Pixels; the largest picture that the container holds. Files of one's own need no lower limit.
@@ -41,6 +42,11 @@ def picture_of(file: bytes, warn: Callable[[str], object] = lambda _: None) -> P
 def header_of(file: bytes) -> Header:
     """Read an image file's header, before its pixels. Raises `ImageError`s."""
     return read_header(file, max_pixels=MAX_PIXELS)
+
+
+def metadata_of(file: bytes, keep: Keep) -> Kept:
+    """Read what is kept of an image file's metadata, and what is dropped. Raises `ImageError`s."""
+    return read_metadata(file, max_pixels=MAX_PIXELS, keep=keep)
 
 
 def formats(targets: Iterable[Path], image_format: str | None) -> dict[Path, ImageFormat]:

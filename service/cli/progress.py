@@ -102,6 +102,11 @@ def larger_than_source(stream: int, source: int) -> list[str]:
     return [told] if stream > source else []
 
 
+def left_out(dropped: Collection[str]) -> list[str]:
+    """The remark that metadata of the source is not in the result, if there was any."""
+    return [f"left out of the metadata: {', '.join(dropped)}"] if dropped else []
+
+
 def label(path: Path) -> str:
     """A file for programs: stdin and stdout as they are typed."""
     return "-" if path in (STDIN, STDOUT) else str(path)

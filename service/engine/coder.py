@@ -24,6 +24,7 @@ from models.codec import CodecName
 from models.grid import STRIDE
 from models.hybrid import av1
 from models.learned.symbols import Quantised
+from models.metadata import with_metadata, without_room_for
 from models.postprocess.postprocessor import Postprocess
 from models.postprocess.sources import Source
 from models.progress import Progress
@@ -132,6 +133,7 @@ class PictureCoder:
         report: frozenset[Measure] = frozenset(),
         effort: int = 0,
         effort_share: float = 1.0,
+        metadata: bytes | None = None,
         deadline: float = math.inf,
         timings: Timings | None = None,
     ) -> Compressed:
@@ -145,6 +147,7 @@ class PictureCoder:
             report: what to measure of the decoded picture, beside what has a minimum.
             effort: 0 to 9, as much of it as the deadline allows.
             effort_share: of the time until the deadline, the most that effort takes, in (0, 1].
+            metadata: the section that the stream is to carry; its bytes are part of the budget.
             deadline: when the result is of no more use.
             timings: account of the request.
 
@@ -156,7 +159,8 @@ class PictureCoder:
         timings = timings or Timings()
         timings.begin_coding()
         model = self._models.model(profile)
-        task = QuantiseTask(picture, await self.alpha_section(picture), target)
+        room = without_room_for(target, metadata, picture.pixels)
+        task = QuantiseTask(picture, await self.alpha_section(picture), room)
         metric = model.codec.metric
         report |= {Measure(score) for score in target.minima}
         measured = report | {Measure(metric)} if codec == "auto" else report
@@ -169,6 +173,7 @@ class PictureCoder:
             made = await self._compress_hybrid(wanted)
         else:
             made = await self._compress_learned(wanted)
+        made = replace(made, stream=with_metadata(made.stream, metadata, target))
         self._metrics.compressed(made.stream)
         return made
 

@@ -14,8 +14,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from models import Picture, Target
+from models import Target
 from models.collection import QUALITIES
+from models.metadata import Kept, bytes_of
 from models.rate_control import (
     MEMBER_TOLERANCE,
     Allocation,
@@ -27,6 +28,7 @@ from models.rate_control import (
     next_budget,
 )
 
+from ..images import Decoded
 from . import watched
 from .coder import PictureCoder
 from .effort import cost
@@ -35,8 +37,9 @@ from .timings import Timings
 
 JOBS_AT_ONCE = 4  # in the queue for one collection; on a GPU they make one batch
 
-PictureSource = Callable[[float], Awaitable[Picture]]
-"""Gives a picture anew whenever it is asked, until a deadline on `time.monotonic`'s clock."""
+PictureSource = Callable[[float], Awaitable[Decoded]]
+"""Gives a picture with its metadata anew whenever it is asked, until a deadline on
+`time.monotonic`'s clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +48,13 @@ class Collected:
 
     Attributes:
         made: the streams, each measured by `OF_SETS`.
+        kept: of each picture's metadata, and what was dropped.
         allocation: what each was to have.
         scores: of all together.
     """
 
     made: tuple[Compressed, ...]
+    kept: tuple[Kept, ...]
     allocation: Allocation
     scores: SetScores
 
@@ -111,6 +116,7 @@ async def compress_collection(
     """
     curves: list[RateDistortion] = []
     made: list[Compressed] = []
+    kept: list[Kept] = []
     with watched.shared(lambda: _share(pixels, len(curves), len(made), effort)):
         for source, count in zip(sources, pixels, strict=True):
             measured = await _sweep(coder, await source(deadline), profile, deadline)
@@ -118,19 +124,22 @@ async def compress_collection(
         allocation = allocate(curves, budget)
         for number, source in enumerate(sources):
             max_bytes = next_budget(allocation, [len(compressed.stream.data) for compressed in made], budget)
+            original = await source(deadline)
+            kept.append(original.kept)
             compressed = await coder.compress(
-                await source(deadline),
+                original.picture,
                 Target(max_bytes=max_bytes, tolerance=MEMBER_TOLERANCE),
                 profile=profile,
                 report=OF_SETS,
                 effort=effort,
                 effort_share=pixels[number] / sum(pixels[number:]),
+                metadata=original.kept.section,
                 deadline=deadline,
                 timings=timings,
             )
             made.append(compressed)
     reports = [_measured(len(compressed.stream.data), compressed.report) for compressed in made]
-    return Collected(tuple(made), allocation, SetScores.of(reports, pixels))
+    return Collected(tuple(made), tuple(kept), allocation, SetScores.of(reports, pixels))
 
 
 def _share(pixels: Sequence[int], measured: int, made: int, effort: int) -> float:
@@ -140,16 +149,16 @@ def _share(pixels: Sequence[int], measured: int, made: int, effort: int) -> floa
     return done / ((passes + last) * sum(pixels))
 
 
-async def _sweep(coder: PictureCoder, picture: Picture, profile: str, deadline: float) -> list[Measured]:
-    """Measure a picture's streams at QUALITIES."""
+async def _sweep(coder: PictureCoder, original: Decoded, profile: str, deadline: float) -> list[Measured]:
+    """Measure a picture's streams at QUALITIES, the metadata's bytes included."""
+    picture, metadata_bytes = original.picture, bytes_of(original.kept.section)
     alpha = await coder.alpha_section(picture)
     room = asyncio.Semaphore(JOBS_AT_ONCE)
 
     async def at(quality: float) -> Measured:
         async with room:
-            return _measured(
-                *await coder.measure(picture, alpha, quality, profile=profile, deadline=deadline)
-            )
+            size, scores = await coder.measure(picture, alpha, quality, profile=profile, deadline=deadline)
+            return _measured(size + metadata_bytes, scores)
 
     try:
         async with asyncio.TaskGroup() as group:

@@ -26,6 +26,7 @@ from PIL import AvifImagePlugin
 # What jobs need is imported before workers are forked.
 from models import Picture
 from models.bitstream import alpha  # noqa: F401
+from models.bitstream.metadata import unpack
 from models.hybrid import av1, libaom  # noqa: F401
 
 from .. import images
@@ -55,9 +56,14 @@ class Job(NamedTuple):
     limits: Limits
 
 
-def encode(picture: Picture, image_format: images.ImageFormat) -> tuple[bytes, bytes]:
-    """Encode a picture as an image file; returns the file and its SHA-256."""
-    file = images.encode(picture, image_format)
+def encode(
+    picture: Picture, image_format: images.ImageFormat, metadata: bytes | None = None
+) -> tuple[bytes, bytes]:
+    """Encode a picture as an image file, with the metadata in a stream's section of it.
+
+    Returns the file and its SHA-256.
+    """
+    file = images.encode(picture, image_format, None if metadata is None else unpack(metadata))
     return file, sha256(file).digest()
 
 

@@ -24,11 +24,12 @@ from models import Picture, Target
 from models.bitstream import Bitstream
 from models.codec import CodecName
 from models.errors import CodecError
+from models.metadata import Keep, Metadata, kept, unpack
 from models.postprocess.postprocessor import Postprocess, PostProcessor
 from models.rate_control import Metric
 
 from .. import images
-from ..images import DamagedImageError, ImageError, ImageFormat, ImageTooLargeError
+from ..images import DamagedImageError, Decoded, Header, ImageError, ImageFormat, ImageTooLargeError
 from ..metrics import Metrics
 from ..settings import Settings
 from ..store import StreamStore
@@ -53,6 +54,7 @@ class CompressRequest:
         report: what to measure of the decoded picture.
         effort: 0 to 9.
         strict: refuse a stream over the budget, or short of the minima.
+        metadata: what to keep of the file's.
     """
 
     target: Target
@@ -61,6 +63,7 @@ class CompressRequest:
     report: frozenset[Measure] = frozenset()
     effort: int = 0
     strict: bool = False
+    metadata: Keep = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,7 @@ class AllocateRequest:
         metric: what to be best in, over all pictures.
         effort: 0 to 9.
         strict: refuse streams over the budget.
+        metadata: what to keep of the files' and the streams'.
     """
 
     target: Target
@@ -95,6 +99,7 @@ class AllocateRequest:
     metric: Metric
     effort: int = 0
     strict: bool = False
+    metadata: Keep = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +163,7 @@ class Requests:
             with self._engine.admit(
                 costs.compress(header.pixels, wanted.codec, wanted.report, wanted.effort, wanted.target)
             ):
-                decoded = await self._read(DECODE, timings, header.pixels, images.decode, file)
+                decoded = await self._decode(timings, header, file, wanted.metadata)
                 made = await self._coder.compress(
                     decoded.picture,
                     wanted.target,
@@ -166,6 +171,7 @@ class Requests:
                     codec=wanted.codec,
                     report=wanted.report,
                     effort=wanted.effort,
+                    metadata=decoded.kept.section,
                     deadline=deadline,
                     timings=timings,
                 )
@@ -186,7 +192,7 @@ class Requests:
                 bind_contextvars(bpp=round(made.stream.bpp, 6))
                 with self._stages.in_store(timings):
                     stream_id = await self._store.put(made.stream.data)
-        return StoredStream(made, stream_id, len(file), decoded.warnings, timings)
+        return StoredStream(made, stream_id, len(file), decoded.kept, decoded.warnings, timings)
 
     async def decompress_stored(
         self, stream_id: str, formats: Sequence[ImageFormat], postprocess: Postprocess
@@ -239,7 +245,7 @@ class Requests:
                 )
                 picture = await self._read(FINISH, timings, header.pixels, images.finished, improved, file)
                 enhanced = await self._encode(picture, image_format, post_processor, timings)
-        return EnhancedFile(enhanced, source)
+        return EnhancedFile(enhanced, source, header.carries)
 
     async def encode(self, file: bytes, wanted: EncodeRequest) -> EncodedFile:
         """Write an image file in another codec's format, as well as so many bytes allow.
@@ -269,7 +275,7 @@ class Requests:
                     report = await self._coder.compare(
                         shown.picture, original, wanted.report, deadline=deadline, timings=timings
                     )
-        return EncodedFile(content, header.pixels, quality, report, timings)
+        return EncodedFile(content, header.pixels, quality, report, decoded.kept.dropped, timings)
 
     async def _best_within(
         self, picture: Picture, wanted: EncodeRequest, timings: Timings
@@ -308,7 +314,7 @@ class Requests:
             members: list[_Member] = []
             pixels: list[int] = []
             for source in inputs:
-                members.append(await self._member(source))
+                members.append(await self._member(source, wanted.metadata))
                 pixels.append(members[-1].pixels)
                 if sum(pixels) > self._max_pixels:  # at once: one may be named a hundred times
                     raise ImageTooLargeError(
@@ -341,32 +347,35 @@ class Requests:
         sources = tuple(member.source_bytes for member in members)
         return StoredCollection(found, budget, sum(pixels), names, sources, tuple(ids), timings)
 
-    async def _member(self, source: NamedFile | StoredPicture) -> _Member:
+    async def _member(self, source: NamedFile | StoredPicture, keep: Keep) -> _Member:
         """Read the header of one picture of many."""
-        return await (self._uploaded(source) if isinstance(source, NamedFile) else self._stored(source))
+        if isinstance(source, NamedFile):
+            return await self._uploaded(source, keep)
+        return await self._stored(source, keep)
 
-    async def _uploaded(self, file: NamedFile) -> _Member:
+    async def _uploaded(self, file: NamedFile, keep: Keep) -> _Member:
         with _naming(file.name):
             header = await self._read(READ_HEADER, None, 0, images.read_header, file.content)
 
-        async def picture(_: float) -> Picture:
+        async def picture(_: float) -> Decoded:
             with _naming(file.name):
-                decoded = await self._read(DECODE, None, header.pixels, images.decode, file.content)
-            return decoded.picture
+                return await self._decode(None, header, file.content, keep)
 
         return _Member(file.name, header.pixels, len(file.content), picture)
 
-    async def _stored(self, stored: StoredPicture) -> _Member:
+    async def _stored(self, stored: StoredPicture, keep: Keep) -> _Member:
         async def stream() -> Bitstream:
             # Read anew whenever it is wanted: what names its streams is not admitted yet.
             async with self._store.held(stored.id) as data:
                 with _naming(stored.id):
                     return await self._parse(data)
 
-        async def picture(deadline: float) -> Picture:
+        async def picture(deadline: float) -> Decoded:
             with _naming(stored.id):
-                made = await self._coder.decompress(await stream(), deadline=deadline)
-            return made.picture
+                parsed = await stream()
+                made = await self._coder.decompress(parsed, deadline=deadline)
+            found = Metadata() if parsed.metadata is None else unpack(parsed.metadata)
+            return Decoded(made.picture, kept=kept(found, keep, parsed.width, parsed.height))
 
         header = await stream()
         return _Member(stored.id, header.pixels, header.size, picture)
@@ -396,7 +405,11 @@ class Requests:
         made = await self._coder.decompress(
             stream, postprocess=postprocess, deadline=deadline, timings=timings
         )
-        return await self._encode(made.picture, image_format, made.post_processor, timings)
+        return await self._encode(made.picture, image_format, made.post_processor, timings, stream.metadata)
+
+    async def _decode(self, timings: Timings | None, header: Header, file: bytes, keep: Keep) -> Decoded:
+        """Decode an image file of this header; raises what `_read` raises."""
+        return await self._read(DECODE, timings, header.pixels, images.decode, file, keep=keep)
 
     async def _read(
         self,
@@ -405,6 +418,7 @@ class Requests:
         pixels: int,
         function: Callable[..., _T],
         *args: object,
+        **kwargs: object,
     ) -> _T:
         """Run a function of `images` in an image worker; `pixels` are 0 for a header alone.
 
@@ -413,7 +427,7 @@ class Requests:
         """
         try:
             return await self._stages.in_image_worker(
-                step, timings, pixels, function, *args, max_pixels=self._max_pixels
+                step, timings, pixels, function, *args, max_pixels=self._max_pixels, **kwargs
             )
         except WorkerDiedError as error:
             raise DamagedImageError("the decoder crashed on this image") from error
@@ -432,9 +446,10 @@ class Requests:
         image_format: ImageFormat,
         post_processor: PostProcessor | None,
         timings: Timings,
+        metadata: bytes | None = None,
     ) -> PictureFile:
         file, digest = await self._stages.in_image_worker(
-            ENCODE, timings, picture.pixels, image_worker.encode, picture, image_format
+            ENCODE, timings, picture.pixels, image_worker.encode, picture, image_format, metadata
         )
         return PictureFile(file, digest, post_processor, timings, image_format)
 

@@ -9,6 +9,7 @@ from enum import Enum
 from models import Picture, Stream
 from models.bitstream import CodecKind
 from models.codec import choose
+from models.metadata import Kept
 from models.postprocess.postprocessor import PostProcessor
 from models.postprocess.sources import Source
 from models.rate_control import Metric, Score
@@ -81,6 +82,7 @@ class StoredStream:
         made: the stream and how it came out.
         id: under which it is stored.
         source_bytes: size of the file.
+        kept: of the file's metadata, and what was dropped.
         warnings: what is wrong with the file although it was read.
         timings: of the request.
     """
@@ -88,6 +90,7 @@ class StoredStream:
     made: Compressed
     id: str
     source_bytes: int
+    kept: Kept
     warnings: tuple[str, ...]
     timings: Timings
 
@@ -120,6 +123,7 @@ class EncodedFile:
         pixels: of its picture.
         quality: setting of the encoder.
         report: its picture against the original: PSNR in dB, MS-SSIM in [0, 1].
+        dropped: names of the original's metadata.
         timings: of the request.
     """
 
@@ -127,12 +131,20 @@ class EncodedFile:
     pixels: int
     quality: int
     report: Mapping[Measure, float]
+    dropped: tuple[str, ...]
     timings: Timings
 
 
 @dataclass(frozen=True, slots=True)
 class EnhancedFile:
-    """A better picture of somebody else's file, and what that file says of its quantiser."""
+    """A better picture of somebody else's file.
+
+    Attributes:
+        file: the picture.
+        source: what the original says of its quantiser.
+        dropped: names of the original's metadata.
+    """
 
     file: PictureFile
     source: Source
+    dropped: tuple[str, ...]

@@ -12,7 +12,7 @@ of its own.
 
 from __future__ import annotations
 
-from .decode import decode, decode_as_coded, finished, read_header, read_lossy_header
+from .decode import decode, decode_as_coded, finished, read_header, read_lossy_header, read_metadata
 from .encode import NAMED, ImageFormat, encode, first_fitting, fits
 from .errors import (
     AnimatedImageError,
@@ -52,4 +52,5 @@ __all__ = [
     "flattened",
     "read_header",
     "read_lossy_header",
+    "read_metadata",
 ]

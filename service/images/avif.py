@@ -1,7 +1,8 @@
 """AVIF: the properties of its primary item, and its samples.
 
 Pillow, or libavif below it, decodes items and puts grids together. What the properties say of
-cropping, turning and colour is read here. EXIF and XMP say nothing in AVIF, and are taken out.
+cropping, turning and colour is read here. EXIF and XMP say nothing of that in AVIF, and the decoder
+does not see them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from models.avif import obu
-from models.avif.isobmff import Fields, boxes, coded_item, item_types
+from models.avif.isobmff import Fields, boxes, coded_item, item_types, metadata_items
+from models.metadata import Metadata
 
 from .colour import Colour, described
 from .errors import AnimatedImageError, DamagedImageError, UnsupportedVariantError
@@ -75,6 +77,7 @@ def read(file: bytes) -> Facts:
         lambda: _decode(file, meta[b"iinf"], primary),
         orientation=of_turn(primary.quarters, primary.mirror),
         colour=_colour(file, primary),
+        metadata=_metadata(file),
     )
 
 
@@ -177,6 +180,14 @@ def _coding_of_stream(file: bytes) -> tuple[int, int, int]:
     except _BROKEN:
         pass
     return 2, 2, 2
+
+
+def _metadata(file: bytes) -> Metadata:
+    """EXIF and XMP; what is broken is there with no bytes, which is told as dropped."""
+    try:
+        return Metadata(*metadata_items(file))
+    except _BROKEN:
+        return Metadata()
 
 
 def _decode(file: bytes, iinf: bytes, primary: _Primary) -> Coded:

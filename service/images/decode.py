@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 
 from PIL import UnidentifiedImageError
 
 from models import Picture
 from models.errors import PictureError, SourceError
 from models.grid import MAX_SIDE
+from models.metadata import Keep, Kept
 from models.postprocess import sources
 from models.postprocess.sources import Source
 
@@ -56,11 +58,21 @@ def read_lossy_header(file: bytes, *, max_pixels: int) -> tuple[Header, Source]:
         raise SourceError(
             "the file's pixels are CMYK or L*a*b*, and post-processing is for colours on screens and for grey"
         )
-    return facts.header, source
+    return replace(facts.header, carries=facts.kept("none").dropped), source
 
 
-def decode(file: bytes, *, max_pixels: int) -> Decoded:
+def read_metadata(file: bytes, *, max_pixels: int, keep: Keep) -> Kept:
+    """Read what `decode` keeps and drops of a file's metadata; raises what `read_header` raises."""
+    return _facts(file, max_pixels).kept(keep)
+
+
+def decode(file: bytes, *, max_pixels: int, keep: Keep = "none") -> Decoded:
     """Decode an image file, upright, in sRGB and 8 bits.
+
+    Args:
+        file: all bytes of the file.
+        max_pixels: the largest width times height.
+        keep: what to keep of its metadata.
 
     Raises:
         ImageError: as `read_header` does, or the file is damaged behind its header.
@@ -68,7 +80,7 @@ def decode(file: bytes, *, max_pixels: int) -> Decoded:
     facts = _facts(file, max_pixels)
     coded = _coded(facts)
     image = orientation.upright(to_srgb(coded.pixels, facts.colour), facts.orientation)
-    return Decoded(Picture.from_image(image), coded.warnings)
+    return Decoded(Picture.from_image(image), coded.warnings, facts.kept(keep))
 
 
 def decode_as_coded(file: bytes, *, max_pixels: int) -> Picture:

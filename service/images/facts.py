@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from models import Picture
+from models.metadata import NOTHING, Keep, Kept, Metadata, kept
 
 from .colour import SRGB, Colour
 
@@ -26,11 +27,13 @@ class Header:
         format: name of the file's format.
         width: columns, as they lie in the file.
         height: rows, as they lie in the file.
+        carries: names of the metadata in the file, as `Kept.dropped` has them.
     """
 
     format: str
     width: int
     height: int
+    carries: tuple[str, ...] = ()
 
     @property
     def pixels(self) -> int:
@@ -45,10 +48,12 @@ class Decoded:
     Attributes:
         picture: upright, in sRGB and 8 bits.
         warnings: what is wrong with the file although it was read, each fit for users.
+        kept: the metadata that was to be kept, and the names of what was dropped.
     """
 
     picture: Picture
     warnings: tuple[str, ...] = ()
+    kept: Kept = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,9 @@ class Facts:
         orientation: how to turn the picture, 1 to 8 as in EXIF; 1 is upright.
         colour: what the samples mean.
         on_screen: the samples are grey, or of a screen's colours: no CMYK or Lab.
+        metadata: EXIF and XMP as they are in the file, not looked into.
+        exif_at: where EXIF's first directory is; None for where its block says.
+        iptc: there is a caption by IPTC-IIM, as agencies write it.
     """
 
     header: Header
@@ -81,3 +89,22 @@ class Facts:
     orientation: int = 1
     colour: Colour = SRGB
     on_screen: bool = True
+    metadata: Metadata = field(default_factory=Metadata)
+    exif_at: int | None = None
+    iptc: bool = False
+
+    def kept(self, keep: Keep) -> Kept:
+        """Choose what a stream carries of the metadata; for a picture turned upright."""
+        width, height = self.header.width, self.header.height
+        if self.orientation >= 5:
+            width, height = height, width
+        others = {"icc": bool(self.colour.profile), "iptc": self.iptc}
+        return kept(
+            self.metadata,
+            keep,
+            width,
+            height,
+            turned=self.orientation,
+            others={name for name, there in others.items() if there},
+            exif_at=self.exif_at,
+        )

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
+from models.metadata import Metadata
+
 from .colour import Colour
 from .errors import DamagedImageError, UnsupportedVariantError
 from .facts import Coded, Facts, Header
@@ -44,6 +46,8 @@ _VARIANTS = {
     _DNL: "its height behind the picture (DNL)",
 }
 _DECODED = (_DHT, _DQT, _DRI, _BASELINE, _EXTENDED, _PROGRESSIVE, 0xE0, _APP14)  # what libjpeg looks at
+_XMP = b"http://ns.adobe.com/xap/1.0/\0"
+_IPTC = b"8BIM\x04\x04"  # begins the resource of Photoshop's that has it
 # None that restarts coded data. Fill bytes before it are left out: to match them takes time in the
 # square of their number.
 _MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
@@ -76,6 +80,8 @@ class _Parts:
         scans: content of each start-of-scan segment.
         ended: there is an end-of-image marker.
         exif: first block of Exif.
+        xmp: first packet of XMP. What extends it in further segments is not read.
+        iptc: there is a caption by IPTC-IIM.
         profile: parts of an ICC profile, by their number.
         profile_parts: how many there are to be.
         adobe: there is a segment of Adobe's, which says that CMYK is inverted.
@@ -88,7 +94,9 @@ class _Parts:
     process: int = 0
     scans: list[bytes] = field(default_factory=list)
     ended: bool = False
-    exif: bytes = b""
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    iptc: bool = False
     profile: dict[int, bytes] = field(default_factory=dict)
     profile_parts: int = 0
     adobe: bool = False
@@ -120,9 +128,11 @@ def read(file: bytes) -> Facts:
     return Facts(
         Header("JPEG", width, height),
         lambda: _decode(file, parts, mode, (width, height)),
-        orientation=of_exif(parts.exif),
+        orientation=of_exif(parts.exif or b""),
         colour=Colour(_profile(parts)),
         on_screen=components != 4,
+        metadata=Metadata(parts.exif, parts.xmp),
+        iptc=parts.iptc,
     )
 
 
@@ -147,6 +157,10 @@ def _parts(file: bytes) -> _Parts:
                 parts.restart_interval = int.from_bytes(segment, "big")
             case 0xE1 if segment.startswith(b"Exif\0\0"):
                 parts.exif = parts.exif or segment
+            case 0xE1 if segment.startswith(_XMP):
+                parts.xmp = parts.xmp or segment.removeprefix(_XMP)
+            case 0xED if segment.startswith(b"Photoshop 3.0\0"):
+                parts.iptc = parts.iptc or _IPTC in segment
             case 0xE2 if segment.startswith(b"ICC_PROFILE\0") and len(segment) > 14:
                 parts.profile.setdefault(segment[12], segment[14:])
                 parts.profile_parts = segment[13]

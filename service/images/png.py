@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
+from . import png_text
 from .colour import Colour, described, image_of
 from .errors import AnimatedImageError, DamagedImageError, UnsupportedVariantError
 from .facts import Coded, Facts, Header, Pixels
@@ -47,12 +48,14 @@ class _Chunks:
         palette: of PLTE, or empty.
         samples: of all IDAT chunks, as they lie in the file with their lengths and checksums.
         others: those that matter here, by name; of several the first.
+        texts: name and content of text chunks with metadata, by keyword; of several the first.
     """
 
     header: bytes
     palette: bytes
     samples: tuple[tuple[int, int], ...]
     others: dict[bytes, bytes]
+    texts: dict[bytes, tuple[bytes, bytes]]
 
 
 def read(file: bytes) -> Facts:
@@ -79,6 +82,8 @@ def read(file: bytes) -> Facts:
         lambda: _decode(file, chunks, depth, kind),
         orientation=of_exif(chunks.others.get(b"eXIf", b"")),
         colour=_colour(chunks.others),
+        metadata=png_text.metadata_in(chunks.others.get(b"eXIf"), chunks.texts),
+        iptc=png_text.RAW_IPTC in chunks.texts,
     )
 
 
@@ -86,6 +91,7 @@ def _chunks(file: bytes) -> _Chunks:
     header = palette = b""
     samples: list[tuple[int, int]] = []
     others: dict[bytes, bytes] = {}
+    texts: dict[bytes, tuple[bytes, bytes]] = {}
     at = len(SIGNATURE)
     for _ in range(MAX_CHUNKS):
         if at + 8 > len(file):  # the end is missing; whether samples are too, decoding tells
@@ -98,7 +104,8 @@ def _chunks(file: bytes) -> _Chunks:
         if name == b"CgBI":
             raise UnsupportedVariantError("PNG", "Apple's CgBI chunk, which is no PNG for others,")
         critical = not name[0] & 0x20
-        if critical or name in _READ:
+        text = png_text.keyword(file[at + 8 : at + 88]) if name in png_text.NAMES else None
+        if critical or name in _READ or text is not None:
             content = memoryview(file)[at + 8 : at + 8 + size]
             sound = zlib.crc32(content, zlib.crc32(name)) == int.from_bytes(file[end - 4 : end], "big")
             if critical and not sound and end <= len(file):
@@ -113,6 +120,8 @@ def _chunks(file: bytes) -> _Chunks:
                 samples.append((at, min(end, len(file))))
             elif critical and sound:
                 raise UnsupportedVariantError("PNG", f"a critical chunk {name.decode('latin-1')}")
+            elif sound and text is not None:
+                texts.setdefault(text, (name, bytes(content)))
             elif sound and (not samples or name in (b"eXIf", b"acTL")):
                 others.setdefault(name, bytes(content))
         at = end
@@ -120,7 +129,7 @@ def _chunks(file: bytes) -> _Chunks:
         raise DamagedImageError("the PNG image has too many parts")
     if not header or not samples:
         raise DamagedImageError("the PNG image is truncated or corrupt in its header")
-    return _Chunks(header, palette, tuple(samples), others)
+    return _Chunks(header, palette, tuple(samples), others, texts)
 
 
 def _colour(chunks: dict[bytes, bytes]) -> Colour:

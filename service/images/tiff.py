@@ -10,6 +10,8 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
+from models.metadata import Metadata, exif
+
 from . import tiff_samples
 from .colour import Colour
 from .errors import AnimatedImageError, DamagedImageError, UnsupportedImageError, UnsupportedVariantError
@@ -30,11 +32,13 @@ _PLANAR, _T4_OPTIONS, _T6_OPTIONS, _PREDICTOR, _COLOUR_MAP = 284, 292, 293, 317,
 _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_SIZES = 322, 323, 324, 325
 _INK_SET, _EXTRA_SAMPLES, _SAMPLE_FORMAT, _JPEG_TABLES = 332, 338, 339, 347
 _SUBSAMPLING, _REFERENCE, _ICC_PROFILE, _DNG_VERSION = 530, 532, 34675, 50706
+_XMP, _IPTC = 700, 33723
 _KNOWN = {
     _NEW_SUBFILE_TYPE, _SUBFILE_TYPE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER,
     _STRIP_OFFSETS, _ORIENTATION, _SAMPLES, _ROWS_PER_STRIP, _STRIP_SIZES, _PLANAR, _T4_OPTIONS,
     _T6_OPTIONS, _PREDICTOR, _COLOUR_MAP, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_SIZES, _INK_SET,
     _EXTRA_SAMPLES, _SAMPLE_FORMAT, _JPEG_TABLES, _SUBSAMPLING, _REFERENCE, _ICC_PROFILE, _DNG_VERSION,
+    _XMP, _IPTC,
 }  # fmt: skip
 
 _OF_KIND = {_NEW_SUBFILE_TYPE, _SUBFILE_TYPE, _DNG_VERSION}
@@ -70,23 +74,28 @@ def read(file: bytes) -> Facts:
         UnsupportedVariantError: other samples or compressions than those on the list.
     """
     try:
-        tags = _page(file)
+        tags, at = _page(file)
         layout = _layout(tags, big_endian=file[:2] == b"MM")
     except (struct.error, IndexError) as error:
         raise DamagedImageError("the TIFF image is truncated or corrupt in its header") from error
     orientation = _number(tags, _ORIENTATION, 1)
-    profile = tags.get(_ICC_PROFILE)
+    profile, xmp = tags.get(_ICC_PROFILE), tags.get(_XMP)
     return Facts(
         Header("TIFF", layout.width, layout.height),
         lambda: tiff_samples.decode(file, layout),
         orientation=orientation if 1 <= orientation <= 8 else 1,
         colour=Colour(profile if isinstance(profile, bytes) else None),
         on_screen=layout.photometric in (0, 1, 2, 3, 6),
+        metadata=Metadata(
+            file if exif.is_telling(file, at) else None, xmp if isinstance(xmp, bytes) else None
+        ),
+        exif_at=at,
+        iptc=_IPTC in tags,
     )
 
 
-def _page(file: bytes) -> _Tags:
-    """The tags of the only full-size page."""
+def _page(file: bytes) -> tuple[_Tags, int]:
+    """The tags of the only full-size page, and where its directory is."""
     form, first = _form(file)
     found: int | None = None
     pages = 0
@@ -102,7 +111,7 @@ def _page(file: bytes) -> _Tags:
         raise UnsupportedVariantError("TIFF", "no full-size picture, as in cameras' raw files,")
     if pages > 1:
         raise AnimatedImageError(pages)
-    return _directory(file, found, form, _KNOWN)[0]
+    return _directory(file, found, form, _KNOWN)[0], found
 
 
 def _is_page(kind: _Tags) -> bool:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from models.metadata import Metadata
+
 from .colour import Colour
 from .errors import AnimatedImageError, DamagedImageError
 from .facts import Coded, Facts, Header
@@ -56,6 +58,7 @@ def read(file: bytes) -> Facts:
         lambda: Coded(loaded(_stripped(picture, size), "WEBP")),
         orientation=of_exif(first.get(b"EXIF", b"")),
         colour=Colour(first.get(b"ICCP")),
+        metadata=Metadata(first.get(b"EXIF"), first.get(b"XMP ")),
     )
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models import Target
 from models.errors import TargetError
+from models.metadata import Keep
 from models.rate_control import SET_TOLERANCE, Metric, meets
 
 from ..engine.collection import StoredCollection
@@ -24,6 +25,7 @@ from ..http.negotiation import combined, content_digest, negotiate
 from ..http.server_timing import server_timing
 from ..runtime import RuntimeDependency, refuse_when_leaving
 from . import archive
+from .compress import DROPPED, METADATA
 from .inputs import JSON, RequestsDependency, StoredStreams, model_of, pictures_in, url_of
 
 router = APIRouter(tags=["compression"], dependencies=[Depends(refuse_when_leaving)])
@@ -62,6 +64,7 @@ class AllocateQuery(BaseModel):
         default=False,
         description="Answer 422 instead of the smallest streams when those are over the budget.",
     )
+    metadata: Keep = Field(default="none", description=METADATA)
 
 
 class Share(BaseModel):
@@ -81,6 +84,8 @@ class Share(BaseModel):
     larger_than_source: bool = Field(description="The stream has more bytes than what it was made from.")
     psnr: float | None = Field(description="dB; null when the picture came back exactly.")
     ms_ssim: float
+    metadata_bytes: int | None = Field(description="Of the metadata kept; null for none.")
+    dropped: list[str] = Field(description=DROPPED)
 
 
 class Allocated(BaseModel):
@@ -144,7 +149,9 @@ async def allocate(
     media_type = negotiate(combined(request.headers, "accept"), (archive.MEDIA_TYPE, JSON))
     target = _target(query)
     codec = model_of(runtime, query.profile).codec
-    wanted = AllocateRequest(target, codec.name, query.metric or codec.metric, query.effort, query.strict)
+    wanted = AllocateRequest(
+        target, codec.name, query.metric or codec.metric, query.effort, query.strict, query.metadata
+    )
 
     async with pictures_in(request, runtime) as inputs:
         stored = await requests.allocate(inputs, wanted)
@@ -206,9 +213,17 @@ def _shares(stored: StoredCollection, names: Sequence[str], urls: Sequence[str])
             larger_than_source=len(made.stream.data) > source_bytes,
             psnr=made.report[Measure.PSNR],
             ms_ssim=made.report[Measure.MS_SSIM],
+            metadata_bytes=None if kept.section is None else len(kept.section),
+            dropped=list(kept.dropped),
         )
-        for made, name, source_bytes, stream_id, url in zip(
-            stored.collected.made, names, stored.source_bytes, stored.ids, urls, strict=True
+        for made, kept, name, source_bytes, stream_id, url in zip(
+            stored.collected.made,
+            stored.collected.kept,
+            names,
+            stored.source_bytes,
+            stored.ids,
+            urls,
+            strict=True,
         )
     ]
 
@@ -227,5 +242,5 @@ def _table(shares: Sequence[Share]) -> bytes:
     file = io.StringIO()
     table = csv.DictWriter(file, list(Share.model_fields), lineterminator="\n")
     table.writeheader()
-    table.writerows(share.model_dump() for share in shares)
+    table.writerows(share.model_dump() | {"dropped": " ".join(share.dropped)} for share in shares)
     return file.getvalue().encode()

@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field
 from models import Target
 from models.bitstream import CodecKind
 from models.codec import CodecName, check_auto
+from models.metadata import Keep
 from models.rate_control import Metric
 from models.stream import Comparison
 
@@ -39,6 +40,16 @@ def split(value: Any) -> Any:
     # One more than there may be is enough to be refused; a URL has room for thousands.
     parts = (part for item in value for part in item.split(",", MAX_MEASURES))
     return list(islice(parts, MAX_MEASURES + 1))
+
+
+METADATA = (
+    "What to keep of EXIF and XMP: nothing; all but coordinates (`keep`); or those too "
+    "(`keep-with-gps`). It is part of the budget. Thumbnails and maker notes are never kept."
+)
+DROPPED = (
+    "Metadata of the image that is not in the answer: exif, icc (the colours are converted to sRGB), xmp, "
+    "iptc; of what was kept, gps, maker-note, thumbnail, extended-xmp."
+)
 
 
 class CompressQuery(BaseModel):
@@ -101,6 +112,7 @@ class CompressQuery(BaseModel):
         description="Answer 422 instead of the smallest stream when that is over the budget, or of the "
         "nearest when none reaches the minima.",
     )
+    metadata: Keep = Field(default="none", description=METADATA)
 
 
 class Scores(BaseModel):
@@ -142,6 +154,8 @@ class Compression(BaseModel):
     ms_ssim: float | None = Field(default=None, description="0 to 1, when asked for.")
     ssimulacra2: float | None = Field(default=None, description="At most 100, when asked for.")
     auto: Scores | None = Field(default=None, description="With `codec=auto`, how the two compared.")
+    metadata_bytes: int | None = Field(default=None, description="Of the metadata kept; null for none.")
+    dropped: list[str] = Field(default=[], description=DROPPED)
     warnings: list[str] = Field(
         default=[], description="What is wrong with the image file, although it was read."
     )
@@ -167,6 +181,7 @@ HEADERS = {
     "Ziggurat-Model": "Profile and model id.",
     "Ziggurat-Effort": "What was done, 0 to 9; less than asked for where the deadline ended it early.",
     **SCORES,
+    "Ziggurat-Dropped": DROPPED,
     "Ziggurat-Warning": "What is wrong with the image file, although it was read.",
 }
 
@@ -210,7 +225,7 @@ async def compress(
         check_auto(target)
     profile = model_of(runtime, query.profile).codec.name  # a wrong one is refused before the body
     wanted = CompressRequest(
-        target, profile, query.codec, frozenset(query.report), query.effort, query.strict
+        target, profile, query.codec, frozenset(query.report), query.effort, query.strict, query.metadata
     )
 
     async with file_in(request, runtime, accepts="image/*") as file:
@@ -250,6 +265,8 @@ def _facts(stored: StoredStream, url: str, profile: str, model_id: str, effort: 
         ms_ssim=made.report.get(Measure.MS_SSIM),
         ssimulacra2=made.report.get(Measure.SSIMULACRA2),
         auto=None if compared is None else _scores(compared),
+        metadata_bytes=None if stored.kept.section is None else len(stored.kept.section),
+        dropped=list(stored.kept.dropped),
         warnings=list(stored.warnings),
     )
 
@@ -280,6 +297,8 @@ def _headers(facts: Compression, body: bytes) -> dict[str, str]:
             f"metric={facts.auto.metric}, learned={_score(facts.auto.learned)}, "
             f"hybrid={_score(facts.auto.hybrid)}"
         )
+    if facts.dropped:
+        headers["Ziggurat-Dropped"] = ", ".join(facts.dropped)
     if facts.warnings:
         headers["Ziggurat-Warning"] = "; ".join(facts.warnings)
     return headers

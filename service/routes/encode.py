@@ -16,7 +16,7 @@ from ..http.negotiation import content_digest
 from ..http.server_timing import server_timing
 from ..images import NAMED
 from ..runtime import RuntimeDependency, refuse_when_leaving
-from .compress import MAX_MEASURES, REPORT, SCORES, scores, split
+from .compress import DROPPED, MAX_MEASURES, REPORT, SCORES, scores, split
 from .inputs import RequestsDependency, file_in
 from .pictures import described, lower
 
@@ -26,6 +26,7 @@ HEADERS = {
     "Ziggurat-Bpp": "Bits per pixel, of the whole file.",
     "Ziggurat-Quality": "The encoder's setting.",
     **SCORES,
+    "Ziggurat-Dropped": DROPPED,
 }
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _FILE = described(
@@ -82,6 +83,8 @@ async def encode(
         "Ziggurat-Quality": str(made.quality),
         **scores(*(made.report.get(measure) for measure in Measure)),
     }
+    if made.dropped:
+        headers["Ziggurat-Dropped"] = ", ".join(made.dropped)
     if runtime.settings.server_timing:
         headers["Server-Timing"] = server_timing(made.timings)
     return Response(made.content, headers=headers, media_type=image_format.value)

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from ..http import problems
 from ..http.body import describe_body
 from ..runtime import RuntimeDependency, refuse_when_leaving
+from .compress import DROPPED
 from .inputs import RequestsDependency, file_in
 from .pictures import PICTURE, Format, described, in_turn, named, picture_answer
 
@@ -15,6 +16,7 @@ router = APIRouter(tags=["compression"], dependencies=[Depends(refuse_when_leavi
 HEADERS = {
     "Ziggurat-Model": "Name and id of the post-processor.",
     "Ziggurat-Source": "Kind of the file, and how coarsely it is quantised, from 0 to 1.",
+    "Ziggurat-Dropped": DROPPED,
 }
 _PICTURE = described(PICTURE, HEADERS)
 
@@ -44,4 +46,6 @@ async def enhance(
     answer = picture_answer(runtime, enhanced.file)
     answer.headers["Ziggurat-Model"] = named(post_processor)
     answer.headers["Ziggurat-Source"] = f"{source.kind}; coarseness={source.coarseness:.3f}"
+    if enhanced.dropped:
+        answer.headers["Ziggurat-Dropped"] = ", ".join(enhanced.dropped)
     return answer

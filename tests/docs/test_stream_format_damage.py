@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from models import Picture
-from models.bitstream import Bitstream
+from models.bitstream import Bitstream, Metadata
 from models.bitstream.alpha import encode_alpha
+from models.bitstream.metadata import pack, unpack
 from models.entropy import context_model, tables
 from models.entropy.coder import SymbolCoder
 from models.errors import BitstreamError, DamagedStreamError
@@ -31,6 +32,7 @@ def test_any_bytes_are_refused_for_the_same_cause(data: bytes) -> None:
     assert_parsed_alike(data)
     assert_parsed_alike(sealed(data))
     assert_parsed_alike(sealed(b"ZGT\x03" + data))
+    assert_parsed_alike(sealed(b"ZGT\x04" + data))
 
 
 def assert_parsed_alike(data: bytes, max_pixels: int | None = None) -> None:
@@ -67,7 +69,25 @@ def test_every_changed_byte_and_every_cut_is_refused_for_the_same_cause() -> Non
     assert_parsed_alike(data, max_pixels=192 * 144)
 
 
-BEGINNINGS = [b"ZGT\x03", b"ZGT\x04", b"ZGT\x02", b"ZGT\x00", b"ZGT", b"ZG", b"", b"ZIP\x03"]
+@given(st.binary(max_size=40), st.binary(max_size=3), st.booleans())
+def test_metadata_is_read_or_refused_alike(content: bytes, behind: bytes, whole: bool) -> None:
+    deflater = zlib.compressobj(9, zlib.DEFLATED, -15)
+    section = deflater.compress(content) + (deflater.flush() if whole else b"") + behind
+    stream = replace(Bitstream.parse(STREAMS[0].read_bytes()), metadata=section)
+    assert_parsed_alike(stream.to_bytes())
+
+
+@pytest.mark.parametrize("metadata", [Metadata(b"exif"), Metadata(None, b"xmp"), Metadata(b"e", b"x")])
+def test_metadata_comes_out_alike(metadata: Metadata) -> None:
+    section = pack(metadata)
+    assert section is not None
+    stream = replace(Bitstream.parse(STREAMS[0].read_bytes()), metadata=section)
+    items = SPEC.read_metadata(SPEC.parse(stream.to_bytes())["metadata"])
+    assert Metadata(items.get(0), items.get(1)) == unpack(section) == metadata
+    assert by_page(TINY, stream.to_bytes()) == by_page(TINY, STREAMS[0].read_bytes())
+
+
+BEGINNINGS = [b"ZGT\x03", b"ZGT\x04", b"ZGT\x05", b"ZGT\x02", b"ZGT\x00", b"ZGT", b"ZG", b"", b"ZIP\x03"]
 
 
 @pytest.mark.parametrize("header", BEGINNINGS)

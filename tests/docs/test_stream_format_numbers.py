@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from models.bitstream import Bitstream, CodecKind
+from models.bitstream import Bitstream, CodecKind, metadata
 from models.bitstream import container as bitstream
 from models.entropy import context_model, requantisation, scale_decoder, tables
 from models.grid import MAX_SIDE, PASSES, STRIDE
@@ -40,7 +40,10 @@ def test_the_conformance_table_is_that_of_the_fixtures() -> None:
 
 def test_constants_are_the_codecs() -> None:
     assert SPEC.MAGIC == bitstream.MAGIC
-    assert SPEC.VERSION == bitstream.VERSION
+    assert (SPEC.PLAIN_VERSION, SPEC.VERSION) == (bitstream.PLAIN_VERSION, bitstream.VERSION)
+    limits = (metadata.MAX_BYTES, metadata.MAX_EXIF_BYTES, metadata.MAX_XMP_BYTES)
+    assert limits == (SPEC.MAX_METADATA, SPEC.MAX_EXIF, SPEC.MAX_XMP)
+    assert SPEC.PRESET == metadata.PRESET
     assert list(CodecKind) == [SPEC.LEARNED, SPEC.HYBRID]
     assert SPEC.MAX_SIDE == MAX_SIDE
     assert SPEC.MAX_QUALITY == MAX_INDEX
@@ -104,7 +107,7 @@ def test_the_header_table_lies_where_the_codec_writes() -> None:
     flags = 4 * stream.postprocess + 2 * stream.greyscale + (stream.alpha is not None)
     assert fields["magic"] == b"ZGT"
     assert fields["model id"] == stream.model_id
-    assert numbers["format version"] == bitstream.VERSION
+    assert numbers["format version"] == bitstream.PLAIN_VERSION
     assert numbers["codec"] == stream.codec
     assert numbers["flags"] == flags
     assert numbers["width"] == stream.width

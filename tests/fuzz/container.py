@@ -18,12 +18,14 @@ from functools import cache
 import numpy as np
 
 from models import Target
-from models.bitstream import Bitstream, CodecKind
+from models.bitstream import Bitstream, CodecKind, Metadata
 from models.errors import BitstreamError
 from models.hybrid.codec import HybridCodec
+from models.metadata import pack, trusted, unpack
 from models.picture import Picture
 from models.rate_control import Position
 from tests.make_golden import GOLDEN, tiny_codec
+from tests.models.metadata import samples
 
 MAX_PIXELS = 1 << 16
 _CODEC = tiny_codec()
@@ -31,7 +33,7 @@ _HYBRID = HybridCodec()
 
 
 def seeds() -> dict[str, bytes]:
-    """The golden streams, and small ones with alpha, in grey and of one pixel."""
+    """The golden streams, and small ones with alpha, in grey, of one pixel and with metadata."""
     rng = np.random.default_rng(0)
     rgb = rng.integers(0, 256, (33, 47, 3), np.uint8)
     alpha = rng.integers(0, 256, (33, 47), np.uint8)
@@ -48,6 +50,11 @@ def seeds() -> dict[str, bytes]:
     made |= {
         f"hybrid-{name}": _HYBRID.encode(picture, Target(quality=20)).data
         for name, picture in pictures.items()
+    }
+    section = pack(Metadata(samples.exif(), samples.XMP))
+    made |= {
+        f"{name}-metadata": replace(Bitstream.parse(made[name]), metadata=section).to_bytes()
+        for name in ("pixel", "hybrid-alpha")
     }
     return made | {path.stem: path.read_bytes() for path in GOLDEN.glob("*.zgt")}
 
@@ -73,6 +80,9 @@ def check(data: bytes) -> str:
         stream.greyscale,
     )
     assert (picture.alpha is None) == (stream.alpha is None)
+    if stream.metadata is not None:
+        sound = trusted(unpack(stream.metadata), stream.width, stream.height)
+        assert trusted(sound, stream.width, stream.height) == sound, "what is handed on is sound"
     return "decoded"
 
 
@@ -111,7 +121,9 @@ def with_checksum(data: bytes) -> bytes:
 def _changed(
     stream: Bitstream, rng: random.Random, mutated: Callable[[bytes, int], bytes], room: int
 ) -> Bitstream:
-    match rng.choice(("z", "y", "y", "alpha", "size", "size", "quality", "greyscale", "postprocess")):
+    match rng.choice(
+        ("z", "y", "y", "alpha", "size", "size", "quality", "greyscale", "postprocess", "metadata")
+    ):
         case "z":
             return replace(stream, z=mutated(stream.z, room))
         case "y":
@@ -130,6 +142,13 @@ def _changed(
             return replace(stream, width=width, height=height)
         case "quality":
             return replace(stream, position=Position(rng.choice((0, 65535, rng.randrange(65536)))))
+        case "metadata":
+            found = Metadata()
+            with suppress(BitstreamError):  # changed before
+                found = unpack(stream.metadata or b"")
+            exif, xmp = (mutated(part or b"", room) for part in (found.exif, found.xmp))
+            changed = pack(Metadata(exif, xmp if rng.random() < 0.8 else None)) or b""
+            return replace(stream, metadata=changed if rng.random() < 0.8 else mutated(changed, room))
         case "greyscale":
             return replace(stream, greyscale=not stream.greyscale)
         case _:

@@ -1,8 +1,9 @@
 """Fuzz target: an image file to a `Picture`, as an upload is read.
 
 Only `ImageError`s and `PictureError` may come out, nothing over the pixel limit is decoded, and a
-picture is of the size that its header said. The checksums of a PNG are put right, as otherwise
-nothing would get behind them.
+picture is of the size that its header said. Metadata that is kept is sound: it comes back from a
+stream as it is, and goes into files. The checksums of a PNG are put right, as otherwise nothing
+would get behind them.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from models.errors import PictureError
+from models.metadata import Metadata, trusted, unpack
 from service import images
 from tests.fuzz.container import png_with_checksums
+from tests.models.metadata import samples as metadata
 from tests.service.images.files import avif_with, clap, nclx, png_chunk, png_of, tiff_of
 from tests.service.images.files import saved as _saved
 
@@ -43,6 +46,9 @@ def seeds() -> dict[str, bytes]:
     exif[0x0112] = 6  # turn right
     variants: dict[str, tuple[Image.Image, str, dict[str, object]]] = {
         "jpeg": (rgb, "JPEG", {}),
+        "jpeg-metadata": (rgb, "JPEG", {"exif": b"Exif\0\0" + metadata.exif(), "xmp": metadata.XMP}),
+        "webp-metadata": (rgb, "WEBP", {"exif": metadata.exif(endian=">"), "xmp": metadata.XMP}),
+        "avif-metadata": (rgb, "AVIF", {"exif": metadata.exif(orientation=1), "xmp": metadata.XMP}),
         "jpeg-coarse": (rgb, "JPEG", {"quality": 20}),
         "jpeg-progressive": (rgb, "JPEG", {"progressive": True, "exif": exif}),
         "jpeg-cmyk": (rgb.convert("CMYK"), "JPEG", {}),
@@ -98,6 +104,16 @@ def seeds() -> dict[str, bytes]:
             [zlib.compress(bytes(1024))] * 2,
         ),
         "tiff-big-float": tiff_of({256: 2, 257: 1, 258: 32, 262: 1, 277: 1, 339: 3}, [bytes(8)], big=True),
+        "png-text": png_of(
+            [bytes(6)] * 3, 2, 8, 2, png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + metadata.XMP)
+        ),
+        "png-raw-exif": png_of(
+            [bytes(6)] * 3,
+            2,
+            8,
+            2,
+            png_chunk(b"tEXt", b"Raw profile type exif\0\nexif\n 9\n" + metadata.exif().hex().encode()),
+        ),
         "avif-clap": avif_with(_saved(rgb, "AVIF"), [clap(5, 3, 0, 0), nclx(12, 13)]),
     }
     for name, (image, file_format, options) in variants.items():
@@ -117,9 +133,15 @@ def check(data: bytes) -> str:
         return f"not opened: {type(error).__name__}"
     assert header.pixels <= MAX_PIXELS
     try:
-        picture = images.decode(data, max_pixels=MAX_PIXELS).picture
+        decoded = images.decode(data, max_pixels=MAX_PIXELS, keep="keep-with-gps")
     except (images.ImageError, PictureError) as error:
         return f"not decoded: {header.format} {type(error).__name__}"
+    picture, kept = decoded.picture, decoded.kept
+    assert trusted(kept.metadata, picture.width, picture.height) == kept.metadata
+    assert kept.metadata == (Metadata() if kept.section is None else unpack(kept.section))
+    if kept.metadata:
+        images.encode(picture, images.ImageFormat.WEBP, kept.metadata)
+        images.encode(picture, images.ImageFormat.JPEG, kept.metadata)
     assert sorted((picture.width, picture.height)) == sorted((header.width, header.height))
     return f"decoded: {header.format}"
 

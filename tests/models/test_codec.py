@@ -7,18 +7,20 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from models import Picture, Stream, Target
 from models.bitstream import Bitstream, CodecKind
 from models.codec import Codec, CodecName, choose
 from models.errors import NotAStreamError, OptionError, PictureError, TargetError
 from models.learned.codec import LearnedCodec
+from models.metadata import Metadata
 from models.progress import Progress
 from models.rate_control import Score
 from models.rate_control.target import CLOSE_BYTES
 from models.stream import Comparison
 from tests.make_golden import golden_picture
+from tests.models.metadata import samples
 
 
 def stream(codec: CodecKind, size: int, budget: int = 100) -> Stream:
@@ -217,3 +219,51 @@ def test_what_is_no_stream_is_an_error_and_any_buffer_is_read(
     buffers: Any
     for buffers in (bytearray(made.data), memoryview(made.data)):
         assert codec.decompress(buffers).size == photo.size
+
+
+@pytest.mark.parametrize("codec", ["learned", "hybrid", "auto"])
+@pytest.mark.parametrize("mode", ["RGB", "LA"])
+def test_metadata_is_carried_within_the_budget(
+    shipped: LearnedCodec, photo: Image.Image, codec: CodecName, mode: str
+) -> None:
+    image = photo.convert(mode)
+    if mode == "LA":
+        image.putalpha(77)
+    made = Codec(shipped).compress(sideways(image), max_bytes=1000, codec=codec, metadata="keep")
+    assert len(made.data) <= 1000
+    assert made.target_met or codec != "learned", "AVIF has no setting for every size"
+    assert made.target == Target(max_bytes=1000)
+    assert (made.width, made.height) == (96, 128), "it is turned upright"
+    decoded = Codec(shipped).decompress(made.data)
+    exif = decoded.getexif()
+    assert (exif[ExifTags.Base.Make], exif[ExifTags.Base.Orientation]) == ("Ziggurat", 1)
+    assert not exif.get_ifd(ExifTags.IFD.GPSInfo)
+    assert b'tiff:Orientation="1"' in decoded.info["xmp"]
+
+
+def test_metadata_is_kept_only_when_asked_for(shipped: LearnedCodec, photo: Image.Image) -> None:
+    plain, image = Codec(shipped).compress(photo, quality=30), sideways(photo)
+    image.info["xmp"] = samples.XMP.decode()
+    assert Codec(shipped).compress(image, quality=30).data == plain.data
+    placed = Codec(shipped).compress(image, quality=30, metadata="keep-with-gps")
+    assert b"GPSLatitude" in Codec(shipped).decompress(placed.data).info["xmp"]
+    assert Codec(shipped).compress(np.asarray(photo), quality=30, metadata="keep").data == plain.data
+    given = Codec(shipped).compress(photo, quality=30, metadata=Metadata(xmp=samples.XMP))
+    assert "exif" not in Codec(shipped).decompress(given.data).info
+    with pytest.raises(OptionError, match="keep-with-gps"):
+        Codec(shipped).compress(photo, quality=30, metadata="all")  # type: ignore[arg-type]
+
+
+def test_metadata_that_pillow_has_parsed_is_kept(shipped: LearnedCodec, photo: Image.Image) -> None:
+    """A TIFF file's, or what somebody has made for an image, is not in its `info`."""
+    image = photo.copy()
+    image.getexif()[ExifTags.Base.Artist] = "somebody"
+    made = Codec(shipped).compress(image, quality=30, metadata="keep")
+    assert Codec(shipped).decompress(made.data).getexif()[ExifTags.Base.Artist] == "somebody"
+
+
+def sideways(image: Image.Image) -> Image.Image:
+    """The image as a camera held on its side has it."""
+    image = image.copy()
+    image.info |= {"exif": b"Exif\0\0" + samples.exif(), "xmp": samples.XMP}
+    return image

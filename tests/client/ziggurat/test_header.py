@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,24 @@ from hypothesis import strategies as st
 from ziggurat import errors
 from ziggurat.header import MAX_HEADER_BYTES, Header, checked
 
-from models.bitstream import Bitstream, CodecKind
+from models.bitstream import Bitstream, CodecKind, Metadata
+from models.bitstream.metadata import pack
 from models.errors import BitstreamError
 from models.rate_control import Position
 from service.facts import StreamFacts
 from tests.make_golden import GOLDEN
 
 STREAMS = sorted(GOLDEN.glob("*.zgt"))
+
+
+METADATA = replace(
+    Bitstream.parse(STREAMS[0].read_bytes()), metadata=pack(Metadata(b"exif", b"xmp"))
+).to_bytes()
+
+
+def test_the_facts_of_a_stream_with_metadata() -> None:
+    ours, theirs = ziggurat.inspect(METADATA), StreamFacts.of(METADATA)
+    assert (ours.format_version, ours.metadata_bytes) == (4, theirs.metadata_bytes)
 
 
 @pytest.mark.parametrize("path", STREAMS, ids=lambda path: path.stem)
@@ -36,25 +48,37 @@ def test_the_facts_are_those_of_the_service(path: Path) -> None:
     greyscale=st.booleans(),
     alpha=st.none() | st.binary(max_size=200),
     y=st.binary(max_size=200),
+    exif=st.none() | st.binary(max_size=200),
 )
 def test_every_header_is_read_right(
-    codec: CodecKind, width: int, height: int, position: int, greyscale: bool, alpha: bytes | None, y: bytes
+    codec: CodecKind,
+    width: int,
+    height: int,
+    position: int,
+    greyscale: bool,
+    alpha: bytes | None,
+    y: bytes,
+    exif: bytes | None,
 ) -> None:
+    metadata = pack(Metadata(exif))
     z = b"" if codec is CodecKind.HYBRID else b"z" * 130
     stream = Bitstream(
-        codec, b"\1\2\3\xff", width, height, Position(position), greyscale, False, z, y, alpha
+        codec, b"\1\2\3\xff", width, height, Position(position), greyscale, False, z, y, alpha, metadata
     ).to_bytes()
     header = Header.read(stream[:MAX_HEADER_BYTES])
     assert (header.width, header.height, header.codec) == (width, height, codec.name.lower())
     assert header.mode == ("L" if greyscale else "RGB") + ("" if alpha is None else "A")
     assert header.size == len(stream)
+    assert header.version == (3 if metadata is None else 4)
+    assert header.metadata_bytes == (None if metadata is None else len(metadata))
+    assert stream[header.metadata_at : -4] == (metadata or b"")
     assert (header.z_bytes, header.y_bytes) == (len(z), len(y))
     assert header.quality == pytest.approx(Position(position).quality, abs=1e-3)
 
 
 @given(data=st.data())
 def test_what_the_codec_refuses_is_refused_by_the_same_name(data: st.DataObject) -> None:
-    stream = bytearray(STREAMS[0].read_bytes())
+    stream = bytearray(data.draw(st.sampled_from([STREAMS[0].read_bytes(), METADATA])))
     for _ in range(data.draw(st.integers(0, 3))):
         stream[data.draw(st.integers(0, len(stream) - 1))] = data.draw(st.integers(0, 255))
     damaged = bytes(stream[: data.draw(st.integers(0, len(stream)))])

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 from ziggurat.pillow import ZigguratImageFile, register_opener
 
+from models.bitstream import Bitstream
 from models.codec import Codec
 from tests.make_golden import GOLDEN
+from tests.models.metadata import samples
 
 ROOT = Path(__file__).parents[3]
 Pixels = NDArray[np.uint8]
@@ -191,7 +194,7 @@ def test_what_ends_within_its_header_is_no_image(zgt: Path, length: int) -> None
 def test_another_version_is_named(zgt: Path) -> None:
     newer = b"ZGT\x09" + zgt.read_bytes()[4:]
     with (
-        pytest.warns(UserWarning, match="format version 9; this is version 3"),
+        pytest.warns(UserWarning, match="format version 9; this is version 4"),
         pytest.raises(UnidentifiedImageError),
     ):
         Image.open(io.BytesIO(newer))
@@ -310,4 +313,59 @@ def test_truncated_images_are_no_pictures_even_when_pillow_is_told_to_take_them(
 ) -> None:
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
     with Image.open(io.BytesIO(zgt.read_bytes()[:-5])) as image, pytest.raises(OSError, match="short"):
+        image.load()
+
+
+# Metadata
+
+
+def test_metadata_is_written_when_given_and_read_with_the_header(
+    photo: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exif = b"Exif\0\0" + samples.exif()
+    file = saved(photo, max_bytes=1500, exif=exif, xmp=samples.XMP)
+    assert len(file.getvalue()) <= 1500
+    monkeypatch.setattr(ZigguratImageFile, "load", lambda self: pytest.fail("it decodes"))
+    image = Image.open(file)
+    read = image.getexif()
+    assert (read[ExifTags.Base.Make], read[ExifTags.Base.Orientation]) == ("Ziggurat", 1)
+    assert not read.get_ifd(ExifTags.IFD.GPSInfo)
+    assert b"Tour" in image.info["xmp"]
+
+
+def test_exif_may_be_pillows_own_and_the_place_is_asked_for(photo: Image.Image) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Artist] = "somebody"
+    exif[ExifTags.Base.Orientation] = 6
+    exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude] = samples.LATITUDE
+    image = Image.open(saved(photo, quality=30, exif=exif, metadata="keep-with-gps"))
+    assert image.size == photo.size, "the pixels are those of the image, whatever else is given"
+    read = image.getexif()
+    assert read[ExifTags.Base.Artist] == "somebody"
+    assert read.get(ExifTags.Base.Orientation, 1) == 1
+    assert read.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude] == samples.LATITUDE
+
+
+def test_metadata_is_not_written_unless_given(photo: Image.Image) -> None:
+    image = photo.copy()
+    image.info |= {"exif": b"Exif\0\0" + samples.exif(orientation=1), "xmp": samples.XMP}
+    again = Image.open(saved(image, quality=30))
+    assert not {"exif", "xmp"} & again.info.keys()
+    assert image.info["xmp"] == samples.XMP
+
+
+def test_it_goes_on_to_other_formats(photo: Image.Image) -> None:
+    image = Image.open(saved(photo, quality=30, exif=samples.exif(), xmp=samples.XMP))
+    file = io.BytesIO()
+    image.save(file, "JPEG", exif=image.info["exif"], xmp=image.info["xmp"])
+    with Image.open(file) as jpeg:
+        assert jpeg.getexif()[ExifTags.Base.Make] == "Ziggurat"
+        assert jpeg.info["xmp"] == image.info["xmp"]
+
+
+def test_damaged_metadata_is_said_when_the_pixels_are_wanted() -> None:
+    stream = Bitstream.parse((GOLDEN / "tiny-50.zgt").read_bytes())
+    image = Image.open(io.BytesIO(replace(stream, metadata=b"no deflate").to_bytes()))
+    assert "exif" not in image.info
+    with pytest.raises(OSError, match="metadata"):
         image.load()

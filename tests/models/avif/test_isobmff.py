@@ -13,6 +13,7 @@ from PIL import Image
 
 from models.avif import isobmff, obu
 from models.avif.isobmff import box, boxes, coded_item, full_box, is_avif, still_picture
+from tests.models.metadata import samples
 
 
 def avif(image: Image.Image, **options: object) -> bytes:
@@ -117,3 +118,39 @@ def test_a_file_of_a_million_items_takes_no_time() -> None:
 )
 def test_brands_tell_an_avif_file_and_versions_do_not(file: bytes, expected: bool) -> None:
     assert is_avif(file) == expected
+
+
+def test_metadata_of_a_real_file_is_found(photo: Image.Image) -> None:
+    exif = samples.exif(orientation=1)
+    file = avif(photo, exif=exif, xmp=samples.XMP)
+    found, xmp = isobmff.metadata_items(file)
+    assert xmp == samples.XMP
+    assert found is not None
+    assert found[:4] == exif[:4]
+    assert isobmff.metadata_items(avif(photo)) == (None, None)
+
+
+def test_metadata_items_are_those_of_the_right_kind() -> None:
+    def entry(item: int, kind: bytes, rest: bytes) -> bytes:
+        return full_box(b"infe", struct.pack(">HH", item, 0), kind, rest, version=2)
+
+    entries = [
+        entry(1, b"mime", b"name\0text/plain\0"),
+        entry(2, b"mime", b"\0application/rdf+xml\0"),
+        entry(3, b"Exif", b"\0"),
+    ]
+    iinf = full_box(b"iinf", struct.pack(">H", 3), *entries)
+    contents = [b"words", b"<x/>", b"\0\0\0\x06Exif\0\0II*\0"]
+
+    def locations(start: int) -> bytes:
+        located = b""
+        for item, content in enumerate(contents, 1):
+            located += struct.pack(">HHHII", item, 0, 1, start, len(content))
+            start += len(content)
+        return full_box(b"iloc", struct.pack(">BBH", 0x44, 0, 3), located)
+
+    start = len(file_with(locations(0) + iinf, b""))
+    assert isobmff.metadata_items(file_with(locations(start) + iinf, b"".join(contents))) == (
+        b"II*\0",
+        b"<x/>",
+    )

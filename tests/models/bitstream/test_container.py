@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.bitstream import MAGIC, VERSION, Bitstream, CodecKind, header_bytes
+from models.bitstream import MAGIC, PLAIN_VERSION, VERSION, Bitstream, CodecKind, Metadata, header_bytes
+from models.bitstream.metadata import pack
 from models.errors import (
     BitstreamError,
     DamagedStreamError,
@@ -39,11 +40,13 @@ GOLDEN = Bitstream(
 GOLDEN_BYTES = bytes.fromhex(
     "5a47540300050badcafe00030002555505c801036879706572" + bytes(range(200)).hex() + "706e67db38d8eb"
 )
+WITH_METADATA = replace(GOLDEN, metadata=pack(Metadata(exif=b"MM\0*\0\0\0\x08\0\0\0\0\0\0", xmp=b"<x/>")))
 
 
 @st.composite
 def bitstreams(draw: st.DrawFn) -> Bitstream:
     codec = draw(st.sampled_from(CodecKind))
+    some = st.none() | st.binary(max_size=300)
     return Bitstream(
         codec=codec,
         model_id=draw(st.binary(min_size=4, max_size=4)),
@@ -54,7 +57,8 @@ def bitstreams(draw: st.DrawFn) -> Bitstream:
         postprocess=draw(st.booleans()),
         z=b"" if codec is CodecKind.HYBRID else draw(st.binary(max_size=300)),
         y=draw(st.binary(max_size=300)),
-        alpha=draw(st.none() | st.binary(max_size=300)),
+        alpha=draw(some),
+        metadata=pack(Metadata(draw(some), draw(some))),
     )
 
 
@@ -70,9 +74,10 @@ def test_every_field_comes_back(stream: Bitstream) -> None:
 
 @given(bitstreams())
 def test_header_bytes_counts_exactly(stream: Bitstream) -> None:
-    alpha = None if stream.alpha is None else len(stream.alpha)
-    payload = len(stream.z) + len(stream.y) + (alpha or 0)
-    assert len(stream.to_bytes()) == header_bytes(len(stream.z), len(stream.y), alpha) + payload
+    sections = (stream.z, stream.y, stream.alpha, stream.metadata)
+    lengths = [None if section is None else len(section) for section in sections]
+    payload = sum(length or 0 for length in lengths)
+    assert len(stream.to_bytes()) == stream.size == header_bytes(*lengths) + payload
 
 
 @pytest.mark.parametrize(
@@ -87,6 +92,13 @@ def test_an_ordinary_header_fits_28_bytes() -> None:
     assert header_bytes(2**28 - 1, 2**28 - 1) == 28
 
 
+def test_a_stream_is_of_the_oldest_version_that_holds_it() -> None:
+    """So that what knows no metadata reads every stream without."""
+    assert GOLDEN.to_bytes()[3] == GOLDEN.version == PLAIN_VERSION == 3
+    assert WITH_METADATA.to_bytes()[3] == WITH_METADATA.version == VERSION == 4
+    assert Bitstream.parse(WITH_METADATA.to_bytes()) == WITH_METADATA
+
+
 def test_golden_bytes() -> None:
     assert GOLDEN.to_bytes() == GOLDEN_BYTES
     assert Bitstream.parse(GOLDEN_BYTES) == GOLDEN
@@ -94,7 +106,7 @@ def test_golden_bytes() -> None:
 
 @given(
     st.binary(max_size=64)
-    | st.binary(max_size=64).map(lambda tail: MAGIC + bytes([VERSION]) + tail)
+    | st.binary(max_size=64).map(lambda tail: MAGIC + bytes([PLAIN_VERSION]) + tail)
     | st.binary(max_size=64).map(sealed)
 )
 def test_any_bytes_are_a_stream_or_a_typed_error(data: bytes) -> None:
@@ -105,8 +117,12 @@ def test_any_bytes_are_a_stream_or_a_typed_error(data: bytes) -> None:
     assert stream.to_bytes() == data
 
 
-@given(st.binary(max_size=40).map(lambda tail: sealed(MAGIC + bytes([VERSION]) + tail)))
-def test_a_sealed_header_is_a_stream_in_its_only_spelling_or_a_typed_error(data: bytes) -> None:
+@given(
+    st.sampled_from([PLAIN_VERSION, VERSION]),
+    st.binary(max_size=40),
+)
+def test_a_sealed_header_is_a_stream_in_its_only_spelling_or_a_typed_error(version: int, tail: bytes) -> None:
+    data = sealed(MAGIC + bytes([version]) + tail)
     try:
         stream = Bitstream.parse(data)
     except BitstreamError:
@@ -144,7 +160,7 @@ def test_every_truncation_is_refused_as_such(stream: Bitstream) -> None:
     [
         (b"", NotAStreamError, "not a Ziggurat stream"),
         (b"\x89PNG\r\n\x1a\n", NotAStreamError, "not a Ziggurat stream"),
-        (b"ZGT\x04", NewerVersionError, "version 4"),
+        (b"ZGT\x05", NewerVersionError, "version 5"),
         (b"ZGT\x02" + GOLDEN_BYTES[4:], OlderVersionError, "no longer read"),
         (b"ZGT\x00" + GOLDEN_BYTES[4:], DamagedStreamError, "version 0"),
         (b"ZG", TruncatedStreamError, "header"),
@@ -158,6 +174,8 @@ def test_every_truncation_is_refused_as_such(stream: Bitstream) -> None:
         (sealed(b"ZGT\3\1\0idid\1\0\1\0\0\0\1\0z"), DamagedStreamError, "no z section"),
         (sealed(b"ZGT\3\0\0idid\1\0\1\0\0\0\x80\0\0"), DamagedStreamError, "shortest form"),
         (sealed(b"ZGT\3\0\0idid\1\0\1\0\0\0\x80\x80\x80\x80\1\0"), DamagedStreamError, "more than 4 bytes"),
+        (sealed(b"ZGT\4\0\0idid\1\0\1\0\0\0\0\0\1?"), DamagedStreamError, "inflated"),
+        (sealed(b"ZGT\4\0\x08idid\1\0\1\0\0\0\0\0\2\3\0"), DamagedStreamError, "flags 0x08"),
         (
             sealed(b"ZGT\3\0\0idid\1\0\1\0\0\0\0\xff\xff\xff\x7f"),
             TruncatedStreamError,

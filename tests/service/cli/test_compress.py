@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
+from tests.models.metadata import samples
 from tests.service.conftest import Terminal
 
 
@@ -136,6 +137,40 @@ def test_a_target_that_makes_no_sense_is_a_usage_error(
     assert not photo_file.with_suffix(".zgt").exists()
     if len(targets) != 2:
         assert "--bpp, --max-bytes, --quality" in terminal.err
+
+
+@pytest.fixture
+def photograph(tmp_path: Path, photo: Image.Image) -> Path:
+    """A photograph with EXIF, XMP, and the place where it was taken."""
+    path = tmp_path / "photograph.jpg"
+    photo.save(path, quality=95, exif=b"Exif\0\0" + samples.exif(), xmp=samples.XMP)
+    return path
+
+
+def test_what_was_left_out_is_said(terminal: Terminal, photograph: Path) -> None:
+    assert terminal.run("compress", photograph, "--quality", "20") == 0
+    assert "left out of the metadata: exif, xmp" in terminal.err
+    assert terminal.run("compress", photograph, "--quality", "20", "--force", "--json") == 0
+    facts = json.loads(terminal.out)
+    assert (facts["dropped"], facts["metadata_bytes"]) == (["exif", "xmp"], None)
+
+
+def test_metadata_is_kept_within_the_budget_and_comes_back(terminal: Terminal, photograph: Path) -> None:
+    stream, back = photograph.with_suffix(".zgt"), photograph.with_name("back.jpg")
+    asked = ("compress", photograph, "--max-bytes", "1200", "--metadata", "keep")
+    assert terminal.run(*asked, "--json") == 0
+    facts = json.loads(terminal.out)
+    assert facts["dropped"] == ["gps", "maker-note", "thumbnail"]
+    assert facts["metadata_bytes"] > 0
+    assert facts["target_met"]
+    assert stream.stat().st_size <= 1200
+    assert terminal.run("decompress", stream, "-o", back) == 0
+    with Image.open(back) as image:
+        assert image.size == (96, 128)
+        assert image.getexif()[ExifTags.Base.Make] == "Ziggurat"
+        assert not image.getexif().get_ifd(ExifTags.IFD.GPSInfo)
+        assert b"Tour" in image.info["xmp"]
+    assert terminal.run("compress", photograph, "--quality", "9", "--metadata", "all") == 2
 
 
 def test_a_stream_larger_than_its_source_is_remarked(

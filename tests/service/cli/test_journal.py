@@ -57,7 +57,10 @@ def test_lines_of_another_version_count_as_not_written(tmp_path: Path, line: str
 def test_the_names_in_the_file_are_those_of_earlier_versions(path: Path) -> None:
     image, stream = (json.loads(line) for line in path.read_text().splitlines() if line)
     assert set(image) == {"image", "model", "width", "height", "measured"}
-    assert set(stream) == {"image", "model", "max_bytes", "effort", "id", "quality", "result"}
+    earlier = {"image", "model", "max_bytes", "effort", "id", "quality", "result"}
+    assert set(stream) == earlier | {"metadata"}
+    path.write_text(json.dumps({name: value for name, value in stream.items() if name in earlier}))
+    assert Journal(path).ids == {stream["id"]}, "one from before there was metadata is read"
 
 
 def test_an_image_knows_its_pixels() -> None:

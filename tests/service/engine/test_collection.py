@@ -13,6 +13,7 @@ from service.engine.collection import JOBS_AT_ONCE, compress_collection
 from service.engine.engine import Engine
 from service.engine.errors import DeadlineExceededError
 from service.engine.results import Compressed
+from service.images import Decoded
 from service.metrics import Metrics
 from tests.service.engine.scenario import scenario
 
@@ -27,9 +28,9 @@ class Shelf:
         self.sources = [self._source(picture) for picture in pictures]
 
     def _source(self, picture: Picture):  # type: ignore[no-untyped-def]
-        async def take(deadline: float) -> Picture:
+        async def take(deadline: float) -> Decoded:
             self.taken += 1
-            return picture
+            return Decoded(picture)
 
         return take
 
@@ -131,7 +132,7 @@ def test_whoever_comes_in_the_meantime_does_not_wait_for_the_collection(photo: I
 def test_an_error_is_the_callers_and_leaves_nothing_behind(photo: Image.Image) -> None:
     pictures = shelf(photo)
 
-    async def bad(deadline: float) -> Picture:
+    async def bad(deadline: float) -> Decoded:
         raise DamagedStreamError("it rotted")
 
     async def steps(engine: Engine) -> None:

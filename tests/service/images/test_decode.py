@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageCms, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from models.errors import SourceError
 from service.images import (
@@ -18,12 +19,103 @@ from service.images import (
     ImageError,
     ImageTooLargeError,
     UnsupportedImageError,
+    decode,
     decode_as_coded,
     finished,
     read_header,
     read_lossy_header,
 )
+from tests.models.metadata import samples
 from tests.service.images.files import LIMIT, matrix_profile, png_chunk, read, saved
+
+
+def with_metadata(photo: Image.Image, image_format: str) -> bytes:
+    """A file that lies on its side, with EXIF, XMP and a profile."""
+    options: dict[str, object] = {"exif": b"Exif\0\0" + samples.exif(), "icc_profile": SRGB}
+    if image_format == "PNG":
+        text = PngInfo()
+        text.add_itxt("XML:com.adobe.xmp", samples.XMP.decode())
+        options["pnginfo"] = text
+    elif image_format == "TIFF":
+        exif = Image.Exif()
+        exif.load(samples.exif())
+        exif[700], exif[33723] = samples.XMP, b"\x1c\2caption"
+        options["exif"] = exif
+    else:
+        options["xmp"] = samples.XMP
+    return saved(photo, image_format, **options)
+
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+def test_metadata_of_every_format_is_told_and_kept_when_asked_for(
+    photo: Image.Image, image_format: str
+) -> None:
+    file = with_metadata(photo, image_format)
+    plain = decode(file, max_pixels=LIMIT)
+    kept = decode(file, max_pixels=LIMIT, keep="keep").kept
+    placed = decode(file, max_pixels=LIMIT, keep="keep-with-gps").kept
+
+    iptc = ("iptc",) if image_format == "TIFF" else ()
+    assert plain.kept.section is None
+    assert plain.kept.dropped == ("exif", "icc", "xmp", *iptc)
+    assert plain.picture.width == photo.height, "it is turned in any case"
+    assert kept.metadata.names == placed.metadata.names == ("exif", "xmp")
+    assert {"icc", "gps", "maker-note"} <= set(kept.dropped)
+    assert "gps" not in placed.dropped
+
+    exif = Image.Exif()
+    exif.load(kept.metadata.exif or b"")
+    assert exif[ExifTags.Base.Make] == "Ziggurat"
+    assert exif.get(ExifTags.Base.Orientation, 1) == 1
+    assert not exif.get_ifd(ExifTags.IFD.GPSInfo)
+    photo_ifd = exif.get_ifd(ExifTags.IFD.Exif)
+    assert photo_ifd[ExifTags.Base.ExifImageWidth] == photo.height
+    exif.load(placed.metadata.exif or b"")
+    assert exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude] == samples.LATITUDE
+    assert kept.metadata.xmp is not None
+    assert b'tiff:Orientation="1"' in kept.metadata.xmp
+    assert b"GPSLatitude" not in kept.metadata.xmp
+
+
+def test_a_caption_of_an_agency_is_told(photo: Image.Image) -> None:
+    resource = b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0\0\0\0\7\x1c\2\x78\0\2hi\0"
+    segment = b"\xff\xed" + (len(resource) + 2).to_bytes(2, "big") + resource
+    file = saved(photo, "JPEG")
+    assert decode(file[:2] + segment + file[2:], max_pixels=LIMIT).kept.dropped == ("iptc",)
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "BMP", "GIF", "PPM"])
+def test_nothing_is_told_of_a_file_without_metadata(photo: Image.Image, image_format: str) -> None:
+    decoded = decode(saved(photo, image_format), max_pixels=LIMIT, keep="keep")
+    assert (decoded.kept.section, decoded.kept.dropped) == (None, ())
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "AVIF"])
+def test_metadata_that_cannot_be_read_keeps_no_picture_from_being_read(
+    photo: Image.Image, image_format: str
+) -> None:
+    file = saved(photo, image_format, exif=b"Exif\0\0" + samples.exif(orientation=1))
+    at = file.index(b"II*\0") + 4
+    file = file[:at] + b"\xff" * 4 + file[at + 4 :]
+    if image_format == "PNG":  # with a right checksum
+        end = at - 4 + int.from_bytes(file[at - 12 : at - 8], "big")
+        file = file[: at - 12] + png_chunk(b"eXIf", file[at - 4 : end]) + file[end + 4 :]
+    decoded = decode(file, max_pixels=LIMIT, keep="keep")
+    assert decoded.kept.dropped == ("exif",)
+    assert decoded.picture.width == photo.width
+
+
+def test_the_header_for_post_processing_names_the_metadata(photo: Image.Image) -> None:
+    file = saved(photo, "JPEG", quality=20, exif=samples.exif())
+    assert read_lossy_header(with_metadata(photo, "JPEG"), max_pixels=LIMIT)[0].carries == (
+        "exif",
+        "icc",
+        "xmp",
+    )
+    assert read_header(file, max_pixels=LIMIT).carries == ()
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "BMP", "TIFF", "PPM"])

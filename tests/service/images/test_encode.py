@@ -5,10 +5,13 @@ import pickle
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from models import Picture
+from models.bitstream.metadata import MAX_EXIF_BYTES, MAX_XMP_BYTES
+from models.metadata import Metadata, kept
 from service.images import FormatLimitError, ImageFormat, encode, first_fitting, fits
+from tests.models.metadata import samples
 
 
 @pytest.mark.parametrize("image_format", list(ImageFormat))
@@ -75,3 +78,45 @@ def test_the_first_format_that_is_large_enough_is_taken() -> None:
     assert first_fitting(wanted, 16_384, 1) is ImageFormat.AVIF
     with pytest.raises(FormatLimitError):
         first_fitting(wanted[:1], 16_384, 1)
+
+
+@pytest.mark.parametrize("image_format", list(ImageFormat))
+@pytest.mark.parametrize("mode", ["RGB", "LA"])
+def test_metadata_is_written_in_every_format(
+    photo: Image.Image, image_format: ImageFormat, mode: str
+) -> None:
+    picture = Picture.from_image(photo.convert(mode))
+    metadata = kept(
+        Metadata(samples.exif(), samples.XMP), "keep-with-gps", picture.width, picture.height
+    ).metadata
+
+    written = Image.open(io.BytesIO(encode(picture, image_format, metadata)))
+
+    exif = written.getexif()
+    assert exif[ExifTags.Base.Make] == "Ziggurat"
+    assert exif.get(ExifTags.Base.Orientation, 1) == 1
+    assert exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude] == samples.LATITUDE
+    assert written.info["xmp"] == metadata.xmp
+    assert encode(picture, image_format, Metadata()) == encode(picture, image_format)
+
+
+@pytest.mark.parametrize("image_format", list(ImageFormat))
+def test_metadata_that_does_no_good_is_left_out(photo: Image.Image, image_format: ImageFormat) -> None:
+    """A stranger's stream may hold anything."""
+    picture = Picture.from_image(photo)
+    plain = encode(picture, image_format)
+    for metadata in (Metadata(b"", b""), Metadata(b"II*\0\xff\xff\xff\xff", b"<x"), Metadata(bytes(65_527))):
+        assert encode(picture, image_format, metadata) == plain
+    lying = Image.open(io.BytesIO(encode(picture, image_format, Metadata(samples.exif(orientation=6)))))
+    assert ImageOps.exif_transpose(lying).size == photo.size
+
+
+def test_the_longest_metadata_fits_into_every_format(photo: Image.Image) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.ImageDescription] = "x" * (MAX_EXIF_BYTES - 28)
+    packet = b"<x>" + b"y" * (MAX_XMP_BYTES - 7) + b"</x>"
+    longest = Metadata(exif.tobytes().removeprefix(b"Exif\0\0"), packet)
+    for image_format in ImageFormat:
+        written = Image.open(io.BytesIO(encode(Picture.from_image(photo), image_format, longest)))
+        assert written.info["xmp"] == packet
+        assert len(written.info["exif"].removeprefix(b"Exif\0\0")) == MAX_EXIF_BYTES - 1

@@ -16,6 +16,7 @@ from PIL import Image, ImageFilter
 from models.bitstream import Bitstream
 from service.ids import id_of
 from service.settings import Settings
+from tests.models.metadata import samples
 from tests.service.conftest import Live
 
 Files = list[tuple[str, tuple[str, bytes]]]
@@ -290,3 +291,29 @@ def test_a_collection_has_the_time_of_any_request(live: Callable[[Settings], Liv
         assert (refused.value.code, kind) in {(422, "too-costly"), (503, "deadline-exceeded")}
         server.wait_for(lambda: server.metric("queue_images") == 0)
         assert server.metric("queue_pixels") == 0
+
+
+def test_metadata_of_each_is_part_of_the_one_budget(client: TestClient, photo: Image.Image) -> None:
+    file = io.BytesIO()
+    photo.save(file, "WEBP", quality=90, exif=samples.exif(orientation=1), xmp=samples.XMP)
+    sent = [("file", ("a.webp", file.getvalue())), ("file", ("b.png", png(photo)))]
+
+    inside = unpacked(client.post("/allocate?budget_bytes=1800&metadata=keep", files=sent).content)
+    facts = json.loads(inside["allocation.json"])
+    with_metadata, without = facts["streams"]
+
+    assert 0.995 * 1800 - 8 <= facts["bytes"] <= 1800
+    assert with_metadata["dropped"] == ["gps", "maker-note", "thumbnail"]
+    assert (without["dropped"], without["metadata_bytes"]) == ([], None)
+    metadata = Bitstream.parse(inside["a.zgt"]).metadata
+    assert metadata is not None
+    assert with_metadata["metadata_bytes"] == len(metadata)
+    assert abs(with_metadata["bytes"] - len(metadata) - without["bytes"]) < 0.15 * without["bytes"], (
+        "equal pictures get about equal shares beside it"
+    )
+    rows = list(csv.DictReader(io.StringIO(inside["allocation.csv"].decode())))
+    assert rows[0]["dropped"] == "gps maker-note thumbnail"
+
+    again = client.post("/allocate?budget_bytes=800", json={"ids": [with_metadata["id"]]})
+    shares = json.loads(unpacked(again.content)["allocation.json"])["streams"]
+    assert shares[0]["dropped"] == ["exif", "xmp"]

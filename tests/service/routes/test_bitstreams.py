@@ -10,7 +10,7 @@ from urllib.request import urlopen
 import pytest
 from fastapi.testclient import TestClient
 
-from models.bitstream import VERSION
+from models.bitstream import PLAIN_VERSION
 from models.hybrid.codec import HybridCodec
 from service.http.negotiation import content_digest
 from service.ids import id_of
@@ -58,7 +58,7 @@ def test_info_reads_the_header(client: TestClient, stream: bytes) -> None:
     assert facts["bpp"] == pytest.approx(8 * len(stream) / (128 * 96), abs=1e-6)
     assert (facts["codec"], facts["format_version"], facts["profile"], facts["greyscale"]) == (
         "learned",
-        VERSION,
+        PLAIN_VERSION,
         "ms-ssim",
         False,
     )

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from PIL import Image
+from PIL import ExifTags, Image, ImageCms
 
 from models.bitstream import Bitstream, CodecKind
 from models.codec import Codec
@@ -14,6 +15,7 @@ from models.learned.codec import LearnedCodec
 from models.rate_control import meets
 from service.engine import coder
 from service.ids import id_of
+from tests.models.metadata import samples
 
 RAW = {"Content-Type": "image/jpeg"}
 
@@ -381,3 +383,77 @@ def test_pictures_too_large_for_effort_are_compressed_without(
         done.append((answer.status_code, answer.headers["ziggurat-effort"]))
 
     assert done == [(201, "1"), (201, "0")]
+
+
+@pytest.fixture(scope="module")
+def photograph(photo: Image.Image) -> bytes:
+    """As a phone makes it: on its side, with EXIF, XMP, a place and a profile."""
+    file = io.BytesIO()
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif = b"Exif\0\0" + samples.exif()
+    photo.save(file, "JPEG", quality=90, exif=exif, xmp=samples.XMP, icc_profile=profile)
+    return file.getvalue()
+
+
+def test_what_was_dropped_is_said(client: TestClient, photograph: bytes, jpeg: bytes) -> None:
+    dropped = ["exif", "icc", "xmp"]
+    answer = client.post("/compress?quality=30", content=photograph)
+    facts = client.post("/compress?quality=30", content=photograph, headers={"Accept": "application/json"})
+    encoded = client.post("/encode?format=webp&max_bytes=9000", content=photograph)
+
+    assert answer.headers["ziggurat-dropped"] == encoded.headers["ziggurat-dropped"] == ", ".join(dropped)
+    assert (facts.json()["dropped"], facts.json()["metadata_bytes"]) == (dropped, None)
+    assert Bitstream.parse(answer.content).version == 3
+    assert "ziggurat-dropped" not in client.post("/compress?quality=30", content=jpeg).headers
+
+
+@pytest.mark.parametrize("codec", ["learned", "hybrid", "auto"])
+def test_metadata_is_carried_within_the_budget_and_comes_back(
+    client: TestClient, photograph: bytes, codec: str
+) -> None:
+    answer = client.post(f"/compress?max_bytes=1200&metadata=keep&codec={codec}", content=photograph)
+
+    assert answer.headers["ziggurat-dropped"] == "icc, gps, maker-note, thumbnail"
+    assert 0.95 * 1200 < len(answer.content) <= 1200
+    assert answer.headers["ziggurat-target-bpp"] == f"{8 * 1200 / (128 * 96):.6f}"
+    assert codec != "learned" or answer.headers["ziggurat-target-met"] == "true"
+    assert Bitstream.parse(answer.content).version == 4
+    info = client.get(f"/bitstreams/{id_of(answer.content)}/info").json()
+    assert info["format_version"] == 4
+    assert 300 < info["metadata_bytes"] < 450
+    for format in ("png", "jpeg", "webp", "avif"):
+        picture = client.get(answer.headers["location"], params={"format": format})
+        with Image.open(io.BytesIO(picture.content)) as image:
+            exif = image.getexif()
+            assert image.size == (96, 128)
+            assert exif[ExifTags.Base.Make] == "Ziggurat"
+            assert exif.get(ExifTags.Base.Orientation, 1) == 1
+            assert not exif.get_ifd(ExifTags.IFD.GPSInfo)
+            assert b"Tour &amp; d" in image.info["xmp"]
+
+
+def test_the_place_is_kept_only_when_asked_for(client: TestClient, photograph: bytes) -> None:
+    answer = client.post("/compress?quality=30&metadata=keep-with-gps", content=photograph)
+
+    assert answer.headers["ziggurat-dropped"] == "icc, maker-note, thumbnail"
+    with Image.open(io.BytesIO(client.get(answer.headers["location"]).content)) as image:
+        place = image.getexif().get_ifd(ExifTags.IFD.GPSInfo)
+    assert place[ExifTags.GPS.GPSLatitude] == samples.LATITUDE
+    assert client.post("/compress?quality=30&metadata=all", content=photograph).status_code == 422
+
+
+def test_a_budget_that_metadata_leaves_no_room_in_is_missed_and_strict_refuses_it(
+    client: TestClient, photograph: bytes
+) -> None:
+    missed = client.post("/compress?max_bytes=420&metadata=keep", content=photograph)
+    strict = client.post("/compress?max_bytes=420&metadata=keep&strict=true", content=photograph)
+
+    assert missed.headers["ziggurat-target-met"] == "false"
+    assert (strict.status_code, strict.json()["type"]) == (422, "urn:problem-type:ziggurat:target-missed")
+
+
+def test_damaged_metadata_is_refused_as_such(client: TestClient, jpeg: bytes) -> None:
+    stream = Bitstream.parse(client.post("/compress?quality=30", content=jpeg).content)
+    answer = client.post("/decompress", content=replace(stream, metadata=b"no deflate").to_bytes())
+
+    assert (answer.status_code, answer.json()["type"]) == (422, "urn:problem-type:ziggurat:damaged-stream")

@@ -15,6 +15,7 @@ from models.postprocess import sources
 from models.postprocess.postprocessor import PostProcessor
 from service.app import create_app
 from service.settings import Settings
+from tests.models.metadata import samples
 
 
 def encode(image: Image.Image, format: str, **options: Any) -> bytes:
@@ -149,3 +150,12 @@ def test_it_is_counted(client: TestClient, photo: Image.Image) -> None:
     before = pixels()
     client.post("/enhance", content=encode(photo, "JPEG", quality=30), headers={"Content-Type": "image/jpeg"})
     assert pixels() - before == photo.width * photo.height
+
+
+def test_what_was_dropped_is_said(client: TestClient, photo: Image.Image) -> None:
+    file = encode(photo, "JPEG", quality=30, exif=b"Exif\0\0" + samples.exif())
+    answer = client.post("/enhance", content=file)
+    assert answer.headers["ziggurat-dropped"] == "exif"
+    assert (
+        "ziggurat-dropped" not in client.post("/enhance", content=encode(photo, "JPEG", quality=30)).headers
+    )

@@ -1,0 +1,42 @@
+"""Streams that carry metadata within the budget that was asked for.
+
+    target --less the section's bytes--> any codec --> stream --with the section--> stream
+
+The codecs know nothing of it: the section's length is known before, to the byte.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from models.bitstream import Bitstream, header_bytes
+from models.rate_control import Target, meets
+from models.stream import Stream
+
+
+def bytes_of(section: bytes | None) -> int:
+    """Bytes that a stream grows by with this section; 0 for none."""
+    if section is None:
+        return 0
+    return len(section) + header_bytes(len(section)) - header_bytes()
+
+
+def without_room_for(target: Target, section: bytes | None, pixels: int) -> Target:
+    """The target of a stream that this section is added to afterwards.
+
+    A section that takes all of the budget leaves 1 byte, which no stream keeps to.
+    """
+    budget = target.budget(pixels)
+    if section is None or budget is None:
+        return target
+    return replace(target, bpp=None, max_bytes=max(1, budget - bytes_of(section)))
+
+
+def with_metadata(stream: Stream, section: bytes | None, target: Target) -> Stream:
+    """The stream with a section that it was made to have room for; `target` is the one for all."""
+    if section is None:
+        return stream
+    data = replace(Bitstream.parse(stream.data), metadata=section).to_bytes()
+    budget = target.budget(stream.width * stream.height)
+    met = stream.target_met if target.minima else budget is None or meets(budget, len(data), target.tolerance)
+    return replace(stream, data=data, target=target, target_met=met)
