@@ -52,7 +52,7 @@ class Finding:
         return "advice" if self.advice else "ok"
 
 
-class Unsound(Exception):  # it is a finding
+class UnsoundError(Exception):
     """A thing is not as it should be. Takes what was found and what to do."""
 
 
@@ -116,7 +116,7 @@ def _finding(name: str, look: Callable[[], str | tuple[str, str]]) -> Finding:
     """Look at a thing, which returns what it found, and may return advice or raise."""
     try:
         found = look()
-    except Unsound as error:
+    except UnsoundError as error:
         return Finding(name, str(error.args[0]), sound=False, advice=str(error.args[1]))
     except ImportError as error:
         return Finding(name, f"cannot be loaded: {error}", sound=False, advice=INSTALL_AGAIN)
@@ -128,7 +128,7 @@ def _packages() -> str:
     if unmet := machine.unmet_requirements():
         there = ", ".join(f"{name} {versions.get(name) or 'missing'}" for name in versions)
         wanted = " ".join(f"'{requirement}'" for requirement in unmet)
-        raise Unsound(there, f"pip install {wanted}")
+        raise UnsoundError(there, f"pip install {wanted}")
     return ", ".join(f"{name} {version or 'missing'}" for name, version in versions.items())
 
 
@@ -137,7 +137,7 @@ def _settings(found: list[Settings]) -> str:
         found.append(settings_from([]))
     except typer.BadParameter as error:
         told = f"{error.param_hint}: {error.message}" if error.param_hint else error.message
-        raise Unsound(told, "change or unset the variable; docs/settings.md lists them") from None
+        raise UnsoundError(told, "change or unset the variable; docs/settings.md lists them") from None
     given = sorted(name for name in os.environ if name.startswith("ZIGGURAT_"))
     return ", ".join(given) if given else "none is set"
 
@@ -149,7 +149,7 @@ def _device(name: str) -> str | tuple[str, str]:
         check_device(name)
     except typer.BadParameter as error:
         there = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
-        raise Unsound(error.message, f"choose one of {', '.join(['cpu', *there])}") from None
+        raise UnsoundError(error.message, f"choose one of {', '.join(['cpu', *there])}") from None
     if torch.device(name).type == "cuda":
         properties = torch.cuda.get_device_properties(name)
         return f"{name}: {properties.name}, {machine.in_gigabytes(properties.total_memory)}"
@@ -215,7 +215,7 @@ def _hybrid() -> str:
     try:
         codec.decode(codec.encode(grey, Target(quality=50), metric="psnr").data)
     except CodecError as error:
-        raise Unsound(str(error), "pip install --upgrade pillow, whose wheels have libavif") from None
+        raise UnsoundError(str(error), "pip install --upgrade pillow, whose wheels have libavif") from None
     return f"libavif {features.version('avif')} writes and reads"
 
 
@@ -270,7 +270,7 @@ def _store(settings: Settings) -> str | tuple[str, str]:
     if is_directory and not Path(location).exists():
         there = next(parent for parent in Path(location).absolute().parents if parent.exists())
         if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
-            raise Unsound(f"{location} cannot be made in {there}", "ZIGGURAT_STORE names another place")
+            raise UnsoundError(f"{location} cannot be made in {there}", "ZIGGURAT_STORE names another place")
         return f"{location} will be made in {there}, {_room(there)}"
 
     async def there_and_back() -> None:
@@ -285,13 +285,13 @@ def _store(settings: Settings) -> str | tuple[str, str]:
     except (StoreError, OSError, BaseError, ValueError) as error:
         cause = " ".join(str(error.__cause__ or error).split())
         what = "make it writable" if is_directory else "check its name, credentials and network"
-        raise Unsound(f"{location}: {cause}", f"{what}, or ZIGGURAT_STORE names another") from None
+        raise UnsoundError(f"{location}: {cause}", f"{what}, or ZIGGURAT_STORE names another") from None
     if location.startswith("memory:"):
         return f"{location} works", "streams are gone when the service ends"
     if not is_directory:
         return f"{location} works"
     if shutil.disk_usage(location).free < LEAST_FREE_BYTES:
-        raise Unsound(f"{location}: {_room(Path(location))}", "make room on the disk")
+        raise UnsoundError(f"{location}: {_room(Path(location))}", "make room on the disk")
     return f"{location} works, {_room(Path(location))}"
 
 

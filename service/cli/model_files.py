@@ -257,16 +257,16 @@ def _there_and_back(codec: LearnedCodec) -> None:
     try:
         (quantised,) = codec.quantise([picture], [Target(quality=60)])
     except (IndexError, RuntimeError, ValueError) as error:  # of infinite latents, say
-        raise WeightsError(f"{codec.name}: the encoder fails: {error}") from error
+        raise WeightsError(f"the encoder fails: {error}") from error
     stream = codec.symbol_codec.write(quantised)
     read = codec.symbol_codec.read(Bitstream.parse(stream.data))
     written = quantised.symbols
     if not (np.array_equal(read.z, written.z) and np.array_equal(read.residuals, written.residuals)):
-        raise WeightsError(f"{codec.name}: a stream has other symbols than were written")
+        raise WeightsError("a stream has other symbols than were written")
     (decoded,) = codec.decode([stream.data])
     psnr = codec.score(decoded, picture, "psnr")
     if not psnr >= LEAST_PSNR:  # and not a number, which weights that are damaged may give
-        raise WeightsError(f"{codec.name}: a picture came back wrong, at {psnr:.1f} dB")
+        raise WeightsError(f"a picture came back wrong, at {psnr:.1f} dB")
 
 
 def _recorded_digest(weights: Path) -> str | None:
@@ -278,7 +278,11 @@ def _recorded_digest(weights: Path) -> str | None:
     except PackageNotFoundError:
         return None
     for file in files:
-        if file.name == weights.name and file.hash is not None and Path(str(file.locate())) == weights:
+        if (
+            file.name == weights.name
+            and file.hash is not None
+            and Path(str(file.locate())).resolve() == weights.resolve()
+        ):
             return file.hash.value if file.hash.mode == "sha256" else None
     return None
 

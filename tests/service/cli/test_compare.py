@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -82,3 +84,15 @@ def test_what_cannot_be_compared_is_a_usage_error(
     monkeypatch.chdir(tmp_path)
     assert terminal.run("compare", *arguments) == 2
     assert len(terminal.err.splitlines()) == 1
+
+
+def test_the_extra_of_evaluate_is_not_needed(original: Path, photo_file: Path) -> None:
+    extra = ("matplotlib", "pillow_heif", "pillow_jxl", "piq", "imageio_ffmpeg", "pycvvdp")
+    program = (
+        f"import sys; sys.modules |= dict.fromkeys({extra})\n"
+        "from service.cli import main; main(['compare', *sys.argv[1:], '--json'])"
+    )
+    command = [sys.executable, "-c", program, str(original), str(photo_file)]
+    compared = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert compared["ssimulacra2"] > 50
+    assert 0 < compared["ciede2000"] < 5

@@ -6,33 +6,30 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.service.conftest import Terminal
 
+COMPLETED = {
+    ("comp",): {"compare", "completion", "compress"},
+    ("models", ""): {"list", "show", "verify"},
+    ("decompress", "--postprocess", ""): {"auto", "on", "off"},
+    ("info", "--ver"): {"--verbose"},
+    ("info", "ph"): set(),  # files are bash's own to complete
+}
 
-@pytest.mark.parametrize(
-    ("typed", "completed"),
-    [
-        (["comp"], {"compare", "completion", "compress"}),
-        (["models", ""], {"list", "show", "verify"}),
-        (["decompress", "--postprocess", ""], {"auto", "on", "off"}),
-        (["info", "--ver"], {"--verbose"}),
-        (["info", "ph"], set()),  # files are bash's own to complete
-    ],
-)
-def test_bash_completes(terminal: Terminal, tmp_path: Path, typed: list[str], completed: set[str]) -> None:
+
+def test_bash_completes(terminal: Terminal, tmp_path: Path) -> None:
     assert terminal.run("completion", "bash") == 0
     program = tmp_path / "ziggurat"
     program.write_text(f"#!{sys.executable}\nfrom service.cli import main\nmain()\n")
     program.chmod(0o755)
-    words = " ".join(f"'{word}'" for word in ["ziggurat", *typed])
-    script = (
-        f"{terminal.out}\nPATH={tmp_path}:$PATH\nCOMP_WORDS=({words}) COMP_CWORD={len(typed)}\n"
-        '_ziggurat_completion ziggurat\nprintf "%s\\n" "${COMPREPLY[@]}"'
-    )
+    script = f"{terminal.out}\nPATH={tmp_path}:$PATH\n"
+    for typed in COMPLETED:
+        words = " ".join(f"'{word}'" for word in ("ziggurat", *typed))
+        script += f"COMP_WORDS=({words}) COMP_CWORD={len(typed)}\n"
+        script += '_ziggurat_completion ziggurat; echo "${COMPREPLY[@]}"\n'
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
-    assert set(done.stdout.split()) == completed
+    completed = [set(line.split()) for line in done.stdout.splitlines()]
+    assert dict(zip(COMPLETED, completed, strict=True)) == COMPLETED
     assert done.stderr == ""
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from service.cli import console
 from tests.service.conftest import Terminal
 
 
@@ -89,3 +90,8 @@ def test_an_unknown_model_or_device_is_a_usage_error(
 ) -> None:
     assert terminal.run("compress", photo_file, "--bpp", "1", option, value) == 2
     assert value in terminal.err
+
+
+def test_all_jobs_are_one_for_each_core(terminal: Terminal, photo_file: Path) -> None:
+    assert console._count("all") == console.cores() >= 1
+    assert terminal.run("compress", photo_file, "--bpp", "1", "-j", "all", "--dry-run") == 0

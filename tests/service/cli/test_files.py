@@ -95,7 +95,7 @@ def test_several_files_at_a_time_come_out_as_one_by_one(
     for turn in range(4):
         photo.rotate(90 * turn, expand=True).save(folder / f"{turn}.jpg", quality=20)
     made = {}
-    for jobs in ("1", "all", "3"):
+    for jobs in ("1", "3"):
         streams, back, better = (tmp_path / f"{name} {jobs}" for name in ("streams", "back", "better"))
         assert terminal.run("compress", folder, "--bpp", "1", "-o", streams, "-j", jobs) == 0
         assert terminal.run("decompress", streams, "-o", back, "-j", jobs) == 0
@@ -105,7 +105,7 @@ def test_several_files_at_a_time_come_out_as_one_by_one(
             path.read_bytes() for out in (streams, back, better) for path in sorted(out.glob("[!.]*"))
         ]
     assert len(made["1"]) == 12
-    assert made["1"] == made["all"] == made["3"]
+    assert made["1"] == made["3"]
 
 
 def test_json_tells_of_each_file(terminal: Terminal, photo: Image.Image, tmp_path: Path) -> None:
