@@ -31,6 +31,8 @@ MOST_ATTEMPTS = 10  # without effort
 MOST_REFINED = 3  # with effort
 # Share of the tolerance that the loss may leave: 1 % of it costs 1.2 to 2 % of the bytes on Kodak.
 LOSS_TOLERANCE_SHARE = 0.6
+NEARLY = 1.03  # losses, relative to what is allowed, that chance may mend
+BELOW_STEPS = (1.0, 2.0, 4.0)  # of quality, at which it is given the chance
 # What is allowed, for `GainSearch`: beside so much its margins of a few bytes are nothing.
 _ALLOWED = 1 << 40
 _LEAST_LOSS = 1e-9  # of what is allowed; that of an exact picture has no logarithm
@@ -157,6 +159,7 @@ class QualitySearch:
                 budget = Target(self._target.bpp, self._target.max_bytes, tolerance=self._target.tolerance)
                 yield Attempt(budget, refined)
                 if not self.met:
+                    yield from self._below(refined=refined)
                     continue
                 self._tell(search)
             for _ in range(MOST_REFINED if refined else MOST_ATTEMPTS):
@@ -165,6 +168,19 @@ class QualitySearch:
                 quality = 100 * (self._last - search.probe) / self._last
                 yield Attempt(Target(quality=quality), refined)
                 self._tell(search)
+            if not self.met:
+                yield from self._below(refined=refined)
+
+    def _below(self, *, refined: bool) -> Iterator[Attempt]:
+        """Plan attempts below the finest one there may be, which falls short by little.
+
+        The last few hundredths of a score do not always rise with the size.
+        """
+        finest = self._seen[-1]
+        for step in BELOW_STEPS if finest.loss < NEARLY else ():
+            if not self.met:
+                quality = 100 * finest.position / self._last - step
+                yield Attempt(Target(quality=max(quality, 0.0)), refined)
 
     def _tell(self, search: GainSearch) -> None:
         """Tell a search, whose axis runs from fine to coarse, what came of the last attempt."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -133,6 +134,20 @@ def test_minima_out_of_reach_end_with_the_nearest_stream() -> None:
     best, search = run(Target(min_psnr=60), Codec())
     assert (best.quality, search.met) == (100, False)
     assert search.attempts <= 2
+
+
+@pytest.mark.parametrize("budget", [None, 200_000])
+def test_a_curve_that_falls_at_its_end_is_looked_at_below_it(budget: int | None) -> None:
+    def make(attempt: Attempt) -> Made:
+        made = Codec()(attempt)
+        fallen = 0.2 * max(made.quality - 98, 0)
+        return Made(made.quality, made.size, {"psnr": made.scores["psnr"] - fallen})
+
+    most = Codec().at(98.5).scores["psnr"] - 0.1
+    assert make(Attempt(Target(quality=100), False)).scores["psnr"] < most
+    best, search = run(Target(max_bytes=budget, min_psnr=most), make)
+    assert search.met
+    assert 97 < best.quality < 100
 
 
 def test_what_even_the_coarsest_reaches_is_the_coarsest() -> None:
