@@ -270,19 +270,18 @@ def compress_each(found: Found, options: Options, target: Target) -> Tally:
             progress=progress,
         )
         judged = _judge(source, target, stream.data, strict=options.strict)
-        remarks: list[str] = []
         short = bool(target.minima) and not stream.target_met
         if short:
             end = "nothing is written" if options.strict else "it is kept; --strict would refuse it"
-            remarks.append(f"out of reach: the nearest has {_scores(stream)}; {end}")
+            err.print(f"{source}: out of reach: the nearest has {_scores(stream)}; {end}")
             judged |= Outcome.OVER
         facts = _facts(targets[source], stream.data, file, judged)
         facts |= {"target_met": stream.target_met, "dropped": list(carried.dropped)}
         if options.strict and Outcome.OVER in judged:
-            return Result(Outcome.OVER, facts=facts, remarks=remarks)
+            return Result(Outcome.OVER, facts=facts)
         records.add(targets[source], asked, stream.data)
         paths.write(targets[source], stream.data)
-        remarks += larger_than_source(len(stream.data), len(file)) + left_out(carried.dropped)
+        remarks = larger_than_source(len(stream.data), len(file)) + left_out(carried.dropped)
         if not (stream.target_met or short or Outcome.OVER in judged):
             remarks.insert(0, "the budget is above the model's range; this is the best stream there is")
         return Result(Outcome.DONE | judged, f"{targets[source]}  {_described(stream)}", facts, remarks)
