@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # Tiny pictures are faster on one thread; subprocesses inherit it. Who asks for more threads gets
 # them. Settings of the machine's owner must not reach the tests.
 torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", "1")))
-for name in [name for name in os.environ if name.startswith("ZIGGURAT_")]:
+for name in [name for name in os.environ if name.startswith(("ZIGGURAT_", "OTEL_"))]:
     del os.environ[name]
 
 # No deadline: a shared machine stalls now and then. In CI the examples are the same in every run.
