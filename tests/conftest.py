@@ -28,6 +28,11 @@ settings.register_profile("ziggurat", deadline=None, derandomize=bool(os.environ
 settings.load_profile("ziggurat")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than there are cores: many a test waits for a process that it has started."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
