@@ -57,6 +57,7 @@ def test_the_wheel_holds_everything_that_the_packages_read(wheel: Path) -> None:
         expected |= {str(path.relative_to(ROOT)) for path in (ROOT / package).rglob("*.py")}
     assert expected <= packed
     assert not {name for name in packed if name.startswith("tests")}
+    assert f"The wheel has {wheel.stat().st_size / 1e6:.0f} MB" in (ROOT / "README.md").read_text()
 
 
 def test_it_has_a_bill_of_materials(wheel: Path) -> None:
