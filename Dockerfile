@@ -19,7 +19,7 @@ COPY docker/requirements.lock docker/torch-cpu.lock docker/torch-cuda.lock ./
 RUN case "${TORCH_INDEX}" in */cu[0-9]*) torch=torch-cuda.lock ;; *) torch=torch-cpu.lock ;; esac \
     && /opt/ziggurat/bin/pip install --require-hashes --only-binary :all: \
         ${TORCH_INDEX:+--extra-index-url ${TORCH_INDEX}} -r requirements.lock -r "${torch}"
-COPY LICENSE README.md pyproject.toml ./
+COPY LICENSE README.md pyproject.toml sbom.py ./
 COPY models models
 COPY service service
 # What only compiles, tests or installs further packages stays behind.

@@ -21,8 +21,8 @@ setup: $(READY) ## Make .venv with the service, the command line and the test to
 serve: $(READY) ## Serve on http://127.0.0.1:8000 (settings: ZIGGURAT_..., see docs/settings.md)
 	$(BIN)/ziggurat serve
 
-# A worker needs a core and up to 2 GB of memory.
-test: lint ## Lint, then run every test, on up to four cores, and show the coverage
+# One worker more than there are cores (tests/conftest.py), but not above four: each needs up to 2 GB of memory.
+test: lint ## Lint, then run every test, in up to four processes, and show the coverage
 	$(BIN)/pytest --cov --numprocesses auto --maxprocesses 4
 
 lint: $(READY) ## ruff, mypy --strict and the import contracts
@@ -62,5 +62,5 @@ $(READY): pyproject.toml client/pyproject.toml constraints.txt
 	@echo 'Setting up $(VENV): a few minutes the first time'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch setuptools
-	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation --editable '.[docs,evaluation,test]' --editable ./client
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation --editable '.[docs,evaluation,otel,test]' --editable ./client
 	touch $@

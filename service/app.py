@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
 from starlette.middleware.cors import CORSMiddleware
 
-from . import __version__
+from . import __version__, tracing
 from .drain import Drain
 from .engine.engine import Engine
 from .engine.watched import Watches
@@ -96,6 +96,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     problems.install(app, metrics)
     _add_middleware(app, settings, metrics)
     metrics.initialise(_answers(settings), problems.reasons())
+    app.state.tracing = tracing.instrument(app)
     return app
 
 
@@ -132,6 +133,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             yield
         finally:
             await engine.close()
+            if app.state.tracing is not None:
+                await app.state.tracing.close()
 
 
 @asynccontextmanager

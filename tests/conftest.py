@@ -20,12 +20,17 @@ if TYPE_CHECKING:
 # Tiny pictures are faster on one thread; subprocesses inherit it. Who asks for more threads gets
 # them. Settings of the machine's owner must not reach the tests.
 torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", "1")))
-for name in [name for name in os.environ if name.startswith("ZIGGURAT_")]:
+for name in [name for name in os.environ if name.startswith(("ZIGGURAT_", "OTEL_"))]:
     del os.environ[name]
 
 # No deadline: a shared machine stalls now and then. In CI the examples are the same in every run.
 settings.register_profile("ziggurat", deadline=None, derandomize=bool(os.environ.get("CI")), print_blob=True)
 settings.load_profile("ziggurat")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than there are cores: many a test waits for a process that it has started."""
+    return len(os.sched_getaffinity(0)) + 1
 
 
 @pytest.fixture(autouse=True)

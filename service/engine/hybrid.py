@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Awaitable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TypeVar
 
 import numpy as np
@@ -84,7 +85,8 @@ class HybridStage:
                 return search.run()
 
         try:
-            stream = await asyncio.get_running_loop().run_in_executor(self._threads, timed)
+            running = asyncio.get_running_loop()
+            stream = await running.run_in_executor(self._threads, copy_context().run, timed)
         except asyncio.CancelledError:  # a deadline, or a client gone
             search.abandon()
             raise

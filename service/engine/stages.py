@@ -8,7 +8,8 @@
     threads             what is quick and of ours: headers of streams, archives
     the store           waits for a disk or a bucket, on the event loop itself
 
-Whatever runs here is measured here, once: `StageTimer` tells Prometheus and the request alike.
+Whatever runs here is measured here, once: `StageTimer` tells Prometheus, the request and its trace
+alike.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from contextvars import copy_context
 from typing import ParamSpec, TypeVar, TypeVarTuple, Unpack
 
 import torch
@@ -26,6 +28,7 @@ from models import Stream
 from models.hybrid.codec import HybridCodec
 from models.rate_control import Metric
 
+from .. import tracing
 from ..metrics import Metrics
 from ..settings import Settings
 from . import image_worker, watched
@@ -160,7 +163,7 @@ class Stages:
                 return function(*args, **kwargs)
 
         with _memory_errors_typed():
-            return await asyncio.get_running_loop().run_in_executor(self._threads, timed)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, copy_context().run, timed)
 
     async def on_device(self, job: Job[_Task, _T], timings: Timings | None) -> _T:
         """Run a job on the device, in a batch with others. Cancelling takes it out of the queue."""
@@ -174,6 +177,10 @@ class Stages:
         if timings is not None:
             timings.add("queue", job.queue_seconds)
             timings.add("device", job.device_seconds)
+        if (trace := tracing.current()) is not None:
+            begun = job.queued_at + job.queue_seconds
+            trace.stage("queue", job.queued_at, begun)
+            trace.stage("device", begun, begun + job.device_seconds)
         return result
 
     async def in_entropy_coder(

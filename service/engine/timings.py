@@ -1,11 +1,13 @@
-"""The one measurement of how long a stage takes, for Prometheus and for the request's own account.
+"""The one measurement of how long a stage takes: for Prometheus, for the request's own account, and
+for its trace.
 
-Prometheus gets the work alone, so that a histogram shows how fast a stage is. The request also gets
-its wait for a thread or a worker, so that its stages add up to about what its client waited.
+Prometheus gets the work alone, so that a histogram shows how fast a stage is. The request and its
+trace also get the wait for a thread or a worker, so that the stages add up to about what the client
+waited.
 
 The device is measured elsewhere, because it works for many requests at once: `DeviceThread` counts
 the queue for each job, `DeviceModel` the device for each batch, and `Stages.on_device` adds to the
-request what its jobs say.
+request and its trace what its jobs say.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
+from .. import tracing
 from ..metrics import Metrics, Stage
 
 TimingName = Literal["decode", "queue", "device", "entropy", "avif", "finish", "encode", "store"]
@@ -87,10 +90,13 @@ class StageTimer:
                 where it did not wait.
         """
         begun = time.monotonic()
+        since = begun if since is None else since
         try:
             yield
         finally:
             ended = time.monotonic()
             self._metrics.stage(step.stage, ended - begun)
             if timings is not None and step.name is not None:
-                timings.add(step.name, ended - (begun if since is None else since))
+                timings.add(step.name, ended - since)
+            if (trace := tracing.current()) is not None:
+                trace.stage(step.name or step.stage, since, ended)

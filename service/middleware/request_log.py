@@ -1,4 +1,4 @@
-"""One log line for each request, and the id that its answer and all its log lines carry."""
+"""One log line for each request, and the id that its answer, its log lines and its trace carry."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from uuid import uuid4
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars, clear_contextvars
+
+from .. import tracing
 
 _REQUEST_ID = re.compile(r"[\w.:+/=@-]{1,128}", re.ASCII)
 # Requested every few seconds, and dull while all is well.
@@ -54,7 +56,11 @@ class RequestLogMiddleware:
 
         begun = time.perf_counter()
         clear_contextvars()
-        with bound_contextvars(request_id=identity):
+        carried = {"request_id": identity}
+        if (trace := tracing.current()) is not None:
+            trace.name_request(identity)
+            carried["trace_id"] = trace.id
+        with bound_contextvars(**carried):
             try:
                 await self._app(scope, count_in, count_out)
             except asyncio.CancelledError:

@@ -17,7 +17,7 @@ from PIL import Image
 from models.learned.codec import LearnedCodec
 from tests.end_to_end.servers import Server
 
-TIMEOUT_SECONDS = 16
+TIMEOUT_SECONDS = 10
 # Effort 9 is some 33 passes over a picture, and what ends it early takes three. At 1.5 times the
 # deadline neither end is near: it cannot be complete, and three passes fit even when they are slow.
 TOO_LONG = 1.5 * TIMEOUT_SECONDS

@@ -105,7 +105,7 @@ def test_little_effort_does_not_make_matters_worse(
 def test_what_ends_far_under_its_budget_starts_again_from_it(
     shipped: LearnedCodec, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stream(fraction: float, effort: int = 6) -> bytes:
+    def stream(fraction: float, effort: int = 4) -> bytes:
         monkeypatch.setattr("models.learned.refinement.refiner.ANNEALED_TARGET_FRACTION", fraction)
         return shipped.encode([Picture.from_image(photo)], [Target(bpp=0.3)], effort=effort)[0].data
 
