@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from models.learned import objective
 from models.learned.objective import FORMULAS, OBJECTIVES, Objective
 from models.metrics import ms_ssim
 from models.weights import registry
@@ -25,6 +26,32 @@ def test_distortions_are_what_their_formulas_say() -> None:
     mixed = 0.2 * mse + 0.8 * (1 - ms_ssim(x_hat, x))
     torch.testing.assert_close(OBJECTIVES["ms-ssim"].measure(x_hat, x), mixed)
     assert set(FORMULAS) == set(OBJECTIVES)
+
+
+def test_visual_follows_luma_and_chroma_apart() -> None:
+    x = torch.full((1, 3, 64, 64), 0.5)
+    measure = OBJECTIVES["visual"].measure
+    grey = torch.full((3,), 0.1)
+    assert float(measure(x + grey[:, None, None], x)) == pytest.approx(
+        43 * objective.LUMA * 0.01 + 1 - float(ms_ssim(x[:, :1] + 0.1, x[:, :1])), rel=1e-3
+    )
+    # Blue that is brighter by what keeps luma: only Cb and Cr differ.
+    coloured = x + torch.tensor([0.0, -0.0722 / 0.7152 * 0.1, 0.1])[:, None, None]
+    cb, cr = 0.1 * (0.5 + 0.3854 * 0.0722 / 0.7152), 0.1 * (-0.0458 + 0.4542 * 0.0722 / 0.7152)
+    parts = (objective.CHROMA + objective.FAR_CHROMA) * (cb**2 + cr**2)
+    assert float(measure(coloured, x)) == pytest.approx(43 * parts, rel=2e-3)
+    checks = 0.1 * (1 - 2 * (torch.arange(64) % 2)).float()  # nothing of it is left from afar
+    fine = x + checks * torch.tensor([0.0, -0.0722 / 0.7152, 1.0])[:, None, None]
+    assert float(measure(fine, x)) == pytest.approx(43 * objective.CHROMA * (cb**2 + cr**2), rel=2e-3)
+
+
+def test_visual_has_a_gradient_for_what_is_in_range_alone() -> None:
+    x = torch.rand(1, 3, 64, 64)
+    x_hat = torch.where(torch.arange(64) < 32, x + 0.01, x + 2.0).clamp(max=1.5).requires_grad_()
+    OBJECTIVES["visual"].measure(x_hat, x).sum().backward()  # type: ignore[no-untyped-call]
+    assert x_hat.grad is not None
+    assert float(x_hat.grad[..., 32:].abs().max()) == 0
+    assert float(x_hat.grad[..., :32].abs().max()) > 0
 
 
 def test_lambda_is_log_linear_between_its_ends() -> None:
