@@ -50,13 +50,10 @@ def _rises(codec: LearnedCodec, picture: Picture, bpp: float, judges: Sequence[J
 
 def table(found: dict[str, Change]) -> str:
     """Make a Markdown table, a row a judge and a column a codec."""
-    names = list(found)
-    judges = list(next(iter(found.values())))
-    rows = [
-        f"| {judge} | " + " | ".join(f"{found[name][judge]:+.3f}" for name in names) + " |"
-        for judge in judges
-    ]
-    return "\n".join([f"| judge | {' | '.join(names)} |", "|---|" + "---:|" * len(names), *rows])
+    head = [f"| judge | {' | '.join(found)} |", "|---|" + "---:|" * len(found)]
+    judges = next(iter(found.values()))
+    rows = [" | ".join([f"| {judge}", *(f"{found[name][judge]:+.3f}" for name in found)]) for judge in judges]
+    return "\n".join([*head, *(f"{row} |" for row in rows)])
 
 
 def main(report: Callable[[str], None] = print) -> None:
