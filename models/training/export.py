@@ -14,7 +14,7 @@ import numpy as np
 
 from models.evaluation import EvaluationOptions, evaluate
 from models.learned.model import CodecModel
-from models.learned.objective import FORMULAS, OBJECTIVES
+from models.learned.objective import FORMULAS, Objective
 from models.training.arguments import add_export, parser, say
 from models.training.crops import CropSampler, content_hash, load
 from models.training.loop import Recipe, trained_network
@@ -92,7 +92,7 @@ def _arguments() -> argparse.Namespace:
 
 def _card(arguments: argparse.Namespace, recipe: Recipe, trained: RunWeights, model: CodecModel) -> ModelCard:
     """Describe the model, before it is evaluated."""
-    objective = OBJECTIVES[recipe.distortion]
+    objective = Objective.trained(recipe.distortion, model.network.topology.anchors)
     last_phase = (
         f"{arguments.scale_steps} steps of the integer scale decoder and "
         f"{arguments.context_steps} of the context networks ({arguments.context_crops} crops), "

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.learned.objective import OBJECTIVES, Distortion
+from models.learned.objective import Distortion, Objective
 from models.network.autoencoder import AutoEncoder, Topology
 from models.network.precision import transform_autocast
 from models.training.crops import CropSampler
@@ -77,7 +77,7 @@ class Trainer(Run[AutoEncoder]):
         device: str = "cpu",
     ) -> None:
         self.recipe = recipe
-        self.objective = OBJECTIVES[recipe.distortion]
+        self.objective = Objective.trained(recipe.distortion, model.topology.anchors)
         _freeze_all_but(model, recipe.trained)
         rebase(model)
         super().__init__(folder, recipe, model, model.topology, rng, device=device)

@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.learned.objective import OBJECTIVES, Distortion
+from models.learned.objective import Distortion, measure
 from models.network.postprocess import PostNetwork, PostTopology
 from models.network.precision import transform_autocast
 from models.postprocess.model import PostModel
@@ -81,7 +81,7 @@ class Pair:
     def from_file(cls, file: bytes, original: NDArray[np.uint8], distortion: Distortion = "mse") -> Pair:
         """Decode a file, and measure it against its original (H, W, 3)."""
         decoded = artefacts.decode(file)
-        measured = OBJECTIVES[distortion].measure(_batch([decoded]), _batch([original]))
+        measured = measure(distortion, _batch([decoded]), _batch([original]))
         return cls(read(file), decoded, original, float(measured))
 
 
@@ -223,12 +223,12 @@ class Trainer(Run[PostNetwork]):
 
     def _train_step(self, batch: PairBatch) -> Tensor:
         """Take a step; returns the relative distortion after post-processing, and before."""
-        measure = OBJECTIVES[self.recipe.distortion].measure
+        distortion = self.recipe.distortion
         with transform_autocast(self.device):
             improved = self.model(batch.decoded, batch.condition).float()
-        loss = (measure(improved, batch.original) * batch.weight).mean()
+        loss = (measure(distortion, improved, batch.original) * batch.weight).mean()
         self.descend(loss)
-        before = (measure(batch.decoded, batch.original) * batch.weight).mean()
+        before = (measure(distortion, batch.decoded, batch.original) * batch.weight).mean()
         return torch.stack([loss.detach(), before])
 
 
