@@ -8,16 +8,34 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from models.metrics import ms_ssim
 from models.weights.card import Distortion, ModelCard
 
-__all__ = ["FORMULAS", "OBJECTIVES", "Distortion", "Objective"]
+__all__ = ["FORMULAS", "Distortion", "Objective", "measure"]
+
+# Of `visual`: the squared error against 1 - MS-SSIM, as JPEG AI weighs them, and the parts in it of
+# luma, of each chroma plane, and of each chroma plane seen from afar.
+SQUARED_ERROR = 43.0
+LUMA, CHROMA, FAR_CHROMA = 0.6, 0.5, 0.0
+FAR = 8  # pixels on a side that are averaged to see it so
+# BT.709 over the full range: Y, Cb and Cr of R, G and B.
+RGB_TO_YCBCR = (
+    (0.2126, 0.7152, 0.0722),
+    (-0.1146, -0.3854, 0.5),
+    (0.5, -0.4542, -0.0458),
+)
+
+LAMBDA_LOW: dict[Distortion, float] = {"mse": 4.17, "ms-ssim": 0.1667, "visual": 0.058}
+LAMBDA_PER_ANCHOR = 1.9307  # factor of lambda from one gain anchor to the next; the rate takes about 1.3
 
 FORMULAS: dict[Distortion, str] = {
     "mse": "MSE",
     "ms-ssim": "0.2 MSE + 0.8 (1 - MS-SSIM)",
+    "visual": f"{SQUARED_ERROR:g} ({LUMA} MSE of Y + {CHROMA} MSE of Cb and Cr) + 1 - MS-SSIM of Y",
 }  # as in model cards
 
 
@@ -27,7 +45,7 @@ class Objective:
 
     Attributes:
         distortion: "mse", D = mean squared error of pixels in [0, 1]; or "ms-ssim",
-            D = 0.2 MSE + 0.8 (1 - MS-SSIM), the paper's.
+            D = 0.2 MSE + 0.8 (1 - MS-SSIM), the paper's; or "visual", for people, see `_visual`.
         lambda_low: weight of D against R in bits per pixel at the low end of the gain axis.
         lambda_high: at its high end; between them lambda is log-linear.
     """
@@ -35,6 +53,12 @@ class Objective:
     distortion: Distortion
     lambda_low: float
     lambda_high: float
+
+    @classmethod
+    def trained(cls, distortion: Distortion, anchors: int) -> Objective:
+        """Make the objective that a network with so many gain anchors is trained for."""
+        low = LAMBDA_LOW[distortion]
+        return cls(distortion, low, low * LAMBDA_PER_ANCHOR ** (anchors - 1))
 
     @classmethod
     def of(cls, card: ModelCard) -> Objective:
@@ -47,10 +71,7 @@ class Objective:
 
     def measure(self, x_hat: Tensor, x: Tensor) -> Tensor:
         """Measure D of every image: (N, 3, H, W) in [0, 1] to (N,)."""
-        mse = (x_hat - x).square().mean((1, 2, 3))
-        if self.distortion == "mse":
-            return mse
-        return 0.2 * mse + 0.8 * (1 - ms_ssim(x_hat.clamp(0, 1), x))
+        return measure(self.distortion, x_hat, x)
 
     def __call__(self, x_hat: Tensor, x: Tensor, bits: Tensor, share: Tensor) -> Tensor:
         """Compute the scalar training loss.
@@ -68,7 +89,29 @@ class Objective:
         return (10 * (lmbda * self.measure(x_hat, x) + rate) / lmbda.sqrt()).mean()
 
 
-OBJECTIVES: dict[Distortion, Objective] = {
-    "mse": Objective("mse", 4.17, 5793.0),
-    "ms-ssim": Objective("ms-ssim", 0.1667, 231.7),
-}
+def measure(distortion: Distortion, x_hat: Tensor, x: Tensor) -> Tensor:
+    """Measure the distortion of every image: (N, 3, H, W) in [0, 1] to (N,)."""
+    if distortion == "visual":
+        return _visual(x_hat, x)
+    mse = (x_hat - x).square().mean((1, 2, 3))
+    if distortion == "mse":
+        return mse
+    return 0.2 * mse + 0.8 * (1 - ms_ssim(x_hat.clamp(0, 1), x))
+
+
+def _visual(x_hat: Tensor, x: Tensor) -> Tensor:
+    """Measure what people see: (N, 3, H, W) in [0, 1] to (N,).
+
+    MS-SSIM keeps the structure of luma, and squared errors keep its brightness, letters and colour:
+    a decoder that is trained for MS-SSIM alone lets them drift. JPEG AI mixes the two in this
+    proportion. People see little of fine chroma, but patches of a wrong colour at once.
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        x_hat = x_hat.float().clamp(0, 1)
+        planes = x.new_tensor(RGB_TO_YCBCR)
+        error = torch.einsum("nchw,pc->nphw", x_hat - x, planes)
+        fine = error.square().mean((2, 3))
+        far = F.avg_pool2d(error[:, 1:], FAR).square().mean((2, 3)).sum(1)
+        squared = LUMA * fine[:, 0] + CHROMA * fine[:, 1:].sum(1) + FAR_CHROMA * far
+        luma_hat, luma = (torch.einsum("nchw,c->nhw", image, planes[0])[:, None] for image in (x_hat, x))
+        return SQUARED_ERROR * squared + 1 - ms_ssim(luma_hat, luma)

@@ -75,10 +75,13 @@ class Convolution(nn.Conv2d):
             slope: of a LeakyReLU that follows, or None.
             add: what is added to the result, in its shape; not together with `slope`.
         """
-        x = cast(x, self.weight)
-        if self.weight.is_mkldnn and not torch.is_grad_enabled():
-            return _fused(x, self.weight, self.bias, self.stride, self.padding, slope, add)
-        y = F.conv2d(x, self.indexed_weight, self.bias, self.stride, self.padding)
+        weight = self.weight  # read once: in training it may be a product
+        x = cast(x, weight)
+        if weight.is_mkldnn:
+            if not torch.is_grad_enabled():
+                return _fused(x, weight, self.bias, self.stride, self.padding, slope, add)
+            weight = weight.to_dense()
+        y = F.conv2d(x, weight, self.bias, self.stride, self.padding)
         if slope is not None:
             y = F.leaky_relu(y, slope)
         return y if add is None else add + y
@@ -143,24 +146,22 @@ class FoldingConvolution(Convolution):
 
     def __init__(self, channels_in: int, channels_out: int, fold: int, kernel: int = 1) -> None:
         super().__init__(fold**2 * channels_in, channels_out, kernel, 1, kernel // 2)
-        self._fold = fold
+        self.fold = fold
 
     def arrange(self) -> None:
         """Make the weights those of a convolution of the pixels themselves."""
-        fold = self._fold
+        fold = self.fold
         out, _, kernel, _ = self.weight.shape
         weight = self.weight.data.view(out, -1, fold, fold, kernel, kernel).permute(0, 1, 4, 2, 5, 3)
         self.weight.data = weight.reshape(out, -1, kernel * fold, kernel * fold)
         self.stride = (fold, fold)
         self.padding = (kernel // 2 * fold, kernel // 2 * fold)
-        self._fold = 1
+        self.fold = 1
         super().arrange()
 
     def forward(self, x: Tensor, *, slope: float | None = None, add: Tensor | None = None) -> Tensor:
         """Fold and convolve x (N, C, H, W), H and W multiples of `fold`."""
-        return super().forward(
-            F.pixel_unshuffle(x, self._fold) if self._fold > 1 else x, slope=slope, add=add
-        )
+        return super().forward(F.pixel_unshuffle(x, self.fold) if self.fold > 1 else x, slope=slope, add=add)
 
 
 class UnfoldingConvolution(Convolution):
@@ -177,12 +178,12 @@ class UnfoldingConvolution(Convolution):
 
     def __init__(self, channels_in: int, channels_out: int, fold: int, kernel: int = 1) -> None:
         super().__init__(channels_in, fold**2 * channels_out, kernel, 1, kernel // 2)
-        self._fold = fold
+        self.fold = fold
 
     def arrange(self) -> None:
         """Order the outputs by row, column, channel."""
         for parameter in self.parameters():
-            by_channel = parameter.data.view(-1, self._fold**2, *parameter.shape[1:])
+            by_channel = parameter.data.view(-1, self.fold**2, *parameter.shape[1:])
             parameter.data = by_channel.transpose(0, 1).flatten(0, 1)
         super().arrange()
 
@@ -190,7 +191,7 @@ class UnfoldingConvolution(Convolution):
         """Convolve and unfold x (N, C, h, w); `add` is in the shape before unfolding."""
         y = super().forward(x, slope=slope, add=add)
         return (
-            unfolded(y, self._fold) if self.weight.dtype == torch.bfloat16 else F.pixel_shuffle(y, self._fold)
+            unfolded(y, self.fold) if self.weight.dtype == torch.bfloat16 else F.pixel_shuffle(y, self.fold)
         )
 
 

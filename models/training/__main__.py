@@ -11,30 +11,32 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from safetensors.torch import load_file
+import numpy as np
 
 from models.learned.model import CodecModel
 from models.network.autoencoder import AutoEncoder, Topology
 from models.training.arguments import add_run, parser, recipe_from, say
 from models.training.crops import CropSampler, load
 from models.training.grow import grow
-from models.training.loop import Recipe, Trainer, averaged_model
+from models.training.loop import Recipe, Trainer, trained_network
 from models.training.mean_context import solve_context
+from models.training.run import CHECKPOINT, WEIGHTS
 
 
 def main() -> None:
     """Train."""
     arguments = _arguments()
     recipe = recipe_from(arguments, Recipe)
-    network = _initial(arguments.init, arguments.anchors_below, arguments.depths)
-    trainer = Trainer(arguments.run, recipe, network, device=arguments.device)
-    sampler = CropSampler(load(arguments.data, recipe.crop), recipe.crop, trainer.rng)
-    if trainer.checkpoint.exists():
+    network = _initial(arguments.init, arguments)
+    rng = np.random.default_rng(recipe.seed)
+    sampler = CropSampler(load(arguments.data, recipe.crop), recipe.crop, rng, device=arguments.device)
+    resumes = (arguments.run / CHECKPOINT).exists()
+    if arguments.solve_context and not resumes:
+        solve_context(network, sampler)
+    trainer = Trainer(arguments.run, recipe, network, rng, device=arguments.device)
+    if resumes:
         trainer.resume()
-    elif arguments.solve_context:
-        solve_context(trainer.model, sampler)
-        trainer.restart_average()
-    say(f"{len(sampler.pictures)} pictures; step {trainer.step} of {recipe.steps}")
+    say(f"{len(sampler)} pictures; step {trainer.step} of {recipe.steps}")
     trainer.run(sampler, report=say)
 
 
@@ -42,12 +44,13 @@ def _arguments() -> argparse.Namespace:
     options = parser("models.training", __doc__)
     add_run(options, Recipe)
     options.add_argument(
-        "--init",
-        type=Path,
-        help="start from a checkpoint.pt (averaged weights), an exported model, or a smaller network",
+        "--init", type=Path, help="start from the weights.safetensors of a run, or from an exported model"
     )
     options.add_argument(
-        "--anchors-below", type=int, default=3, help="new gain anchors below those of a smaller network"
+        "--anchors-below", type=int, default=0, help="new gain anchors below those of --init"
+    )
+    options.add_argument(
+        "--anchors-above", type=int, default=0, help="new gain anchors above those of --init"
     )
     options.add_argument(
         "--depths",
@@ -61,17 +64,19 @@ def _arguments() -> argparse.Namespace:
     return options.parse_args()
 
 
-def _initial(init: Path | None, anchors_below: int, depths: Sequence[int] | None) -> AutoEncoder:
+def _initial(init: Path | None, arguments: argparse.Namespace) -> AutoEncoder:
     """Make the network that training starts from."""
     if init is None:
-        return AutoEncoder(_with_depths(Topology(), depths))
-    if init.suffix == ".pt":
-        old = averaged_model(init)
-    elif "tables.z" in (tensors := load_file(init)):
-        old = CodecModel.load(init).network
-    else:
-        return grow(tensors, _with_depths(Topology(), depths), anchors_below=anchors_below)
-    return grow(old.state_dict(), _with_depths(old.topology, depths))
+        return AutoEncoder(_with_depths(Topology(), arguments.depths))
+    old = _network(init)
+    anchors = arguments.anchors_below + old.topology.anchors + arguments.anchors_above
+    topology = _with_depths(replace(old.topology, anchors=anchors), arguments.depths)
+    return grow(old.state_dict(), topology, anchors_below=arguments.anchors_below)
+
+
+def _network(path: Path) -> AutoEncoder:
+    """Read the network of a run or of an exported model."""
+    return trained_network(path) if path.name == WEIGHTS else CodecModel.load(path).network
 
 
 def _with_depths(topology: Topology, depths: Sequence[int] | None) -> Topology:

@@ -23,7 +23,7 @@ def parser(module: str, description: str | None) -> argparse.ArgumentParser:
 
 def add_run(to: argparse.ArgumentParser, recipe: type[Schedule]) -> None:
     """Add the options of a run: its folder, its device, and one for every field of the recipe."""
-    to.add_argument("--run", type=Path, required=True, help="folder of the run: checkpoint.pt and log.csv")
+    to.add_argument("--run", type=Path, required=True, help="folder of the run: checkpoint, weights, log")
     to.add_argument("--device", default="cpu")
     types = get_type_hints(recipe)
     for field in fields(recipe):

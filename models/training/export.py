@@ -14,11 +14,12 @@ import numpy as np
 
 from models.evaluation import EvaluationOptions, evaluate
 from models.learned.model import CodecModel
-from models.learned.objective import FORMULAS, OBJECTIVES
+from models.learned.objective import FORMULAS, Objective
 from models.training.arguments import add_export, parser, say
 from models.training.crops import CropSampler, content_hash, load
-from models.training.loop import Recipe, averaged_model
-from models.training.run import CHECKPOINT, Checkpoint, history_line, read_checkpoint
+from models.training.loop import Recipe, trained_network
+from models.training.run import WEIGHTS as WEIGHTS_OF_RUN
+from models.training.run import RunWeights
 from models.training.scale_decoder import finish
 from models.weights.card import ModelCard, RatePoint
 from models.weights.registry import WEIGHTS
@@ -27,11 +28,11 @@ from models.weights.registry import WEIGHTS
 def main() -> None:
     """Export."""
     arguments = _arguments()
-    checkpoint = read_checkpoint(arguments.run / CHECKPOINT)
-    recipe = Recipe(**checkpoint["recipe"])
+    trained = RunWeights.load(arguments.run / WEIGHTS_OF_RUN)
+    recipe = Recipe(**trained.recipe)
     rng = np.random.default_rng(recipe.seed)
     model = finish(
-        averaged_model(arguments.run / CHECKPOINT),
+        trained_network(arguments.run / WEIGHTS_OF_RUN),
         CropSampler(load(arguments.data, recipe.crop), recipe.crop, rng),
         steps=arguments.scale_steps,
         context_steps=arguments.context_steps,
@@ -39,7 +40,7 @@ def main() -> None:
         emphasised_to=recipe.emphasised_to,
         report=say,
     )
-    card = _card(arguments, recipe, checkpoint, model)
+    card = _card(arguments, recipe, trained, model)
     card_path = WEIGHTS / f"{card.name}.json"
     model.save(WEIGHTS / f"{card.name}.safetensors")
     card.save(card_path)
@@ -73,7 +74,7 @@ def commit() -> str:
 def _arguments() -> argparse.Namespace:
     options = parser("models.training.export", __doc__)
     add_export(options)
-    options.add_argument("--name", required=True, help="of the model: psnr or ms-ssim")
+    options.add_argument("--name", required=True, help="of the model, such as psnr")
     options.add_argument(
         "--scale-steps", type=int, default=600, help="training steps of the integer scale decoder"
     )
@@ -89,11 +90,9 @@ def _arguments() -> argparse.Namespace:
     return options.parse_args()
 
 
-def _card(
-    arguments: argparse.Namespace, recipe: Recipe, checkpoint: Checkpoint, model: CodecModel
-) -> ModelCard:
+def _card(arguments: argparse.Namespace, recipe: Recipe, trained: RunWeights, model: CodecModel) -> ModelCard:
     """Describe the model, before it is evaluated."""
-    objective = OBJECTIVES[recipe.distortion]
+    objective = Objective.trained(recipe.distortion, model.network.topology.anchors)
     last_phase = (
         f"{arguments.scale_steps} steps of the integer scale decoder and "
         f"{arguments.context_steps} of the context networks ({arguments.context_crops} crops), "
@@ -106,11 +105,11 @@ def _card(
         objective=objective.distortion,
         lambda_low=objective.lambda_low,
         lambda_high=objective.lambda_high,
-        steps=arguments.earlier_steps + checkpoint["step"],
+        steps=arguments.earlier_steps + trained.step,
         data_sha256=content_hash(arguments.data),
         commit=commit(),
         parameters=sum(parameter.numel() for parameter in model.network.parameters()),
-        history=(*arguments.history, history_line(recipe, checkpoint), last_phase),
+        history=(*arguments.history, trained.history_line(recipe), last_phase),
         evaluated_on="",
         rate_distortion=(),
     )

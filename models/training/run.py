@@ -1,10 +1,16 @@
-"""A training run in a folder: it resumes, logs, averages its weights, and stops when asked to."""
+"""A training run in a folder: it resumes, logs, averages its weights, and may end at any step.
+
+The optimiser is schedule-free AdamW (Defazio et al., "The Road Less Scheduled", 2024). It keeps a
+running average of its steps in place of a decay of the learning rate. So no run has to know its
+length.
+"""
 
 from __future__ import annotations
 
+import copy
 import csv
 import io
-import math
+import json
 import signal
 import time
 from abc import ABC, abstractmethod
@@ -12,13 +18,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypedDict, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypedDict, TypeVar
 
 import numpy as np
 import torch
+from safetensors import safe_open
+from safetensors.torch import save as to_bytes
+from schedulefree import AdamWScheduleFree
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
-from torch.optim.swa_utils import AveragedModel
 
 from models.files import write_atomically
 from models.network.autoencoder import Topology
@@ -26,8 +33,10 @@ from models.network.postprocess import PostTopology
 from models.network.precision import placed
 
 CHECKPOINT = "checkpoint.pt"
+WEIGHTS = "weights.safetensors"
 LOG = "log.csv"
-LAST_SHARE = 0.005  # of the learning rate, at the end of its decay
+ABOUT = "run"  # key of the file of weights' metadata
+BETAS = (0.9, 0.999)  # of AdamW; the first is the share of the average in where a gradient is taken
 GRADIENT_NORM = 1.0  # gradients of a larger norm, over all weights, are scaled down to it
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -41,10 +50,9 @@ class Schedule:
         steps: optimiser steps of the whole run.
         batch: crops of a step.
         crop: their side in pixels.
-        learning_rate: at its height.
+        learning_rate: after the warm-up.
         warmup: steps of linear warm-up.
-        hold: share of the steps before the cosine decay begins.
-        averaging: decay of the exponential moving average of the weights; see `average`.
+        minutes: after which the run ends even with fewer steps.
         seed: of all that is random.
     """
 
@@ -53,23 +61,8 @@ class Schedule:
     crop: int
     learning_rate: float
     warmup: int
-    hold: float
-    averaging: float
+    minutes: float
     seed: int
-
-    def learning_rate_share(self, step: int) -> float:
-        """Share (0, 1] of the learning rate that `step`, counted from 0, takes."""
-        warm = min(1.0, (step + 1) / self.warmup)
-        decayed = min(1.0, max(0.0, (step / self.steps - self.hold) / (1 - self.hold)))
-        return warm * (LAST_SHARE + (1 - LAST_SHARE) * 0.5 * (1 + math.cos(math.pi * decayed)))
-
-    def average(self, averages: Sequence[Tensor], weights: Sequence[Tensor], count: Tensor | int) -> None:
-        """Move the averages towards the weights, in place; `count` weights are in them.
-
-        The decay grows from 1/10 to `averaging`, so that the starting weights are soon forgotten.
-        """
-        decay = min(self.averaging, int(count) / (9 + int(count)))
-        torch._foreach_lerp_(list(averages), list(weights), 1 - decay)
 
     def described(self, steps: int) -> str:
         """Put so many steps of this recipe into words, for a model card."""
@@ -77,42 +70,59 @@ class Schedule:
 
 
 class Checkpoint(TypedDict):
-    """A stopped run: all that it needs to go on, and that an export needs to describe it.
+    """All that a stopped run needs to go on.
 
     Attributes:
-        recipe: fields of the recipe.
-        topology: fields of the network's topology.
-        model: weights by name.
-        average: averaged weights by name.
-        optimizer: its state, without what the recipe decides.
+        model: weights by name, where the next gradient is taken.
+        optimizer: its state, whose averages are what the run is for.
         rng: state of NumPy's generator.
         noise: state of torch's generator.
         step: steps done.
         seconds: that they took.
     """
 
-    recipe: dict[str, Any]
-    topology: dict[str, Any]
     model: dict[str, Tensor]
-    average: dict[str, Tensor]
-    optimizer: dict[int, Any]
+    optimizer: dict[str, Any]
     rng: Any
     noise: Tensor
     step: int
     seconds: float
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint into the CPU's memory."""
-    checkpoint: Checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    return checkpoint
+@dataclass(frozen=True, slots=True, eq=False)
+class RunWeights:
+    """What a run has come to: the file that an export or another run starts from.
 
+    Attributes:
+        recipe: fields of the recipe.
+        topology: fields of the network's topology.
+        step: steps done.
+        seconds: that they took.
+        weights: the averages by name; those of layers in half precision.
+    """
 
-def history_line(recipe: Schedule, checkpoint: Checkpoint) -> str:
-    """Put a run into a line of a model card."""
-    words = recipe.described(checkpoint["step"])
-    minutes = checkpoint["seconds"] / 60
-    return f"{words}, {minutes:.0f} minutes, weights averaged at {recipe.averaging}"
+    recipe: dict[str, Any]
+    topology: dict[str, Any]
+    step: int
+    seconds: float
+    weights: dict[str, Tensor]
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a file. KeyError where it is not a run's, but an exported model's."""
+        with safe_open(path, "pt") as file:
+            about = json.loads(file.metadata()[ABOUT])
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
+        return cls(**about, weights=weights)
+
+    def save(self, path: Path) -> None:
+        """Write a .safetensors file, atomically."""
+        about = {"recipe": self.recipe, "topology": self.topology, "step": self.step, "seconds": self.seconds}
+        write_atomically(path, to_bytes(self.weights, {ABOUT: json.dumps(about)}))
+
+    def history_line(self, recipe: Schedule) -> str:
+        """Put the run into a line of a model card."""
+        return f"{recipe.described(self.step)}, {self.seconds / 60:.0f} minutes, schedule-free AdamW"
 
 
 class Run(ABC, Generic[Network]):
@@ -122,15 +132,16 @@ class Run(ABC, Generic[Network]):
     what the log tells of the steps.
 
     Args:
-        folder: for the checkpoint and the log; created when missing.
+        folder: for the checkpoint, the weights and the log; created when missing.
         schedule: the recipe.
         model: the network at its start.
-        topology: of the network, for the checkpoint.
+        topology: of the network, for the file of weights.
+        rng: what the crops are drawn from, at its start.
         device: runs the training.
     """
 
     columns: ClassVar[tuple[str, ...]]
-    """Names of the log's columns after step, seconds and learning rate."""
+    """Names of the log's columns after step and seconds."""
 
     def __init__(
         self,
@@ -138,6 +149,7 @@ class Run(ABC, Generic[Network]):
         schedule: Schedule,
         model: Network,
         topology: Topology | PostTopology,
+        rng: np.random.Generator,
         *,
         device: str,
     ) -> None:
@@ -146,13 +158,14 @@ class Run(ABC, Generic[Network]):
         self.topology = topology
         self.device = torch.device(device)
         self.model = placed(model, self.device)
-        self.restart_average()
-        self.rng = np.random.default_rng(schedule.seed)
+        self.rng = rng
         torch.manual_seed(schedule.seed)
         self.step = 0
         self.seconds = 0.0
-        self.optimizer = torch.optim.Adam(self.parameter_groups(), schedule.learning_rate, fused=True)
-        self._scheduler = LambdaLR(self.optimizer, schedule.learning_rate_share)
+        self.optimizer = AdamWScheduleFree(
+            self.parameter_groups(), schedule.learning_rate, betas=BETAS, warmup_steps=schedule.warmup
+        )
+        self.optimizer.train()
         folder.mkdir(parents=True, exist_ok=True)
 
     @abstractmethod
@@ -167,29 +180,37 @@ class Run(ABC, Generic[Network]):
             means: over the steps since the last entry, one for each value that a step returns.
         """
 
-    def restart_average(self) -> None:
-        """Average from the weights as they are."""
-        self._average = AveragedModel(self.model, multi_avg_fn=self.schedule.average)
-        self._average.update_parameters(self.model)  # the starting weights count
-
-    @property
-    def average(self) -> dict[str, Tensor]:
-        """Averaged weights by name."""
-        return self._average.module.state_dict()
+    def weights_of(self, averaged: Network) -> dict[str, Tensor]:
+        """Turn a network as it is trained into the weights of the one that is served."""
+        return averaged.state_dict()
 
     @property
     def checkpoint(self) -> Path:
         """Path of the checkpoint."""
         return self.folder / CHECKPOINT
 
+    @torch.no_grad()
+    def trained(self) -> RunWeights:
+        """Give the averages, without a change to the run.
+
+        The optimiser could swap them in and out, but for a rounding that would remain.
+        """
+        averaged = copy.deepcopy(self.model)
+        for parameter, average in zip(self.model.parameters(), averaged.parameters(), strict=True):
+            state = self.optimizer.state.get(parameter, {})
+            if "z" in state:  # which nothing frozen has, and nothing before the first step
+                average.lerp_(state["z"], 1 - 1 / BETAS[0])
+        weights = {
+            name: (tensor.half() if name.endswith("weight") else tensor).cpu().contiguous()
+            for name, tensor in self.weights_of(averaged).items()
+        }
+        return RunWeights(asdict(self.schedule), asdict(self.topology), self.step, self.seconds, weights)
+
     def save(self) -> None:
-        """Write the checkpoint, atomically."""
+        """Write the checkpoint and the weights, each atomically."""
         checkpoint = Checkpoint(
-            recipe=asdict(self.schedule),
-            topology=asdict(self.topology),
             model=self.model.state_dict(),
-            average=self.average,
-            optimizer=self.optimizer.state_dict()["state"],
+            optimizer=self.optimizer.state_dict(),
             rng=self.rng.bit_generator.state,
             noise=torch.get_rng_state(),
             step=self.step,
@@ -198,71 +219,73 @@ class Run(ABC, Generic[Network]):
         content = io.BytesIO()
         torch.save(checkpoint, content)
         write_atomically(self.checkpoint, content.getvalue())
+        self.trained().save(self.folder / WEIGHTS)
 
     def resume(self) -> None:
         """Go on from the checkpoint in the folder, by the recipe of now: it may have more steps."""
-        checkpoint = read_checkpoint(self.checkpoint)
+        checkpoint: Checkpoint = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
         self.model.load_state_dict(checkpoint["model"])
-        self._average.module.load_state_dict(checkpoint["average"])
-        self._average.n_averaged.fill_(checkpoint["step"] + 1)
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": checkpoint["optimizer"], "param_groups": groups})
+        rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.optimizer.load_state_dict(checkpoint["optimizer"])
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group |= {"lr": rate, "warmup_steps": self.schedule.warmup}
         self.rng.bit_generator.state = checkpoint["rng"]
         torch.set_rng_state(checkpoint["noise"])
         self.step = checkpoint["step"]
         self.seconds = checkpoint["seconds"]
-        self._scheduler = LambdaLR(self.optimizer, self.schedule.learning_rate_share, self.step - 1)
 
     def repeat(
         self,
-        train_step: Callable[[], tuple[float, ...]],
+        train_step: Callable[[], Tensor],
         *,
-        save_every: int,
+        save_every: float,
         log_every: int,
         report: Callable[[str], None],
     ) -> None:
         """Take steps to the end of the schedule.
 
         Args:
-            train_step: takes one step, and returns what the log takes the means of. All that is
-                random in it comes from `rng` or torch.
-            save_every: steps from one checkpoint to the next.
+            train_step: takes one step, and returns what the log takes the means of, in one tensor
+                on the device. All that is random in it comes from `rng` or torch.
+            save_every: seconds from one checkpoint to the next.
             log_every: steps from one entry of the log to the next.
             report: told every entry of the log in words.
         """
-        returned: list[tuple[float, ...]] = []
+        returned: list[Tensor] = []
         started = time.monotonic() - self.seconds
+        saved = self.seconds
         with _stop_signals() as stopping:
-            while self.step < self.schedule.steps and not stopping:
+            while self._has_more_to_do() and not stopping:
                 returned.append(train_step())
                 self.step += 1
                 self.seconds = time.monotonic() - started
                 if self.step % log_every == 0:
-                    self._log(returned, report)
+                    self._log(torch.stack(returned).mean(0).tolist(), report)
                     returned.clear()
-                if self.step % save_every == 0:
+                if self.seconds - saved >= save_every:
                     self.save()
+                    saved = self.seconds
         self.save()
 
     def descend(self, loss: Tensor) -> None:
-        """Take one step of the optimiser, its learning rate and the average."""
+        """Take one step of the optimiser."""
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT_NORM)
         self.optimizer.step()
-        self._scheduler.step()
-        self._average.update_parameters(self.model)
 
-    def _log(self, returned: Sequence[tuple[float, ...]], report: Callable[[str], None]) -> None:
-        values, words = self.log_entry(np.mean(returned, 0).tolist())
-        learning_rate = self.schedule.learning_rate * self.schedule.learning_rate_share(self.step - 1)
+    def _has_more_to_do(self) -> bool:
+        return self.step < self.schedule.steps and self.seconds < 60 * self.schedule.minutes
+
+    def _log(self, means: Sequence[float], report: Callable[[str], None]) -> None:
+        values, words = self.log_entry(means)
         path = self.folder / LOG
         is_new = not path.exists()
         with path.open("a", newline="") as file:
             writer = csv.writer(file)
             if is_new:
-                writer.writerow(["step", "seconds", "learning_rate", *self.columns])
-            writer.writerow([self.step, round(self.seconds, 1), f"{learning_rate:.3g}", *values])
+                writer.writerow(["step", "seconds", *self.columns])
+            writer.writerow([self.step, round(self.seconds, 1), *values])
         report(f"step {self.step} of {self.schedule.steps}, {self.seconds:.1f} s: {words}")
 
 

@@ -39,6 +39,7 @@ from models.network.hyperprior import laplace_bits, scale_of
 from models.network.precision import transform_autocast
 from models.picture import Picture
 from models.rate_control import Target
+from models.tensors import to_pixels
 from models.training.context_model import trained_context_model
 from models.training.crops import CropSampler
 from models.training.positions import EMPHASISED_TO, sample_shares
@@ -189,7 +190,7 @@ def symbols(encoder: Encoder, sampler: CropSampler, shares: Tensor) -> tuple[Ten
         residuals: int16 (N, M, h, w).
     """
     targets = [Target(quality=100 * float(share)) for share in shares]
-    pictures = [Picture.from_array(np.ascontiguousarray(sampler.crop())) for _ in targets]
+    pictures = [Picture.from_array(pixels) for pixels in to_pixels(sampler.batch(len(targets)))]
     found = encoder.quantise(pictures, targets, [None] * len(targets))
     indices = np.stack([picture.tables for picture in found])
     residuals = np.stack([picture.symbols.residuals for picture in found])
@@ -254,6 +255,4 @@ def _trained_scale_decoder(
 
 def _statistics_sampler(sampler: CropSampler) -> CropSampler:
     """Sample crops of STATISTICS_SIDE pixels, or of whole hyper-latents of the smallest picture."""
-    room = min(min(picture.shape[:2]) for picture in sampler.pictures)
-    side = min(STATISTICS_SIDE, room) // HYPER_PIXELS * HYPER_PIXELS
-    return CropSampler(sampler.pictures, side, sampler.rng)
+    return sampler.of_side(min(STATISTICS_SIDE, sampler.room) // HYPER_PIXELS * HYPER_PIXELS)

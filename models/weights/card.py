@@ -13,7 +13,7 @@ from models.files import write_atomically
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-Distortion = Literal["mse", "ms-ssim"]
+Distortion = Literal["mse", "ms-ssim", "visual"]
 """Key of the distortion that a model was trained for; see `models.learned.objective`."""
 
 

@@ -41,6 +41,7 @@ ITERATIONS = (0, 1, 2, 3, 4, 6, 8, 12, 18, 30)  # at effort 0 to 9
 ANNEALED_FROM: dict[Distortion, int] = {
     "mse": 8,
     "ms-ssim": 6,
+    "visual": 6,
 }  # iterations: with fewer, RDOQ alone goes further
 # Of the budget, to anneal from: bits that annealing adds are worth more than finer steps.
 ANNEALED_TARGET_FRACTION = 0.97

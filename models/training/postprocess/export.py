@@ -23,24 +23,24 @@ from models.training.crops import content_hash
 from models.training.export import commit
 from models.training.postprocess import pairs as artefacts
 from models.training.postprocess.train import Recipe
-from models.training.run import CHECKPOINT, history_line, read_checkpoint
+from models.training.run import WEIGHTS, RunWeights
 
 
 def main() -> None:
     """Export."""
     arguments = _arguments()
-    checkpoint = read_checkpoint(arguments.run / CHECKPOINT)
-    network = averaged(arguments.run / CHECKPOINT)
+    trained = RunWeights.load(arguments.run / WEIGHTS)
+    network = network_of(trained)
     model = PostModel.of(network)
     card = PostCard(
         name=arguments.name,
         model_id=model.model_id,
         trained=trained_on(arguments.cache, network.topology.kinds),
-        steps=arguments.earlier_steps + checkpoint["step"],
+        steps=arguments.earlier_steps + trained.step,
         data_sha256=content_hash(arguments.data),
         commit=commit(),
         parameters=sum(parameter.numel() for parameter in network.parameters()),
-        history=(*arguments.history, history_line(Recipe(**checkpoint["recipe"]), checkpoint)),
+        history=(*arguments.history, trained.history_line(Recipe(**trained.recipe))),
         evaluated_on="",
         gains=(),
     )
@@ -52,12 +52,11 @@ def main() -> None:
     replace(card, evaluated_on=arguments.images.name, gains=gains).save(path.with_suffix(".json"))
 
 
-def averaged(checkpoint: Path) -> PostNetwork:
-    """Read the network of a checkpoint with its averaged weights."""
-    state = read_checkpoint(checkpoint)
-    topology = {**state["topology"], "kinds": tuple(state["topology"]["kinds"])}
+def network_of(trained: RunWeights) -> PostNetwork:
+    """Make the network that a run has come to."""
+    topology = {**trained.topology, "kinds": tuple(trained.topology["kinds"])}
     network = PostNetwork(PostTopology(**topology))
-    network.load_state_dict(state["average"])
+    network.load_state_dict(trained.weights)
     return network.eval()
 
 

@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.learned.objective import OBJECTIVES, Distortion
+from models.learned.objective import Distortion, measure
 from models.network.postprocess import PostNetwork, PostTopology
 from models.network.precision import transform_autocast
 from models.postprocess.model import PostModel
@@ -32,18 +32,18 @@ from models.tensors import to_batch
 from models.training.arguments import add_run, parser, recipe_from, say
 from models.training.crops import load
 from models.training.postprocess import pairs as artefacts
-from models.training.run import Run, Schedule, read_checkpoint
+from models.training.run import WEIGHTS, Run, RunWeights, Schedule
 
 # Relative numbers of crops, where the cache holds several kinds; those of other kinds are 1.
 CROPS_OF_KIND = {"avif": 2.0}
 # Added to the distortion that a crop's loss is relative to: 45 dB, and MS-SSIM 0.9975. Nobody sees
 # what is better, and it should not count more.
-INVISIBLE_DISTORTION: dict[Distortion, float] = {"mse": 3e-5, "ms-ssim": 2e-3}
+INVISIBLE_DISTORTION: dict[Distortion, float] = {"mse": 3e-5, "ms-ssim": 2e-3, "visual": 3e-3}
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe(Schedule):
-    """Everything that decides a run, stored in its checkpoint.
+    """Everything that decides a run, stored beside its weights.
 
     Attributes:
         crop: side in pixels, a multiple of the network's fold.
@@ -55,8 +55,7 @@ class Recipe(Schedule):
     crop: int = 96
     learning_rate: float = 1.5e-3
     warmup: int = 100
-    hold: float = 0.3
-    averaging: float = 0.999
+    minutes: float = math.inf
     seed: int = 1
     distortion: Distortion = "mse"
 
@@ -82,7 +81,7 @@ class Pair:
     def from_file(cls, file: bytes, original: NDArray[np.uint8], distortion: Distortion = "mse") -> Pair:
         """Decode a file, and measure it against its original (H, W, 3)."""
         decoded = artefacts.decode(file)
-        measured = OBJECTIVES[distortion].measure(_batch([decoded]), _batch([original]))
+        measured = measure(distortion, _batch([decoded]), _batch([original]))
         return cls(read(file), decoded, original, float(measured))
 
 
@@ -180,24 +179,20 @@ class Trainer(Run[PostNetwork]):
 
     def __init__(self, folder: Path, recipe: Recipe, topology: PostTopology, *, device: str = "cpu") -> None:
         torch.manual_seed(recipe.seed)
-        super().__init__(folder, recipe, PostNetwork(topology), topology, device=device)
+        rng = np.random.default_rng(recipe.seed)
+        super().__init__(folder, recipe, PostNetwork(topology), topology, rng, device=device)
         self.recipe = recipe
 
     def start_from(self, earlier: Path) -> None:
-        """Take the weights of another run's checkpoint, averaged, or of an exported post-processor.
+        """Take the weights of another run, or of an exported post-processor.
 
         Those for kinds of sources stay as they are where the kinds differ.
         """
-        is_exported = earlier.suffix == ".safetensors"
-        weights = (
-            PostModel.load(earlier).network.state_dict()
-            if is_exported
-            else read_checkpoint(earlier)["average"]
-        )
+        is_run = earlier.name == WEIGHTS
+        weights = RunWeights.load(earlier).weights if is_run else PostModel.load(earlier).network.state_dict()
         own = self.model.state_dict()
         fitting = {name: tensor for name, tensor in weights.items() if tensor.shape == own[name].shape}
         self.model.load_state_dict(own | fitting)
-        self.restart_average()
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Train everything at one rate."""
@@ -207,7 +202,7 @@ class Trainer(Run[PostNetwork]):
         self,
         pairs: Sequence[Pair],
         *,
-        save_every: int = 250,
+        save_every: float = 60,
         log_every: int = 50,
         report: Callable[[str], None] = print,
     ) -> None:
@@ -226,15 +221,15 @@ class Trainer(Run[PostNetwork]):
         gain = 10 * math.log10(before / after)
         return [f"{after:.5f}", f"{gain:.4f}"], f"loss {after:.4f}, gain {gain:.3f} dB"
 
-    def _train_step(self, batch: PairBatch) -> tuple[float, float]:
+    def _train_step(self, batch: PairBatch) -> Tensor:
         """Take a step; returns the relative distortion after post-processing, and before."""
-        measure = OBJECTIVES[self.recipe.distortion].measure
+        distortion = self.recipe.distortion
         with transform_autocast(self.device):
             improved = self.model(batch.decoded, batch.condition).float()
-        loss = (measure(improved, batch.original) * batch.weight).mean()
+        loss = (measure(distortion, improved, batch.original) * batch.weight).mean()
         self.descend(loss)
-        before = (measure(batch.decoded, batch.original) * batch.weight).mean()
-        return loss.item(), before.item()
+        before = (measure(distortion, batch.decoded, batch.original) * batch.weight).mean()
+        return torch.stack([loss.detach(), before])
 
 
 def load_pairs(data: Path, cache: Path, recipe: Recipe) -> list[Pair]:
@@ -280,7 +275,7 @@ def _arguments() -> argparse.Namespace:
     options.add_argument(
         "--start",
         type=Path,
-        help="start from the checkpoint.pt of another run, or from an exported post-processor",
+        help="start from the weights.safetensors of a run, or from an exported post-processor",
     )
     return options.parse_args()
 

@@ -13,6 +13,7 @@ from models.training.loop import Recipe
 REQUIRED = ["--data", "train", "--run", "runs/a"]
 COMMANDS = {
     "models.training": "models.training.__main__",
+    "models.training.pack": "models.training.pack",
     "models.training.export": "models.training.export",
     "models.training.postprocess.pairs": "models.training.postprocess.pairs",
     "models.training.postprocess.train": "models.training.postprocess.train",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from models.codec import Codec
 from models.learned.codec import LearnedCodec
 from models.training import __main__ as train
 from models.training import export
-from models.training.loop import averaged_model
+from models.training.loop import trained_network
 from models.weights import registry
 from tests.make_golden import FIXTURES, TINY
 
@@ -67,7 +68,7 @@ def test_train_resume_export_and_code(
     registry.card.cache_clear()
 
 
-def test_training_goes_on_from_a_checkpoint_or_an_exported_model(
+def test_training_goes_on_from_a_run_or_an_exported_model(
     tmp_path: Path, shards: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = f"train --data {shards} --batch 1 --crop 64 --warmup 1 --steps 1".split()
@@ -76,17 +77,34 @@ def test_training_goes_on_from_a_checkpoint_or_an_exported_model(
     monkeypatch.setattr(
         sys,
         "argv",
-        [*command, "--run", str(tmp_path / "second"), "--init", str(tmp_path / "first" / "checkpoint.pt")],
+        [
+            *command,
+            "--run",
+            str(tmp_path / "second"),
+            "--init",
+            str(tmp_path / "first" / "weights.safetensors"),
+        ],
     )
     train.main()
-    assert (tmp_path / "second" / "checkpoint.pt").exists()
+    start = trained_network(tmp_path / "first" / "weights.safetensors").g_a.linear.weight
+    after = trained_network(tmp_path / "second" / "weights.safetensors").g_a.linear.weight
+    assert 0 < (after - start).abs().max() < 0.01
     monkeypatch.setattr(
         sys,
         "argv",
-        [*command, "--run", str(tmp_path / "third"), "--init", str(FIXTURES / "tiny.safetensors")],
+        [
+            *command,
+            "--run",
+            str(tmp_path / "third"),
+            "--init",
+            str(FIXTURES / "tiny.safetensors"),
+            "--anchors-above",
+            "2",
+        ],
     )
     train.main()
-    assert averaged_model(tmp_path / "third" / "checkpoint.pt").topology == TINY
+    grown = trained_network(tmp_path / "third" / "weights.safetensors").topology
+    assert grown == replace(TINY, anchors=TINY.anchors + 2)
 
 
 def test_a_folder_without_shards_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,7 @@ def test_a_run_becomes_weights_and_a_card(tmp_path: Path, monkeypatch: pytest.Mo
     assert card.data_sha256 == content_hash(data)
     first, second, third = card.history
     assert first == "100 steps before"
-    assert second.endswith("the last 2 of 1 of 128x128, 0 minutes, weights averaged at 0.9995")
+    assert second.endswith("of the gain axis, 0 minutes, schedule-free AdamW")
     assert third.startswith("1 steps of the integer scale decoder and 1 of the context networks (8 crops)")
     bpp = [point.bpp for point in card.rate_distortion]
     assert bpp == sorted(bpp)

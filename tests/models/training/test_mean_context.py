@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+import numpy as np
 import torch
 
+from models.network.autoencoder import AutoEncoder
+from models.training.crops import CropSampler
 from models.training.mean_context import solve_context
-from tests.models.training.tiny_run import trainer
+from tests.make_golden import TINY, golden_picture
 
 
-def test_a_solved_context_predicts(tmp_path: Path) -> None:
-    new, sampler = trainer(tmp_path)
-    network = new.model.eval()
+def test_a_solved_context_predicts() -> None:
+    torch.manual_seed(5)
+    sampler = CropSampler([golden_picture().rgb], 64, np.random.default_rng(1))
+    network = AutoEncoder(TINY).eval()
     anchor = torch.full((8,), 2.0)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     with torch.no_grad():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from models.network.autoencoder import AutoEncoder
@@ -11,13 +12,15 @@ from models.training.crops import CropSampler
 from models.training.loop import Recipe, Trainer
 from tests.make_golden import TINY, golden_picture
 
-RECIPE = Recipe(steps=6, batch=2, crop=64, warmup=2, learning_rate=1e-3, finale=0.4)
+RECIPE = Recipe(steps=6, batch=2, crop=64, warmup=2, learning_rate=1e-3)
 
 
 def trainer(folder: Path, recipe: Recipe = RECIPE) -> tuple[Trainer, CropSampler]:
     torch.manual_seed(5)
-    new = Trainer(folder, recipe, AutoEncoder(TINY))
-    return new, CropSampler([golden_picture().rgb], recipe.crop, new.rng)
+    network = AutoEncoder(TINY)
+    rng = np.random.default_rng(recipe.seed)
+    sampler = CropSampler([golden_picture().rgb], recipe.crop, rng)
+    return Trainer(folder, recipe, network, rng), sampler
 
 
 def quiet(line: str) -> None:

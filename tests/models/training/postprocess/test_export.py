@@ -55,10 +55,10 @@ def test_a_run_becomes_weights_and_a_card(tmp_path: Path, monkeypatch: pytest.Mo
     card = PostCard.load(weights / "tiny.json")
     assert model.model_id == card.model_id
     assert card.steps == 2
-    assert card.history == ("2 steps of 2 crops of 64x64, 0 minutes, weights averaged at 0.999",)
+    assert card.history == ("2 steps of 2 crops of 64x64, 0 minutes, schedule-free AdamW",)
     assert [gain.codec for gain in card.gains] == ["jpeg"]
     for name, tensor in model.network.state_dict().items():
-        assert torch.equal(tensor, trainer.average[name].half().float())
+        assert torch.equal(tensor, trainer.trained().weights[name].half().float())
 
 
 def test_the_range_of_each_kind_is_what_was_seen(tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ import torch
 from models.learned.objective import Distortion
 from models.network.postprocess import PostTopology
 from models.postprocess.model import PostModel
-from models.training.postprocess.export import averaged
+from models.training.postprocess.export import network_of
 from models.training.postprocess.pairs import fill, stored
 from models.training.postprocess.train import Pair, Recipe, Trainer
+from models.training.run import WEIGHTS
 from tests.make_golden import golden_picture
 from tests.post import KINDS
 
@@ -52,24 +53,25 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path: Path, pairs: list[Pair])
     second.run(pairs, report=quiet)
     for name, tensor in whole.model.state_dict().items():
         assert torch.equal(tensor, second.model.state_dict()[name]), name
-        assert torch.equal(whole.average[name], second.average[name]), name
+    for name, tensor in whole.trained().weights.items():
+        assert torch.equal(tensor, second.trained().weights[name]), name
 
 
 def test_a_run_for_other_sources_starts_from_an_earlier_one(tmp_path: Path, pairs: list[Pair]) -> None:
     earlier = Trainer(tmp_path / "earlier", RECIPE, TOPOLOGY)
     earlier.run(pairs, report=quiet)
     new = Trainer(tmp_path / "new", RECIPE, replace(TOPOLOGY, kinds=("0123abcd",)))
-    new.start_from(earlier.checkpoint)
+    new.start_from(earlier.folder / WEIGHTS)
+    weights = earlier.trained().weights
     for name, tensor in new.model.state_dict().items():
-        assert torch.equal(tensor, new.average[name])
-        assert name == "modulation.0.weight" or torch.equal(tensor, earlier.average[name])
+        assert name == "modulation.0.weight" or torch.equal(tensor, weights[name].float())
     assert new.model.modulation[0].weight.shape == (4, 2)
 
-    PostModel.of(averaged(earlier.checkpoint)).save(tmp_path / "earlier.safetensors")
+    PostModel.of(network_of(earlier.trained())).save(tmp_path / "earlier.safetensors")
     again = Trainer(tmp_path / "again", RECIPE, TOPOLOGY)
     again.start_from(tmp_path / "earlier.safetensors")
     for name, tensor in again.model.state_dict().items():
-        assert torch.equal(tensor, earlier.average[name].half().float())
+        assert torch.equal(tensor, weights[name].half().float())
 
 
 @pytest.mark.parametrize("distortion", ["mse", "ms-ssim"])
