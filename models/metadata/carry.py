@@ -29,7 +29,7 @@ def without_room_for(target: Target, section: bytes | None, pixels: int) -> Targ
     budget = target.budget(pixels)
     if section is None or budget is None:
         return target
-    return Target(max_bytes=max(1, budget - bytes_of(section)), tolerance=target.tolerance)
+    return replace(target, bpp=None, max_bytes=max(1, budget - bytes_of(section)))
 
 
 def with_metadata(stream: Stream, section: bytes | None, target: Target) -> Stream:
@@ -38,5 +38,6 @@ def with_metadata(stream: Stream, section: bytes | None, target: Target) -> Stre
         return stream
     data = replace(Bitstream.parse(stream.data), metadata=section).to_bytes()
     budget = target.budget(stream.width * stream.height)
-    met = budget is None or meets(budget, len(data), target.tolerance)
+    # What meets the smaller budget meets this one, whose tolerance is the larger.
+    met = stream.target_met or (budget is not None and meets(budget, len(data), target.tolerance))
     return replace(stream, data=data, target=target, target_met=met)

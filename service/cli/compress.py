@@ -223,7 +223,7 @@ def compress_each(
             return Result(Outcome.DONE_BEFORE | judged, facts=_facts(targets[source], known, file, judged))
         if manner.dry_run:
             return _planned(source, targets[source], header_of(file), target)
-        found = metadata_of(file, options.metadata.value)
+        carried = metadata_of(file, options.metadata.value)
         stream = model().compress(
             picture_of(file, lambda warning: notes.print(f"{source}: {warning}")),
             bpp=bpp,
@@ -231,17 +231,17 @@ def compress_each(
             quality=quality,
             codec=options.codec.value,
             effort=options.effort,
-            metadata=found.metadata,
+            metadata=carried.metadata,
             progress=progress,
         )
         judged = _judge(source, target, stream.data, strict=options.strict)
         facts = _facts(targets[source], stream.data, file, judged)
-        facts |= {"target_met": stream.target_met, "dropped": list(found.dropped)}
+        facts |= {"target_met": stream.target_met, "dropped": list(carried.dropped)}
         if options.strict and Outcome.OVER in judged:
             return Result(Outcome.OVER, facts=facts)
         records.add(targets[source], asked, stream.data)
         paths.write(targets[source], stream.data)
-        remarks = larger_than_source(len(stream.data), len(file)) + left_out(found.dropped)
+        remarks = larger_than_source(len(stream.data), len(file)) + left_out(carried.dropped)
         if not stream.target_met and Outcome.OVER not in judged:
             remarks = ["the budget is above the model's range; this is the best stream there is", *remarks]
         return Result(Outcome.DONE | judged, f"{targets[source]}  {_described(stream)}", facts, remarks)
