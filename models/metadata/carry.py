@@ -38,5 +38,9 @@ def with_metadata(stream: Stream, section: bytes | None, target: Target) -> Stre
         return stream
     data = replace(Bitstream.parse(stream.data), metadata=section).to_bytes()
     budget = target.budget(stream.width * stream.height)
-    met = stream.target_met if target.minima else budget is None or meets(budget, len(data), target.tolerance)
+    # What meets the smaller budget meets this one, whose tolerance is the larger. Minima are met or
+    # not by the picture, whatever the size.
+    met = stream.target_met
+    if budget is not None and not target.minima:
+        met |= meets(budget, len(data), target.tolerance)
     return replace(stream, data=data, target=target, target_met=met)
