@@ -14,7 +14,7 @@ from PIL import Image
 from models.evaluation import EvaluationOptions, evaluate, sweeps
 from models.evaluation.judges import Judge
 from models.evaluation.report import ImageSweep, Report
-from models.evaluation.run import RATES, image_paths, read_picture
+from models.evaluation.run import image_paths, read_picture
 from models.evaluation.sweeps import QUALITIES
 from models.learned.codec import LearnedCodec
 
@@ -36,7 +36,11 @@ def test_evaluation(folder: Path, tmp_path: Path) -> None:
         folder,
         output,
         EvaluationOptions(
-            profiles=["ms-ssim"], against=["jpeg", "webp"], jobs=2, judges=["psnr-hvs", "ssimulacra2"]
+            profiles=["ms-ssim"],
+            against=["jpeg", "webp"],
+            rates=[0.15, 0.5],
+            jobs=2,
+            judges=["psnr-hvs", "ssimulacra2"],
         ),
         on_step=lambda what, done, of: steps.append((what, done, of)),
     )
@@ -51,7 +55,7 @@ def test_evaluation(folder: Path, tmp_path: Path) -> None:
     assert steps[0][0] == "one: jpeg"
     assert [curve.codec for curve in report.curves] == ["ziggurat-ms-ssim", "jpeg", "webp"]
     assert len(report.curves[0].means) == len(QUALITIES)
-    assert [row.target_bpp for row in report.operating] == list(RATES)
+    assert [row.target_bpp for row in report.operating] == [0.15, 0.5]
     assert (output / "pictures.md").read_text() == report.markdown()
     assert json.loads((output / "pictures.json").read_text())["name"] == "pictures"
     assert {row.metric for row in report.comparisons} == {"psnr", "ms-ssim", "psnr-hvs", "ssimulacra2"}

@@ -19,9 +19,9 @@ from tests.models.training.tiny_run import RECIPE, quiet, trainer
 
 @pytest.mark.parametrize("distortion", list(LAMBDA_LOW))
 def test_training_lowers_the_loss_and_logs_it(tmp_path: Path, distortion: Distortion) -> None:
-    recipe = Recipe(distortion=distortion, steps=40, batch=2, crop=64, warmup=2, learning_rate=2e-3)
+    recipe = Recipe(distortion=distortion, steps=16, batch=2, crop=64, warmup=2, learning_rate=3e-3)
     new, sampler = trainer(tmp_path, recipe)
-    new.run(sampler, log_every=10, report=quiet)
+    new.run(sampler, log_every=4, report=quiet)
     with (tmp_path / "log.csv").open() as file:
         losses = [float(row["loss"]) for row in csv.DictReader(file)]
     assert len(losses) == 4

@@ -26,8 +26,8 @@ from tests.make_golden import golden_picture
 
 @pytest.fixture
 def wide(photo: Image.Image) -> Picture:
-    """640x64: of several windows that do not see the whole."""
-    return Picture.from_array(np.tile(np.asarray(photo)[32:], (1, 5, 1)))
+    """384x64: of several windows that do not see the whole."""
+    return Picture.from_array(np.tile(np.asarray(photo)[32:], (1, 3, 1)))
 
 
 def distortion(
