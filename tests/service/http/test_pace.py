@@ -30,7 +30,7 @@ async def paused(pace: Pace, count: int) -> AsyncIterator[list[PacedFlow]]:
 
 
 def be_busy(pace: Pace) -> None:
-    """Use the processor until bodies owe so much of it that a pause of this process repays little."""
+    """Use the processor until bodies owe so much that a pause of this process repays little."""
     while pace.balance() > -0.008:
         pass
 
