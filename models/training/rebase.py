@@ -40,8 +40,12 @@ class Rebased(nn.Module):
         self.gain_in = nn.Parameter(torch.zeros(1, inputs, 1, 1))
 
     def forward(self, rest: Tensor) -> Tensor:
-        """Multiply out: the weight (out, in, kernel, kernel) that the convolution has."""
-        return self._in_basis(rest * torch.exp(self.gain_out + self.gain_in), self.basis)
+        """Multiply out: the weight (out, in, kernel, kernel) that the convolution has.
+
+        In float32 under autocast too: a weight in bfloat16 is one that is arranged for serving.
+        """
+        with torch.autocast(rest.device.type, enabled=False):
+            return self._in_basis(rest * torch.exp(self.gain_out + self.gain_in), self.basis)
 
     def right_inverse(self, weight: Tensor) -> Tensor:
         """Find the rest of a weight at factors of 1."""

@@ -14,17 +14,19 @@ from models.training.rebase import Rebased, rebase, settled
 from tests.make_golden import TINY
 
 
-def test_a_rebased_network_computes_the_same() -> None:
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_a_rebased_network_computes_the_same(bfloat16: bool) -> None:
     torch.manual_seed(0)
     network = AutoEncoder(TINY).eval()
     rebased = copy.deepcopy(network)
     rebase(rebased)
     x, anchor = torch.rand(1, 3, 64, 64), torch.tensor([1.3])
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
         expected, bits = network(x, anchor, hard=True)
         found, found_bits = rebased(x, anchor, hard=True)
-    assert torch.allclose(found, expected, atol=1e-4)
-    assert torch.allclose(found_bits, bits, rtol=1e-3)
+    # In bfloat16 a last bit of a weight may fall the other way.
+    assert (found - expected).abs().mean() < (0.01 if bfloat16 else 1e-5)
+    assert torch.allclose(found_bits, bits, rtol=0.1 if bfloat16 else 1e-3)
 
 
 def test_settled_weights_are_those_of_the_plain_network() -> None:
