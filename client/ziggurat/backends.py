@@ -45,8 +45,11 @@ class Backend(Protocol):
     def decompress(self, stream: bytes) -> Image.Image:
         """Decode a stream."""
 
-    def compress(self, image: Image.Image, *, profile: str | None, **settings: Any) -> bytes:
-        """Encode an image of mode L, LA, RGB or RGBA. `settings` are those of `Client.compress`."""
+    def compress(self, image: Image.Image, *, profile: str | None, **settings: Any) -> tuple[bytes, bool]:
+        """Encode an image of mode L, LA, RGB or RGBA, and say if the target is met.
+
+        `settings` are those of `Client.compress`.
+        """
 
 
 def backend(options: Options) -> Backend:
@@ -92,13 +95,14 @@ class _Installed:
             codec = _load(name, self._options.device)
             return codec.decompress(stream, postprocess=self._options.postprocess)
 
-    def compress(self, image: Image.Image, *, profile: str | None, **settings: Any) -> bytes:
+    def compress(self, image: Image.Image, *, profile: str | None, **settings: Any) -> tuple[bytes, bool]:
         from models.weights import registry
 
         if profile is not None and profile not in registry.available():
             raise errors.UnknownProfileError(f"profile is one of {', '.join(registry.available())}")
         with _like_the_service():
-            return _load(profile or "ms-ssim", self._options.device).compress(image, **settings).data
+            stream = _load(profile or "ms-ssim", self._options.device).compress(image, **settings)
+            return stream.data, stream.target_met
 
 
 class _Service:
@@ -116,9 +120,10 @@ class _Service:
         with self._connect() as client:
             return client.decompress(stream, postprocess=self._postprocess).image()
 
-    def compress(self, image: Image.Image, *, profile: str | None, **settings: Any) -> bytes:
+    def compress(self, image: Image.Image, *, profile: str | None, **settings: Any) -> tuple[bytes, bool]:
         with self._connect() as client:
-            return client.compress(image, profile=profile, **settings).data
+            compressed = client.compress(image, profile=profile, **settings)
+            return compressed.data, compressed.target_met
 
 
 def _codec_is_installed() -> bool:

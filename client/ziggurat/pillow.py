@@ -32,7 +32,8 @@ __all__ = ["register_opener"]
 
 FORMAT = "ZGT"
 DEFAULT_QUALITY = 50.0  # of `save` without a target
-_TARGETS = ("bpp", "max_bytes", "quality")
+_MINIMA = ("min_psnr", "min_ms_ssim", "min_ssimulacra2")
+_TARGETS = ("bpp", "max_bytes", "quality", *_MINIMA)
 _options = Options()
 
 
@@ -143,13 +144,13 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
     """Encode, for `Image.save`.
 
     Options are those of `Client.compress`, without `report`: one of `bpp`, `max_bytes` and
-    `quality` (of none, `quality=50`), `profile`, `codec`, `effort`, `strict`. `exif` and `xmp` are
-    written where they are given, as with Pillow's own formats: without coordinates, unless
-    `metadata="keep-with-gps"`. As there, too, unknown options are passed over.
+    `quality`, or minima (of none, `quality=50`), `profile`, `codec`, `effort`, `strict`. `exif` and
+    `xmp` are written where they are given, as with Pillow's own formats: without coordinates,
+    unless `metadata="keep-with-gps"`. As there, too, unknown options are passed over.
 
     Raises:
-        ValueError: an option has no such value, or the stream would be over the budget, and
-            `strict` forbids that.
+        ValueError: an option has no such value, or the stream would be over the budget or short of
+            the minima, and `strict` forbids that.
         OSError: it could not be encoded.
         ImportError: there is neither a codec nor a service.
     """
@@ -164,14 +165,18 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
         upright.info = {name: told for name, told in (("exif", exif), ("xmp", xmp)) if told}
         settings["metadata"] = "keep-with-gps" if given.get("metadata") == "keep-with-gps" else "keep"
     try:
-        stream = backend(_options).compress(upright, profile=given.get("profile"), **settings)
+        stream, met = backend(_options).compress(upright, profile=given.get("profile"), **settings)
     except (TargetError, RequestError) as error:
         raise ValueError(str(error)) from error
     except ZigguratError as error:
         raise OSError(str(error)) from error
     budget = int(settings.get("max_bytes") or float(settings.get("bpp", 0)) * image.width * image.height / 8)
+    told = ""
     if 0 < budget < len(stream):
         told = f"the smallest stream has {len(stream)} bytes, and the budget is {budget}"
+    elif settings.keys() & set(_MINIMA) and not met:
+        told = "no stream reaches the minima; this is the nearest"
+    if told:
         if given.get("strict"):
             raise ValueError(told)
         warnings.warn(told, stacklevel=3)  # `save` was called there

@@ -241,6 +241,8 @@ def test_every_target(photo: Image.Image, tmp_path: Path) -> None:
         {"bpp": 0.5, "profile": "nothing"},
         {"bpp": 0.5, "codec": "jpeg"},
         {"max_bytes": 20, "strict": True},
+        {"min_psnr": 90, "strict": True},
+        {"min_psnr": 30, "quality": 50},
     ],
     ids=str,
 )
@@ -256,6 +258,20 @@ def test_a_stream_over_the_budget_is_a_warning(photo: Image.Image) -> None:
     with pytest.warns(UserWarning, match="the budget is 20") as told:
         saved(photo, max_bytes=20)
     assert told[0].filename == __file__
+
+
+def test_the_smallest_stream_that_reaches_a_minimum_is_saved(photo: Image.Image) -> None:
+    low, high = (saved(photo, min_psnr=psnr) for psnr in (24, 30))
+    assert len(low.getvalue()) < len(high.getvalue())
+    with Image.open(high) as image:
+        assert psnr_of(image.convert("RGB"), photo) >= 30
+    with pytest.warns(UserWarning, match="no stream reaches the minima"):
+        saved(photo, min_psnr=90)
+
+
+def psnr_of(image: Image.Image, original: Image.Image) -> float:
+    error = np.asarray(image, float) - np.asarray(original.convert("RGB"), float)
+    return float(10 * np.log10(255**2 / np.square(error).mean()))
 
 
 MODES = {"1": "L", "L": "L", "LA": "LA", "PA": "LA", "I": "L", "I;16": "L", "P": "RGB", "RGB": "RGB"}
