@@ -52,7 +52,7 @@ PRESET = (
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What is known of a picture beside its pixels.
+    """Metadata of a picture: all that is known of it beside its pixels.
 
     Attributes:
         exif: a TIFF file without pixels, as EXIF has it, and without "Exif" before it; at most

@@ -121,7 +121,7 @@ class QualitySearch:
 
     @property
     def part(self) -> tuple[int, int]:
-        """How many attempts with effort are done, and of how many at most."""
+        """Attempts with effort that are done, and the most that there may be."""
         return sum(seen.refined for seen in self._seen), MOST_REFINED + 1
 
     def observe(self, quality: float, size: int, scores: Mapping[Score, float]) -> bool:
@@ -216,7 +216,7 @@ class QualitySearch:
 
 
 def _loss(score: Score, value: float) -> float:
-    """What a picture of this score has lost; 0 for an exact one."""
+    """Loss of a picture with this score; 0 for an exact one."""
     if score == "psnr":
         return math.pow(10, -value / 10)
     if score == "ms-ssim":

@@ -43,7 +43,7 @@ HIGHEST_PSNR = 100.0  # dB that a target may ask for; 8 bits have no more, but f
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What to make of one picture: a size, a quality, or the smallest stream that is good enough.
+    """The target of one picture: a size, a quality, or the smallest stream that is good enough.
 
     Exactly one of the first three is given, or minima, alone or beside a budget. With minima the
     stream is the smallest whose decoded picture reaches all of them; a budget beside them is never

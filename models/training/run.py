@@ -91,7 +91,7 @@ class Checkpoint(TypedDict):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunWeights:
-    """What a run has come to: the file that an export or another run starts from.
+    """Weights of a run, and their history: the file that an export or another run starts from.
 
     Attributes:
         recipe: fields of the recipe.

@@ -64,7 +64,7 @@ class CodecChoice(Enum):
 
 
 class MetadataChoice(Enum):
-    """What to keep of an image's metadata: the values of `models.metadata.Keep`."""
+    """Choice of metadata to keep: the values of `models.metadata.Keep`."""
 
     NONE = "none"
     KEEP = "keep"

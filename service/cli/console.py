@@ -118,7 +118,7 @@ Verbose = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How a command goes about its files: the options that all such commands share.
+    """Manner of going about files: the options that all such commands share.
 
     Raises:
         typer.BadParameter: they contradict each other.

@@ -12,7 +12,7 @@ TOKEN = "0123456789abcdef" * 2
 
 
 def seen(*headers: tuple[str, str]) -> list[tuple[str, float | None] | None]:
-    """What is known of a request whose body of 10 bytes comes in two parts, after each of them."""
+    """Progress of a request whose body of 10 bytes comes in two parts, after each of them."""
     watches = Watches()
     found: list[tuple[str, float | None] | None] = []
     parts: Iterator[Message] = iter(
