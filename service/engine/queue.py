@@ -88,7 +88,7 @@ class Job(Generic[_Task, _Result]):
 
     @property
     def rank(self) -> int:
-        """Rank by the time on the device: 0 for little, 1 for a large picture or what takes as long,
+        """Rank by time on the device: 0 for little, 1 for a large picture or what takes as long,
         2 for one with effort.
 
         In its pauses, the device runs jobs of a lower rank.
