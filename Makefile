@@ -62,5 +62,5 @@ $(READY): pyproject.toml client/pyproject.toml constraints.txt
 	@echo 'Setting up $(VENV): a few minutes the first time'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch setuptools
-	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation --editable '.[docs,evaluation,otel,test,training]' --editable ./client
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation --editable '.[cluster,docs,evaluation,otel,test,training]' --editable ./client
 	touch $@
