@@ -22,6 +22,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
@@ -34,7 +35,7 @@ _log = logging.getLogger(__name__)
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 _MOST_FAILURES = 3  # deaths in a row of one worker before it was ready
 _RETRY_SECONDS = 0.5  # doubled after each
-_SLACK_SECONDS = 5.0  # for a worker to end by itself when its grace is over
+SLACK_SECONDS = 5.0  # for a worker to end by itself when its grace is over
 
 
 def share_of(settings: Settings) -> Settings:
@@ -109,7 +110,7 @@ class Supervisor:
         self._told_ready = False
         self._board = Board(settings.workers)
         self._processes = [_Process() for _ in range(settings.workers)]
-        self._sockets = Path(mkdtemp(prefix="ziggurat-"))
+        self._sockets = Path(mkdtemp(prefix=f"ziggurat-{os.getpid()}-"))
         # Bound here: a worker that replaces another answers at the same place.
         self._listeners = [_listen(self._sockets / str(worker)) for worker in range(settings.workers)]
         self._leave_by: float | None = None
@@ -175,11 +176,12 @@ class Supervisor:
 
     def _leave(self) -> None:
         """Have all workers finish what they accepted, and replace none of them any more."""
-        self._leave_by = time.monotonic() + self._grace_seconds + _SLACK_SECONDS
+        self._leave_by = time.monotonic() + self._grace_seconds + SLACK_SECONDS
         self._listener.close()  # the last worker that closes it ends the listening
         for process in self._processes:
             if process.orders is not None:
-                process.orders.send(b"l")
+                with suppress(OSError):  # it has just died
+                    process.orders.send(b"l")
 
     def _kill(self) -> None:
         for process in self._processes:
@@ -188,7 +190,7 @@ class Supervisor:
 
     def _end_when_grace_is_over(self) -> None:
         if self._leave_by is not None and time.monotonic() >= self._leave_by:
-            self._leave_by = time.monotonic() + _SLACK_SECONDS
+            self._leave_by = time.monotonic() + SLACK_SECONDS
             self._code = 1
             self._kill()
 

@@ -83,7 +83,7 @@ class Worker:
         return [worker for worker in self.board.ready() if worker != self.index]
 
     def is_busiest(self, connections: int) -> bool:
-        """Say whether another worker has fewer connections, and let others know how many these are."""
+        """Say whether another worker has fewer connections, and tell the others of these."""
         self.board.set_connections(self.index, connections)
         return any(self.board.connections(other) < connections for other in self.others())
 
