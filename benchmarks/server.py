@@ -50,6 +50,7 @@ class Server:
     Args:
         log: file that its output is added to.
         command: that starts it.
+        address: host and port to listen on; a free port of loopback unless given.
         settings: of the service, without the prefix: `Server(log, store="memory://")`.
     """
 
@@ -58,11 +59,10 @@ class Server:
         log: Path,
         *,
         command: Sequence[str] = COMMAND,
+        address: tuple[str, int] | None = None,
         **settings: object,
     ) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.host, self.port = probe.getsockname()
+        self.host, self.port = address or _free_address()
         self.url = f"http://{self.host}:{self.port}"
         self._log = log
         self._command = command
@@ -159,6 +159,13 @@ class Server:
     ) -> None:
         if self.process.poll() is None:
             await asyncio.to_thread(self.terminate)
+
+
+def _free_address() -> tuple[str, int]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        host, port = probe.getsockname()
+        return host, port
 
 
 def python_of(checkout: Path) -> list[str]:
