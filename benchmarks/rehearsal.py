@@ -62,17 +62,23 @@ class Place:
         _ip("link", "add", self._cable, "type", "veth", "peer", "name", "eth0", "netns", f"{self.namespace}")
         _ip("address", "add", f"{self.outside}/30", "dev", self._cable)
         _ip("link", "set", self._cable, "up")
-        _ip("-netns", f"{self.namespace}", "address", "add", f"{self.address}/30", "dev", "eth0")
+        self._ip("address", "add", f"{self.address}/30", "dev", "eth0")
         for device in ("lo", "eth0"):
-            _ip("-netns", f"{self.namespace}", "link", "set", device, "up")
+            self._ip("link", "set", device, "up")
 
     def pull_cable(self) -> None:
-        """Let everything on its way there vanish, as when a machine is off."""
-        _ip("link", "set", self._cable, "down")
+        """Let everything on its way there vanish, as when a machine is off.
+
+        At the far end: without this one packets would find another way out.
+        """
+        self._ip("link", "set", "eth0", "down")
 
     def put_cable_back(self) -> None:
         """Connect it again."""
-        _ip("link", "set", self._cable, "up")
+        self._ip("link", "set", "eth0", "up")
+
+    def _ip(self, *words: str) -> None:
+        _ip("-netns", f"{self.namespace}", *words)
 
     def clear_away(self) -> None:
         """Remove the namespace, and with it the cable."""

@@ -37,7 +37,7 @@ from rich.table import Table
 from benchmarks.open_model import FAILURES, Answer, arrivals, run
 from benchmarks.program import add_folder, files_of, parser, write
 from benchmarks.rehearsal import Balancer, Place, Replica, network, served, store
-from benchmarks.server import client
+from benchmarks.server import client, value
 
 REPLICAS = 3
 DRAIN_SECONDS = 8  # the balancer has noticed by then: three checks, two seconds apart
@@ -94,9 +94,16 @@ class Scene:
     trial: Trial
 
 
+async def busy(replica: Replica) -> None:
+    """Wait until a replica has a request at work."""
+    while not value(await replica.metrics(), "ziggurat_queue_pixels"):
+        await asyncio.sleep(0.02)
+
+
 async def kill(scene: Scene) -> None:
     """kill -9 one replica, and start it again two seconds later, as an orchestrator does."""
     victim = scene.replicas[0]
+    await busy(victim)
     victim.kill()
     await asyncio.sleep(2)
     victim.restart()
@@ -106,6 +113,7 @@ async def kill(scene: Scene) -> None:
 async def scale_down(scene: Scene) -> None:
     """SIGTERM to one replica, which does not come back: nobody notices, and it ends with 0."""
     victim = scene.replicas[1]
+    await busy(victim)
     victim.process.send_signal(signal.SIGTERM)
     code = await asyncio.to_thread(victim.process.wait, 120)
     scene.trial.promise(code == 0, f"the exit code was {code}")
@@ -113,6 +121,7 @@ async def scale_down(scene: Scene) -> None:
 
 async def balancer(scene: Scene) -> None:
     """kill -9 the balancer, and start it again a second later."""
+    await busy(scene.replicas[0])
     scene.balancer.kill()
     await asyncio.sleep(1)
     scene.balancer.restart()
@@ -125,6 +134,7 @@ async def cable(scene: Scene) -> None:
     if place.namespace is None:
         scene.trial.broken.append("not run: network namespaces are not allowed here")
         return
+    await busy(scene.replicas[2])
     place.pull_cable()
     await asyncio.sleep(25)
     place.put_cable_back()
