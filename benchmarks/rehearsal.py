@@ -148,26 +148,35 @@ class Replica(Server):
         )
 
 
+def configuration(places: Sequence[Place], address: str) -> str:
+    """Make HAProxy's configuration: as in docker/balancer, but for who is where.
+
+    Raises:
+        ValueError: that file has no such lines any more.
+    """
+    servers = "\n".join(
+        f"    server replica{number} {place.address}:{PORT}" for number, place in enumerate(places)
+    )
+    text = CONFIGURATION.read_text()
+    for pattern, made in {
+        r"^ +bind .*$": f"    bind {address}",
+        r"^ +server-template .*$": servers,
+        r"^resolvers (.|\n)*": "",
+    }.items():
+        text, count = re.subn(pattern, made, text, flags=re.MULTILINE)
+        if count != 1:
+            raise ValueError(f"{CONFIGURATION} has {count} times {pattern}")
+    return text
+
+
 class Balancer:
     """HAProxy with the configuration of docker/balancer, in front of these places."""
 
     def __init__(self, places: Sequence[Place], folder: Path, log: Path) -> None:
         self.host, self.port = "127.0.0.1", _BALANCER_PORT
         self.url = f"http://{self.host}:{self.port}"
-        servers = "\n".join(
-            f"    server replica{number} {place.address}:{PORT}" for number, place in enumerate(places)
-        )
-        text = CONFIGURATION.read_text()
-        for pattern, made in {
-            r"^ +bind .*$": f"    bind {self.host}:{self.port}",
-            r"^ +server-template .*$": servers,
-            r"^resolvers (.|\n)*": "",
-        }.items():
-            text, count = re.subn(pattern, made, text, flags=re.MULTILINE)
-            if count != 1:
-                raise ValueError(f"{CONFIGURATION} has {count} times {pattern}")
         self._file = folder / "haproxy.cfg"
-        self._file.write_text(text)
+        self._file.write_text(configuration(places, f"{self.host}:{self.port}"))
         self._log = log
         self.process = self._start()
 

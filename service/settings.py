@@ -223,7 +223,9 @@ class Settings(BaseSettings):
         "on a GPU.",
     )
     threads: int | None = Field(
-        default=None, ge=1, description="CPU threads for the networks; unset, what PyTorch takes within a container's CPU limit."
+        default=None,
+        ge=1,
+        description="CPU threads for the networks; unset, what PyTorch takes, within a container's limit.",
     )
     entropy_workers: int | None = Field(
         default=None,

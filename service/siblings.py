@@ -1,7 +1,7 @@
 """What the workers of one service ask each other, over Unix sockets in a folder of their own.
 
 A request may come to any of them. What only one of them knows, and all that `/metrics` adds up, is
-asked for here.
+asked for here. The folder is this user's alone, so that what comes from it can be unpickled.
 """
 
 from __future__ import annotations

@@ -138,8 +138,15 @@ def test_a_pod_is_given_the_time_that_it_takes_to_leave(overlay: str) -> None:
     assert (
         chosen.drain_seconds >= ready["failureThreshold"] * ready["periodSeconds"] + ready["timeoutSeconds"]
     )
-    assert "shutdown-sessions" not in annotations["backend-config-snippet"], "a pod that drains is down"
+    balancer = {line.strip() for line in (ROOT / "docker/balancer/haproxy.cfg").read_text().splitlines()}
+    assert {line.strip() for line in annotations["backend-config-snippet"].splitlines()} < balancer
+    assert f"option httpchk {annotations['check-http']}" in balancer
+    assert {
+        f"balance {annotations['load-balance']}",
+        f"timeout server {annotations['timeout-server']}",
+    } < balancer
     controller = yaml.safe_load((K8S / "haproxy-controller.yaml").read_text())["data"]
+    assert {f"{name.replace('-', ' ', 1)} {time}" for name, time in controller.items()} < balancer
     assert _seconds(controller["timeout-client"]) > chosen.body_timeout_seconds
     down = find("HorizontalPodAutoscaler", overlay)["spec"]["behavior"]["scaleDown"]
     assert down["policies"][0]["periodSeconds"] >= needs, "one leaves at a time"
