@@ -142,10 +142,12 @@ class Replica(Server):
         super().__init__(
             log,
             command=["env", *words, *place.command, *COMMAND],
-            address=(place.address, PORT),
             store=f"s3://{BUCKET}",
             **settings,
         )
+
+    def _address(self) -> tuple[str, int]:
+        return self.place.address, PORT
 
 
 def configuration(places: Sequence[Place], address: str) -> str:

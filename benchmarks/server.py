@@ -50,7 +50,6 @@ class Server:
     Args:
         log: file that its output is added to.
         command: that starts it.
-        address: host and port to listen on; a free port of loopback unless given.
         settings: of the service, without the prefix: `Server(log, store="memory://")`.
     """
 
@@ -59,10 +58,9 @@ class Server:
         log: Path,
         *,
         command: Sequence[str] = COMMAND,
-        address: tuple[str, int] | None = None,
         **settings: object,
     ) -> None:
-        self.host, self.port = address or _free_address()
+        self.host, self.port = self._address()
         self.url = f"http://{self.host}:{self.port}"
         self._log = log
         self._command = command
@@ -71,6 +69,13 @@ class Server:
         for name, setting in settings.items():
             self._environment[f"ZIGGURAT_{name.upper()}"] = str(setting)
         self.process = self._start()
+
+    def _address(self) -> tuple[str, int]:
+        """Find a free port of loopback."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            host, port = probe.getsockname()
+            return host, port
 
     def _start(self) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
@@ -159,13 +164,6 @@ class Server:
     ) -> None:
         if self.process.poll() is None:
             await asyncio.to_thread(self.terminate)
-
-
-def _free_address() -> tuple[str, int]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        host, port = probe.getsockname()
-        return host, port
 
 
 def python_of(checkout: Path) -> list[str]:

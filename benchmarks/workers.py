@@ -31,7 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.program import add_folder, files_of, parser, write
-from benchmarks.server import Server
+from benchmarks.server import COMMAND, Server
 from benchmarks.throughput import BPP, NO_LIMIT, THUMBNAIL, thumbnails
 
 WARM_UP = 4  # requests for each client, unmeasured
@@ -118,11 +118,17 @@ async def measure(
     """Send everything to both servers in turns; returns the workloads and the memory."""
     compress = f"/compress?bpp={BPP}"
     small = thumbnails(files, 8 * arguments.clients)
-    settings = {"store": folder / "store", "log_level": "warning", "max_queued_pixels": NO_LIMIT}
 
-    async def started(stack: AsyncExitStack, name: str, **more: object) -> Server:
-        log = Path(f"{arguments.log}-{name}.log")
-        return await stack.enter_async_context(Server(log, **settings, **more))
+    async def started(stack: AsyncExitStack, name: str, **more: int) -> Server:
+        server = Server(
+            Path(f"{arguments.log}-{name}.log"),
+            command=COMMAND,
+            store=folder / "store",
+            log_level="warning",
+            max_queued_pixels=NO_LIMIT,
+            **more,
+        )
+        return await stack.enter_async_context(server)
 
     held: dict[str, dict[str, int]] = {}
     async with AsyncExitStack() as stack:

@@ -7,9 +7,11 @@ import json
 import os
 import signal
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,17 @@ from service.supervisor import share_of
 from tests.end_to_end.servers import Server
 
 ONE_MODEL = {"ZIGGURAT_MODELS": "psnr", "ZIGGURAT_PROFILE": "psnr", "ZIGGURAT_WORKERS": "2"}
+# On SIGUSR1, as a GPU that is lost: the next batch ends the device thread.
+BREAKS_ITS_DEVICE = """
+import signal, threading, torch
+class Lost(BaseException):
+    pass
+def lose(*_):
+    if threading.current_thread().name.startswith("device-"):
+        raise Lost
+add = torch.nn.modules.module.register_module_forward_pre_hook
+signal.signal(signal.SIGUSR1, lambda *_: add(lose))
+"""
 TOKEN = "0123456789abcdef" * 2
 
 
@@ -34,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[Server]:
-    with Server(folder, **ONE_MODEL) as server:
+    with Server(folder, prelude=BREAKS_ITS_DEVICE, **ONE_MODEL) as server:
         _wait_for(lambda: _up(server) == [1, 1])
         yield server
 
@@ -152,6 +165,18 @@ def test_a_worker_that_dies_is_replaced_and_the_others_go_on(
     assert dead.pid not in {worker.pid for worker in _workers(server)}
     (line,) = [line for line in _log(folder) if line["message"] == "a worker died and is replaced"]
     assert (line["pid"], line["code"]) == (dead.pid, -signal.SIGKILL)
+
+
+def test_a_worker_whose_device_has_failed_leaves_and_is_replaced(server: Server, jpeg: bytes) -> None:
+    before = sum(_samples(server, "worker_restarts_total").values())
+    broken = _workers(server)[0]
+    broken.send_signal(signal.SIGUSR1)
+    while broken.is_running() and broken.status() != psutil.STATUS_ZOMBIE:
+        with suppress(urllib.error.HTTPError):  # 503, of those that it had
+            _ask(server, "/compress?bpp=1", jpeg)
+    _wait_for(lambda: _up(server) == [1, 1])
+    assert sum(_samples(server, "worker_restarts_total").values()) == before + 1
+    assert all(_ask(server, "/livez") for _ in range(8))
 
 
 def test_a_signal_to_the_whole_group_drains_all_and_ends_with_0(server: Server, folder: Path) -> None:
