@@ -2,14 +2,14 @@
 
     python -m benchmarks.workers kodak/ [--workers 2] [--output workers.json]
 
-Both servers run the whole time, and have the same cores. Each turn sends the same requests to one
+Both servers run at the same time, and have the same cores. Each turn sends the same requests to one
 and then to the other, so that what else the machine does meets both; what counts is the ratio
 within a turn. Photographs keep the device busy; of thumbnails most of the work is Python, of which
 one process can do one thing at a time; answers from the store need no device at all.
 
-Memory is what each server holds of its own and its share of what processes have in common (PSS),
-after the same requests; beside it, that of N servers that were started by themselves. Prints tables
-and writes JSON. The store is a directory; settings of the service come from the environment.
+Memory is what a server's processes hold of their own and their share of what they have in common
+(PSS), after the same requests; beside it, that of N servers that were started by themselves. Prints
+tables and writes JSON. The store is a directory; settings of the service come from the environment.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from benchmarks.program import add_folder, files_of, parser, write
 from benchmarks.server import COMMAND, Server
 from benchmarks.throughput import BPP, NO_LIMIT, THUMBNAIL, thumbnails
 
+READS = 1500
 WARM_UP = 4  # requests for each client, unmeasured
 
 
@@ -112,59 +113,81 @@ async def stored(url: str, body: bytes) -> str:
         return str(answer.headers["location"]).rpartition("/")[2]
 
 
-async def measure(
-    arguments: argparse.Namespace, files: Sequence[bytes], folder: Path
-) -> tuple[list[Workload], dict[str, dict[str, int]]]:
-    """Send everything to both servers in turns; returns the workloads and the memory."""
-    compress = f"/compress?bpp={BPP}"
-    small = thumbnails(files, 8 * arguments.clients)
+class Runs:
+    """Servers of one kind or another, and the requests that they get.
 
-    async def started(stack: AsyncExitStack, name: str, **more: int) -> Server:
+    Args:
+        arguments: of the command line.
+        files: pictures.
+        folder: for the store.
+    """
+
+    def __init__(self, arguments: argparse.Namespace, files: Sequence[bytes], folder: Path) -> None:
+        self._arguments = arguments
+        self._folder = folder
+        compress = f"/compress?bpp={BPP}"
+        small = thumbnails(files, 8 * arguments.clients)
+        self._compressions = [
+            Workload("compress photographs", "POST", [(compress, body) for body in files]),
+            Workload(f"compress {THUMBNAIL}x{THUMBNAIL}", "POST", [(compress, body) for body in small]),
+        ]
+        self._file = files[0]
+
+    async def _started(self, stack: AsyncExitStack, name: str, **more: int) -> Server:
         server = Server(
-            Path(f"{arguments.log}-{name}.log"),
+            Path(f"{self._arguments.log}-{name}.log"),
             command=COMMAND,
-            store=folder / "store",
+            store=self._folder / "store",
             log_level="warning",
             max_queued_pixels=NO_LIMIT,
             **more,
         )
         return await stack.enter_async_context(server)
 
-    held: dict[str, dict[str, int]] = {}
-    async with AsyncExitStack() as stack:
-        servers = {
-            "one": await started(stack, "one"),
-            "workers": await started(stack, "workers", workers=arguments.workers),
+    async def _warm(self, server: Server) -> None:
+        clients = self._arguments.clients
+        for workload in self._compressions:
+            some = Workload("", workload.method, workload.requests[: WARM_UP * clients])
+            await send(server.url, some, clients)
+
+    async def rates(self) -> list[Workload]:
+        """Send everything to one process and to the workers, in turns."""
+        async with AsyncExitStack() as stack:
+            servers = {
+                "one": await self._started(stack, "one"),
+                "workers": await self._started(stack, "workers", workers=self._arguments.workers),
+            }
+            for server in servers.values():
+                await self._warm(server)
+            path = f"/bitstreams/{await stored(servers['one'].url, self._file)}"
+            workloads = [*self._compressions, Workload("read a stored stream", "GET", [(path, b"")] * READS)]
+            for turn in range(self._arguments.turns):
+                names = ["one", "workers"] if turn % 2 == 0 else ["workers", "one"]
+                for workload in workloads:
+                    for name in names:
+                        seconds = await send(servers[name].url, workload, self._arguments.clients)
+                        workload.seconds[name].append(seconds)
+        return workloads
+
+    async def memory(self) -> dict[str, dict[str, int]]:
+        """Measure each kind while no other is there: it would share the libraries."""
+        workers, threads = self._arguments.workers, self._arguments.threads
+        kinds: dict[str, list[dict[str, int]]] = {
+            "one": [{}],
+            "workers": [{"workers": workers}],
+            "separate": [{"threads": threads}] * workers,
         }
-        stream_id = await stored(servers["one"].url, files[0])
-        workloads = [
-            Workload("compress photographs", "POST", [(compress, body) for body in files]),
-            Workload(f"compress {THUMBNAIL}x{THUMBNAIL}", "POST", [(compress, body) for body in small]),
-            Workload("read a stored stream", "GET", [(f"/bitstreams/{stream_id}", b"")] * 1500),
-        ]
-        for server in servers.values():
-            for workload in workloads:
-                some = workload.requests[: WARM_UP * arguments.clients]
-                await send(server.url, Workload("", workload.method, some), arguments.clients)
-        for turn in range(arguments.turns):
-            names = ["one", "workers"] if turn % 2 == 0 else ["workers", "one"]
-            for workload in workloads:
-                for name in names:
-                    seconds = await send(servers[name].url, workload, arguments.clients)
-                    workload.seconds[name].append(seconds)
-        for name, server in servers.items():
-            held[name] = memory([server])
-    async with AsyncExitStack() as stack:
-        separate = [
-            await started(stack, f"separate-{number}", threads=arguments.threads)
-            for number in range(arguments.workers)
-        ]
-        for server in separate:
-            for workload in workloads:
-                some = workload.requests[: WARM_UP * arguments.clients]
-                await send(server.url, Workload("", workload.method, some), arguments.clients)
-        held["separate"] = memory(separate)
-    return workloads, held
+        held = {}
+        for kind, settings in kinds.items():
+            async with AsyncExitStack() as stack:
+                servers = [
+                    await self._started(stack, f"{kind}-{number}", **each)
+                    for number, each in enumerate(settings)
+                ]
+                for server in servers:
+                    await self._warm(server)
+                held[kind] = memory(servers)
+        return held
 
 
 def tables(
@@ -199,7 +222,9 @@ def main() -> None:
     arguments = options.parse_args()
     files = [path.read_bytes() for path in files_of(arguments.folder)[: arguments.count]]
     with TemporaryDirectory(prefix="ziggurat-workers-") as folder:
-        workloads, held = asyncio.run(measure(arguments, files, Path(folder)))
+        runs = Runs(arguments, files, Path(folder))
+        workloads = asyncio.run(runs.rates())
+        held = asyncio.run(runs.memory())
     for table in tables(workloads, held, arguments.workers):
         Console(width=120).print(table)
     facts = {
