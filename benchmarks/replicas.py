@@ -9,10 +9,9 @@ is cut, or who gets 502 from the balancer, repeats its request, as compressing t
 stream once. Those are counted apart from requests that were answered at once.
 
 Then: was every request answered, with 201, 429 or 503 and Retry-After; is every stream that was
-acknowledged there, byte for byte; does it decode to the same bytes on every replica; is a request
-found by who asks for its progress. Prints a table, writes JSON, exits with 1 when a promise was
-broken. Where network namespaces are not allowed all replicas have addresses of loopback, and no
-cable is pulled.
+acknowledged there, byte for byte; does it decode to the same bytes on every replica. Prints a
+table, writes JSON, exits with 1 when a promise was broken. Where network namespaces are not allowed
+all replicas have addresses of loopback, and no cable is pulled.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ import argparse
 import asyncio
 import hashlib
 import random
-import secrets
 import signal
 import sys
 import time
@@ -227,26 +225,6 @@ async def check_streams(trial: Trial, scene: Scene) -> None:
     trial.promise(not wrong, f"{wrong} of {len(trial.acknowledged)} acknowledged streams are lost or changed")
 
 
-async def check_progress(trial: Trial, url: str, body: bytes) -> None:
-    """Watch one request through the balancer, which has to find its replica each time."""
-    token = secrets.token_hex(16)
-    stages = []
-    async with client() as http:
-        work = asyncio.create_task(
-            http.post(
-                f"{url}/compress?quality=50&effort=2", content=body, headers={"Ziggurat-Progress": token}
-            )
-        )
-        while not work.done():
-            answer = await http.get(f"{url}/progress/{token}")
-            stages.append(str(answer.json()["stage"]))
-            await asyncio.sleep(0.05)
-        trial.promise((await work).status_code == 201, "a request that is watched is answered")
-    known = [number for number, stage in enumerate(stages) if stage != "unknown"]
-    found = len(known) > 5 and "unknown" not in stages[known[0] : known[-1]]
-    trial.promise(found, f"progress was found {len(known)} times of {len(stages)}")
-
-
 async def run_trial(
     fault: str, places: Sequence[Place], bodies: Sequence[bytes], arguments: argparse.Namespace, folder: Path
 ) -> Trial:
@@ -279,7 +257,6 @@ async def run_trial(
         await FAULTS[fault](scene)
         await loading
         await check_streams(trial, scene)
-        await check_progress(trial, in_front.url, bodies[0])
         trial.served = served(balancer_log)
     finally:
         if in_front is not None:
