@@ -8,6 +8,7 @@ import math
 import multiprocessing
 import os
 import resource
+import shutil
 import socket
 import threading
 import time
@@ -125,6 +126,7 @@ class Server(uvicorn.Server):
         asyncio.get_running_loop().remove_reader(worker.supervisor)
         if not worker.supervisor.recv(1):
             _log.critical("the supervisor has gone; finishing what was accepted")
+            shutil.rmtree(worker.sockets, ignore_errors=True)  # which it did not come to
         if not self.should_exit:
             self._leave()
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import signal
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -209,6 +209,12 @@ def test_workers_finish_when_their_supervisor_has_gone(tmp_path: Path) -> None:
         workers = _workers(server)
         server.process.kill()
         _wait_gone(workers, 120)
+    assert not _sockets(server)
+
+
+def _sockets(server: Server) -> list[Path]:
+    """Folders that a supervisor has made, and not removed."""
+    return list(Path(tempfile.gettempdir()).glob(f"ziggurat-{server.process.pid}-*"))
 
 
 def _wait_gone(processes: list[psutil.Process], seconds: float) -> None:
@@ -230,4 +236,4 @@ def test_a_worker_that_dies_again_and_again_at_its_start_ends_the_service(tmp_pa
     assert "dies again and again" in log
     assert "Traceback" not in log
     assert "Broken pipe" not in log
-    assert not list(Path(os.environ.get("TMPDIR", "/tmp")).glob(f"ziggurat-{server.process.pid}-*"))
+    assert not _sockets(server)
