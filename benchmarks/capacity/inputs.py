@@ -54,7 +54,6 @@ class Inputs:
     cpu_batch_mp: float
     batch_thumbnails: float
     thumbnail_batch: float
-    large_cpu_seconds: float
     gpu_vcpus: float
     gpu_dollars: float
     gpu_tflops: float
@@ -63,7 +62,6 @@ class Inputs:
     gpu_request: float
     gpu_batch_mp: float
     kop_per_pixel: float
-    large_tiles: float
     code_ms_per_mp: float
     image_workers: float
     big_gpu_vcpus: float
@@ -135,6 +133,11 @@ class Costs:
 
     compress: Mapping[str, float]
     spent: Mapping[str, float]
+
+    @property
+    def tiles(self) -> float:
+        """What a pixel of a large picture costs against one of a small one: tiles overlap."""
+        return self.spent["psnr encode of 12 MP, s/MP"] / self.spent["psnr encode, s/MP"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +224,7 @@ def cpu_machine(given: Inputs, measured: Costs) -> Machine:
         batch=batch_mp * pixels * speed,
         request=request * speed,
         pixels=pixels * speed,
-        large_pixels=given.large_cpu_seconds * speed,
+        large_pixels=measured.tiles * pixels * speed,
         batch_mp=given.cpu_batch_mp,
         room_mp=given.room_mp,
         room_requests=given.room_requests,
@@ -239,7 +242,7 @@ def gpu_machine(given: Inputs, measured: Costs, *, big: bool = False) -> Machine
         batch=given.gpu_batch,
         request=given.gpu_request,
         pixels=pixels,
-        large_pixels=given.large_tiles * pixels,
+        large_pixels=measured.tiles * pixels,
         batch_mp=given.gpu_batch_mp,
         loop=measured.spent["service's loop, ms a request"] / 1e3,
         loop_mb=measured.spent["service's loop, ms/MB of body"] / 1e3,
