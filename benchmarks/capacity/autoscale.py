@@ -36,6 +36,7 @@ class Scaler:
         tolerance: a ratio of metric to target so near to 1 changes nothing.
         start: seconds until a new replica is ready.
         least: replicas.
+        most: replicas.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Scaler:
     tolerance: float = 0.1
     start: float = 135.0
     least: int = 2
+    most: int = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,8 @@ def run(load: Array, scaler: Scaler, replica: float, room: float, seconds: float
             # Replicas that are not ready count as if they were idle on the way up, as HPA has it.
             wanted = math.ceil(ready * ratio)
             wanted = total if ready < wanted < total else wanted
-        wanted = max(scaler.least, min(wanted, max(math.floor(total * scaler.growth), total + 4)))
+        growth = max(math.floor(total * scaler.growth), total + 4)
+        wanted = max(scaler.least, min(wanted, growth, scaler.most))
         wanted_low.append((now, wanted))
         while wanted_low[0][0] < now - scaler.down_after:
             wanted_low.popleft()

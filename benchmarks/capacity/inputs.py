@@ -86,6 +86,7 @@ class Inputs:
     ray_loop_seconds: float
     ray_health_seconds: float
     ray_push_seconds: float
+    ray_replica_micros: float
     ray_window_seconds: float
     ray_down_seconds: float
     storage_dollars: float

@@ -69,7 +69,7 @@ def savings(file: str = "kodak.json") -> list[Saving]:
     return found
 
 
-def chosen(kodak: Sequence[Saving], looks: Sequence[Saving]) -> list[Saving]:
+def chosen(kodak: Sequence[Saving], looks: Sequence[Saving], photos: Sequence[Saving]) -> list[Saving]:
     """Choose what the page shows: each profile by its own metric, and by others that disagree."""
     rows = [
         ("avif-444", kodak, "ms-ssim", "ms-ssim"),
@@ -85,6 +85,11 @@ def chosen(kodak: Sequence[Saving], looks: Sequence[Saving]) -> list[Saving]:
         ("avif-444", looks, "psnr", "mean of seven"),
         ("jpeg", kodak, "psnr", "psnr"),
         ("jpeg", kodak, "psnr", "ssimulacra2"),
+        ("avif-420", photos, "ms-ssim", "ms-ssim"),
+        ("avif-420", photos, "ms-ssim", "ssimulacra2"),
+        ("jpeg", photos, "ms-ssim", "ssimulacra2"),
+        ("avif-420", photos, "psnr", "psnr"),
+        ("jpeg", photos, "psnr", "psnr"),
     ]
     return [
         next(each for each in of if (each.anchor, each.profile, each.metric) == (anchor, profile, metric))

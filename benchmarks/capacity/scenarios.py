@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -74,12 +74,13 @@ def latencies(machines: Sequence[Machine], sizes: Sizes, store: Store) -> Iterat
 
 def policies(machine: Machine, sizes: Sizes, store: Store, *, load: float = 0.8) -> Iterator[Point]:
     """Run a hundred machines behind balancers of all kinds."""
-    for policy, numbers in (
-        ("least", (1, 4, 16, 64)),
-        ("two choices", (1, 16)),
-        ("round robin", (1, 16)),
-        ("random", (1,)),
-    ):
+    compared: dict[Policy, tuple[int, ...]] = {
+        "least": (1, 4, 16, 64),
+        "two choices": (1, 16),
+        "round robin": (1, 16),
+        "random": (1,),
+    }
+    for policy, numbers in compared.items():
         for balancers in numbers:
             yield steady(machine, 100, load, sizes, store, policy=policy, balancers=balancers)
 
@@ -114,41 +115,42 @@ def bursts(machine: Machine, sizes: Sizes, store: Store, *, seconds: float = 60)
             yield Burst(before, factor, hit.percentile(99), hit.refused)
 
 
-def scalers(given: Inputs) -> list[Scaler]:
-    """List the rules that are compared."""
+def scalers(given: Inputs, most: int) -> list[Scaler]:
+    """List the rules that are compared, with at most so many replicas."""
     start = given.node_seconds + given.pull_seconds + given.ready_seconds
-    hpa = {
-        "period": given.hpa_seconds,
-        "window": given.scrape_seconds,
-        "down_after": given.hpa_down_seconds,
-        "tolerance": given.hpa_tolerance,
-    }
-    warm = given.ready_seconds + 5
-    return [
-        Scaler("HPA, processor", 0.7, sees_queue=False, start=start, **hpa),
-        *(Scaler("HPA, queued pixels", target, start=start, **hpa) for target in (0.5, 0.6, 0.7, 0.8)),
-        Scaler("HPA, queued pixels, nodes and images there", 0.7, start=warm, **hpa),
-        Scaler(
-            "Ray Serve, ongoing requests",
-            0.7,
-            period=1,
-            window=given.ray_window_seconds,
-            up_after=given.ray_window_seconds,
-            down_after=given.ray_down_seconds,
-            growth=1e6,
-            tolerance=0.0,
-            start=start,
-        ),
-    ]
+    hpa = Scaler(
+        "HPA, queued pixels",
+        0.7,
+        period=given.hpa_seconds,
+        window=given.scrape_seconds,
+        down_after=given.hpa_down_seconds,
+        tolerance=given.hpa_tolerance,
+        start=start,
+        most=most,
+    )
+    calm = replace(hpa, name="HPA, queued pixels, at most a quarter more each time", growth=1.25)
+    there = replace(calm, name="the same, nodes and images there", start=given.ready_seconds + 5)
+    ray = replace(
+        hpa,
+        name="Ray Serve, ongoing requests",
+        period=1,
+        window=given.ray_window_seconds,
+        up_after=given.ray_window_seconds,
+        down_after=given.ray_down_seconds,
+        growth=1e6,
+        tolerance=0.0,
+    )
+    processor = replace(hpa, name="HPA, processor", sees_queue=False)
+    targets = (0.7, 0.5)
+    return [replace(rule, target=target) for rule in (processor, hpa, calm, there, ray) for target in targets]
 
 
 @dataclass(frozen=True, slots=True)
 class Scaled:
-    """A day under a rule, beside as many machines as its highest second needs at that target."""
+    """A day under a rule."""
 
     scaler: Scaler
     day: Day
-    fixed_hours: float
 
 
 def days(given: Inputs, machine: Machine, sizes: Sizes) -> tuple[Array, list[Scaled]]:
@@ -157,15 +159,10 @@ def days(given: Inputs, machine: Machine, sizes: Sizes) -> tuple[Array, list[Sca
     load = autoscale.curve(100 * replica)
     inside = machine.kind.lane_seconds(sizes.mean_mp) + given.store_median
     room = machine.kind.room_mp * machine.processes
-    found = [
-        Scaled(
-            scaler,
-            autoscale.run(load, scaler, replica, room, inside),
-            24 * np.ceil(load.max() / replica / scaler.target),
-        )
-        for scaler in scalers(given)
-    ]
-    return load / replica, found
+    most = int(np.ceil(load.max() / replica / given.planned_load))
+    fixed = Scaler("as many as the highest second needs", given.planned_load, least=most, most=most)
+    rules = [fixed, *scalers(given, most)]
+    return load / replica, [Scaled(rule, autoscale.run(load, rule, replica, room, inside)) for rule in rules]
 
 
 @dataclass(frozen=True, slots=True)

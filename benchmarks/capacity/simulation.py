@@ -92,7 +92,8 @@ class Store:
         """Draw so many times."""
         if not self.median:
             return np.zeros(count)
-        return self.median * np.exp(np.log(self.p99 / self.median) / 2.326 * random.standard_normal(count))
+        spread = np.log(self.p99 / self.median) / 2.326
+        return random.lognormal(np.log(self.median), spread, count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,11 +294,12 @@ def simulate(
     ) -> None:
         """Have a lane run the batch of a picture, or else a slice of a large one."""
         nonlocal busy, batches
-        work, batch = kind.batch, []
+        work = kind.batch
+        batch: list[int] = []
         if head is not None and mp[head] > LARGE_MP:
             del replica.queue[head]
-            head, large = None, (head, mp[head])
-        if head is not None:
+            large = (head, mp[head])
+        elif head is not None:
             taken, same = 0.0, replica.by_shape[shape[head]]
             while same and (not batch or taken + mp[same[0]] <= kind.batch_mp):
                 job = same.popleft()
@@ -305,7 +307,7 @@ def simulate(
                 batch.append(job)
                 taken += mp[job]
                 work += kind.request + mp[job] * kind.pixels
-        elif large is not None:
+        if large is not None and not batch:
             job, left = large
             part = min(left, SLICE_MP)
             work += part * kind.large_pixels + (kind.request if left == part else 0.0)

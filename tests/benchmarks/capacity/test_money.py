@@ -18,7 +18,7 @@ def test_savings_are_those_of_the_reports_with_their_models() -> None:
     kodak = savings()
     report = json.loads((EVALUATION / "kodak.json").read_text())
     assert len(kodak) == sum(each["bd"] is not None for each in report["comparisons"])
-    for each in chosen(kodak, savings("looks/kodak.json")):
+    for each in chosen(kodak, savings("looks/kodak.json"), savings("photos.json")):
         assert f"model {each.model}" in report["versions"].values()
         assert -100 < each.percent < 200
 

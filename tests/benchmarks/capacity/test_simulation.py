@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import factorial
 
 import numpy as np
@@ -21,6 +22,8 @@ from benchmarks.capacity.simulation import (
 
 REQUESTS = 20_000
 UNIT = 1e-3  # megapixels that take a second
+
+Draw = Callable[[np.random.Generator], npt.NDArray[np.float64]]
 
 
 def pictures(rate: float, service: npt.NDArray[np.float64], seed: int = 1) -> Pictures:
@@ -50,7 +53,7 @@ def mixed(random: np.random.Generator) -> npt.NDArray[np.float64]:
 
 @pytest.mark.parametrize("draw", [exponential, fixed, mixed])
 @pytest.mark.parametrize("load", [0.5, 0.8])
-def test_one_lane_waits_as_pollaczek_and_khinchine_say(draw, load: float) -> None:
+def test_one_lane_waits_as_pollaczek_and_khinchine_say(draw: Draw, load: float) -> None:
     service = draw(np.random.default_rng(0))
     outcome = simulate(Kind(pixels=1 / UNIT), 1, pictures(load, service))
     mean, error = waiting(outcome, service)
@@ -96,7 +99,7 @@ def test_who_knows_more_waits_less() -> None:
 def at_once(mp: list[float], shape: list[int]) -> Pictures:
     """Pictures that arrive one microsecond after the other."""
     count = len(mp)
-    return Pictures(np.arange(count) * 1e-6, np.array(mp), np.array(shape), np.zeros(count))
+    return Pictures(np.arange(count, dtype=np.float64) * 1e-6, np.array(mp), np.array(shape), np.zeros(count))
 
 
 def test_the_oldest_heads_a_batch_and_its_shape_joins_it() -> None:
@@ -150,4 +153,4 @@ def test_a_seed_repeats_itself_and_arrivals_have_their_rates() -> None:
         assert [np.sum(drawn.at < 100), np.sum(drawn.at >= 100)] == pytest.approx([2000, 6000], rel=0.1)
         assert drawn.mp.mean() == pytest.approx(sizes.mean_mp, rel=0.05)
         assert len(set(drawn.shape)) == 7
-    assert np.array_equal(*runs)
+    assert np.array_equal(runs[0], runs[1])
