@@ -4,7 +4,7 @@
         [--output benchmarks/results/capacity]
 
 Prints the tables of `docs/scaling.md`, and writes each as `OUTPUT-NAME.md` and the plots beside
-them. Takes about two minutes of one core, and the same numbers come out every time. --set gives
+them. Takes about three minutes of one core, and the same numbers come out every time. --set gives
 another value to an input of `benchmarks/capacity/inputs.json`: a price, a start time, a share of a
 GPU's peak. --quick leaves out the simulations.
 """
@@ -23,7 +23,11 @@ from benchmarks.capacity.money import balance, chosen, coders, savings
 from benchmarks.markdown import write_markdown
 
 SHARES = (0.03, 0.1, 0.3)  # of a GPU's peak
-DRAWN = ("as many as the highest second needs", "HPA, processor", "the same, nodes and images there")
+DRAWN = (
+    "as many as the highest second needs",
+    "HPA, processor",
+    "HPA, queued pixels, nodes and images there",
+)
 
 
 def main() -> None:
@@ -77,11 +81,10 @@ def run(changes: dict[str, float], pictures: str, output: Path, *, quick: bool) 
         return made
     points = list(scenarios.latencies([cpu, gpu], sizes, given.store))
     made["latencies"] = tables.latency_table(points)
-    made["policies"] = tables.policy_table(
-        [point for machine in (cpu, gpu) for point in scenarios.policies(machine, sizes, given.store)]
-    )
+    compared = [list(scenarios.policies(machine, sizes, given.store)) for machine in (cpu, gpu)]
+    made["policies"] = tables.policy_table([*compared[0], *compared[1]])
     made["bursts"] = tables.burst_table(list(scenarios.bursts(cpu, sizes, given.store)))
-    tables.plot_latency(points, output.with_name(f"{output.name}-latency.png"))
+    tables.plot_policies(compared[0], output.with_name(f"{output.name}-policies.png"))
     drawn = [each for each in days if each.scaler.name in DRAWN and each.scaler.target == given.planned_load]
     tables.plot_day(load, drawn, output.with_name(f"{output.name}-day.png"))
     return made

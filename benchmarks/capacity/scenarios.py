@@ -72,7 +72,7 @@ def latencies(machines: Sequence[Machine], sizes: Sizes, store: Store) -> Iterat
                 yield steady(machine, count, load, sizes, store)
 
 
-def policies(machine: Machine, sizes: Sizes, store: Store, *, load: float = 0.8) -> Iterator[Point]:
+def policies(machine: Machine, sizes: Sizes, store: Store) -> Iterator[Point]:
     """Run a hundred machines behind balancers of all kinds."""
     compared: dict[Policy, tuple[int, ...]] = {
         "least": (1, 4, 16, 64),
@@ -82,7 +82,8 @@ def policies(machine: Machine, sizes: Sizes, store: Store, *, load: float = 0.8)
     }
     for policy, numbers in compared.items():
         for balancers in numbers:
-            yield steady(machine, 100, load, sizes, store, policy=policy, balancers=balancers)
+            for load in LOADS:
+                yield steady(machine, 100, load, sizes, store, policy=policy, balancers=balancers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,7 @@ def scalers(given: Inputs, most: int) -> list[Scaler]:
         most=most,
     )
     calm = replace(hpa, name="HPA, queued pixels, at most a quarter more each time", growth=1.25)
-    there = replace(calm, name="the same, nodes and images there", start=given.ready_seconds + 5)
+    there = replace(calm, name="HPA, queued pixels, nodes and images there", start=given.ready_seconds + 5)
     ray = replace(
         hpa,
         name="Ray Serve, ongoing requests",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -144,33 +144,29 @@ def ends_table(given: Inputs, measured: Costs, machines: Sequence[Machine], size
     return made
 
 
+def by_load(points: Sequence[Point], row: Callable[[Point], tuple[object, ...]]) -> list[tuple[object, ...]]:
+    """Put the p50 and p99 of all loads behind what a row begins with."""
+    found: dict[tuple[object, ...], dict[float, str]] = {}
+    for point in points:
+        p50, p99 = (seconds(point.outcome.percentile(percent)) for percent in (50, 99))
+        refused = f", {point.outcome.refused:.0%} refused" if point.outcome.refused else ""
+        found.setdefault(row(point), {})[point.load] = f"{p50} / {p99}{refused}"
+    return [(*begin, *(cells[load] for load in LOADS)) for begin, cells in found.items()]
+
+
 def latency_table(points: Sequence[Point]) -> Table:
     """Show p50 and p99 by load."""
-    rows = []
-    for machine, count in dict.fromkeys((point.machine, point.count) for point in points):
-        of = {
-            point.load: point.outcome for point in points if (point.machine, point.count) == (machine, count)
-        }
-        cells = [f"{seconds(of[load].percentile(50))} / {seconds(of[load].percentile(99))}" for load in LOADS]
-        rows.append((f"{count:,} x {machine}", *cells))
-    return table("p50 / p99", ("machines", *(f"load {load:.0%}" for load in LOADS)), rows)
+    headings = ("machines", *(f"load {load:.0%}" for load in LOADS))
+    return table(
+        "p50 / p99", headings, by_load(points, lambda point: (f"{point.count:,} x {point.machine}",))
+    )
 
 
 def policy_table(points: Sequence[Point]) -> Table:
-    """Show p50 and p99 by balancer."""
-    rows = [
-        (
-            point.machine,
-            point.policy,
-            point.balancers,
-            seconds(point.outcome.percentile(50)),
-            seconds(point.outcome.percentile(99)),
-            f"{point.outcome.refused:.2%}",
-        )
-        for point in points
-    ]
-    headings = ("100 machines of", "policy", "balancers", "p50", "p99", "refused")
-    return table("", headings, rows, left=2)
+    """Show p50 and p99 by balancer and load."""
+    headings = ("100 machines of", "policy", "balancers", *(f"load {load:.0%}" for load in LOADS))
+    rows = by_load(points, lambda point: (point.machine, point.policy, point.balancers))
+    return table("p50 / p99", headings, rows, left=2)
 
 
 def burst_table(bursts: Sequence[Burst]) -> Table:
@@ -309,20 +305,17 @@ def inputs_table(found: Sequence[Described]) -> Table:
     return made
 
 
-def plot_latency(points: Sequence[Point], path: Path) -> None:
-    """Draw p99 and p50 against load."""
-    figure, axes = new_axes("latency against load, one balancer by least connections")
-    for colour, machine in zip(OUR_COLOURS, dict.fromkeys(point.machine for point in points), strict=False):
-        for style, count in zip(("o:", "o--", "o-"), COUNTS, strict=True):
-            of = [point for point in points if (point.machine, point.count) == (machine, count)]
-            p99 = [point.outcome.percentile(99) for point in of]
-            axes.plot(
-                [point.load for point in of], p99, style, color=colour, label=f"p99, {count:,} x {machine}"
-            )
-        p50 = [point.outcome.percentile(50) for point in of]
-        axes.plot([point.load for point in of], p50, "-", color=colour, alpha=0.4, label=f"p50, {machine}")
-    axes.set_yscale("log")
-    axes.set(xlabel="load over capacity", ylabel="seconds")
+def plot_policies(points: Sequence[Point], path: Path) -> None:
+    """Draw p99 against load, by policy and number of balancers."""
+    figure, axes = new_axes(f"p99 against load, 100 machines of {points[0].machine}")
+    colours = dict(zip(dict.fromkeys(point.policy for point in points), OUR_COLOURS, strict=False))
+    for policy, balancers in dict.fromkeys((point.policy, point.balancers) for point in points):
+        of = [point for point in points if (point.policy, point.balancers) == (policy, balancers)]
+        style = {1: "o-", 4: "o-.", 16: "o--"}.get(balancers, "o:")
+        label = f"{policy}, {balancers} balancer{'s' * (balancers > 1)}"
+        p99 = [point.outcome.percentile(99) for point in of]
+        axes.plot([point.load for point in of], p99, style, color=colours[policy], label=label)
+    axes.set(xlabel="load over capacity", ylabel="seconds", ylim=(0, None))
     axes.legend(fontsize=8)
     figure.savefig(path, dpi=RESOLUTION)
 

@@ -20,7 +20,7 @@ from benchmarks.capacity.tables import (
     ends_table,
     latency_table,
     machines_table,
-    plot_latency,
+    plot_policies,
     policy_table,
 )
 from benchmarks.markdown import markdown
@@ -38,10 +38,11 @@ def test_numbers_have_three_digits(number: float, written: str) -> None:
 
 
 def test_latencies_and_policies_are_shown_and_drawn(tmp_path: Path) -> None:
-    assert markdown(latency_table(POINTS)).count("200 ms / 298 ms") == len(POINTS)
-    assert "25.00%" in markdown(policy_table(POINTS[:1]))
-    plot_latency(POINTS, tmp_path / "latency.png")
-    assert (tmp_path / "latency.png").stat().st_size > 10_000
+    shown = "200 ms / 298 ms, 25% refused"
+    assert markdown(latency_table(POINTS)).count(shown) == len(POINTS)
+    assert markdown(policy_table(POINTS[: len(LOADS)])).count(shown) == len(LOADS)
+    plot_policies(POINTS[: len(LOADS)], tmp_path / "policies.png")
+    assert (tmp_path / "policies.png").stat().st_size > 10_000
 
 
 def test_bursts_say_how_high_they_rise_and_what_they_refuse() -> None:
