@@ -4,7 +4,7 @@
         [--output benchmarks/results/capacity]
 
 Prints the tables of `docs/scaling.md`, and writes each as `OUTPUT-NAME.md` and the plots beside
-them. Takes about three minutes of one core, and the same numbers come out every time. --set gives
+them. Takes about four minutes of one core, and the same numbers come out every time. --set gives
 another value to an input of `benchmarks/capacity/inputs.json`: a price, a start time, a share of a
 GPU's peak. --quick leaves out the simulations.
 """

@@ -241,7 +241,7 @@ async def balancer_costs(folder: Path) -> Costs:
 
             small = min([await cost(b"x" * 100, SMALL_REQUESTS_OF_BALANCER) for _ in range(TURNS)])
             large = min([await cost(bytes(BODY_BYTES), BODIES) for _ in range(TURNS)])
-        await asyncio.sleep(0.5)  # until its connections have ended
+        await asyncio.sleep(0.1)  # until its connections have ended
     return {
         "haproxy, us a request": 1e6 * small,
         "haproxy, s/GB of bodies": (large - small) / (BODY_BYTES / 1e9),

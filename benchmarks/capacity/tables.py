@@ -13,7 +13,7 @@ from rich.table import Table
 from benchmarks.capacity.autoscale import Array
 from benchmarks.capacity.inputs import Costs, Described, Inputs, Machine
 from benchmarks.capacity.money import Balance, Coder
-from benchmarks.capacity.scenarios import COUNTS, LOADS, Burst, Checked, Point, Scaled, needs
+from benchmarks.capacity.scenarios import COUNTS, Burst, Checked, Point, Scaled, needs
 from benchmarks.capacity.simulation import Sizes
 from models.evaluation.plots import OUR_COLOURS, RESOLUTION, new_axes
 
@@ -144,29 +144,37 @@ def ends_table(given: Inputs, measured: Costs, machines: Sequence[Machine], size
     return made
 
 
-def by_load(points: Sequence[Point], row: Callable[[Point], tuple[object, ...]]) -> list[tuple[object, ...]]:
-    """Put the p50 and p99 of all loads behind what a row begins with."""
+def by_load(
+    points: Sequence[Point],
+    begin: Sequence[str],
+    row: Callable[[Point], tuple[object, ...]],
+    *,
+    left: int = 1,
+) -> Table:
+    """Show the p50 and p99 of all loads behind what each row begins with."""
     found: dict[tuple[object, ...], dict[float, str]] = {}
     for point in points:
         p50, p99 = (seconds(point.outcome.percentile(percent)) for percent in (50, 99))
         refused = f", {point.outcome.refused:.0%} refused" if point.outcome.refused else ""
         found.setdefault(row(point), {})[point.load] = f"{p50} / {p99}{refused}"
-    return [(*begin, *(cells[load] for load in LOADS)) for begin, cells in found.items()]
+    loads = dict.fromkeys(point.load for point in points)
+    headings = (*begin, *(f"load {load:.0%}" for load in loads))
+    return table("p50 / p99", headings, [(*name, *of.values()) for name, of in found.items()], left=left)
 
 
 def latency_table(points: Sequence[Point]) -> Table:
-    """Show p50 and p99 by load."""
-    headings = ("machines", *(f"load {load:.0%}" for load in LOADS))
-    return table(
-        "p50 / p99", headings, by_load(points, lambda point: (f"{point.count:,} x {point.machine}",))
-    )
+    """Show latencies by machines and load."""
+    return by_load(points, ("machines",), lambda point: (f"{point.count:,} x {point.machine}",))
 
 
 def policy_table(points: Sequence[Point]) -> Table:
-    """Show p50 and p99 by balancer and load."""
-    headings = ("100 machines of", "policy", "balancers", *(f"load {load:.0%}" for load in LOADS))
-    rows = by_load(points, lambda point: (point.machine, point.policy, point.balancers))
-    return table("p50 / p99", headings, rows, left=2)
+    """Show latencies by machine, balancers and load."""
+    return by_load(
+        points,
+        ("machines", "policy", "balancers"),
+        lambda point: (f"{point.count} x {point.machine}", point.policy, point.balancers),
+        left=2,
+    )
 
 
 def burst_table(bursts: Sequence[Burst]) -> Table:
@@ -307,7 +315,7 @@ def inputs_table(found: Sequence[Described]) -> Table:
 
 def plot_policies(points: Sequence[Point], path: Path) -> None:
     """Draw p99 against load, by policy and number of balancers."""
-    figure, axes = new_axes(f"p99 against load, 100 machines of {points[0].machine}")
+    figure, axes = new_axes(f"p99 against load, {points[0].count} x {points[0].machine}")
     colours = dict(zip(dict.fromkeys(point.policy for point in points), OUR_COLOURS, strict=False))
     for policy, balancers in dict.fromkeys((point.policy, point.balancers) for point in points):
         of = [point for point in points if (point.policy, point.balancers) == (policy, balancers)]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.capacity import autoscale
 from benchmarks.capacity.__main__ import run
 from benchmarks.capacity.inputs import MIXTURES, costs, cpu_machine, gpu_machine, inputs
 from benchmarks.capacity.money import Balance, Saving
@@ -66,7 +67,8 @@ def test_machines_and_where_they_end_have_their_rows() -> None:
     assert "S3, one partition" in markdown(ends_table(given, measured, machines, MIXTURES["web"]))
 
 
-def test_the_page_includes_what_the_program_makes(tmp_path: Path) -> None:
+def test_the_page_includes_what_the_program_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(autoscale, "DAY", 3600)
     page = (ROOT / "docs/scaling.md").read_text()
     included = set(re.findall(r"results/capacity-(\w+)\.md", page))
     made = run({}, "web", tmp_path / "capacity", quick=True)
