@@ -10,12 +10,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from models.metrics.contrast_sensitivity import SIDE, sensitivity
 from models.network.autoencoder import pad_to_multiple
 from models.network.dct import dct_basis
-from models.postprocess.sources.jpeg import LUMA_STEPS
 
-SIDE = 8  # of a block, in pixels
-CSF_SCALE = 25.735088  # over JPEG's step: the published contrast sensitivities, to six digits
 IDENTICAL = 100.0  # dB, for infinity, as in psnr-hvsm
 
 
@@ -27,6 +25,5 @@ def psnr_hvs(y_hat: Tensor, y: Tensor) -> Tensor:
     both = pad_to_multiple(torch.stack([y_hat, y]).flatten(0, 1).double(), SIDE)
     error = (both[: len(y)] - both[len(y) :]).unfold(2, SIDE, SIDE).unfold(3, SIDE, SIDE)
     dct = dct_basis(SIDE).to(error)
-    seen = CSF_SCALE / torch.tensor(LUMA_STEPS, dtype=torch.float64, device=y.device).view(SIDE, SIDE)
-    mse = (dct @ error @ dct.T * seen).square().mean((1, 2, 3, 4, 5))
+    mse = (dct @ error @ dct.T * sensitivity().to(error)).square().mean((1, 2, 3, 4, 5))
     return torch.where(mse > 0, -10 * torch.log10(mse), IDENTICAL)

@@ -13,14 +13,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.metrics import ms_ssim
+from models.metrics.contrast_sensitivity import seen_squared_error
 from models.weights.card import Distortion, ModelCard
 
 __all__ = ["FORMULAS", "Distortion", "Objective", "measure"]
 
 # Of `visual`: the squared error against 1 - MS-SSIM, as JPEG AI weighs them, and the parts in it of
-# luma, of each chroma plane, and of each chroma plane seen from afar.
+# luma as it is seen, of each chroma plane, and of each chroma plane seen from afar.
 SQUARED_ERROR = 43.0
-LUMA, CHROMA, FAR_CHROMA = 0.6, 0.5, 0.0
+LUMA, CHROMA, FAR_CHROMA = 0.3, 1.5, 0.0
 FAR = 8  # pixels on a side that are averaged to see it so
 # BT.709 over the full range: Y, Cb and Cr of R, G and B.
 RGB_TO_YCBCR = (
@@ -35,7 +36,7 @@ LAMBDA_PER_ANCHOR = 1.9307  # factor of lambda from one gain anchor to the next;
 FORMULAS: dict[Distortion, str] = {
     "mse": "MSE",
     "ms-ssim": "0.2 MSE + 0.8 (1 - MS-SSIM)",
-    "visual": f"{SQUARED_ERROR:g} ({LUMA} MSE of Y + {CHROMA} MSE of Cb and Cr) + 1 - MS-SSIM of Y",
+    "visual": f"{SQUARED_ERROR:g} ({LUMA} MSE of Y as seen + {CHROMA} MSE of Cb and Cr) + 1 - MS-SSIM of Y",
 }  # as in model cards
 
 
@@ -104,14 +105,15 @@ def _visual(x_hat: Tensor, x: Tensor) -> Tensor:
 
     MS-SSIM keeps the structure of luma, and squared errors keep its brightness, letters and colour:
     a decoder that is trained for MS-SSIM alone lets them drift. JPEG AI mixes the two in this
-    proportion. People see little of fine chroma, but patches of a wrong colour at once.
+    proportion. The error of luma counts by frequency as people see it. Of fine chroma they see
+    little, but patches of a wrong colour at once.
     """
     with torch.autocast(x.device.type, enabled=False):
         x_hat = x_hat.float().clamp(0, 1)
         planes = x.new_tensor(RGB_TO_YCBCR)
         error = torch.einsum("nchw,pc->nphw", x_hat - x, planes)
-        fine = error.square().mean((2, 3))
+        fine = error[:, 1:].square().mean((2, 3)).sum(1)
         far = F.avg_pool2d(error[:, 1:], FAR).square().mean((2, 3)).sum(1)
-        squared = LUMA * fine[:, 0] + CHROMA * fine[:, 1:].sum(1) + FAR_CHROMA * far
+        squared = LUMA * seen_squared_error(error[:, 0]) + CHROMA * fine + FAR_CHROMA * far
         luma_hat, luma = (torch.einsum("nchw,c->nhw", image, planes[0])[:, None] for image in (x_hat, x))
         return SQUARED_ERROR * squared + 1 - ms_ssim(luma_hat, luma)

@@ -7,20 +7,9 @@ import statistics
 from PIL.JpegImagePlugin import JpegImageFile
 
 from models.files import LimitedReader
+from models.metrics.jpeg_table import JPEG_LUMA_STEPS
 
-# Annex K, table K.1, in rows as Pillow gives tables: the IJG's encoder scales it by the quality.
-# fmt: off
-LUMA_STEPS = (
-    16, 11, 10, 16,  24,  40,  51,  61,
-    12, 12, 14, 19,  26,  58,  60,  55,
-    14, 13, 16, 24,  40,  57,  69,  56,
-    14, 17, 22, 29,  51,  87,  80,  62,
-    18, 22, 37, 56,  68, 109, 103,  77,
-    24, 35, 55, 64,  81, 104, 113,  92,
-    49, 64, 78, 87, 103, 121, 120, 101,
-    72, 92, 95, 98, 112, 100, 103,  99,
-)
-# fmt: on
+# The IJG's encoder scales the example table by the quality.
 _LUMA_MEAN = 57.6
 _MAX_ENTRY = 255  # of a baseline table; entries that were clipped to it say nothing of the scale
 
@@ -43,9 +32,11 @@ def coarseness(file: bytes) -> float:
         ValueError: the header is broken, or has no table number 0, which is that of luma.
     """
     table = _luma_table(file)
-    pairs = [(entry, luma) for entry, luma in zip(table, LUMA_STEPS, strict=True) if 1 < entry < _MAX_ENTRY]
+    pairs = [
+        (entry, luma) for entry, luma in zip(table, JPEG_LUMA_STEPS, strict=True) if 1 < entry < _MAX_ENTRY
+    ]
     if pairs:
-        scale = 100 * (sum(entry for entry, _ in pairs) / sum(luma for _, luma in pairs))
+        scale = 100 * (sum(entry for entry, _ in pairs) / sum(step for _, step in pairs))
     else:
         scale = 100 * statistics.fmean(table) / _LUMA_MEAN
     quality = 5000 / scale if scale > 100 else (200 - scale) / 2

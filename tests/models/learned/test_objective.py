@@ -11,6 +11,7 @@ import torch
 from models.learned import objective
 from models.learned.objective import FORMULAS, LAMBDA_LOW, Objective, measure
 from models.metrics import ms_ssim
+from models.metrics.contrast_sensitivity import seen_squared_error
 from models.weights import registry
 
 
@@ -31,8 +32,9 @@ def test_distortions_are_what_their_formulas_say() -> None:
 def test_visual_follows_luma_and_chroma_apart() -> None:
     x = torch.full((1, 3, 64, 64), 0.5)
     grey = torch.full((3,), 0.1)
+    seen = float(seen_squared_error(torch.full((1, 64, 64), 0.1)))
     assert float(measure("visual", x + grey[:, None, None], x)) == pytest.approx(
-        43 * objective.LUMA * 0.01 + 1 - float(ms_ssim(x[:, :1] + 0.1, x[:, :1])), rel=1e-3
+        43 * objective.LUMA * seen + 1 - float(ms_ssim(x[:, :1] + 0.1, x[:, :1])), rel=1e-3
     )
     # Blue that is brighter by what keeps luma: only Cb and Cr differ.
     coloured = x + torch.tensor([0.0, -0.0722 / 0.7152 * 0.1, 0.1])[:, None, None]
