@@ -60,9 +60,7 @@ class Server:
         command: Sequence[str] = COMMAND,
         **settings: object,
     ) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.host, self.port = probe.getsockname()
+        self.host, self.port = self._address()
         self.url = f"http://{self.host}:{self.port}"
         self._log = log
         self._command = command
@@ -71,6 +69,13 @@ class Server:
         for name, setting in settings.items():
             self._environment[f"ZIGGURAT_{name.upper()}"] = str(setting)
         self.process = self._start()
+
+    def _address(self) -> tuple[str, int]:
+        """Find a free port of loopback."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            host, port = probe.getsockname()
+            return host, port
 
     def _start(self) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:

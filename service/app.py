@@ -33,7 +33,9 @@ from .routes import metrics as metrics_route
 from .routes.inputs import check_parameters
 from .runtime import Runtime
 from .settings import Settings
+from .siblings import Siblings
 from .store import Limits, StreamStore
+from .workers import Worker
 
 _DESCRIPTION = """
 Photographs to streams of the size you ask for, and back. Compress with a budget in bits per pixel, \
@@ -68,13 +70,14 @@ _CORS_ANSWER_HEADERS = (
 _UNCHECKED = (health.router, metrics_route.router, page.router)
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None, worker: Worker | None = None) -> FastAPI:
     """Build the service's app.
 
     Models are not loaded here but when the app starts.
 
     Args:
         settings: unless given, they come from the environment.
+        worker: this process, where it is one of several.
     """
     settings = settings or Settings()
     metrics = Metrics()
@@ -92,6 +95,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.drain = Drain()
     app.state.answers = Answers(settings.max_unread_bytes)
     app.state.watches = Watches()
+    app.state.siblings = Siblings(worker, {"metrics": metrics.families, "progress": app.state.watches.find})
     _add_routes(app, settings)
     problems.install(app, metrics)
     _add_middleware(app, settings, metrics)
@@ -116,7 +120,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
     metrics: Metrics = app.state.metrics
     engine = Engine(settings, metrics)
-    async with _open_store(settings, metrics) as store:
+    async with app.state.siblings as siblings, _open_store(settings, metrics) as store:
         bodies = Bodies(settings.max_held_body_bytes, settings.body_timeout_seconds)
         app.state.runtime = Runtime(
             settings,
@@ -127,6 +131,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             bodies,
             app.state.answers,
             app.state.watches,
+            siblings,
         )
         try:
             await engine.start()

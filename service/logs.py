@@ -18,13 +18,16 @@ LogFormat = Literal["console", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
-def configure(log_format: LogFormat | None, level: LogLevel, stream: TextIO | None = None) -> None:
+def configure(
+    log_format: LogFormat | None, level: LogLevel, stream: TextIO | None = None, worker: int | None = None
+) -> None:
     """Send every logger of the process to one stream.
 
     Args:
         log_format: None is `console` for a terminal and `json` for anything else.
         level: lines below it are dropped.
         stream: stderr unless given.
+        worker: which of several server processes this is; every line says so.
     """
     stream = stream or sys.stderr
     if log_format is None:
@@ -36,6 +39,8 @@ def configure(log_format: LogFormat | None, level: LogLevel, stream: TextIO | No
         structlog.contextvars.merge_contextvars,
         _drop_uvicorns_colours,
     ]
+    if worker is not None:
+        known.append(lambda _, __, event: {"worker": worker, **event})
     rendered: list[Processor]
     if log_format == "json":
         known.append(structlog.processors.TimeStamper(fmt="iso", utc=True))

@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 # Packages whose versions matter to what comes out, or that reports of faults are about.
 PACKAGES = ("torch", "numpy", "constriction", "pillow", "safetensors", "obstore", "fastapi", "uvicorn")
@@ -44,10 +46,64 @@ def unmet_requirements() -> list[str]:
 
 
 def cores(root: Path = Path("/")) -> float:
-    """CPU cores that this process may use, by its affinity and its container's quota."""
+    """CPU cores that this process may use: its share of its affinity and its container's quota."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quotas = [quota / period for quota, period in _quotas(root) if quota > 0 and period > 0]
-    return min([float(allowed), *quotas])
+    return min([allowed / _share.processes, *(quota / _share.quota_processes for quota in quotas)])
+
+
+def whole_cores() -> int:
+    """Number of threads that keep `cores` busy; at least 1."""
+    return max(1, int(cores()))
+
+
+def take_share(index: int, processes: int) -> None:
+    """Keep this process to its share of the cores, for as long as it lives.
+
+    Where there are enough, it has some to itself: no worker waits for another's threads.
+
+    Args:
+        index: of this process, from 0.
+        processes: that share the cores of one container or machine.
+    """
+    global _share
+    _share = _Share(processes, processes)
+    if hasattr(os, "sched_setaffinity"):
+        allowed = sorted(os.sched_getaffinity(0), key=_place)
+        if len(allowed) >= processes:
+            os.sched_setaffinity(0, parts(allowed, processes)[index])
+            _share = _Share(1, processes)
+
+
+def parts(cpus: Sequence[int], count: int) -> list[Sequence[int]]:
+    """Cut a list into so many neighbouring parts, whose lengths differ by 1 at most."""
+    edges = [len(cpus) * part // count for part in range(count + 1)]
+    return [cpus[begin:end] for begin, end in pairwise(edges)]
+
+
+class _Share(NamedTuple):
+    """The share of this process.
+
+    Attributes:
+        processes: that have the same cores.
+        quota_processes: that have the same quota.
+    """
+
+    processes: int
+    quota_processes: int
+
+
+_share = _Share(1, 1)
+
+
+def _place(cpu: int, root: Path = Path("/")) -> tuple[int, int, int]:
+    """Make a key that sorts threads of one core beside each other, and cores of one processor."""
+    topology = root / f"sys/devices/system/cpu/cpu{cpu}/topology"
+    try:
+        package, core = (int((topology / name).read_text()) for name in ("physical_package_id", "core_id"))
+    except (OSError, ValueError):
+        return 0, 0, cpu
+    return package, core, cpu
 
 
 def memory(root: Path = Path("/")) -> int | None:

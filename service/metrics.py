@@ -5,14 +5,16 @@ The rest of the service reports in its own words (`metrics.compressed(stream)`,
 
 Values are in base units. Events are counted when they end. Series whose labels are known beforehand
 start at 0. States are read when Prometheus asks (`watch_...`), so that no gauge can leak or go
-stale. There is one process per device, hence no multiprocess mode.
+stale. Of several workers each has its own, and whoever is asked shows those of all: `OfWorkers`.
+That needs no files, and a worker that is replaced begins anew, as Prometheus expects of a counter.
 """
 
 from __future__ import annotations
 
+import asyncio
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from resource import getpagesize
@@ -59,6 +61,7 @@ _KNOWN_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")  #
 _REQUEST_SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 120)
 _STAGE_SECONDS = (0.0005, 0.001, 0.002, *_REQUEST_SECONDS)  # a thumbnail's header takes under 1 ms
 PROTOCOL_STATUSES = (400, 414, 431, 503)  # no HTTP, long URL, many headers, many connections
+_UP, _RESTARTS = "worker_up", "worker_restarts"
 _BATCH_IMAGES = (1, 2, 4, 8, 16, 32, 64)
 _ALLOCATION_IMAGES = (1, 2, 5, 10, 20, 50, 100, 200)
 _PADDING_RATIO = (0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75)
@@ -211,6 +214,16 @@ class _StoreMetrics:
             self.errors.labels(operation)
 
 
+class _WorkerMetrics:
+    """The server processes of this service; `OfWorkers` tells of several."""
+
+    def __init__(self, declare: _Declare) -> None:
+        declare.gauge(_UP, "1 for a server process that this scrape has; else 0.", "worker").labels("0").set(
+            1
+        )
+        declare.counter(_RESTARTS, "Server processes replaced because they died.", "worker").labels("0")
+
+
 class _VersionMetrics:
     """The versions that run, as labels of metrics that are always 1."""
 
@@ -232,6 +245,7 @@ class Metrics:
         self._device = _DeviceMetrics(declare)
         self._store = _StoreMetrics(declare)
         self._versions = _VersionMetrics(declare)
+        _WorkerMetrics(declare)
         ProcessCollector(registry=self.registry)
         self._device_memory = _Late()
         self._store_use = _Late()
@@ -248,6 +262,10 @@ class Metrics:
             self._requests.duration.labels(route)
         for reason in reasons:
             self._requests.rejected.labels(reason)
+
+    async def families(self) -> list[Metric]:
+        """Read everything, for another process to show."""
+        return await asyncio.to_thread(lambda: list(self.registry.collect()))
 
     # Requests
 
@@ -406,6 +424,39 @@ class Metrics:
                 max_bytes,
             ),
         ]
+
+
+class OfWorkers(Collector):
+    """The metrics of all workers, as one registry; every series has a label `worker`.
+
+    Args:
+        families: of each worker that answered, by its number.
+        restarts: how often each worker was replaced.
+    """
+
+    def __init__(self, families: Mapping[int, Iterable[Metric]], restarts: Sequence[int]) -> None:
+        self._families = families
+        self._restarts = restarts
+
+    def collect(self) -> Iterable[Metric]:
+        """Merge families of one name, which must stand together."""
+        merged: dict[str, Metric] = {}
+        for worker, families in sorted(self._families.items()):
+            for family in families:
+                one = merged.setdefault(
+                    family.name, Metric(family.name, family.documentation, family.type, family.unit)
+                )
+                one.samples += [
+                    sample._replace(labels={"worker": str(worker), **sample.labels})
+                    for sample in family.samples
+                ]
+        up, restarts = (merged[f"ziggurat_{name}"] for name in (_UP, _RESTARTS))
+        up.samples, restarts.samples = [], []
+        for worker, count in enumerate(self._restarts):
+            labels = {"worker": str(worker)}
+            up.add_sample(up.name, labels, float(worker in self._families))
+            restarts.add_sample(f"{restarts.name}_total", labels, count)
+        return merged.values()
 
 
 class _Late(Collector):

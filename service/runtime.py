@@ -14,6 +14,7 @@ from .engine.watched import Watches
 from .inflight import Answers, Bodies
 from .metrics import Metrics
 from .settings import Settings
+from .siblings import Siblings
 from .store import StreamStore
 
 
@@ -29,6 +30,7 @@ class Runtime:
     bodies: Bodies
     answers: Answers
     watches: Watches
+    siblings: Siblings
 
     def check_room(self) -> None:
         """Raise `OverloadedError` when work would be refused, or its answer find no room."""

@@ -59,6 +59,12 @@ class Settings(BaseSettings):
         default=8000, ge=0, le=65535, description="TCP port to listen on; 0 takes any free one."
     )
     device: str = Field(default="cpu", description="Where the networks run: cpu, cuda or cuda:N.")
+    workers: int = Field(
+        default=1,
+        ge=1,
+        description="Server processes on the one port, each with its share of the CPU cores; more than "
+        "1 for a CPU only. Limits are the service's: each process has its share of them too.",
+    )
     store: str = Field(
         default="./data",
         description="Where streams are kept: a directory, s3://…, gs://…, az://… or memory://.",
@@ -217,7 +223,9 @@ class Settings(BaseSettings):
         "on a GPU.",
     )
     threads: int | None = Field(
-        default=None, ge=1, description="CPU threads for the networks; unset, what PyTorch takes."
+        default=None,
+        ge=1,
+        description="CPU threads for the networks; unset, what PyTorch takes, within a container's limit.",
     )
     entropy_workers: int | None = Field(
         default=None,
@@ -269,6 +277,17 @@ class Settings(BaseSettings):
                 "store_max_bytes and store_max_age_seconds are for a directory; a bucket has rules of "
                 "its own for them"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _workers_can_share(self) -> Settings:
+        if self.workers > 1 and self.device != "cpu":
+            raise ValueError(
+                "several workers are for a CPU: on a GPU each would load the models again, and batches "
+                "would be smaller; run one process for each GPU"
+            )
+        if self.workers > 1 and self.store.startswith("memory:"):
+            raise ValueError("several workers need a store that they share; memory:// is one process's own")
         return self
 
     @model_validator(mode="after")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from fnmatch import fnmatch
 from pathlib import Path
@@ -16,13 +17,15 @@ import pytest
 import yaml
 
 from service.cli import app
+from service.server import grace_seconds
 from service.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
-OURS = ("ziggurat", "ziggurat-gpu")
+OURS = ("ziggurat", "ziggurat-gpu", "replica")
+BALANCER = (ROOT / "docker" / "balancer" / "haproxy.cfg").read_text()
 
 
 def test_what_the_dockerfile_copies_exists_and_is_not_ignored() -> None:
@@ -77,7 +80,9 @@ def test_services_are_hardened_pinned_and_limited(name: str) -> None:
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert {"cpus", "memory"} <= service["deploy"]["resources"]["limits"].keys()
-    assert "build" in service or re.search(r":v?\d+\.\d+\.\d+@sha256:[0-9a-f]{64}$", service["image"])
+    assert "build" in service or re.search(
+        r":v?\d+\.\d+\.\d+(-alpine)?@sha256:[0-9a-f]{64}$", service["image"]
+    )
 
 
 def test_every_package_in_the_image_has_a_known_hash() -> None:
@@ -114,7 +119,9 @@ def test_nobody_but_this_machine_reaches_what_the_documentation_publishes() -> N
 
 def test_the_service_keeps_its_default_quota() -> None:
     for name in OURS:
-        assert "ZIGGURAT_STORE_MAX_BYTES" not in SERVICES[name]["environment"], "it would bind a bucket too"
+        assert "ZIGGURAT_STORE_MAX_BYTES" not in SERVICES[name].get("environment", {}), (
+            "it would bind a bucket too"
+        )
 
 
 def test_nobody_knows_grafanas_password_unless_it_is_given() -> None:
@@ -145,20 +152,19 @@ def test_what_is_mounted_exists(name: str) -> None:
 def test_ports_agree() -> None:
     port = Settings.model_fields["port"].default
     prometheus = yaml.safe_load((ROOT / "docker/prometheus/prometheus.yml").read_text())
-    targets = {
-        target
-        for job in prometheus["scrape_configs"]
-        for static in job["static_configs"]
-        for target in static["targets"]
-    }
+    (job,) = prometheus["scrape_configs"]
+    (asked,) = job["dns_sd_configs"]
     datasources = yaml.safe_load(
         (ROOT / "docker/grafana/provisioning/datasources/prometheus.yaml").read_text()
     )["datasources"]
 
-    assert {SERVICES[name]["ports"][0] for name in OURS} == {f"127.0.0.1:{port}:{port}"}
+    reached = [SERVICES[name]["ports"] for name in ("ziggurat", "ziggurat-gpu", "balancer")]
+    assert reached == [[f"127.0.0.1:{port}:{port}"]] * 3
+    assert not SERVICES["replica"]["ports"]
     assert f"EXPOSE {port}" in DOCKERFILE
-    assert targets == {f"ziggurat:{port}"}
-    assert "ziggurat" in SERVICES["ziggurat-gpu"]["networks"]["default"]["aliases"]
+    assert (asked["names"], asked["type"], asked["port"]) == (["ziggurat"], "A", port)
+    for name in ("ziggurat-gpu", "replica"):
+        assert "ziggurat" in SERVICES[name]["networks"]["default"]["aliases"]
     assert {source["url"] for source in datasources} == {
         f"http://prometheus:{SERVICES['prometheus']['ports'][0].split(':')[-1]}"
     }
@@ -174,8 +180,31 @@ def test_the_rules_and_dashboards_that_are_mounted_are_those_that_are_read() -> 
 @pytest.mark.parametrize("name", OURS)
 def test_what_was_accepted_is_answered_before_the_container_is_killed(name: str) -> None:
     grace = int(SERVICES[name]["stop_grace_period"].removesuffix("s"))
+    settings = {
+        key.removeprefix("ZIGGURAT_").lower(): text
+        for key, text in SERVICES[name].get("environment", {}).items()
+    }
 
-    assert grace > Settings.model_fields["request_timeout_seconds"].default
+    assert grace >= grace_seconds(Settings.model_validate(settings))
+
+
+def test_the_balancer_finds_the_replicas_and_waits_as_long_as_they_do() -> None:
+    def seconds(pattern: str) -> int:
+        (found,) = re.findall(rf"^ +{pattern} (\d+)s?\b", BALANCER, re.MULTILINE)
+        return int(found)
+
+    port = Settings.model_fields["port"].default
+    assert re.search(rf"^ +server-template \S+ \d+ replica:{port} ", BALANCER, re.MULTILINE)
+    assert re.search(rf"^ +bind :{port}$", BALANCER, re.MULTILINE)
+    assert SERVICES["replica"]["profiles"] == SERVICES["balancer"]["profiles"] == ["replicas"]
+    assert SERVICES["balancer"]["depends_on"] == ["replica"], "it is what people name"
+    assert seconds("timeout server") > Settings.model_fields["request_timeout_seconds"].default
+    assert seconds("timeout client") > Settings.model_fields["body_timeout_seconds"].default
+    assert "shutdown-sessions" not in BALANCER, "a replica that drains is down"
+    noticed = 3 * seconds("default-server check inter") + seconds("timeout check")
+    assert int(SERVICES["replica"]["environment"]["ZIGGURAT_DRAIN_SECONDS"]) >= noticed
+    if haproxy := shutil.which("haproxy"):
+        subprocess.run([haproxy, "-c", "-f", ROOT / "docker" / "balancer" / "haproxy.cfg"], check=True)
 
 
 def test_the_gpu_is_asked_for() -> None:

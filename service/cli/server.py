@@ -29,7 +29,8 @@ def serve(context: typer.Context) -> None:
     _check(settings)
     from .. import logs
     from ..app import create_app
-    from ..server import Server, bind
+    from ..server import Server, bind, grace_seconds
+    from ..supervisor import Supervisor, share_of
 
     logs.configure(settings.log_format, settings.log_level)
     _log.info("loading %s", ", ".join(settings.models))
@@ -41,7 +42,18 @@ def serve(context: typer.Context) -> None:
         host, port = listener.getsockname()[:2]
         address = _address(host, port)
         warn_if_open(settings, host, address)
-        server = Server(create_app(settings), settings, on_ready=lambda: _greet(settings, address))
+
+        def greet() -> None:
+            _greet(settings, address)
+
+        if settings.workers == 1:
+            server = Server(create_app(settings), settings, on_ready=greet)
+        else:
+            # It returns in each worker, and leaves when they have.
+            worker = Supervisor(settings, listener, grace_seconds(settings), on_ready=greet).run()
+            logs.configure(settings.log_format, settings.log_level, worker=worker.index)
+            share = share_of(settings)
+            server = Server(create_app(share, worker), share, on_ready=worker.tell_ready, worker=worker)
         try:
             server.run([listener])
         except OSError as error:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -25,6 +24,7 @@ from functools import partial
 from multiprocessing import get_context
 from typing import TypeVar, TypeVarTuple, Unpack
 
+from .. import machine
 from ..metrics import Metrics
 from . import entropy_worker
 from .costs import is_large
@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 def default_workers(device: str) -> int:
     """Number of worker processes beside a device, from the cores that this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = machine.whole_cores()
     return min(max(cores // 4 if device == "cpu" else cores - 2, 0), _MAX_WORKERS)
 
 

@@ -15,6 +15,7 @@ from models.postprocess import postprocessor
 from models.postprocess.postprocessor import PostProcessor
 from models.postprocess.sources import Source
 
+from .. import machine
 from ..metrics import Metrics
 from ..settings import Settings
 from .device import OVERHEAD_PIXELS
@@ -47,8 +48,7 @@ class Models:
         Returns:
             Seconds that quantising a pixel takes, with the slowest model.
         """
-        if self._settings.threads is not None:
-            torch.set_num_threads(self._settings.threads)
+        torch.set_num_threads(network_threads(self._settings))
         warm_up = Picture.from_array(np.full((256, 256, 3), 128, np.uint8))
         slowest = 0.0
         for name in self._settings.models:
@@ -109,6 +109,13 @@ class Models:
     def model_id(self, profile: str) -> str:
         """Look up an id by name, the inverse of `profile_of`. Raises `UnknownProfileError`."""
         return HybridCodec.model_id if profile == HybridCodec.name else self.model(profile).codec.model_id
+
+
+def network_threads(settings: Settings) -> int:
+    """Number of threads for the networks: as set, or PyTorch's own choice within this process's
+    share of the cores, and a container's quota, which it does not see.
+    """
+    return settings.threads or min(torch.get_num_threads(), machine.whole_cores())
 
 
 def _seconds(codec: LearnedCodec, picture: Picture) -> float:

@@ -37,6 +37,7 @@ from .entropy import EntropyStage, default_workers
 from .errors import OutOfMemoryError
 from .hybrid import HybridStage
 from .imaging import WorkerPool, limits
+from .loaded import network_threads
 from .queue import Job, JobQueue
 from .timings import STORE, StageTimer, Step, Timings
 from .work import QuantiseTask
@@ -72,7 +73,7 @@ class Stages:
 
     def __init__(self, settings: Settings, metrics: Metrics, load: Callable[[], float]) -> None:
         on_cpu = torch.device(settings.device).type == "cpu"
-        default_lanes = min(settings.threads or torch.get_num_threads(), MAX_LANES) if on_cpu else 1
+        default_lanes = min(network_threads(settings), MAX_LANES) if on_cpu else 1
         workers = (
             default_workers(settings.device) if settings.entropy_workers is None else settings.entropy_workers
         )

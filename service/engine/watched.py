@@ -123,3 +123,7 @@ class Watches:
         """Look where a request is; None when no request of this token runs here."""
         watched = self._watched.get(token)
         return None if watched is None else watched.progress()
+
+    async def find(self, token: str) -> Progress | None:
+        """Look where a request is, for another process."""
+        return self.progress(token)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
 
 from ..http.negotiation import combined
-from ..metrics import Metrics
-from ..runtime import RuntimeDependency
+from ..metrics import Metrics, OfWorkers
+from ..runtime import Runtime, RuntimeDependency
 
 router = APIRouter(tags=["operation"])
 
@@ -31,12 +33,23 @@ _rendering: WeakKeyDictionary[Metrics, dict[str, asyncio.Future[bytes]]] = WeakK
     },
 )
 async def metrics(request: Request, runtime: RuntimeDependency) -> Response:
-    """Every metric of this process."""
+    """Every metric of the service; where it has several workers, those of each."""
     encode, media_type = choose_encoder(combined(request.headers, "accept") or "")
     running = _rendering.setdefault(runtime.metrics, {})
     if media_type not in running:
-        rendering = asyncio.ensure_future(asyncio.to_thread(encode, runtime.metrics.registry))
+        rendering = asyncio.ensure_future(_render(runtime, encode))
         rendering.add_done_callback(lambda _: running.pop(media_type))
         running[media_type] = rendering
     text = await asyncio.shield(running[media_type])
     return Response(text, headers={"Content-Type": media_type})
+
+
+async def _render(runtime: Runtime, encode: Callable[[Collector], bytes]) -> bytes:
+    worker = runtime.siblings.worker
+    registry: Collector = runtime.metrics.registry
+    if worker is not None:
+        families = await runtime.siblings.ask("metrics")
+        families[worker.index] = await runtime.metrics.families()
+        board = worker.board
+        registry = OfWorkers(families, [board.restarts(each) for each in range(board.workers)])
+    return await asyncio.to_thread(encode, registry)

@@ -35,6 +35,8 @@ async def progress(runtime: RuntimeDependency, answer: Response, token: str) -> 
     making: 32 to 128 letters, digits, - and _, at random. It is forgotten with its answer."""
     answer.headers["Cache-Control"] = "no-store"
     found = runtime.watches.progress(token)
+    if found is None:  # perhaps another worker has it
+        found = next(filter(None, (await runtime.siblings.ask("progress", token)).values()), None)
     if found is None:
         return Progress(stage="unknown")
     return Progress(stage=found.stage, share=found.share, ahead=found.ahead, seconds=found.seconds)

@@ -24,10 +24,12 @@ PROGRAMS = (
     "large_image",
     "load",
     "rate_control",
+    "replicas",
     "scaling",
     "soak",
     "speed",
     "throughput",
+    "workers",
 )
 
 

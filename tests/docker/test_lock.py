@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+import runpy
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from docker.lock import HEADER, locks
-
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
+# Not imported: `docker` is the name of an installed package too.
+_LOCK = runpy.run_path(str(DOCKER / "lock.py"))
+HEADER: str = _LOCK["HEADER"]
+locks: Callable[[str, str], dict[str, str]] = _LOCK["locks"]
 LOCKS = {
     name: (DOCKER / name).read_text() for name in ("requirements.lock", "torch-cpu.lock", "torch-cuda.lock")
 }

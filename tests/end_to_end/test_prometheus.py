@@ -46,6 +46,7 @@ class Prometheus(Process):
         configuration["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
         configuration["rule_files"] = [str(DOCKER / "prometheus" / "rules.yml")]
         (scrape,) = configuration["scrape_configs"]
+        del scrape["dns_sd_configs"]
         scrape["static_configs"] = [{"targets": [target]}]
         (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
         address = free_address()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from service import cli, logs
 from service.app import create_app
 from service.server import Server, bind
 from service.settings import Settings
+from service.workers import Board, Worker
 from tests.post import install
 
 
@@ -176,3 +178,22 @@ class Terminal:
 @pytest.fixture
 def terminal(capsys: pytest.CaptureFixture[str]) -> Terminal:
     return Terminal(capsys)
+
+
+@pytest.fixture
+def workers(tmp_path: Path) -> Iterator[Callable[[int], list[Worker]]]:
+    """Makes workers that know of each other, all in this process; their listeners listen."""
+    with ExitStack() as opened:
+
+        def make(count: int) -> list[Worker]:
+            board = Board(count)
+            made = []
+            for index in range(count):
+                listener = opened.enter_context(socket.socket(socket.AF_UNIX))
+                listener.bind(str(tmp_path / str(index)))
+                listener.listen()
+                ends = [opened.enter_context(end) for end in socket.socketpair()]
+                made.append(Worker(index, board, tmp_path, listener, ends[0]))
+            return made
+
+        yield make

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import asyncio
 import math
 
 import pytest
 from fastapi.testclient import TestClient
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from models import Stream, Target
-from service.metrics import Metrics
+from service.metrics import Metrics, OfWorkers
 
 
 def test_two_apps_do_not_share_metrics() -> None:
@@ -125,3 +127,22 @@ def test_a_running_app_shows_every_series_from_the_start(client: TestClient) -> 
     }
     routes = {sample.labels["route"] for sample in families["ziggurat_requests"].samples}
     assert {"/compress", "/decompress/{stream_id}", "/bitstreams/{stream_id}/info"} <= routes
+
+
+def test_the_metrics_of_all_workers_stand_together_and_who_is_missing_is_told() -> None:
+    first, third = Metrics(), Metrics()
+    for metrics in (first, third):
+        metrics.refused("overloaded")
+    parts = {worker: asyncio.run(metrics.families()) for worker, metrics in ((2, third), (0, first))}
+    text = generate_latest(OfWorkers(parts, [0, 1, 4])).decode()
+
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    values = {
+        name: {sample.labels["worker"]: sample.value for sample in family.samples}
+        for name, family in families.items()
+    }
+    assert values["ziggurat_worker_up"] == {"0": 1, "1": 0, "2": 1}
+    assert values["ziggurat_worker_restarts"] == {"0": 0, "1": 1, "2": 4}
+    assert values["ziggurat_rejected"] == {"0": 1, "2": 1}
+    assert text.count("# TYPE ziggurat_rejected_total counter") == 1
+    assert families["ziggurat_batch_images"].type == "histogram"

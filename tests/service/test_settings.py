@@ -93,3 +93,12 @@ def test_a_key_without_a_role_is_good_for_everything(text: str, secret: str, rol
     key = ApiKey.parse(text)
 
     assert (key.secret.get_secret_value(), key.role) == (secret, role)
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"), [({"device": "cuda"}, "GPU"), ({"store": "memory://"}, "share")]
+)
+def test_workers_are_refused_where_they_cannot_share(other: dict[str, str], reason: str) -> None:
+    assert Settings.model_validate({"workers": 2}).workers == 2
+    with pytest.raises(ValidationError, match=reason):
+        Settings.model_validate({"workers": 2, **other})

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -157,8 +156,7 @@ def test_a_model_that_cannot_be_loaded_stops_the_start() -> None:
 def test_a_gpu_leaves_cores_to_the_coder(
     cores: int, cpu: int, cuda: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machine = SimpleNamespace(sched_getaffinity=lambda _: set(range(cores)))
-    monkeypatch.setattr("service.engine.entropy.os", machine)
+    monkeypatch.setattr("service.machine.cores", lambda: cores + 0.5)
 
     assert (default_workers("cpu"), default_workers("cuda:1")) == (cpu, cuda)
 

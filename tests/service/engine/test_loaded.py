@@ -12,7 +12,7 @@ from models.postprocess import model as post_model
 from models.postprocess.model import PostModel
 from models.weights import registry
 from service.engine.errors import NoPostProcessorError, UnknownProfileError
-from service.engine.loaded import Models
+from service.engine.loaded import Models, network_threads
 from service.metrics import Metrics
 from service.settings import Settings
 
@@ -94,3 +94,12 @@ def test_without_weights_there_is_no_post_processor(monkeypatch: pytest.MonkeyPa
 def test_a_model_that_does_not_exist_is_told() -> None:
     with pytest.raises(WeightsError):
         Models(Settings(models=("vmaf",), profile="vmaf", threads=1), Metrics()).load()
+
+
+@pytest.mark.parametrize(("set_to", "cores", "threads"), [(None, 1.5, 1), (None, 999.0, 3), (7, 1.5, 7)])
+def test_threads_stay_within_a_containers_quota(
+    monkeypatch: pytest.MonkeyPatch, set_to: int | None, cores: float, threads: int
+) -> None:
+    monkeypatch.setattr("service.machine.cores", lambda: cores)
+    monkeypatch.setattr("torch.get_num_threads", lambda: 3)
+    assert network_threads(Settings(threads=set_to)) == threads
