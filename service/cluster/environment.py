@@ -1,0 +1,35 @@
+"""Variables that a node's Ray must have been started with.
+
+docker/ray/rayservice.yaml has the same ones.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# HAProxy gives a request up somewhat later than the service would (ZIGGURAT_REQUEST_TIMEOUT_SECONDS):
+# it hears nothing from a machine that lost its power.
+_TIMEOUT_SECONDS = 150
+
+LEAVING_SECONDS = float(os.environ.get("RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", "30"))
+"""Seconds for which a replica that has to go still takes requests, until every balancer knows."""
+
+VARIABLES = {
+    # HAProxy on each node hands bodies straight to a replica's own port. Ray's other proxy, in
+    # Python, reads a whole body into memory first, whatever its length.
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": str(_TIMEOUT_SECONDS),
+    "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(_TIMEOUT_SECONDS),
+    # The same request may be sent twice, as an id is a hash: then a replica that dies with a short
+    # request costs its client nothing. Long ones HAProxy does not hold, and cannot repeat.
+    "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+    # A replica reads the body as its app asks for it, not ahead of it: `passage`.
+    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "service.cluster.passage:middleware",
+}
+
+
+def environment() -> dict[str, str]:
+    """Variables with the path of the program that gives HAProxy's own errors the service's form."""
+    return VARIABLES | {"RAY_SERVE_HAPROXY_BINARY_PATH": str(Path(__file__).with_name("haproxy.sh"))}
