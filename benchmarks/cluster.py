@@ -2,7 +2,8 @@
 
     python -m benchmarks.cluster [--only replica node ...] [--rate 3] [--seconds 30]
 
-A head and two nodes with one replica and one balancer each, on this machine, and a real S3 server.
+A head and three nodes on this machine, two of which have a replica and a balancer each, and a real
+S3 server.
 Compressions come by an open model, to one balancer and the other; in the middle of it a replica, a
 node or a balancer is killed, or the deployment shrinks to one replica. A client whose connection
 breaks sends the request again, to the other balancer, as users of a balanced service do; these are
@@ -120,12 +121,11 @@ async def kill_replica(outcome: Outcome, nodes: Nodes) -> None:
 
 
 async def kill_node(outcome: Outcome, nodes: Nodes) -> None:
-    """Kill all of a node at once, its balancer too; a new one comes ten seconds later."""
+    """Kill all of a node at once, its balancer too; another has room for its replica."""
     victim = nodes.replicas()[0]
     await asyncio.to_thread(nodes.kill, victim.node)
-    await asyncio.sleep(10)
-    await asyncio.to_thread(nodes.add)
     await recovery(outcome, nodes, without={victim.pid})
+    await asyncio.to_thread(nodes.find_balancers)
 
 
 async def kill_balancer(outcome: Outcome, nodes: Nodes) -> None:
@@ -302,7 +302,7 @@ def _rss(processes: Sequence[psutil.Process]) -> int:
 
 
 def with_python_proxy(arguments: argparse.Namespace) -> Bodies:
-    """Measure `bodies` with the other balancer, in a process of its own: Ray chooses at its start."""
+    """Measure `bodies` with the other balancer, in another process: Ray chooses when it starts."""
     with TemporaryDirectory() as folder:
         output = Path(folder) / "bodies.json"
         options = ["--bodies", str(arguments.bodies), "--concurrency", str(arguments.concurrency)]
@@ -322,7 +322,7 @@ async def measure(arguments: argparse.Namespace) -> tuple[list[Outcome], list[Bo
         if set(arguments.only) == {"bodies"}:
             settings.pop("max_queued_requests")
         prepare(folder, haproxy=not arguments.python_proxy, **settings)
-        with Nodes(folder, 2) as nodes:
+        with Nodes(folder, 3) as nodes:
             await asyncio.to_thread(nodes.deploy, min_replicas=2, max_replicas=2)
             if "bodies" in arguments.only:
                 balancer = "Python proxy" if arguments.python_proxy else "HAProxy"

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx2
 import psutil
 
-from service.cluster.environment import environment
+from service.cluster.environment import of_nodes
 
 if TYPE_CHECKING:
     from ray._private.node import Node
@@ -70,21 +70,21 @@ def prepare(folder: Path, *, haproxy: bool, **settings: object) -> None:
         "AWS_ALLOW_HTTP": "true",
     }
     (folder / "ray").mkdir(parents=True)
-    os.environ.update(environment() if haproxy else {})
+    os.environ.update(of_nodes() if haproxy else {})
     os.environ.update(own)
     for name, setting in ({"store": "s3://streams/cluster"} | settings).items():
         os.environ[f"ZIGGURAT_{name.upper()}"] = str(setting)
 
 
 class Nodes:
-    """A head without replicas, and nodes with one core each, which run one.
+    """A head without replicas, and nodes with one core each, which have room for one.
 
     Args:
         folder: as for `prepare`.
         count: of the nodes beside the head.
 
     Attributes:
-        balancers: addresses of the nodes' balancers, by the nodes' ids.
+        balancers: addresses of balancers, by the ids of their nodes, which are those with replicas.
     """
 
     def __init__(self, folder: Path, count: int) -> None:
@@ -92,6 +92,7 @@ class Nodes:
         self._count = count
         self._running = ExitStack()
         self._nodes: dict[str, Node] = {}
+        self._urls: dict[str, str] = {}
         self.balancers: dict[str, str] = {}
 
     def __enter__(self) -> Self:
@@ -107,7 +108,7 @@ class Nodes:
             starting.callback(self._cluster.shutdown)
             self._head = self._cluster.add_node(num_cpus=0, include_dashboard=False, env_vars=_ports())
             for _ in range(self._count):
-                self.add()
+                self._add()
             ray.init(address=self._cluster.address, namespace="serve", log_to_driver=False)
             starting.callback(ray.shutdown)
             serve.start(proxy_location="EveryNode", http_options={"host": "127.0.0.1", "port": free_port()})
@@ -120,13 +121,12 @@ class Nodes:
     ) -> None:
         self._running.close()
 
-    def add(self) -> None:
-        """Add a node, which has a core and a balancer."""
+    def _add(self) -> None:
         port = free_port()
         ports = _ports() | {"RAY_SERVE_WORKER_PROXY_HTTP_PORT": str(port)}
         node = self._cluster.add_node(num_cpus=1, env_vars=ports)
         self._nodes[node.node_id] = node
-        self.balancers[node.node_id] = f"http://127.0.0.1:{port}"
+        self._urls[node.node_id] = f"http://127.0.0.1:{port}"
 
     def kill(self, node_id: str) -> None:
         """Kill all processes of a node, as a loss of power would."""
@@ -156,6 +156,11 @@ class Nodes:
         from service.cluster.application import Arguments, app
 
         serve.run(app(Arguments.model_validate({"cpus": 1} | arguments)), name="ziggurat")
+        self.find_balancers()
+
+    def find_balancers(self) -> None:
+        """Ask Ray which nodes have replicas: these have balancers."""
+        self.balancers = {replica.node: self._urls[replica.node] for replica in self.replicas()}
 
     def replicas(self) -> list[ReplicaFacts]:
         """List the replicas that run."""

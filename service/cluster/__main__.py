@@ -15,7 +15,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from .environment import environment
+from .environment import of_nodes
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
     found = shutil.which(program, path=path)
     if found is None:
         sys.exit(f"{program}: no such program")
-    os.execve(found, [found, *arguments], environment() | os.environ | {"PATH": path})
+    os.execve(found, [found, *arguments], of_nodes() | os.environ | {"PATH": path})
 
 
 if __name__ == "__main__":

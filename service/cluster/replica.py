@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from typing import Any
 
 import ray
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.responses import JSONResponse
 
 from .. import logs
@@ -47,7 +47,7 @@ class Replica:
                 "cannot reach the replicas: start Ray with `python -m service.cluster`"
             )
         self._app = create_app(for_share(self._settings, _cores()))
-        self._app.include_router(router, include_in_schema=False)
+        self._app.include_router(router, dependencies=_guards(self._settings), include_in_schema=False)
         return self._app
 
     async def check_health(self) -> None:
@@ -81,6 +81,15 @@ def for_share(settings: Settings, cores: int) -> Settings:
 
 def _cores() -> int:
     return max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1)))
+
+
+def _guards(settings: Settings) -> list[Any]:
+    """Return what guards `/metrics`, too."""
+    from ..http.auth import ApiKeys
+    from ..http.links import Links
+
+    is_open = settings.open_metrics or not settings.api_keys
+    return [] if is_open else [Depends(ApiKeys(settings.api_keys, Links(settings.link_secrets)))]
 
 
 router = APIRouter()
