@@ -3,14 +3,14 @@
     python -m benchmarks.cluster [--only replica node ...] [--rate 3] [--seconds 30]
 
 A head and three nodes on this machine, two of which have a replica and a balancer each, and a real
-S3 server.
-Compressions come by an open model, to one balancer and the other; in the middle of it a replica, a
-node or a balancer is killed, or the deployment shrinks to one replica. A client whose connection
-breaks sends the request again, to the other balancer, as users of a balanced service do; these are
-counted by themselves. Then: did every request end in 201, 429 or 503 with Retry-After; is every
-acknowledged stream there; does each replica decode it to the same bytes; did the cluster recover.
-`bodies` sends long bodies and watches the memory of the balancer, once with HAProxy and once with
-Ray's Python proxy. Prints tables, writes JSON, exits with 1 when a promise was broken.
+S3 server. Compressions come by an open model, to one balancer and the other. In the middle of it a
+replica, a node or a balancer is killed, a new version replaces all replicas, or the queue makes a
+second replica come and go. A client whose connection breaks sends its request again, to the other
+balancer, as users of a balanced service do; these are counted by themselves. Then: did every
+request end in 201, 429 or 503 with Retry-After; is every acknowledged stream there; does each
+replica decode it to the same bytes; did the cluster recover. `bodies` sends long bodies and watches
+the memory of the balancer, once with HAProxy and once with Ray's Python proxy. Prints tables,
+writes JSON, exits with 1 when a promise was broken.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -145,17 +145,23 @@ async def kill_balancer(outcome: Outcome, nodes: Nodes) -> None:
     outcome.promise(False, f"the balancer is not back after {RECOVERY_SECONDS:g} s")
 
 
-async def scale_down(outcome: Outcome, nodes: Nodes) -> None:
-    """Shrink to one replica: the other finishes what it has."""
+async def update(outcome: Outcome, nodes: Nodes) -> None:
+    """Deploy again, which replaces every replica: each finishes what it has."""
     before = {replica.pid for replica in nodes.replicas()}
-    await asyncio.to_thread(nodes.deploy, min_replicas=1, max_replicas=1)
+    await asyncio.to_thread(nodes.deploy, min_replicas=2, max_replicas=2)
+    await recovery(outcome, nodes, without=before)
+
+
+async def scale(outcome: Outcome, nodes: Nodes) -> None:
+    """Let the queued pixels make a second replica, and take it away when the load falls."""
     begun = time.monotonic()
-    while len(left := [pid for pid in before if psutil.pid_exists(pid)]) > 1:
-        if time.monotonic() - begun > RECOVERY_SECONDS:
-            outcome.promise(False, f"{len(left)} replicas are still there")
-            return
-        await asyncio.sleep(0.2)
-    outcome.notes.append(f"the replica was gone after {time.monotonic() - begun:.0f} s")
+    for wanted in (2, 1):
+        while len(running := await asyncio.to_thread(nodes.replicas)) != wanted:
+            if time.monotonic() - begun > RECOVERY_SECONDS:
+                outcome.promise(False, f"{len(running)} replicas, not {wanted}, after {RECOVERY_SECONDS:g} s")
+                return
+            await asyncio.sleep(0.5)
+        outcome.notes.append(f"{wanted} replicas after {time.monotonic() - begun:.0f} s of the load")
 
 
 async def recovery(outcome: Outcome, nodes: Nodes, without: set[int]) -> None:
@@ -174,22 +180,29 @@ FAULTS: dict[str, Callable[[Outcome, Nodes], Awaitable[None]]] = {
     "replica": kill_replica,
     "balancer": kill_balancer,
     "node": kill_node,
-    "scale-down": scale_down,  # last: one replica is left
+    "update": update,
+    "scale": scale,
 }
+UNDISTURBED = {"update", "scale"}  # nothing is lost, so nobody needs to send anything again
+SCALE = {"min_replicas": 1, "target_queued_pixels": 10_000, "upscale_delay_s": 1, "downscale_delay_s": 2}
 
 
 async def trial(name: str, nodes: Nodes, rate: float, seconds: float) -> Outcome:
     """Load the cluster from before a fault to after it, and check every promise."""
     outcome = Outcome(name)
     clients = Clients(nodes, name)
-    loading = asyncio.create_task(run(arrivals(rate, seconds), clients.compress))
-    await asyncio.sleep(seconds / 4)
+    schedule = arrivals(rate, seconds)
+    if name == "scale":
+        await asyncio.to_thread(nodes.deploy, max_replicas=2, **SCALE)
+        schedule = chain(schedule, (seconds + due for due in arrivals(rate / 8, 1.5 * seconds)))
+    loading = asyncio.create_task(run(schedule, clients.compress))
+    await asyncio.sleep(0 if name == "scale" else seconds / 4)
     await FAULTS[name](outcome, nodes)
     answers = await loading
     outcome.load = Summary.of(answers)
     outcome.repeated = dict(clients.repeated)
     outcome.acknowledged = len(clients.acknowledged)
-    if name == "scale-down":
+    if name in UNDISTURBED:
         outcome.promise(not clients.repeated, "a replica that was asked to go cut connections")
     wrong = Counter(answer.status or answer.error for answer in answers) - Counter(
         answer.status for answer in answers if answer.status in {201, 429, 503}

@@ -70,7 +70,7 @@ def prepare(folder: Path, *, haproxy: bool, **settings: object) -> None:
         "AWS_ALLOW_HTTP": "true",
     }
     (folder / "ray").mkdir(parents=True)
-    os.environ.update(of_nodes() if haproxy else {})
+    os.environ.update(of_nodes() if haproxy else {"RAY_SERVE_ENABLE_HA_PROXY": "0"})
     os.environ.update(own)
     for name, setting in ({"store": "s3://streams/cluster"} | settings).items():
         os.environ[f"ZIGGURAT_{name.upper()}"] = str(setting)

@@ -8,6 +8,18 @@ Ray starts, watches, replaces and counts the replicas. All else is the app's own
 limits and its 429. Nothing here loads torch before a replica starts.
 """
 
-from .application import app
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .application import app
 
 __all__ = ["app"]
+
+
+def __getattr__(name: str) -> Any:
+    """Look up `app` when it is asked for: Ray takes seconds to import."""
+    if name == "app":
+        from .application import app
+
+        return app
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
