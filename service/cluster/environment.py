@@ -10,7 +10,9 @@ from pathlib import Path
 # hears nothing from a machine that lost its power.
 _TIMEOUT_SECONDS = "150"
 
-OF_NODES = {
+_CALLBACK = {"RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "service.cluster.passage:middleware"}
+
+OF_NODES = _CALLBACK | {
     # HAProxy on each node hands bodies straight to a replica's own port. Ray's other proxy, in
     # Python, reads a whole body into memory first, whatever its length.
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
@@ -22,10 +24,9 @@ OF_NODES = {
 }
 """What each node's Ray must have been started with; docker/ray/rayservice.yaml has the same."""
 
-OF_REPLICAS = {
+OF_REPLICAS = _CALLBACK | {
     # A replica reads a body as its app asks for it, and not ahead of it: `passage`.
     "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
-    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "service.cluster.passage:middleware",
 }
 """What the application itself gives its replicas."""
 

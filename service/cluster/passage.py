@@ -1,4 +1,4 @@
-"""The last step between a replica's connections and its app."""
+"""The last step between connections and a replica's app."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _ID = b"x-request-id"
 
 
 def middleware() -> list[Middleware]:
-    """List what Ray wraps a replica's server in; `environment.OF_REPLICAS` names this function."""
-    return [Middleware(Passage)]
+    """List what Ray wraps servers in, of replicas and of Python proxies; `environment` names this."""
+    return [Middleware(Passage, unwatched=_is_replica())]
 
 
 class Passage:
@@ -23,10 +23,15 @@ class Passage:
     To learn of a client that hung up, Ray reads all of its body into a queue, as fast as it comes:
     the app's limits on bodies (`service.inflight`) would limit nothing. The app watches for such
     clients by itself, so Ray is told not to. A request's deadline is the app's as well.
+
+    Args:
+        app: what it wraps.
+        unwatched: whether the app watches for clients that hang up; a proxy has no app that would.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, unwatched: bool) -> None:
         self._app = app
+        self._unwatched = unwatched
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -35,7 +40,7 @@ class Passage:
             return
         headers = MutableHeaders(scope=scope)
         del headers[_TIMEOUT]
-        headers[_UNWATCHED] = "?1"
+        headers[_UNWATCHED] = f"?{self._unwatched:d}"
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -46,3 +51,14 @@ class Passage:
             await send(message)
 
         await self._app(scope, receive, answer)
+
+
+def _is_replica() -> bool:
+    from ray.serve import get_replica_context
+    from ray.serve.exceptions import RayServeException
+
+    try:
+        get_replica_context()
+    except RayServeException:
+        return False
+    return True

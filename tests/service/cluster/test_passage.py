@@ -7,6 +7,7 @@ import asyncio
 from ray.serve._private.http_util import RequestIdMiddleware, _apply_middlewares
 from ray.serve._private.http_util import parse_disconnect_disabled_header as left_unwatched
 from ray.serve._private.http_util import parse_request_timeout_header as timeout_of
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
@@ -16,7 +17,9 @@ from service.cluster.passage import Passage, middleware
 Header = tuple[bytes, bytes]
 
 
-def through(*headers: Header, kind: str = "http") -> tuple[dict[bytes, bytes], list[Header]]:
+def through(
+    *headers: Header, kind: str = "http", unwatched: bool = True
+) -> tuple[dict[bytes, bytes], list[Header]]:
     """Send a request with these headers; gives those that Ray sees, and those of the answer."""
     seen: dict[bytes, bytes] = {}
     answered: list[Header] = []
@@ -32,7 +35,7 @@ def through(*headers: Header, kind: str = "http") -> tuple[dict[bytes, bytes], l
     async def receive() -> Message:
         return {"type": "http.request"}
 
-    wrapped = _apply_middlewares(app, middleware())
+    wrapped = _apply_middlewares(app, [Middleware(Passage, unwatched=unwatched)])
     asyncio.run(wrapped({"type": kind, "headers": list(headers), "method": "GET"}, receive, send))
     return seen, answered
 
@@ -40,6 +43,11 @@ def through(*headers: Header, kind: str = "http") -> tuple[dict[bytes, bytes], l
 def test_the_app_reads_the_connection_itself() -> None:
     seen, _ = through((b"x-request-disconnect-disabled", b"?0"))
     assert left_unwatched(seen)
+
+
+def test_a_proxy_watches_for_clients_that_hang_up() -> None:
+    seen, _ = through((b"x-request-disconnect-disabled", b"?1"), unwatched=False)
+    assert not left_unwatched(seen)
 
 
 def test_clients_set_no_deadline() -> None:
