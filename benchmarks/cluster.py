@@ -9,8 +9,9 @@ second replica come and go. A client whose connection breaks sends its request a
 balancer, as users of a balanced service do; these are counted by themselves. Then: did every
 request end in 201, 429 or 503 with Retry-After; is every acknowledged stream there; does each
 replica decode it to the same bytes; did the cluster recover. `bodies` sends long bodies and watches
-the memory of the balancer, once with HAProxy and once with Ray's Python proxy. Prints tables,
-writes JSON, exits with 1 when a promise was broken.
+the memory of the balancer, once with HAProxy and once with Ray's Python proxy. `metrics` has a real
+Prometheus find the replicas and asks all that the dashboard asks. Prints tables, writes JSON, exits
+with 1 when a promise was broken.
 """
 
 from __future__ import annotations
@@ -30,19 +31,22 @@ from dataclasses import asdict, dataclass, field
 from itertools import chain, count
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import httpx2
 import psutil
+import yaml
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.cluster_nodes import Nodes, ReplicaFacts, prepare
+from benchmarks.cluster_nodes import Nodes, ReplicaFacts, free_port, prepare
 from benchmarks.open_model import FAILURES, Answer, Summary, arrivals, run
 from benchmarks.pictures import picture
 from benchmarks.program import parser, write
 from benchmarks.server import client
 
+DOCKER = Path(__file__).parents[1] / "docker"
 RECOVERY_SECONDS = 120.0
 ATTEMPTS = 8  # of a request whose connection breaks
 DECODED_STREAMS = 3  # of the acknowledged ones, all of which are compared
@@ -306,6 +310,62 @@ async def bodies(nodes: Nodes, balancer: str, requests: int, size: int, concurre
     )
 
 
+async def metrics(nodes: Nodes, folder: Path) -> dict[str, object]:
+    """Have a real Prometheus find the replicas, and ask all that the dashboard asks.
+
+    Returns:
+        the replicas that it found, and the panels without data.
+    """
+    port = free_port()
+    configuration = yaml.safe_load((DOCKER / "ray" / "prometheus.yml").read_text())
+    configuration["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    configuration["rule_files"] = [str(DOCKER / "prometheus" / "rules.yml")]
+    (discovery,) = configuration["scrape_configs"][0]["http_sd_configs"]
+    discovery["url"] = f"{next(iter(nodes.balancers.values()))}/metrics/replicas"
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
+    command = [
+        "prometheus",
+        f"--config.file={folder / 'prometheus.yml'}",
+        f"--storage.tsdb.path={folder / 'tsdb'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+    dashboard = json.loads((DOCKER / "grafana" / "provisioning" / "dashboards" / "ziggurat.json").read_text())
+    with (folder / "prometheus.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        async with client() as http:
+
+            async def ask(query: str) -> list[dict[str, Any]]:
+                url = f"http://127.0.0.1:{port}/api/v1/query"
+                answer = await http.get(url, params={"query": query.replace("$__rate_interval", "1m")})
+                found: list[dict[str, Any]] = answer.json()["data"]["result"]
+                return found
+
+            await asyncio.sleep(3)
+            await run(arrivals(3, 20), Clients(nodes, "metrics").compress)
+            await asyncio.sleep(3)
+            replicas = {series["metric"]["replica"] for series in await ask("ziggurat_build_info")}
+            panels = {
+                panel["title"]: [target["expr"] for target in panel["targets"]]
+                for panel in dashboard["panels"]
+                if "targets" in panel
+            }
+            empty = [
+                title for title, queries in panels.items() if not any([await ask(query) for query in queries])
+            ]
+            rules = (await http.get(f"http://127.0.0.1:{port}/api/v1/rules")).json()["data"]["groups"]
+            return {
+                "replicas": len(replicas),
+                "panels": len(panels),
+                "panels_without_data": empty,
+                "rules": len(rules[0]["rules"]),
+                "rules_healthy": all(rule["health"] == "ok" for rule in rules[0]["rules"]),
+            }
+    finally:
+        process.kill()
+        process.wait()
+
+
 def _rss(processes: Sequence[psutil.Process]) -> int:
     total = 0
     for process in processes:
@@ -314,39 +374,44 @@ def _rss(processes: Sequence[psutil.Process]) -> int:
     return total
 
 
-def with_python_proxy(arguments: argparse.Namespace) -> Bodies:
-    """Measure `bodies` with the other balancer, in another process: Ray chooses when it starts."""
+def bodies_apart(arguments: argparse.Namespace, *options: str) -> Bodies:
+    """Measure `bodies` in another process: Ray chooses its proxy when it starts."""
     with TemporaryDirectory() as folder:
         output = Path(folder) / "bodies.json"
-        options = ["--bodies", str(arguments.bodies), "--concurrency", str(arguments.concurrency)]
-        command = [sys.executable, "-m", "benchmarks.cluster", "--only", "bodies", "--python-proxy"]
-        subprocess.run([*command, *options, "--output", str(output)], check=True)
+        options += ("--bodies", str(arguments.bodies), "--concurrency", str(arguments.concurrency))
+        command = [sys.executable, "-m", "benchmarks.cluster", "--only", "bodies", *options]
+        subprocess.run([*command, "--output", str(output)], check=True)
         (measured,) = json.loads(output.read_text())["bodies"]
         return Bodies(**measured)
 
 
-async def measure(arguments: argparse.Namespace) -> tuple[list[Outcome], list[Bodies]]:
+async def measure(
+    arguments: argparse.Namespace,
+) -> tuple[list[Outcome], list[Bodies], dict[str, object] | None]:
     """Run the trials, one after another, on one cluster."""
     outcomes = []
     measured = []
+    watched = None
     with TemporaryDirectory(prefix="zgt-", dir=arguments.folder, ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        settings = {"models": "psnr", "profile": "psnr", "max_queued_requests": MAX_QUEUED_REQUESTS}
-        if set(arguments.only) == {"bodies"}:
-            settings.pop("max_queued_requests")
-        prepare(folder, haproxy=not arguments.python_proxy, **settings)
+        alone = arguments.only == ["bodies"]
+        settings = {} if alone else {"max_queued_requests": MAX_QUEUED_REQUESTS}
+        prepare(folder, haproxy=not arguments.python_proxy, models="psnr", profile="psnr", **settings)
         with Nodes(folder, 3) as nodes:
             await asyncio.to_thread(nodes.deploy, min_replicas=2, max_replicas=2)
-            if "bodies" in arguments.only:
+            if alone:
                 balancer = "Python proxy" if arguments.python_proxy else "HAProxy"
                 measured.append(
                     await bodies(nodes, balancer, arguments.bodies, 20_000_000, arguments.concurrency)
                 )
                 print(measured[-1], flush=True)
+            if "metrics" in arguments.only:
+                watched = await metrics(nodes, folder)
+                print(watched, flush=True)
             for fault in (fault for fault in FAULTS if fault in arguments.only):
                 outcomes.append(await trial(fault, nodes, arguments.rate, arguments.seconds))
                 print(f"{fault}: {outcomes[-1].broken or 'kept'}", flush=True)
-    return outcomes, measured
+    return outcomes, measured, watched
 
 
 def table(outcomes: Sequence[Outcome]) -> Table:
@@ -371,7 +436,7 @@ def table(outcomes: Sequence[Outcome]) -> Table:
 def main() -> None:
     """Run, print, write; exit code 1 when a promise was broken."""
     options = parser(__doc__, "cluster.json")
-    choices = ("bodies", *FAULTS)
+    choices = ("bodies", "metrics", *FAULTS)
     options.add_argument("--only", nargs="+", choices=choices, default=list(choices))
     options.add_argument("--rate", type=float, default=3.0, help="compressions a second")
     options.add_argument(
@@ -382,9 +447,9 @@ def main() -> None:
     options.add_argument("--folder", type=Path, default=Path("/tmp"), help="for Ray, a short path")
     options.add_argument("--python-proxy", action="store_true", help="in place of HAProxy")
     arguments = options.parse_args()
-    outcomes, measured = asyncio.run(measure(arguments))
-    if "bodies" in arguments.only and not arguments.python_proxy:
-        measured.append(with_python_proxy(arguments))
+    outcomes, measured, watched = asyncio.run(measure(arguments))
+    if "bodies" in arguments.only and not measured:
+        measured = [bodies_apart(arguments), bodies_apart(arguments, "--python-proxy")]
     console = Console(width=160)
     console.print(table(outcomes))
     for balancer in measured:
@@ -394,6 +459,7 @@ def main() -> None:
         "seconds": arguments.seconds,
         "faults": [asdict(outcome) for outcome in outcomes],
         "bodies": [asdict(each) for each in measured],
+        "metrics": watched,
     }
     write(arguments.output, facts)
     sys.exit(any(outcome.broken for outcome in outcomes))

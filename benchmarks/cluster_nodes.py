@@ -58,6 +58,7 @@ def prepare(folder: Path, *, haproxy: bool, **settings: object) -> None:
     own = {
         "RAY_TMPDIR": str(folder),
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",  # four nodes start on a few cores
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": str(LEAVING_SECONDS),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(haproxy_folder / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(haproxy_folder / "admin.sock"),

@@ -21,6 +21,8 @@ OF_NODES = _CALLBACK | {
     # The same request may be sent twice, as an id is a hash: then a replica that dies with a short
     # request costs its client nothing. Long ones HAProxy does not hold, and cannot repeat.
     "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+    # An HAProxy that died is replaced after three of these seconds; Ray's own default is 10.
+    "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "3",
 }
 """What each node's Ray must have been started with; docker/ray/rayservice.yaml has the same."""
 

@@ -1,15 +1,20 @@
 #!/bin/sh
-# HAProxy as Ray starts it (haproxy ... -f FOLDER/haproxy.cfg ...), with one file changed: Ray has it
-# answer 500 when no replica can be reached or one died amid a request. Either passes, so the client
-# hears 503 and when to come back, as from the service itself.
+# HAProxy as Ray starts it (haproxy ... -f FOLDER/haproxy.cfg ...), with two things changed.
 for argument; do
     case $argument in
-        *.cfg) answer=$(dirname "$argument")/500.http ;;
+        *.cfg) configuration=$argument ;;
     esac
 done
-body='{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"no replica answered; send the request again"}'
-if [ -n "$answer" ]; then
+if [ -f "$configuration" ]; then
+    # Ray has HAProxy answer 500 when no replica can be reached or one died amid a request. Either
+    # passes, so the client hears 503 and when to come back, as from the service itself.
+    body='{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"no replica answered; send the request again"}'
+    answer=$(dirname "$configuration")/500.http
     printf 'HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nContent-Length: %d\r\nRetry-After: 2\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n%s' \
         "${#body}" "$body" > "$answer.$$" && mv "$answer.$$" "$answer"
+    # A request that fails on a connection used before gets no answer at all from HAProxy, which
+    # leaves it to the client to know that it may try again.
+    sed 's/^\( *\)http-reuse always$/\1http-reuse never\n\1option http-server-close/' \
+        "$configuration" > "$configuration.$$" && mv "$configuration.$$" "$configuration"
 fi
 exec "${HAPROXY_BINARY:-haproxy}" "$@"

@@ -13,7 +13,7 @@ _ID = b"x-request-id"
 
 
 def middleware() -> list[Middleware]:
-    """List what Ray wraps servers in, of replicas and of Python proxies; `environment` names this."""
+    """List what Ray wraps the servers of replicas and of Python proxies in (`environment`)."""
     return [Middleware(Passage, unwatched=_is_replica())]
 
 

@@ -25,10 +25,17 @@ from tests.end_to_end.servers import Process, free_address
 
 ROOT = Path(__file__).parents[2]
 ADMITTED = 2
+# `serve run`, without the ten processes of Ray's dashboard.
+SERVE_RUN = """
+import ray
+from ray.serve.scripts import cli
+ray.init(namespace="serve", num_cpus=1, include_dashboard=False, object_store_memory=80_000_000)
+cli()
+"""
 
 
 class Cluster:
-    """`python -m service.cluster serve run serve.yaml`, with one replica on a free port."""
+    """serve.yaml as shipped, but on a free port, with one replica and a store in a directory."""
 
     def __init__(self, folder: Path) -> None:
         self.address = free_address()
@@ -46,6 +53,7 @@ class Cluster:
             "PYTHONPATH": str(ROOT),
             "RAY_TMPDIR": str(folder),
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",  # 5 s are too few on a busy machine
             "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
             "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "h" / "haproxy.cfg"),
             "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "h" / "admin.sock"),
@@ -59,7 +67,8 @@ class Cluster:
             **{name: free_address().rpartition(":")[2] for name in ports},
         }
         (folder / "ray").mkdir()
-        command = [sys.executable, "-m", "service.cluster", "serve", "run", str(folder / "serve.yaml")]
+        program = [sys.executable, "-c", SERVE_RUN, "run", str(folder / "serve.yaml")]
+        command = [sys.executable, "-m", "service.cluster", *program]
         with (folder / "log").open("wb") as log:
             self.process = subprocess.Popen(
                 command,
@@ -102,13 +111,11 @@ def cluster() -> Iterator[Cluster]:
             cluster.wait_until_ready()
             yield cluster
         finally:
-            processes = [cluster.process.pid]
-            with suppress(psutil.NoSuchProcess):
-                left = psutil.Process(processes[0]).children(recursive=True)
-                cluster.process.kill()
-                for process in left:
+            with suppress(psutil.NoSuchProcess):  # it has ended
+                for process in psutil.Process(cluster.process.pid).children(recursive=True):
                     with suppress(psutil.NoSuchProcess):
                         process.kill()
+            cluster.process.kill()
             cluster.process.wait()
 
 
