@@ -167,7 +167,9 @@ class Nodes:
         """List the replicas that run."""
         from ray.serve.context import _get_global_client
 
-        details: dict[str, Any] = _get_global_client().get_serve_details()
+        serving = _get_global_client()
+        assert serving is not None
+        details: dict[str, Any] = serving.get_serve_details()
         targets = {}
         for address in (self.balancers or {"": ""}).values():
             with suppress(httpx2.TransportError, ValueError):

@@ -87,7 +87,7 @@ def app(arguments: Arguments) -> Application:
             upscale_delay_s=arguments.upscale_delay_s,
             downscale_delay_s=arguments.downscale_delay_s,
             look_back_period_s=20,
-            policy=AutoscalingPolicy(
+            policy=AutoscalingPolicy(  # type: ignore[no-untyped-call]
                 policy_function=f"{QueuedPixels.__module__}:{QueuedPixels.__name__}",
                 policy_kwargs={"target": arguments.target_queued_pixels or settings.max_queued_pixels / 4},
             ),

@@ -80,7 +80,8 @@ def for_share(settings: Settings, cores: int) -> Settings:
 
 
 def _cores() -> int:
-    return max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1)))
+    assigned: dict[str, float] = ray.get_runtime_context().get_assigned_resources()  # type: ignore[no-untyped-call]
+    return max(1, int(assigned.get("CPU", 1)))
 
 
 def _guards(settings: Settings) -> list[Any]:

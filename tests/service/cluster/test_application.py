@@ -80,6 +80,7 @@ def test_the_application_has_these_options(monkeypatch: pytest.MonkeyPatch) -> N
     config = deployment._deployment_config
     assert config.graceful_shutdown_timeout_s == shutdown_seconds(settings)
     scaling = config.autoscaling_config
+    assert scaling is not None
     assert (scaling.min_replicas, scaling.max_replicas) == (2, 3)
     assert scaling.policy.policy_kwargs == {"target": 250.0}
     assert deployment.ray_actor_options is not None
@@ -169,7 +170,7 @@ def test_kubernetes_knows_every_field_of_the_pods() -> None:
     client = ApiClient()
     for pod in pods():
         parsed = client.deserialize(json.dumps(pod), "V1PodTemplateSpec", "application/json")
-        assert client.sanitize_for_serialization(parsed) == pod
+        assert client.sanitize_for_serialization(parsed) == pod  # type: ignore[no-untyped-call]
 
 
 def test_ray_is_the_pinned_one() -> None:

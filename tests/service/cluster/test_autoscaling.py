@@ -56,4 +56,5 @@ def test_before_anything_is_reported_none_is_wanted() -> None:
 
 def test_ray_finds_the_policy() -> None:
     name = f"{QueuedPixels.__module__}:{QueuedPixels.__name__}"
-    assert AutoscalingPolicy(policy_function=name, policy_kwargs={"target": 1}).get_policy() is QueuedPixels
+    policy = AutoscalingPolicy(policy_function=name, policy_kwargs={"target": 1})  # type: ignore[no-untyped-call]
+    assert policy.get_policy() is QueuedPixels

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any, cast
 
 from ray.serve._private.http_util import RequestIdMiddleware, _apply_middlewares
 from ray.serve._private.http_util import parse_disconnect_disabled_header as left_unwatched
@@ -10,11 +11,16 @@ from ray.serve._private.http_util import parse_request_timeout_header as timeout
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.cluster.passage import Passage, middleware
 
 Header = tuple[bytes, bytes]
+
+
+def wrap(app: ASGIApp, middlewares: list[Middleware]) -> ASGIApp:
+    """As Ray wraps a replica's server; its annotation of the list is wrong."""
+    return _apply_middlewares(app, cast(Any, middlewares))
 
 
 def through(
@@ -35,8 +41,11 @@ def through(
     async def receive() -> Message:
         return {"type": "http.request"}
 
-    wrapped = _apply_middlewares(app, [Middleware(Passage, unwatched=unwatched)])
-    asyncio.run(wrapped({"type": kind, "headers": list(headers), "method": "GET"}, receive, send))
+    async def ask() -> None:
+        wrapped = wrap(app, [Middleware(Passage, unwatched=unwatched)])
+        await wrapped({"type": kind, "headers": list(headers), "method": "GET"}, receive, send)
+
+    asyncio.run(ask())
     return seen, answered
 
 
@@ -62,7 +71,11 @@ def test_an_answer_has_one_request_id() -> None:
 
 def test_rays_own_middleware_is_inside() -> None:
     """Else its X-Request-ID would come after the one that `Passage` keeps."""
-    wrapped = _apply_middlewares(lambda *_: None, middleware())
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise NotImplementedError
+
+    wrapped = wrap(app, middleware())
     assert isinstance(wrapped, Passage)
     assert isinstance(wrapped._app, RequestIdMiddleware)
 
