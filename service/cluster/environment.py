@@ -18,6 +18,8 @@ OF_NODES = _CALLBACK | {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": _TIMEOUT_SECONDS,
     "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": _TIMEOUT_SECONDS,
+    # Each change of the replicas starts a new HAProxy; the one before ends its longest request.
+    "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "180",
     # The same request may be sent twice, as an id is a hash: then a replica that dies with a short
     # request costs its client nothing. Long ones HAProxy does not hold, and cannot repeat.
     "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",

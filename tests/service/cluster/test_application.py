@@ -14,6 +14,8 @@ import pytest
 import yaml
 from kubernetes.client import ApiClient
 from pydantic import ValidationError
+from ray._common.utils import import_attr
+from ray.serve._private.api import call_user_app_builder_with_args_if_necessary
 from ray.serve.schema import ServeDeploySchema
 
 from service.cluster import app
@@ -92,6 +94,17 @@ def test_a_gpu_for_each_replica_on_a_gpu() -> None:
     assert resources(Settings(device="cuda"), Arguments(gpus=0.5))["num_gpus"] == 0.5
     assert resources(Settings(), Arguments()) | {"num_cpus": 0} == {"num_cpus": 0, "num_gpus": 0}
     assert resources(Settings(threads=3), Arguments())["num_cpus"] == 3
+
+
+def test_serve_run_finds_the_application(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`serve run service.cluster:app min_replicas=2`."""
+    monkeypatch.setenv("ZIGGURAT_STORE", "s3://bucket/streams")
+    built = call_user_app_builder_with_args_if_necessary(
+        import_attr("service.cluster:app"), {"min_replicas": "2"}
+    )
+    scaling = built._bound_deployment._deployment_config.autoscaling_config
+    assert scaling is not None
+    assert (scaling.min_replicas, scaling.max_replicas) == (2, 2)
 
 
 def test_an_unknown_argument_is_refused() -> None:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from service.cluster.replica import for_share
 from service.settings import Settings
+
+
+def test_settings_reach_a_replica_with_their_keys() -> None:
+    settings = Settings(api_keys=("a-key-of-20-letters:read",))  # type: ignore[arg-type]
+    arrived = pickle.loads(pickle.dumps(settings))
+    assert arrived == settings
+    assert arrived.api_keys[0].get_secret_value() == "a-key-of-20-letters:read"
 
 
 @pytest.mark.parametrize(
