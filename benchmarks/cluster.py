@@ -214,7 +214,10 @@ async def trial(name: str, nodes: Nodes, rate: float, seconds: float) -> Outcome
     outcome.promise(not wrong, f"answers that nobody expects: {dict(wrong)}")
     hurried = outcome.load.without_retry_after
     outcome.promise(not hurried, f"{hurried} refusals without Retry-After")
-    await check_streams(outcome, clients.acknowledged, nodes)
+    try:
+        await check_streams(outcome, clients.acknowledged, nodes)
+    except FAILURES as error:
+        outcome.promise(False, f"the streams could not be checked: {error!r}")
     return outcome
 
 

@@ -54,7 +54,7 @@ def prepare(folder: Path, *, haproxy: bool, **settings: object) -> None:
         haproxy: whether HAProxy or Ray's Python proxy is the balancer.
         settings: of the service, without the prefix.
     """
-    haproxy_folder = folder / "haproxy"
+    haproxy_folder = folder / "h"  # sockets have short names
     own = {
         "RAY_TMPDIR": str(folder),
         "RAY_USAGE_STATS_ENABLED": "0",

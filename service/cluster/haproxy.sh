@@ -1,5 +1,5 @@
 #!/bin/sh
-# HAProxy as Ray starts it (haproxy ... -f FOLDER/haproxy.cfg ...), with two things changed.
+# HAProxy as Ray starts it (haproxy ... -f FOLDER/haproxy.cfg ...), with three things changed.
 for argument; do
     case $argument in
         *.cfg) configuration=$argument ;;
@@ -14,7 +14,13 @@ if [ -f "$configuration" ]; then
         "${#body}" "$body" > "$answer.$$" && mv "$answer.$$" "$answer"
     # A request that fails on a connection used before gets no answer at all from HAProxy, which
     # leaves it to the client to know that it may try again.
-    sed 's/^\( *\)http-reuse always$/\1http-reuse never\n\1option http-server-close/' \
-        "$configuration" > "$configuration.$$" && mv "$configuration.$$" "$configuration"
+    reuse='s/^\( *\)http-reuse always$/\1http-reuse never\n\1option http-server-close/'
+    # An HAProxy that has just started knows no application yet, and would answer 404.
+    unknown=
+    if ! grep -q '^ *use_backend ' "$configuration"; then
+        unknown="s|^\( *http-request return status\) 404 .*|\1 503 errorfile $answer|"
+    fi
+    sed -e "$reuse" -e "$unknown" "$configuration" > "$configuration.$$" \
+        && mv "$configuration.$$" "$configuration"
 fi
 exec "${HAPROXY_BINARY:-haproxy}" "$@"
