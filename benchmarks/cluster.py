@@ -129,7 +129,6 @@ async def kill_node(outcome: Outcome, nodes: Nodes) -> None:
     victim = nodes.replicas()[0]
     await asyncio.to_thread(nodes.kill, victim.node)
     await recovery(outcome, nodes, without={victim.pid})
-    await asyncio.to_thread(nodes.find_balancers)
 
 
 async def kill_balancer(outcome: Outcome, nodes: Nodes) -> None:
@@ -196,6 +195,7 @@ async def trial(name: str, nodes: Nodes, rate: float, seconds: float) -> Outcome
     outcome = Outcome(name)
     clients = Clients(nodes, name)
     schedule = arrivals(rate, seconds)
+    await asyncio.to_thread(nodes.find_balancers)  # they follow the replicas
     if name == "scale":
         await asyncio.to_thread(nodes.deploy, max_replicas=2, **SCALE)
         schedule = chain(schedule, (seconds + due for due in arrivals(rate / 8, 1.5 * seconds)))
@@ -223,6 +223,7 @@ async def trial(name: str, nodes: Nodes, rate: float, seconds: float) -> Outcome
 
 async def check_streams(outcome: Outcome, acknowledged: dict[str, bytes], nodes: Nodes) -> None:
     """Check that every stream is there, and that each replica decodes some to the same bytes."""
+    await asyncio.to_thread(nodes.find_balancers)
     replicas = await asyncio.to_thread(nodes.replicas)
     url = next(iter(nodes.balancers.values()))
     lost = 0
