@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from ipaddress import ip_address
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 from fastapi import APIRouter, Depends, FastAPI
@@ -14,6 +14,9 @@ from fastapi.responses import JSONResponse
 from .. import logs
 from ..settings import Settings
 from .autoscaling import QUEUED_PIXELS
+
+if TYPE_CHECKING:
+    from ..metrics import Metrics  # it loads torch
 
 _log = logging.getLogger(__name__)
 _QUEUE = "ziggurat_queue_pixels"
@@ -61,8 +64,9 @@ class Replica:
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Report the pixels of requests admitted and not answered."""
-        registry = self._app.state.metrics.registry
-        return {QUEUED_PIXELS: registry.restricted_registry([_QUEUE]).get_sample_value(_QUEUE) or 0.0}
+        metrics: Metrics = self._app.state.metrics
+        (family,) = metrics.registry.restricted_registry([_QUEUE]).collect()
+        return {QUEUED_PIXELS: family.samples[0].value}
 
 
 def for_share(settings: Settings, cores: int) -> Settings:

@@ -2,12 +2,42 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
+from dataclasses import replace
+from typing import cast
 
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
-from service.cluster.replica import for_share
+from service.app import create_app
+from service.cluster.autoscaling import QUEUED_PIXELS
+from service.cluster.replica import NotReadyError, Replica, for_share
+from service.engine.engine import Engine
+from service.metrics import Metrics
 from service.settings import Settings
+
+
+def replica_with(app: FastAPI, settings: Settings) -> Replica:
+    replica = Replica(settings)
+    replica._app = app
+    return replica
+
+
+def test_the_pixels_that_wait_are_reported(settings: Settings) -> None:
+    app = create_app(settings)
+    app.state.metrics.watch_queue(images=lambda: 1, pixels=lambda: 7, oldest_age=lambda: 0.0, max_pixels=9)
+    assert asyncio.run(replica_with(app, settings).record_autoscaling_stats()) == {QUEUED_PIXELS: 7.0}
+
+
+def test_a_replica_is_as_well_as_its_engine(client: TestClient, settings: Settings) -> None:
+    app = cast(FastAPI, client.app)
+    asyncio.run(replica_with(app, settings).check_health())
+    idle = create_app(settings)
+    idle.state.runtime = replace(app.state.runtime, engine=Engine(settings, Metrics()))
+    with pytest.raises(NotReadyError):
+        asyncio.run(replica_with(idle, settings).check_health())
 
 
 def test_settings_reach_a_replica_with_their_keys() -> None:
