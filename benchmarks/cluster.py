@@ -48,6 +48,8 @@ from benchmarks.server import client
 
 DOCKER = Path(__file__).parents[1] / "docker"
 RECOVERY_SECONDS = 120.0
+SMALL = (320, 240, "JPEG")
+LARGER = (768, 512, "PNG")  # with twice the rate, more than one replica can do
 ATTEMPTS = 8  # of a request whose connection breaks
 DECODED_STREAMS = 3  # of the acknowledged ones, all of which are compared
 MAX_QUEUED_REQUESTS = 6  # of a replica, in these runs: bursts get 429
@@ -82,10 +84,11 @@ class Outcome:
 
 
 class Clients:
-    """Compressions of small pictures, each to a quality of its own: no two make the same stream."""
+    """Compressions of one picture, each to a quality of its own: no two make the same stream."""
 
-    def __init__(self, nodes: Nodes, seed: str) -> None:
+    def __init__(self, nodes: Nodes, seed: str, kind: tuple[int, int, str] = SMALL) -> None:
         self._nodes = nodes
+        self._body = picture(*kind)
         self._rng = random.Random(seed)
         self._turn = count()
         self.repeated: Counter[str] = Counter()
@@ -94,13 +97,12 @@ class Clients:
     async def compress(self) -> Answer:
         """Compress once, on a connection of its own, or on several when they break."""
         query = f"quality={self._rng.uniform(20, 80):.4f}"
-        body = picture(320, 240, "JPEG")
         for attempt in range(ATTEMPTS):
             balancers = list(self._nodes.balancers.values())
             url = f"{balancers[next(self._turn) % len(balancers)]}/compress?{query}"
             try:
                 async with client() as http:
-                    answer = await http.post(url, content=body, headers={"Connection": "close"})
+                    answer = await http.post(url, content=self._body, headers={"Connection": "close"})
                 break
             except FAILURES as error:
                 if attempt == ATTEMPTS - 1:
@@ -187,18 +189,20 @@ FAULTS: dict[str, Callable[[Outcome, Nodes], Awaitable[None]]] = {
     "scale": scale,
 }
 UNDISTURBED = {"update", "scale"}  # nothing is lost, so nobody needs to send anything again
-SCALE = {"min_replicas": 1, "target_queued_pixels": 10_000, "upscale_delay_s": 1, "downscale_delay_s": 2}
+SCALE = {"min_replicas": 1, "target_queued_pixels": 500_000, "upscale_delay_s": 1, "downscale_delay_s": 2}
 
 
 async def trial(name: str, nodes: Nodes, rate: float, seconds: float) -> Outcome:
     """Load the cluster from before a fault to after it, and check every promise."""
     outcome = Outcome(name)
-    clients = Clients(nodes, name)
+    clients = Clients(nodes, name, LARGER if name == "scale" else SMALL)
     schedule = arrivals(rate, seconds)
     await asyncio.to_thread(nodes.find_balancers)  # they follow the replicas
     if name == "scale":
         await asyncio.to_thread(nodes.deploy, max_replicas=2, **SCALE)
-        schedule = chain(schedule, (seconds + due for due in arrivals(rate / 8, 1.5 * seconds)))
+        schedule = chain(
+            arrivals(2 * rate, seconds), (seconds + due for due in arrivals(rate / 8, 1.5 * seconds))
+        )
     loading = asyncio.create_task(run(schedule, clients.compress))
     await asyncio.sleep(0 if name == "scale" else seconds / 4)
     await FAULTS[name](outcome, nodes)
