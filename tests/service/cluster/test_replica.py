@@ -41,7 +41,7 @@ def test_a_replica_is_as_well_as_its_engine(client: TestClient, settings: Settin
 
 
 def test_settings_reach_a_replica_with_their_keys() -> None:
-    settings = Settings(api_keys=("a-key-of-20-letters:read",))  # type: ignore[arg-type]
+    settings = Settings(api_keys=("a-key-of-20-letters:read",))
     arrived = pickle.loads(pickle.dumps(settings))
     assert arrived == settings
     assert arrived.api_keys[0].get_secret_value() == "a-key-of-20-letters:read"
