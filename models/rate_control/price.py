@@ -156,7 +156,9 @@ class Price:
             return cls(-1 if reach == "above" else _BINS * _FINE, 0, 1, reach)
         coarse, left = first.runs_out(budget - first.smallest)
         if second.inside != coarse:
-            raise ValueError(f"the second look is into bin {second.inside}, and the money runs out in {coarse}")
+            raise ValueError(
+                f"the second look is into bin {second.inside}, and the money runs out in {coarse}"
+            )
         fine, left = second.runs_out(left)
         return cls(coarse * _FINE + fine, left, max(1, int(second.counted[fine])))
 

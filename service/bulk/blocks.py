@@ -60,7 +60,7 @@ class Blocks(Generic[AnyRow]):
         keys = {source.key(self._settings): source for source in sources}
         block = hashlib.blake2b(b"".join(keys), digest_size=16).hexdigest()
         attempt = await self._attempts.begin(block)
-        before = await self._journal.of_block(block) if attempt.number > 1 else []
+        before = await self._journal.of_block(block, attempt.since) if attempt.number > 1 else []
         rows = {row.key: row for row in before if row.key in keys}
         left = {key: source for key, source in keys.items() if key not in rows}
         unwritten = _Unwritten(self._journal, block)

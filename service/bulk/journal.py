@@ -41,11 +41,13 @@ class Attempt:
 
     Attributes:
         number: 1 for the first; those before were killed.
+        since: begin of the first, in nanoseconds of the epoch.
         at: key of the file that is at work by itself, in hex; None while several are.
         deaths: how often an attempt was killed with this file at work by itself.
     """
 
     number: int = 1
+    since: int = field(default_factory=time.time_ns)
     at: str | None = None
     deaths: dict[str, int] = field(default_factory=dict)
 
@@ -54,7 +56,7 @@ class Attempt:
         deaths = dict(self.deaths)
         if self.at is not None:
             deaths[self.at] = deaths.get(self.at, 0) + 1
-        return Attempt(self.number + 1, None, deaths)
+        return Attempt(self.number + 1, self.since, None, deaths)
 
 
 class Attempts:
@@ -120,11 +122,14 @@ class Journal(Generic[AnyRow]):
         except (BaseError, OSError) as error:
             raise BulkError(f"the journal cannot be written: {error}") from error
 
-    async def of_block(self, block: str) -> list[AnyRow]:
-        """Read the rows of a block."""
-        return await asyncio.to_thread(
-            lambda: [row for part in self.parts(block) for row in rows_of(self.read(part), self._kind)]
-        )
+    async def of_block(self, block: str, since: int) -> list[AnyRow]:
+        """Read the rows of a block that are no older than `since`, in nanoseconds of the epoch."""
+
+        def rows() -> list[AnyRow]:
+            parts = [part for part in self.parts(block) if _time(part) >= since]
+            return [row for part in parts for row in rows_of(self.read(part), self._kind)]
+
+        return await asyncio.to_thread(rows)
 
     def parts(self, block: str = "") -> list[str]:
         """Names of the parts, of one block or of all; the latest first."""
@@ -133,7 +138,7 @@ class Journal(Generic[AnyRow]):
         except BaseError as error:
             raise BulkError(f"the journal cannot be read: {error}") from error
         names = [name for name in found if name.startswith(f"{self._folder}/{block}")]
-        return sorted(names, key=lambda name: name.rpartition("-")[2], reverse=True)
+        return sorted(names, key=_time, reverse=True)
 
     def read(self, part: str, columns: list[str] | None = None) -> pa.Table:
         """Read a part, or some columns of it."""
@@ -195,6 +200,10 @@ def _parquet(rows: pa.Table) -> bytes:
     file = io.BytesIO()
     pq.write_table(rows, file, compression="zstd")
     return file.getvalue()
+
+
+def _time(part: str) -> int:
+    return int(part.rpartition("-")[2].removesuffix(".parquet"))
 
 
 def _attempt(block: str) -> str:

@@ -94,7 +94,9 @@ def find(locations: Iterable[str], suffixes: Collection[str]) -> Iterator[tuple[
     for location in map(absolute, locations):
         listed = _in_bucket(location, suffixes) if is_url(location) else _in_folder(Path(location))
         for found in listed:
-            images = [source for source in found if _is_text(source.path) and _suffix(source.path) in suffixes]
+            images = [
+                source for source in found if _is_text(source.path) and _suffix(source.path) in suffixes
+            ]
             yield images, len(found) - len(images)
 
 

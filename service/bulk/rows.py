@@ -13,6 +13,7 @@ from models.rate_control import Measured
 
 from .places import Source
 
+Key = bytes  # of `places.Source.key`
 Status = Literal["done", "refused", "failed"]
 
 SOURCE_MISSING = "source-missing"
@@ -21,7 +22,9 @@ FILE_TOO_LARGE = "file-too-large"
 CRASHED = "crashed"
 FAULT = "fault"  # a mistake of ours
 # What another run may find otherwise; all else is the file's own fault, and stays.
-PASSING = frozenset({SOURCE_MISSING, SOURCE_UNREADABLE, FAULT, "out-of-memory", "worker-died", "deadline-exceeded"})
+PASSING = frozenset(
+    {SOURCE_MISSING, SOURCE_UNREADABLE, FAULT, "out-of-memory", "worker-died", "deadline-exceeded"}
+)
 
 _KEY = pa.binary(16)
 _SOURCE = [
@@ -140,7 +143,7 @@ class Row:
     seconds: float
     finished: datetime
     settings: str
-    key: bytes
+    key: Key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +175,7 @@ class MeasuredRow:
     ms_ssim: tuple[float, ...] = ()
     seconds: float
     finished: datetime
-    key: bytes
+    key: Key
 
     @property
     def pixels(self) -> int:
@@ -185,7 +188,7 @@ class MeasuredRow:
         return [Measured(*point) for point in zip(self.sizes, self.mse, self.ms_ssim, strict=True)]
 
 
-AnyRow = TypeVar("AnyRow", Row, MeasuredRow)
+AnyRow = TypeVar("AnyRow", bound=Row | MeasuredRow)
 
 
 def schema_of(kind: type[AnyRow]) -> pa.Schema:

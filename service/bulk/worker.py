@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,14 +19,25 @@ from models.bitstream import Bitstream
 from ..engine.engine import Engine
 from ..engine.errors import OverloadedError, TargetMissedError, UnavailableError
 from ..engine.requests import CompressRequest, Requests
-from ..engine.results import OF_SETS, StoredStream
+from ..engine.results import OF_SETS, MeasuredFile, StoredStream
 from ..http.problems import reason_of
 from ..metrics import Metrics
 from ..settings import Settings
 from ..store import Limits, StoreError, StreamStore
 from . import BulkError
 from .places import Source, read
-from .rows import CRASHED, FAULT, FILE_TOO_LARGE, PASSING, SOURCE_MISSING, SOURCE_UNREADABLE, AnyRow, MeasuredRow, Row
+from .rows import (
+    CRASHED,
+    FAULT,
+    FILE_TOO_LARGE,
+    PASSING,
+    SOURCE_MISSING,
+    SOURCE_UNREADABLE,
+    AnyRow,
+    MeasuredRow,
+    Row,
+    Status,
+)
 from .work import Work
 
 _PATIENCE_SECONDS = 86_400.0  # for one picture: nobody waits for it alone
@@ -65,62 +77,41 @@ class Worker:
         """Stop the engine's threads and processes."""
         await self._engine.close()
 
-    async def compress(self, source: Source, file: bytes) -> Row:
-        """Compress a file, and store its stream.
+    async def compress(self, file: bytes, wanted: CompressRequest) -> StoredStream:
+        """Compress a file and store its stream, as `Requests.compress`, but wait for room."""
+        return await _when_there_is_room(lambda: self._requests.compress(file, wanted))
 
-        Raises what `Requests.compress` raises, but waits when there is no room.
-        """
+    async def measure(self, file: bytes) -> MeasuredFile:
+        """Measure a file's picture, as `Requests.measure`, but wait for room."""
         wishes = self.work.wishes
-        target = wishes.target_of(source.max_bytes)
-        wanted = CompressRequest(
-            target,
-            wishes.profile,
-            codec=wishes.codec,
-            report=frozenset() if wishes.target else OF_SETS,
-            effort=wishes.effort,
-            strict=wishes.strict,
-            metadata=wishes.metadata,
-        )
-        stored = await _when_there_is_room(lambda: self._requests.compress(file, wanted))
-        stream = stored.made.stream
-        budget = target.budget(stream.width * stream.height)
-        over = budget is not None and len(stream.data) > budget
-        short = bool(target.minima) and not stream.target_met
-        row = _row(self.work, source, "done", max_bytes=budget, over_budget=over or short)
-        return _described(row, stored)
-
-    async def measure(self, source: Source, file: bytes) -> MeasuredRow:
-        """Measure a file's picture; raises as `compress` does."""
-        wishes = self.work.wishes
-        found = await _when_there_is_room(
+        return await _when_there_is_room(
             lambda: self._requests.measure(file, wishes.profile, wishes.metadata)
         )
-        return replace(
-            _measured_row(self.work, source, "done"),
-            width=found.width,
-            height=found.height,
-            sizes=tuple(point.size for point in found.measured),
-            mse=tuple(point.mse for point in found.measured),
-            ms_ssim=tuple(point.ms_ssim for point in found.measured),
-        )
 
 
-class Pictures(Generic[AnyRow]):
+class Pictures(ABC, Generic[AnyRow]):
     """Does files one by one: whatever becomes of one, there is a row.
 
     Args:
-        work: what is done.
-        kind: of the rows.
-        do: makes a row of a file and its content.
+        worker: does the work.
     """
 
-    def __init__(
-        self, work: Work, kind: type[AnyRow], do: Callable[[Source, bytes], Awaitable[AnyRow]]
-    ) -> None:
-        self._work = work
-        self._kind = kind
-        self._do = do
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._work = worker.work
         self._by_content: dict[tuple[bytes, int | None], AnyRow] = {}
+
+    @abstractmethod
+    def failed(self, source: Source, problem: str, detail: str, status: Status = "failed") -> AnyRow:
+        """The row of a file that cannot be done."""
+
+    @abstractmethod
+    async def _done(self, source: Source, file: bytes) -> AnyRow:
+        """Do a file; raises what the worker raises."""
+
+    @abstractmethod
+    def _same(self, source: Source, known: AnyRow) -> AnyRow:
+        """The row of a file with the content of another one."""
 
     async def row(self, source: Source) -> AnyRow:
         """Do a file.
@@ -131,15 +122,6 @@ class Pictures(Generic[AnyRow]):
         begun = time.monotonic()
         row = await self._row(source)
         return replace(row, seconds=round(time.monotonic() - begun, 3), finished=datetime.now(UTC))
-
-    def failed(self, source: Source, problem: str, detail: str) -> AnyRow:
-        """The row of a file that cannot be done."""
-        if issubclass(self._kind, Row):
-            row = _row(self._work, source, "failed", problem=problem, detail=detail)
-        else:
-            row = _measured_row(self._work, source, "failed", problem=problem, detail=detail)
-        assert isinstance(row, self._kind)
-        return row
 
     def crashed(self, source: Source) -> AnyRow:
         """The row of a file of which whole actors died."""
@@ -159,26 +141,18 @@ class Pictures(Generic[AnyRow]):
         content = sha256(file).digest(), source.max_bytes
         if (known := self._by_content.get(content)) is not None:
             return self._same(source, known)
-        row = await self._done(source, file)
+        row = await self._typed(source, file)
         if row.problem not in PASSING:
             self._by_content[content] = row
             if len(self._by_content) > _REMEMBERED:
                 del self._by_content[next(iter(self._by_content))]
         return row
 
-    def _same(self, source: Source, known: AnyRow) -> AnyRow:
-        """The row of a file with the content of another one."""
-        own = self.failed(source, "", "")
-        named = ("source", "source_bytes", "root", "path", "size", "etag", "key")
-        return replace(known, **{name: getattr(own, name) for name in named if hasattr(own, name)})
-
-    async def _done(self, source: Source, file: bytes) -> AnyRow:
+    async def _typed(self, source: Source, file: bytes) -> AnyRow:
         try:
-            return await self._do(source, file)
+            return await self._done(source, file)
         except TargetMissedError as error:
-            return replace(
-                self.failed(source, "target-missed", str(error)), status="refused", **self._over_budget()
-            )
+            return self.failed(source, "target-missed", str(error), "refused")
         except StoreError as error:
             raise BulkError(f"the output {self._work.output} fails: {error}; {error.__cause__}") from error
         except UnavailableError:
@@ -187,8 +161,113 @@ class Pictures(Generic[AnyRow]):
             problem = reason_of(error)
             return self.failed(source, problem or FAULT, str(error) if problem else repr(error))
 
-    def _over_budget(self) -> dict[str, bool]:
-        return {"over_budget": True} if issubclass(self._kind, Row) else {}
+
+class Compressing(Pictures[Row]):
+    """Compresses files."""
+
+    def failed(self, source: Source, problem: str, detail: str, status: Status = "failed") -> Row:
+        """The row of a file that has no stream."""
+        return Row(
+            source=source.name,
+            source_bytes=source.size,
+            etag=source.etag,
+            status=status,
+            problem=problem,
+            detail=detail,
+            model_id=self._work.wishes.model_id,
+            max_bytes=source.max_bytes,
+            over_budget=status == "refused",
+            seconds=0.0,
+            finished=datetime.now(UTC),
+            settings=self._work.settings,
+            key=source.key(self._work.settings),
+        )
+
+    async def _done(self, source: Source, file: bytes) -> Row:
+        wishes = self._work.wishes
+        target = wishes.target_of(source.max_bytes)
+        wanted = CompressRequest(
+            target,
+            wishes.profile,
+            codec=wishes.codec,
+            report=frozenset() if wishes.target else OF_SETS,
+            effort=wishes.effort,
+            strict=wishes.strict,
+            metadata=wishes.metadata,
+        )
+        stored = await self._worker.compress(file, wanted)
+        stream = stored.made.stream
+        budget = target.budget(stream.width * stream.height)
+        over = budget is not None and len(stream.data) > budget
+        short = bool(target.minima) and not stream.target_met
+        scores = {str(name): value for name, value in stream.scores.items()}
+        scores |= {measure.value: value for measure, value in stored.made.report.items()}
+        return Row(
+            source=source.name,
+            source_bytes=source.size,
+            etag=source.etag,
+            status="done",
+            id=stored.id,
+            output=f"{stored.id[:2]}/{stored.id}.zgt",
+            bytes=len(stream.data),
+            bpp=stream.bpp,
+            width=stream.width,
+            height=stream.height,
+            quality=stream.quality,
+            codec=stream.codec.name.lower(),
+            model_id=Bitstream.parse(stream.data).model_id.hex(),
+            max_bytes=budget,
+            target_met=stream.target_met,
+            over_budget=over or short,
+            psnr=scores.get("psnr"),
+            ms_ssim=scores.get("ms-ssim"),
+            ssimulacra2=scores.get("ssimulacra2"),
+            dropped=stored.kept.dropped,
+            warnings=stored.warnings,
+            seconds=0.0,
+            finished=datetime.now(UTC),
+            settings=self._work.settings,
+            key=source.key(self._work.settings),
+        )
+
+    def _same(self, source: Source, known: Row) -> Row:
+        key = source.key(self._work.settings)
+        return replace(known, source=source.name, source_bytes=source.size, etag=source.etag, key=key)
+
+
+class Measuring(Pictures[MeasuredRow]):
+    """Measures files along the gain axis of a model."""
+
+    def failed(self, source: Source, problem: str, detail: str, status: Status = "failed") -> MeasuredRow:
+        """The row of a file that is not measured."""
+        return replace(self._empty(source), status=status, problem=problem, detail=detail)
+
+    async def _done(self, source: Source, file: bytes) -> MeasuredRow:
+        found = await self._worker.measure(file)
+        return replace(
+            self._empty(source),
+            width=found.width,
+            height=found.height,
+            sizes=tuple(point.size for point in found.measured),
+            mse=tuple(point.mse for point in found.measured),
+            ms_ssim=tuple(point.ms_ssim for point in found.measured),
+        )
+
+    def _same(self, source: Source, known: MeasuredRow) -> MeasuredRow:
+        own = self._empty(source)
+        return replace(known, root=own.root, path=own.path, size=own.size, etag=own.etag, key=own.key)
+
+    def _empty(self, source: Source) -> MeasuredRow:
+        return MeasuredRow(
+            root=source.root,
+            path=source.path,
+            size=source.size,
+            etag=source.etag,
+            status="done",
+            seconds=0.0,
+            finished=datetime.now(UTC),
+            key=source.key(self._work.settings),
+        )
 
 
 async def _when_there_is_room(request: Callable[[], Awaitable[_T]]) -> _T:
@@ -198,58 +277,3 @@ async def _when_there_is_room(request: Callable[[], Awaitable[_T]]) -> _T:
             return await request()
         except OverloadedError as error:
             await asyncio.sleep(min(error.retry_after, 1.0))
-
-
-def _row(work: Work, source: Source, status: str, **more: object) -> Row:
-    fields = {
-        "source": source.name,
-        "source_bytes": source.size,
-        "etag": source.etag,
-        "status": status,
-        "model_id": work.wishes.model_id,
-        "max_bytes": source.max_bytes,
-        "seconds": 0.0,
-        "finished": datetime.now(UTC),
-        "settings": work.settings,
-        "key": source.key(work.settings),
-    }
-    return Row(**(fields | more))  # type: ignore[arg-type]
-
-
-def _measured_row(work: Work, source: Source, status: str, **more: object) -> MeasuredRow:
-    fields = {
-        "root": source.root,
-        "path": source.path,
-        "size": source.size,
-        "etag": source.etag,
-        "status": status,
-        "seconds": 0.0,
-        "finished": datetime.now(UTC),
-        "key": source.key(work.settings),
-    }
-    return MeasuredRow(**(fields | more))  # type: ignore[arg-type]
-
-
-def _described(row: Row, stored: StoredStream) -> Row:
-    """A row with all that there is to say of its stream."""
-    stream = stored.made.stream
-    scores = {str(name): value for name, value in stream.scores.items()}
-    scores |= {measure.value: value for measure, value in stored.made.report.items()}
-    return replace(
-        row,
-        id=stored.id,
-        output=f"{stored.id[:2]}/{stored.id}.zgt",
-        bytes=len(stream.data),
-        bpp=stream.bpp,
-        width=stream.width,
-        height=stream.height,
-        quality=stream.quality,
-        codec=stream.codec.name.lower(),
-        model_id=Bitstream.parse(stream.data).model_id.hex(),
-        target_met=stream.target_met,
-        psnr=scores.get("psnr"),
-        ms_ssim=scores.get("ms-ssim"),
-        ssimulacra2=scores.get("ssimulacra2"),
-        dropped=stored.kept.dropped,
-        warnings=stored.warnings,
-    )

@@ -57,9 +57,7 @@ def test_it_spends_a_budget_as_allocate_does(seeds: list[int], share: float, par
     # A byte less for each picture may be missing, at the price of the steepest piece there is.
     dearest = max(float((curve.gains / curve.costs).max()) for curve in curves)
     assert distortion(curves, budgets) <= distortion(curves, list(exact)) * (1 + 1e-5) + len(curves) * dearest
-    assert all(
-        curve.sizes[0] <= size <= curve.sizes[-1] for curve, size in zip(curves, budgets, strict=True)
-    )
+    assert all(curve.sizes[0] <= size <= curve.sizes[-1] for curve, size in zip(curves, budgets, strict=True))
 
 
 @pytest.mark.parametrize("budget", [10, 10**9])
@@ -95,7 +93,7 @@ def test_looks_at_different_bins_do_not_add_up() -> None:
 
 
 def synthetic(chunk: int, count: int) -> tuple[Pieces, np.ndarray]:
-    """Pieces of so many convex curves, and the smallest size of each; the same for a chunk each time."""
+    """Pieces of so many convex curves, and the smallest size of each."""
     random = np.random.default_rng(chunk)
     sizes = np.rint(random.uniform(500, 5000, (count, 1)) * 2.0 ** np.arange(7)).astype(np.int64)
     distortions = random.lognormal(0, 1, (count, 1)) * sizes ** -random.uniform(0.5, 1.5, (count, 1))
