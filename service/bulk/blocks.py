@@ -65,8 +65,11 @@ class Blocks(Generic[AnyRow]):
         left = {key: source for key, source in keys.items() if key not in rows}
         unwritten = _Unwritten(self._journal, block)
         if attempt.number == 1:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._row(source, unwritten)) for source in left.values()]
+            try:
+                async with asyncio.TaskGroup() as group:
+                    tasks = [group.create_task(self._row(source, unwritten)) for source in left.values()]
+            except ExceptionGroup as failures:
+                raise failures.exceptions[0] from None  # the others are cancelled, or of the same kind
             rows |= {task.result().key: task.result() for task in tasks}
         else:
             for key, source in left.items():

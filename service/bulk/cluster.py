@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -18,7 +18,7 @@ import pyarrow as pa
 from .. import machine
 from . import BulkError
 from .actor import Actor
-from .work import Means, Work
+from .work import Share, Work
 
 # Nothing is reported to Ray's makers, and an actor without a GPU does not hide those of others.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -29,37 +29,7 @@ import ray
 import ray.data
 
 _CORES = 4  # of an actor on CPUs: the engine runs so many batches at the same time
-_GPU_PICTURES = 24  # at work at the same time on a GPU: some in its batch, some read and decoded
-_BLOCK = 64  # pictures; its attempts cost two small writes
 _NAMES_BYTES = 256 * 2**20  # of Ray's object store on this machine: it holds names alone
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """How a cluster is shared out.
-
-    Attributes:
-        actors: that run at the same time.
-        cores: of each.
-        gpus: of each.
-    """
-
-    actors: int
-    cores: int
-    gpus: int
-
-    @property
-    def at_once(self) -> int:
-        """Pictures at work in an actor: enough that nothing of it waits."""
-        return _GPU_PICTURES if self.gpus else self.cores + 2
-
-    def block(self, pictures: int) -> int:
-        """Pictures in a block: few enough that all actors end at about the same time."""
-        return min(max(1, pictures // (4 * self.actors * self.at_once)), _BLOCK)
-
-    def means(self, device: str, *, max_pixels: int, max_file_bytes: int) -> Means:
-        """What one actor has."""
-        return Means(device, self.cores, self.at_once, max_pixels, max_file_bytes)
 
 
 class Cluster:
@@ -147,7 +117,8 @@ def connected() -> Iterator[Cluster]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Ray's own, for those who program it
         try:
-            ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **own)
+            with _silence():
+                ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **own)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise BulkError(f"no Ray cluster at {address}: {error}") from error
         try:
@@ -158,6 +129,20 @@ def connected() -> Iterator[Cluster]:
             yield Cluster()
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Send what the C++ of Ray says on stderr to nowhere; what matters of it is in exceptions."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _ours(error: BaseException) -> BulkError:

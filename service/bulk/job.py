@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -24,10 +24,7 @@ from . import BulkError, places
 from .budget import Seen, look, parts_table, shares
 from .journal import Attempts, Journal, Keys, find, keys_of
 from .rows import MANIFEST, SOURCES, MeasuredRow, Row, rows_of, schema_of, sources_of, sources_table, table
-from .work import Means, Wishes, Work
-
-if TYPE_CHECKING:
-    from .cluster import Share
+from .work import Means, Share, Wishes, Work
 
 MANIFEST_NAME = "manifest.parquet"
 _GROUP_ROWS = 50_000  # of the manifest, in memory at once

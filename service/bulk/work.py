@@ -11,6 +11,34 @@ from models.metadata import Keep
 from models.rate_control import MEMBER_TOLERANCE
 
 
+_GPU_PICTURES = 24  # at work at the same time on a GPU: some in its batch, some read and decoded
+_BLOCK = 64  # pictures; its attempts cost two small writes
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How a cluster is shared out.
+
+    Attributes:
+        actors: that run at the same time.
+        cores: of each.
+        gpus: of each.
+    """
+
+    actors: int
+    cores: int
+    gpus: int
+
+    @property
+    def at_once(self) -> int:
+        """Pictures at work in an actor: enough that nothing of it waits."""
+        return _GPU_PICTURES if self.gpus else self.cores + 2
+
+    def block(self, pictures: int) -> int:
+        """Pictures in a block: few enough that all actors end at about the same time."""
+        return min(max(1, pictures // (4 * self.actors * self.at_once)), _BLOCK)
+
+
 @dataclass(frozen=True, slots=True)
 class Wishes:
     """What every picture is asked for.

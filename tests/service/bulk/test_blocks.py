@@ -1,0 +1,99 @@
+"""service.bulk.blocks"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.bulk import BulkError, blocks
+from service.bulk.blocks import Blocks
+from service.bulk.journal import Attempts, Journal
+from service.bulk.places import Source
+from service.bulk.rows import Row
+from tests.service.bulk.test_rows import ROW
+
+SOURCES = [Source("/in", f"{number}.png", number, "") for number in range(6)]
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+class Pictures:
+    """Counts what it does; dies of some files."""
+
+    def __init__(self, *deadly: str) -> None:
+        self.deadly = deadly
+        self.done: list[str] = []
+        self.at_work = self.most_at_work = 0
+
+    async def row(self, source: Source) -> Row:
+        self.at_work += 1
+        self.most_at_work = max(self.most_at_work, self.at_work)
+        await asyncio.sleep(0.01)
+        self.at_work -= 1
+        if source.path in self.deadly:
+            raise Killed
+        self.done.append(source.path)
+        return replace(ROW, source=source.name, key=source.key("s"))
+
+    def crashed(self, source: Source) -> Row:
+        return replace(ROW, source=source.name, status="failed", problem="crashed", key=source.key("s"))
+
+
+def blocks_of(pictures: Any, output: Path, at_once: int = 2) -> Blocks[Row]:
+    """A new process's."""
+    journal, attempts = Journal(str(output), Row), Attempts(str(output))
+    return Blocks(pictures, journal, attempts, settings="s", at_once=at_once)
+
+
+def test_a_block_is_done_some_at_a_time_and_leaves_no_attempt(tmp_path: Path) -> None:
+    pictures = Pictures()
+    rows = asyncio.run(blocks_of(pictures, tmp_path).run(SOURCES))
+    assert sorted(row.source for row in rows) == [source.name for source in SOURCES]
+    assert pictures.most_at_work == 2
+    assert len(Journal(str(tmp_path), Row).settled()) == 6
+    assert list((tmp_path / "journal" / "attempts").iterdir()) == []
+
+
+def test_a_file_that_kills_the_process_is_given_up_and_no_other_is_done_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "FLUSH_SECONDS", 0.0)
+    pictures = Pictures("3.png")
+    deaths = 0
+    while True:
+        try:
+            rows = asyncio.run(blocks_of(pictures, tmp_path, at_once=1).run(SOURCES))
+            break
+        except (Killed, BaseExceptionGroup):
+            deaths += 1
+            assert deaths <= 3
+    assert deaths == 3  # once in company, twice alone
+    assert sorted(pictures.done) == ["0.png", "1.png", "2.png", "4.png", "5.png"]
+    assert {row.source: row.problem for row in rows} == {
+        source.name: "crashed" if source.path == "3.png" else None for source in SOURCES
+    }
+    assert len(rows) == 6
+
+
+def test_rows_reach_the_journal_while_others_are_at_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "FLUSH_SECONDS", 0.0)
+    with pytest.raises(BaseExceptionGroup):
+        asyncio.run(blocks_of(Pictures("5.png"), tmp_path, at_once=1).run(SOURCES))
+    assert len(Journal(str(tmp_path), Row).settled()) == 5
+
+
+def test_an_output_that_fails_ends_the_block(tmp_path: Path) -> None:
+    class Failing(Pictures):
+        async def row(self, source: Source) -> Row:
+            raise BulkError("the output fails")
+
+    with pytest.raises(BulkError, match="the output fails"):
+        asyncio.run(blocks_of(Failing(), tmp_path).run(SOURCES))
