@@ -48,7 +48,7 @@ class Source:
 
     def key(self, settings: str) -> bytes:
         """What a result depends on: the file's name and version and the settings, in 16 bytes."""
-        parts = (self.root, self.path, str(self.size), self.etag, str(self.max_bytes), settings)
+        parts = (self.name, str(self.size), self.etag, str(self.max_bytes), settings)
         return hashlib.blake2b("\0".join(parts).encode(errors="surrogateescape"), digest_size=16).digest()
 
 

@@ -10,7 +10,6 @@ from models.codec import CodecName
 from models.metadata import Keep
 from models.rate_control import MEMBER_TOLERANCE
 
-
 _GPU_PICTURES = 24  # at work at the same time on a GPU: some in its batch, some read and decoded
 _BLOCK = 64  # pictures; its attempts cost two small writes
 

@@ -48,23 +48,17 @@ _T = TypeVar("_T")
 
 
 class Worker:
-    """The engine and the store of one actor. `start` it, and `close` it. For one event loop."""
+    """The engine and the store of one actor. `start` it, and `close` it. For one event loop.
 
-    def __init__(self, work: Work) -> None:
-        means, profile = work.means, work.wishes.profile
-        settings = Settings(
-            device=means.device,
-            models=(profile,),
-            profile=profile,
-            threads=means.cores,
-            image_workers=max(1, means.cores // 2),
-            entropy_workers=means.cores // _CORES_AN_ENTROPY_WORKER,
-            max_pixels=means.max_pixels,
-            request_timeout_seconds=_PATIENCE_SECONDS,
-        )
-        metrics = Metrics()
+    Args:
+        work: what is done.
+        engine: one that runs already; None, one of its own.
+    """
+
+    def __init__(self, work: Work, engine: Engine | None = None) -> None:
+        settings, metrics = settings_of(work), Metrics()
         self.work = work
-        self._engine = Engine(settings, metrics)
+        self._engine = engine or Engine(settings, metrics)
         # The streams are the result: no quota evicts them.
         store = StreamStore(work.output, limits=Limits(max_bytes=0), timeout_seconds=_STORE_SECONDS)
         self._requests = Requests(settings, metrics, self._engine, store)
@@ -268,6 +262,21 @@ class Measuring(Pictures[MeasuredRow]):
             finished=datetime.now(UTC),
             key=source.key(self._work.settings),
         )
+
+
+def settings_of(work: Work) -> Settings:
+    """Settings of an engine for this work: one model, and no hurry."""
+    means, profile = work.means, work.wishes.profile
+    return Settings(
+        device=means.device,
+        models=(profile,),
+        profile=profile,
+        threads=means.cores,
+        image_workers=max(1, means.cores // 2),
+        entropy_workers=means.cores // _CORES_AN_ENTROPY_WORKER,
+        max_pixels=means.max_pixels,
+        request_timeout_seconds=_PATIENCE_SECONDS,
+    )
 
 
 async def _when_there_is_room(request: Callable[[], Awaitable[_T]]) -> _T:

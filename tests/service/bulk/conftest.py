@@ -12,13 +12,19 @@ from PIL import Image
 from models import Target
 from models.weights import registry
 from service.bulk.work import Means, Wishes, Work
+from service.bulk.worker import settings_of
+from service.engine.engine import Engine
+from service.metrics import Metrics
 
 MEANS = Means("cpu", cores=1, at_once=3, max_pixels=40_000_000, max_file_bytes=2**20)
 
 
+WISHES = Wishes(Target(bpp=0.5), "ms-ssim", registry.card("ms-ssim").model_id)
+
+
 @pytest.fixture
 def wishes() -> Wishes:
-    return Wishes(Target(bpp=0.5), "ms-ssim", registry.card("ms-ssim").model_id)
+    return WISHES
 
 
 @pytest.fixture
@@ -41,6 +47,16 @@ def folder(tmp_path: Path, photo: Image.Image) -> Path:
 @pytest.fixture
 def work(wishes: Wishes, tmp_path: Path) -> Work:
     return Work(wishes, MEANS, str(tmp_path / "out"))
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[tuple[asyncio.Runner, Engine]]:
+    """One engine that runs, and its event loop."""
+    with asyncio.Runner() as runner:
+        engine = Engine(settings_of(Work(WISHES, MEANS, "")), Metrics())
+        runner.run(engine.start())
+        yield runner, engine
+        runner.run(engine.close())
 
 
 @pytest.fixture

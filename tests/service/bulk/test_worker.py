@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,35 +11,27 @@ import pytest
 from PIL import Image
 
 from models import Target
-from models.weights import registry
 from service.bulk import BulkError, places
 from service.bulk.places import Source
-from service.bulk.work import Wishes, Work
+from service.bulk.work import Work
 from service.bulk.worker import Compressing, Measuring, Worker
+from service.engine.engine import Engine
 from tests.models.metadata import samples
-from tests.service.bulk.conftest import MEANS
 
 
-@pytest.fixture(scope="module")
-def runner() -> Iterator[asyncio.Runner]:
-    with asyncio.Runner() as runner:
-        yield runner
+@pytest.fixture
+def runner(engine: tuple[asyncio.Runner, Engine]) -> asyncio.Runner:
+    return engine[0]
 
 
-@pytest.fixture(scope="module")
-def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path: Path = tmp_path_factory.mktemp("out")
-    return path
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    return tmp_path / "out"
 
 
-@pytest.fixture(scope="module")
-def worker(runner: asyncio.Runner, output: Path) -> Iterator[Worker]:
-    """One engine; what is asked of it changes from test to test."""
-    wishes = Wishes(Target(bpp=0.5), "ms-ssim", registry.card("ms-ssim").model_id)
-    worker = Worker(Work(wishes, MEANS, str(output)))
-    runner.run(worker.start())
-    yield worker
-    runner.run(worker.close())
+@pytest.fixture
+def worker(work: Work, engine: tuple[asyncio.Runner, Engine]) -> Worker:
+    return Worker(work, engine[1])
 
 
 def sources(folder: Path) -> dict[str, Source]:
@@ -84,14 +75,14 @@ def test_every_fault_has_its_type(worker: Worker, runner: asyncio.Runner, folder
 
 
 def test_a_stream_over_a_strict_budget_is_refused_and_else_told(
-    worker: Worker, runner: asyncio.Runner, folder: Path, monkeypatch: pytest.MonkeyPatch
+    worker: Worker, runner: asyncio.Runner, folder: Path
 ) -> None:
     source = sources(folder)["a.png"]
     tiny = replace(worker.work.wishes, target=Target(max_bytes=10))
-    monkeypatch.setattr(worker, "work", replace(worker.work, wishes=tiny))
+    worker.work = replace(worker.work, wishes=tiny)
     row = runner.run(Compressing(worker).row(source))
     assert (row.status, row.over_budget, row.target_met) == ("done", True, False)
-    monkeypatch.setattr(worker, "work", replace(worker.work, wishes=replace(tiny, strict=True)))
+    worker.work = replace(worker.work, wishes=replace(tiny, strict=True))
     row = runner.run(Compressing(worker).row(source))
     assert (row.status, row.problem, row.over_budget, row.id) == ("refused", "target-missed", True, None)
 
