@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pyarrow as pa
@@ -117,10 +118,12 @@ def connected() -> Iterator[Cluster]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Ray's own, for those who program it
         try:
-            with _silence():
+            # Where there is no cluster, Ray ends the process, with words of its own.
+            with _silence() if own else nullcontext():
                 ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **own)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise BulkError(f"no Ray cluster at {address}: {error}") from error
+            hint = "; RAY_AUTH_MODE=token, if it asks for a token" if address != "local" else ""
+            raise BulkError(f"no Ray cluster at {address}: {error}{hint}") from error
         try:
             context = ray.data.DataContext.get_current()
             context.enable_progress_bars = False
@@ -146,10 +149,7 @@ def _silence() -> Iterator[None]:
 
 
 def _ours(error: BaseException) -> BulkError:
-    """What a failure in an actor comes from, without Ray's frames."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, BulkError):
-            return BulkError(str(getattr(cause, "cause", cause)))
-        cause = getattr(cause, "cause", None) or cause.__cause__
-    return BulkError(f"Ray gave up: {str(error).strip().splitlines()[-1]}")
+    """What a failure in an actor comes from. Ray keeps no cause, but its last words."""
+    text = str(error).strip()
+    told = re.findall(rf"{BulkError.__name__}: (.+)", text)
+    return BulkError(told[-1] if told else f"Ray gave up: {text.splitlines()[0]}")
