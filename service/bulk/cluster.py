@@ -27,8 +27,10 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what it says on stderr is for its makers
 
 import ray
+import ray._private.worker
 import ray.data
 
+_log = logging.getLogger(__name__)
 _CORES = 4  # of an actor on CPUs: the engine runs so many batches at the same time
 _NAMES_BYTES = 256 * 2**20  # of Ray's object store on this machine: it holds names alone
 
@@ -115,6 +117,8 @@ def connected() -> Iterator[Cluster]:
             "include_dashboard": False,
             "object_store_memory": _NAMES_BYTES,
         }
+    # Ray prints what befalls its actors to stdout, where results go.
+    ray._private.worker.print_to_stdstream = _into_the_log
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Ray's own, for those who program it
         try:
@@ -132,6 +136,11 @@ def connected() -> Iterator[Cluster]:
             yield Cluster()
         finally:
             ray.shutdown()
+
+
+def _into_the_log(told: dict[str, Any], ignore_prefix: bool = False) -> None:
+    """Log lines that Ray would print."""
+    _log.info("\n".join(told["lines"]))
 
 
 @contextmanager

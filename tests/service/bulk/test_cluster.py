@@ -153,7 +153,9 @@ def manifest(site: Site, name: str = "manifest.parquet") -> list[dict[str, Any]]
 
 def lines(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
     assert process.stdout is not None
-    yield from map(json.loads, process.stdout)
+    for line in process.stdout:
+        assert line.startswith("{"), line
+        yield json.loads(line)
 
 
 def test_a_job_killed_twice_on_the_way_does_each_picture_once(site: Site, pictures: set[str]) -> None:
