@@ -138,9 +138,9 @@ def connected() -> Iterator[Cluster]:
             ray.shutdown()
 
 
-def _into_the_log(told: dict[str, Any], ignore_prefix: bool = False) -> None:
+def _into_the_log(data: dict[str, Any], ignore_prefix: bool = False) -> Any:
     """Log lines that Ray would print."""
-    _log.info("\n".join(told["lines"]))
+    _log.info("\n".join(data["lines"]))
 
 
 @contextmanager

@@ -119,8 +119,10 @@ def site() -> Iterator[Site]:
         wait_for(ray_port, head)
         yield Site(environment, psutil.Process(head.pid), requests)
     finally:
-        for process in [*psutil.Process(head.pid).children(recursive=True), head, bucket]:
+        for process in psutil.Process(head.pid).children(recursive=True):
             process.kill()
+        head.kill()
+        bucket.kill()
         head.wait()
         bucket.wait()
         shutil.rmtree(folder, ignore_errors=True)

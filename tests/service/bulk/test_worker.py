@@ -47,7 +47,8 @@ def test_a_file_becomes_a_stream_and_a_row(
     assert row.source == str(folder / "a.png")
     assert row.output is not None
     data = (output / row.output).read_bytes()
-    assert row.bytes == len(data) <= row.max_bytes == int(0.5 * 128 * 96 / 8)
+    assert row.max_bytes == int(0.5 * 128 * 96 / 8)
+    assert row.bytes == len(data) <= row.max_bytes
     assert row.output == f"{row.id[:2]}/{row.id}.zgt" if row.id else False
     assert row.target_met
     assert not row.over_budget
