@@ -1,8 +1,8 @@
 """Blocks of files: several at a time, into the journal as they finish, past files that kill.
 
 A block that was killed is begun again, by Ray, on this actor or another. What the journal has of it
-is not done again. From the second attempt on its files are at work one at a time, and each is named
-before: the one that was named when the process died twice is given up.
+is not done again. From the second attempt on each of its files is at work alone in its process, and
+is named before: the one that was named when the process died twice is given up.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Generic
 
 from .journal import Attempts, Journal
@@ -46,7 +47,9 @@ class Blocks(Generic[AnyRow]):
         self._journal = journal
         self._attempts = attempts
         self._settings = settings
+        self._at_once = at_once
         self._room = asyncio.Semaphore(at_once)
+        self._turn = asyncio.Lock()
 
     async def run(self, sources: Sequence[Source]) -> list[AnyRow]:
         """Do a block, or what is left of it.
@@ -75,13 +78,27 @@ class Blocks(Generic[AnyRow]):
             for key, source in left.items():
                 if attempt.deaths.get(key.hex(), 0) >= _MOST_DEATHS:
                     rows[key] = self._pictures.crashed(source)
-                else:
+                    await self._journal.add(block, [rows[key]])
+                    continue
+                async with self._alone():
                     await self._attempts.at(block, attempt, key)
                     rows[key] = await self._pictures.row(source)
-                await self._journal.add(block, [rows[key]])
+                    await self._journal.add(block, [rows[key]])
         await unwritten.flush()
         await self._attempts.end(block)
         return list(rows.values())
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """Keep all other files, of other blocks too, out of the body of the `async with`."""
+        async with self._turn:
+            for _ in range(self._at_once):
+                await self._room.acquire()
+        try:
+            yield
+        finally:
+            for _ in range(self._at_once):
+                self._room.release()
 
     async def _row(self, source: Source, unwritten: _Unwritten[AnyRow]) -> AnyRow:
         async with self._room:

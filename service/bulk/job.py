@@ -23,12 +23,14 @@ from models.rate_control import Metric, Price
 from . import BulkError, places
 from .budget import Seen, look, parts_table, shares
 from .journal import Attempts, Journal, Keys, find, keys_of
+from .places import digest
 from .rows import MANIFEST, SOURCES, MeasuredRow, Row, rows_of, schema_of, sources_of, sources_table, table
 from .work import Means, Share, Wishes, Work
 
 MANIFEST_NAME = "manifest.parquet"
 _GROUP_ROWS = 50_000  # of the manifest, in memory at once
 _PARTS_A_BLOCK = 64
+_KEYS_AT_ONCE = 10_000  # files, as objects of Python
 
 
 class Pool(Protocol):
@@ -100,14 +102,14 @@ class Listing:
 
     def __init__(self, locations: Sequence[str], suffixes: Collection[str]) -> None:
         self.others = 0
-        pages = [SOURCES.empty_table()]
+        pages, names = [SOURCES.empty_table()], [keys_of([])]
         for images, others in places.find(locations, suffixes):
             self.others += others
-            pages += [sources_table(images)] if images else []
-        listed = pa.concat_tables(pages).combine_chunks()
-        names = pc.binary_join_element_wise(listed["root"], listed["path"], "/")
-        _, first = np.unique(np.array(names, dtype=object), return_index=True)
-        self.sources = listed.take(np.sort(first))
+            if images:
+                pages.append(sources_table(images))
+                names.append(keys_of([digest(source.name) for source in images]))
+        _, first = np.unique(np.concatenate(names), return_index=True)
+        self.sources = pa.concat_tables(pages).take(np.sort(first))
 
 
 class Job:
@@ -284,7 +286,10 @@ def check_output(output: str) -> None:
 
 def _left(sources: pa.Table, settings: str, journal: Journal[Any] | None) -> tuple[Keys, pa.Table]:
     """The keys of all files, in their order, and the files that the journal has not finished."""
-    keys = keys_of([source.key(settings) for source in sources_of(sources)])
+    keys = keys_of([])
+    for batch in sources.to_batches(max_chunksize=_KEYS_AT_ONCE):
+        some = [source.key(settings) for source in sources_of(pa.Table.from_batches([batch]))]
+        keys = np.concatenate([keys, keys_of(some)])
     settled = keys_of([]) if journal is None else journal.settled()
     return np.unique(keys), sources.filter(pa.array(find(settled, keys) < 0))
 

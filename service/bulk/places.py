@@ -48,8 +48,13 @@ class Source:
 
     def key(self, settings: str) -> bytes:
         """What a result depends on: the file's name and version and the settings, in 16 bytes."""
-        parts = (self.name, str(self.size), self.etag, str(self.max_bytes), settings)
-        return hashlib.blake2b("\0".join(parts).encode(errors="surrogateescape"), digest_size=16).digest()
+        return digest(self.name, str(self.size), self.etag, str(self.max_bytes), settings)
+
+
+def digest(*parts: str) -> bytes:
+    """16 bytes that stand for texts."""
+    text = "\0".join(parts).encode(errors="surrogateescape")
+    return hashlib.blake2b(text, digest_size=16).digest()
 
 
 def is_url(location: str) -> bool:

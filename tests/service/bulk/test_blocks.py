@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ class Pictures:
     async def row(self, source: Source) -> Row:
         self.at_work += 1
         self.most_at_work = max(self.most_at_work, self.at_work)
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3 if source.path.startswith("slow") else 0.01)
         self.at_work -= 1
         if source.path in self.deadly:
             raise Killed
@@ -79,6 +80,24 @@ def test_a_file_that_kills_the_process_is_given_up_and_no_other_is_done_twice(
         source.name: "crashed" if source.path == "3.png" else None for source in SOURCES
     }
     assert len(rows) == 6
+
+
+def test_no_file_of_another_block_is_blamed(tmp_path: Path) -> None:
+    """Two blocks are in a process at a time."""
+    pictures = Pictures("1.png")
+    others = [replace(source, path=f"slow {source.path}") for source in SOURCES[:2]]
+
+    async def both() -> list[Row]:
+        blocks = blocks_of(pictures, tmp_path, at_once=3)
+        ours, theirs = await asyncio.gather(blocks.run(SOURCES), blocks.run(others))
+        return [*ours, *theirs]
+
+    for _ in range(4):
+        with suppress(Killed, BaseExceptionGroup):
+            rows = asyncio.run(both())
+            break
+    assert len(rows) == 8
+    assert [row.source for row in rows if row.problem] == ["/in/1.png"]
 
 
 def test_rows_reach_the_journal_while_others_are_at_work(
