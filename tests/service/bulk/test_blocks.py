@@ -20,6 +20,9 @@ from tests.service.bulk.test_rows import ROW
 SOURCES = [Source("/in", f"{number}.png", number, "") for number in range(6)]
 
 
+SLOW = replace(SOURCES[3], path="slow 3.png")  # so that rows before it are written when it kills
+
+
 class Killed(BaseException):
     """The process ends here."""
 
@@ -65,11 +68,12 @@ def test_a_file_that_kills_the_process_is_given_up_and_no_other_is_done_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(blocks, "FLUSH_SECONDS", 0.0)
-    pictures = Pictures("3.png")
+    pictures = Pictures(SLOW.path)
+    sources = [*SOURCES[:3], SLOW, *SOURCES[4:]]
     deaths = 0
     while True:
         try:
-            rows = asyncio.run(blocks_of(pictures, tmp_path, at_once=1).run(SOURCES))
+            rows = asyncio.run(blocks_of(pictures, tmp_path, at_once=1).run(sources))
             break
         except (Killed, BaseExceptionGroup):
             deaths += 1
@@ -77,7 +81,7 @@ def test_a_file_that_kills_the_process_is_given_up_and_no_other_is_done_twice(
     assert deaths == 3  # once in company, twice alone
     assert sorted(pictures.done) == ["0.png", "1.png", "2.png", "4.png", "5.png"]
     assert {row.source: row.problem for row in rows} == {
-        source.name: "crashed" if source.path == "3.png" else None for source in SOURCES
+        source.name: "crashed" if source == SLOW else None for source in sources
     }
     assert len(rows) == 6
 
@@ -105,8 +109,8 @@ def test_rows_reach_the_journal_while_others_are_at_work(
 ) -> None:
     monkeypatch.setattr(blocks, "FLUSH_SECONDS", 0.0)
     with pytest.raises(BaseExceptionGroup):
-        asyncio.run(blocks_of(Pictures("5.png"), tmp_path, at_once=1).run(SOURCES))
-    assert len(Journal(str(tmp_path), Row).settled()) == 5
+        asyncio.run(blocks_of(Pictures(SLOW.path), tmp_path, at_once=1).run([*SOURCES[:3], SLOW]))
+    assert len(Journal(str(tmp_path), Row).settled()) == 3
 
 
 def test_an_output_that_fails_ends_the_block(tmp_path: Path) -> None:
