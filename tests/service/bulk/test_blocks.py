@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from service.bulk import BulkError, blocks
 from service.bulk.blocks import Blocks
-from service.bulk.journal import Attempts, Journal
+from service.bulk.journal import Attempt, Attempts, Journal
 from service.bulk.places import Source
 from service.bulk.rows import Row
 from tests.service.bulk.test_rows import ROW
@@ -33,6 +34,7 @@ class Pictures:
     def __init__(self, *deadly: str) -> None:
         self.deadly = deadly
         self.done: list[str] = []
+        self.dead = False
         self.at_work = self.most_at_work = 0
 
     async def row(self, source: Source) -> Row:
@@ -40,7 +42,8 @@ class Pictures:
         self.most_at_work = max(self.most_at_work, self.at_work)
         await asyncio.sleep(0.3 if source.path.startswith("slow") else 0.01)
         self.at_work -= 1
-        if source.path in self.deadly:
+        if self.dead or source.path in self.deadly:
+            self.dead = True
             raise Killed
         self.done.append(source.path)
         return replace(ROW, source=source.name, key=source.key("s"))
@@ -50,8 +53,22 @@ class Pictures:
 
 
 def blocks_of(pictures: Any, output: Path, at_once: int = 2) -> Blocks[Row]:
-    """A new process's."""
-    journal, attempts = Journal(str(output), Row), Attempts(str(output))
+    """A new process's. Once it is dead it writes nothing any more."""
+    pictures.dead = False
+
+    class MortalAttempts(Attempts):
+        async def _keep(self, block: str, attempt: Attempt) -> None:
+            if pictures.dead:
+                raise Killed
+            await super()._keep(block, attempt)
+
+    class MortalJournal(Journal[Row]):
+        async def add(self, block: str, rows: Sequence[Row]) -> None:
+            if pictures.dead:
+                raise Killed
+            await super().add(block, rows)
+
+    journal, attempts = MortalJournal(str(output), Row), MortalAttempts(str(output))
     return Blocks(pictures, journal, attempts, settings="s", at_once=at_once)
 
 
