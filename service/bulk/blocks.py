@@ -85,7 +85,6 @@ class Blocks(Generic[AnyRow]):
                     rows[key] = await self._pictures.row(source)
                     await self._journal.add(block, [rows[key]])
         await unwritten.flush()
-        await self._attempts.end(block)
         return list(rows.values())
 
     @asynccontextmanager

@@ -188,11 +188,13 @@ class Job:
         """Do what is not finished; returns the keys of all, in their order."""
         keys, left = _left(sources, work.settings, None if self._force else Journal(self._output, kind))
         self._teller.begin(what, len(left), len(keys) - len(left))
-        Attempts(self._output).forget()
+        attempts = Attempts(self._output)
+        attempts.forget()
         size = self._share.block(len(left))
         blocks = [left.slice(start, size).combine_chunks() for start in range(0, len(left), size)]
         for rows in self._pool.run(blocks, work, self._share):
             self._teller.rows(rows_of(rows, kind))
+        attempts.forget()
         return keys
 
     def _measured(self, wanted: Keys) -> tuple[list[pa.Table], list[Row]]:

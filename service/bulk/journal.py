@@ -1,8 +1,8 @@
 """The journal of bulk work, beside its streams: what is finished, and what was begun and killed.
 
-    journal/rows/BLOCK-TIME.parquet        rows of the manifest
-    journal/measured/BLOCK-TIME.parquet    measurements, for one budget
-    journal/attempts/BLOCK.json            blocks under way
+    journal/rows/BLOCK/TIME.parquet        rows of the manifest
+    journal/measured/BLOCK/TIME.parquet    measurements, for one budget
+    journal/attempts/BLOCK.json            blocks that this run has begun
 
 An actor adds its rows every few seconds; whoever is killed loses no more than those. Nothing is
 ever changed but `attempts`, so no two writers are in each other's way. Of two rows of one key the
@@ -66,7 +66,7 @@ class Attempts:
         self._store = store(output)
 
     async def begin(self, block: str) -> Attempt:
-        """Begin a block, once more if it was not ended."""
+        """Begin a block, once more if this run has: Ray did not see its end."""
         try:
             found = await self._store.get_async(_attempt(block))
             attempt = Attempt(**json.loads(bytes(await found.bytes_async()))).next()
@@ -81,17 +81,8 @@ class Attempts:
         """Remember that a file is at work by itself."""
         await self._keep(block, replace(attempt, at=key.hex()))
 
-    async def end(self, block: str) -> None:
-        """Forget a block: all its rows are in the journal."""
-        try:
-            await self._store.delete_async(_attempt(block))
-        except FileNotFoundError:
-            pass
-        except BaseError as error:
-            raise BulkError(f"the journal cannot be written: {error}") from error
-
     def forget(self) -> None:
-        """Forget all blocks of runs before, which were killed with their actors."""
+        """Forget all blocks: their run has ended, or was killed with its actors."""
         try:
             names = [found["path"] for page in self._store.list("journal/attempts") for found in page]
             if names:
@@ -118,7 +109,7 @@ class Journal(Generic[AnyRow]):
         """Add rows of a block."""
         content = await asyncio.to_thread(_parquet, table(rows, self._kind))
         try:
-            await self._store.put_async(f"{self._folder}/{block}-{time.time_ns():020d}.parquet", content)
+            await self._store.put_async(f"{self._folder}/{block}/{time.time_ns():020d}.parquet", content)
         except (BaseError, OSError) as error:
             raise BulkError(f"the journal cannot be written: {error}") from error
 
@@ -134,10 +125,10 @@ class Journal(Generic[AnyRow]):
     def parts(self, block: str = "") -> list[str]:
         """Names of the parts, of one block or of all; the latest first."""
         try:
-            found = [found["path"] for page in self._store.list(self._folder) for found in page]
+            listed = self._store.list(f"{self._folder}/{block}".rstrip("/"))
+            names = [found["path"] for page in listed for found in page]
         except BaseError as error:
             raise BulkError(f"the journal cannot be read: {error}") from error
-        names = [name for name in found if name.startswith(f"{self._folder}/{block}")]
         return sorted(names, key=_time, reverse=True)
 
     def read(self, part: str, columns: list[str] | None = None) -> pa.Table:
@@ -203,7 +194,7 @@ def _parquet(rows: pa.Table) -> bytes:
 
 
 def _time(part: str) -> int:
-    return int(part.rpartition("-")[2].removesuffix(".parquet"))
+    return int(part.rpartition("/")[2].removesuffix(".parquet"))
 
 
 def _attempt(block: str) -> str:

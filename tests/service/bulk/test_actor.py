@@ -21,7 +21,6 @@ def test_tables_of_files_become_tables_of_rows_two_at_a_time(folder: Path, work:
             rows = [row for table in tables for row in rows_of(table, Row)]
         assert {row.source for row in rows} == {source.name for source in page}
         assert sum(row.status == "done" for row in rows) == 3
-        assert list(Path(work.output, "journal", "attempts").iterdir()) == []
     finally:
         actor.close()
 
