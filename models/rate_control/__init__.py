@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     )
     from models.rate_control.gain_search import GainSearch
     from models.rate_control.position import COARSEST, FINEST, Position
+    from models.rate_control.price import Pieces, Price, SlopeHistogram
     from models.rate_control.quality_search import QualitySearch
     from models.rate_control.target import TOLERANCE, Metric, Score, Target, meets
 
@@ -29,19 +30,22 @@ __all__ = [
     "GainSearch",
     "Measured",
     "Metric",
+    "Pieces",
     "Position",
+    "Price",
     "QualitySearch",
     "RateDistortion",
     "Score",
     "SetScores",
+    "SlopeHistogram",
     "Target",
     "allocate",
     "meets",
     "next_budget",
 ]
 
-# In this order: the last three bring numpy, which reading a stream's header does without.
-_HOMES = ("position", "target", "gain_search", "quality_search", "allocation")
+# In this order: the last four bring numpy, which reading a stream's header does without.
+_HOMES = ("position", "target", "gain_search", "quality_search", "allocation", "price")
 
 
 def __getattr__(name: str) -> Any:

@@ -106,6 +106,16 @@ class RateDistortion:
         corners = _hull(sizes, distortions)
         return cls(sizes[corners].astype(np.int64), distortions[corners])
 
+    @property
+    def costs(self) -> NDArray[np.int64]:
+        """Bytes of the straight pieces, (n - 1,)."""
+        return np.diff(self.sizes)
+
+    @property
+    def gains(self) -> NDArray[np.float64]:
+        """Distortion that each piece takes away, (n - 1,)."""
+        return -np.diff(self.distortions)
+
     def __call__(self, size: int) -> float:
         """The distortion at a size in bytes; outside the range, that of its ends."""
         return float(np.interp(size, self.sizes, self.distortions))
@@ -139,9 +149,9 @@ def allocate(curves: Sequence[RateDistortion], budget: int) -> Allocation:
         return Allocation(tuple(lowest.tolist()), "below")
     if budget > highest.sum():
         return Allocation(tuple(highest.tolist()), "above")
-    costs = np.concatenate([np.diff(curve.sizes) for curve in curves])
-    gains = np.concatenate([-np.diff(curve.distortions) for curve in curves])
-    owners = np.repeat(np.arange(len(curves)), [len(curve.sizes) - 1 for curve in curves])
+    costs = np.concatenate([curve.costs for curve in curves])
+    gains = np.concatenate([curve.gains for curve in curves])
+    owners = np.repeat(np.arange(len(curves)), [len(curve.costs) for curve in curves])
     # Curves are convex: no later piece of one is steeper than an earlier one.
     order = np.argsort(-gains / costs, kind="stable")
     costs = costs[order]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from . import paths
+from . import bulk, paths
 from .console import (
     AsJson,
     Device,
@@ -21,7 +21,6 @@ from .console import (
     Output,
     Profile,
     Quiet,
-    Sources,
     Verbose,
     app,
     check_device,
@@ -71,6 +70,29 @@ class MetadataChoice(Enum):
     KEEP_WITH_GPS = "keep-with-gps"
 
 
+class EngineChoice(Enum):
+    """What does the work."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
+# Texts: a Path would lose a slash of "s3://".
+Images = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SOURCES...",
+        help="Images, patterns of them, or folders that are searched all the way down; - is stdin. With "
+        "--engine ray also s3://…, gs://… and az://….",
+    ),
+]
+Engine = Annotated[
+    EngineChoice,
+    typer.Option(
+        help="local; or ray, all cores or GPUs of a Ray cluster, for buckets and millions of images: streams "
+        "named by their content, and a manifest."
+    ),
+]
 Bpp = Annotated[float | None, typer.Option(help="Budget in bits per pixel, the whole stream counted.")]
 MaxBytes = Annotated[int | None, typer.Option(help="Budget in bytes for each stream.")]
 Quality = Annotated[float | None, typer.Option(help="Quality from 0 to 100, instead of a budget.")]
@@ -133,7 +155,7 @@ class Options:
 
 @app.command()
 def compress(
-    sources: Sources,
+    sources: Images,
     bpp: Bpp = None,
     max_bytes: MaxBytes = None,
     quality: Quality = None,
@@ -150,6 +172,7 @@ def compress(
     output: Output = None,
     device: Device = "cpu",
     metadata: KeepMetadata = MetadataChoice.NONE,
+    engine: Engine = EngineChoice.LOCAL,
     force: Force = False,
     no_overwrite: NoOverwrite = False,
     dry_run: DryRun = False,
@@ -172,14 +195,22 @@ def compress(
         raise typer.BadParameter("give exactly one of them", param_hint=hint)
     if (budget_bpp, budget_bytes) != (None, None) and minima != (None, None, None):
         raise typer.BadParameter("are for each image by itself", param_hint="--min-...")
-    if budget_bpp is not None or budget_bytes is not None:
-        found = paths.find(sources, suffixes())
-        tally = compress_album(found, options, bpp=budget_bpp, max_bytes=budget_bytes, metric=metric)
-    elif metric is not None:
+    one_budget = budget_bpp is not None or budget_bytes is not None
+    if metric is not None and not one_budget:
         raise typer.BadParameter("is for --budget-bpp and --budget-bytes", param_hint="--metric")
+    target = None if one_budget else _target(bpp, max_bytes, quality, minima)
+    _check_options(options, target, budget_bpp, budget_bytes)
+    if engine is EngineChoice.RAY:
+        best_in = None if metric is None else _metric(metric)
+        bulk.compress(sources, options, target, bpp=budget_bpp, max_bytes=budget_bytes, metric=best_in)
+        return
+    if addresses := [source for source in sources if "://" in source and not Path(source).exists()]:
+        raise typer.BadParameter(f"{addresses[0]}: addresses are for --engine ray", param_hint="SOURCES")
+    found = paths.find([paths.source(source) for source in sources], suffixes())
+    if target is None:
+        tally = compress_album(found, options, bpp=budget_bpp, max_bytes=budget_bytes, metric=metric)
     else:
-        found = paths.find(sources, suffixes())
-        tally = compress_each(found, options, _target(bpp, max_bytes, quality, minima))
+        tally = compress_each(found, options, target)
     finish(tally, found, manner)
 
 
@@ -207,23 +238,33 @@ def _target(
         raise typer.BadParameter(str(error)) from None
 
 
+def _check_options(options: Options, target: Target | None, bpp: float | None, max_bytes: int | None) -> None:
+    """Refuse a codec that is not for this target. Raises `typer.BadParameter`."""
+    from models import Target
+    from models.codec import check_auto
+    from models.errors import TargetError
+
+    if target is None and options.codec is not CodecChoice.LEARNED:
+        raise typer.BadParameter("one budget for all is for the learned codec", param_hint="--codec")
+    try:
+        if target is None:
+            Target(bpp=bpp, max_bytes=max_bytes)
+        elif options.codec is CodecChoice.AUTO:
+            check_auto(target)
+    except TargetError as error:
+        hint = None if target else "--budget-bpp, --budget-bytes"
+        raise typer.BadParameter(str(error), param_hint=hint) from None
+
+
 def compress_each(found: Found, options: Options, target: Target) -> Tally:
     """Compress every image to the same target, and count what became of them.
 
     Raises:
         typer.BadParameter: the options do not make sense.
     """
-    from models.codec import check_auto
-    from models.errors import TargetError
-
     from .pictures import header_of, metadata_of, picture_of
 
     manner = options.manner
-    try:
-        if options.codec is CodecChoice.AUTO:
-            check_auto(target)
-    except TargetError as error:
-        raise typer.BadParameter(str(error)) from None
     records = Records(keep=found.is_folder)
     targets = paths.targets(
         found,
@@ -357,14 +398,9 @@ def compress_album(
     Raises:
         typer.BadParameter: the options do not make sense.
     """
-    from models import Target
-    from models.errors import TargetError
-
     from .album import AlbumCompressor, is_ours
     from .journal import Journal
 
-    if options.codec is not CodecChoice.LEARNED:
-        raise typer.BadParameter("one budget for all is for the learned codec", param_hint="--codec")
     if options.manner.no_overwrite:
         raise typer.BadParameter("one budget for all chooses every stream anew", param_hint="--no-overwrite")
     if paths.STDIN in found.files:
@@ -373,10 +409,6 @@ def compress_album(
         raise typer.BadParameter(
             "one budget needs a folder for its streams and its report", param_hint="--output"
         )
-    try:
-        Target(bpp=bpp, max_bytes=max_bytes)
-    except TargetError as error:
-        raise typer.BadParameter(str(error), param_hint="--budget-bpp, --budget-bytes") from None
     best_in = None if metric is None else _metric(metric)
     output = Path(options.output)
     journal = Journal(output / "allocation.jsonl")

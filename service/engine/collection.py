@@ -119,7 +119,7 @@ async def compress_collection(
     kept: list[Kept] = []
     with watched.shared(lambda: _share(pixels, len(curves), len(made), effort)):
         for source, count in zip(sources, pixels, strict=True):
-            measured = await _sweep(coder, await source(deadline), profile, deadline)
+            measured = await sweep(coder, await source(deadline), profile, deadline)
             curves.append(RateDistortion.of(measured, metric, count))
         allocation = allocate(curves, budget)
         for number, source in enumerate(sources):
@@ -149,7 +149,7 @@ def _share(pixels: Sequence[int], measured: int, made: int, effort: int) -> floa
     return done / ((passes + last) * sum(pixels))
 
 
-async def _sweep(coder: PictureCoder, original: Decoded, profile: str, deadline: float) -> list[Measured]:
+async def sweep(coder: PictureCoder, original: Decoded, profile: str, deadline: float) -> list[Measured]:
     """Measure a picture's streams at QUALITIES, the metadata's bytes included."""
     picture, metadata_bytes = original.picture, bytes_of(original.kept.section)
     alpha = await coder.alpha_section(picture)

@@ -34,10 +34,10 @@ from ..metrics import Metrics
 from ..settings import Settings
 from ..store import StreamStore
 from . import costs, image_worker
-from .collection import PictureSource, StoredCollection, compress_collection
+from .collection import PictureSource, StoredCollection, compress_collection, sweep
 from .engine import Engine
 from .errors import TargetMissedError, WorkerDiedError
-from .results import EncodedFile, EnhancedFile, Measure, PictureFile, StoredStream
+from .results import EncodedFile, EnhancedFile, Measure, MeasuredFile, PictureFile, StoredStream
 from .timings import DECODE, ENCODE, FINISH, READ_HEADER, Step, Timings
 
 _T = TypeVar("_T")
@@ -346,6 +346,18 @@ class Requests:
         names = tuple(member.name for member in members)
         sources = tuple(member.source_bytes for member in members)
         return StoredCollection(found, budget, sum(pixels), names, sources, tuple(ids), timings)
+
+    async def measure(self, file: bytes, profile: str, metadata: Keep = "none") -> MeasuredFile:
+        """Measure an image file at `models.collection.QUALITIES`, as `allocate` does with each.
+
+        The bytes of the metadata that is kept count.
+        """
+        async with self._engine.deadline() as deadline:
+            header = await self._read(READ_HEADER, None, 0, images.read_header, file)
+            with self._engine.admit(costs.allocate(header.pixels, 0)):
+                decoded = await self._decode(None, header, file, metadata)
+                measured = await sweep(self._coder, decoded, profile, deadline)
+        return MeasuredFile(decoded.picture.width, decoded.picture.height, tuple(measured))
 
     async def _member(self, source: NamedFile | StoredPicture, keep: Keep) -> _Member:
         """Read the header of one picture of many."""

@@ -12,7 +12,7 @@ from models.codec import choose
 from models.metadata import Kept
 from models.postprocess.postprocessor import PostProcessor
 from models.postprocess.sources import Source
-from models.rate_control import Metric, Score
+from models.rate_control import Measured, Metric, Score
 from models.stream import Comparison
 
 from ..images import ImageFormat
@@ -93,6 +93,20 @@ class StoredStream:
     kept: Kept
     warnings: tuple[str, ...]
     timings: Timings
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredFile:
+    """A file's picture along the gain axis of a model.
+
+    Attributes:
+        width, height: in pixels.
+        measured: size and distortions at each of `models.collection.QUALITIES`.
+    """
+
+    width: int
+    height: int
+    measured: tuple[Measured, ...]
 
 
 @dataclass(frozen=True, slots=True)

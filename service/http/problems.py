@@ -173,12 +173,19 @@ def install(app: FastAPI, metrics: Metrics) -> None:
     app.add_exception_handler(HTTPException, _http)
 
 
+def reason_of(error: Exception) -> str | None:
+    """Return the last part of the `type` of a typed error; None of any other."""
+    kind = _kind_of(error)
+    return None if kind is None else kind.slug
+
+
 def refusal(error: Exception, metrics: Metrics, parameters: Sequence[str] = ()) -> JSONResponse:
     """Build the answer to a typed error, and count it.
 
     `parameters` are those that the query takes, to be named where one is unknown.
     """
-    kind = next(_KINDS[cls] for cls in type(error).__mro__ if cls in _KINDS)
+    kind = _kind_of(error)
+    assert kind is not None
     metrics.refused(kind.slug)
     if isinstance(error, store.StoreError) and kind.status >= 500:
         _log.error("the store failed", exc_info=error)
@@ -190,6 +197,10 @@ def fault() -> JSONResponse:
     detail = "the server failed; the fault is logged"
     problem = Problem(type="about:blank", title="Internal Server Error", status=500, detail=detail)
     return _response(problem, {})
+
+
+def _kind_of(error: Exception) -> _Kind | None:
+    return next((_KINDS[cls] for cls in type(error).__mro__ if cls in _KINDS), None)
 
 
 def _typed(kind: _Kind, error: Exception, parameters: Sequence[str]) -> JSONResponse:
