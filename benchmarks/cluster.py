@@ -49,7 +49,7 @@ from benchmarks.server import client
 DOCKER = Path(__file__).parents[1] / "docker"
 RECOVERY_SECONDS = 120.0
 SMALL = (320, 240, "JPEG")
-LARGER = (768, 512, "PNG")  # with twice the rate, more than one replica can do
+LARGER = (1920, 1080, "JPEG")  # at twice the rate, more than one replica can do
 ATTEMPTS = 8  # of a request whose connection breaks
 DECODED_STREAMS = 3  # of the acknowledged ones, all of which are compared
 MAX_QUEUED_REQUESTS = 6  # of a replica, in these runs: bursts get 429
@@ -189,7 +189,7 @@ FAULTS: dict[str, Callable[[Outcome, Nodes], Awaitable[None]]] = {
     "scale": scale,
 }
 UNDISTURBED = {"update", "scale"}  # nothing is lost, so nobody needs to send anything again
-SCALE = {"min_replicas": 1, "target_queued_pixels": 500_000, "upscale_delay_s": 1, "downscale_delay_s": 2}
+SCALE = {"min_replicas": 1, "target_queued_pixels": 2_000_000, "upscale_delay_s": 1, "downscale_delay_s": 2}
 
 
 async def trial(name: str, nodes: Nodes, rate: float, seconds: float) -> Outcome:

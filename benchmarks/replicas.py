@@ -238,6 +238,7 @@ async def run_trial(
         "image_workers": 1,
         "drain_seconds": DRAIN_SECONDS,
         "request_timeout_seconds": TIMEOUT_SECONDS,
+        "max_queued_pixels": arguments.queued_pixels,
     }
     replicas = [
         Replica(place, Path(f"{logs}-{number}.log"), **settings) for number, place in enumerate(places)
@@ -312,6 +313,9 @@ def main() -> None:
     options.add_argument("--only", nargs="+", choices=FAULTS, default=list(FAULTS))
     options.add_argument("--rate", type=float, default=2.0, help="compressions a second")
     options.add_argument("--seconds", type=float, default=30.0, help="of load; the fault comes after a third")
+    options.add_argument(
+        "--queued-pixels", type=int, default=80_000_000, help="that each replica admits; beyond it 429"
+    )
     options.add_argument("--log", type=Path, default=Path("replicas"), help="where the logs go")
     arguments = options.parse_args()
     bodies = [path.read_bytes() for path in files_of(arguments.folder)]
@@ -322,6 +326,7 @@ def main() -> None:
         {
             "rate": arguments.rate,
             "seconds": arguments.seconds,
+            "queued_pixels": arguments.queued_pixels,
             "replicas": REPLICAS,
             "trials": [trial.facts() for trial in trials],
         },

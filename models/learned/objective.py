@@ -21,7 +21,7 @@ __all__ = ["FORMULAS", "Distortion", "Objective", "measure"]
 # Of `visual`: the squared error against 1 - MS-SSIM, as JPEG AI weighs them, and the parts in it of
 # luma as it is seen, of each chroma plane, and of each chroma plane seen from afar.
 SQUARED_ERROR = 43.0
-LUMA, CHROMA, FAR_CHROMA = 0.3, 1.5, 0.0
+LUMA, CHROMA, FAR_CHROMA = 0.3, 0.6, 4.0
 FAR = 8  # pixels on a side that are averaged to see it so
 # BT.709 over the full range: Y, Cb and Cr of R, G and B.
 RGB_TO_YCBCR = (
@@ -36,7 +36,10 @@ LAMBDA_PER_ANCHOR = 1.9307  # factor of lambda from one gain anchor to the next;
 FORMULAS: dict[Distortion, str] = {
     "mse": "MSE",
     "ms-ssim": "0.2 MSE + 0.8 (1 - MS-SSIM)",
-    "visual": f"{SQUARED_ERROR:g} ({LUMA} MSE of Y as seen + {CHROMA} MSE of Cb and Cr) + 1 - MS-SSIM of Y",
+    "visual": (
+        f"{SQUARED_ERROR:g} ({LUMA} MSE of Y as seen + {CHROMA} MSE of Cb and Cr + {FAR_CHROMA} of them "
+        f"averaged over {FAR}x{FAR}) + 1 - MS-SSIM of Y"
+    ),
 }  # as in model cards
 
 
