@@ -23,7 +23,7 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.preference import page
-from benchmarks.preference.pairs import pairs
+from benchmarks.preference.pairs import pairs, plan
 from benchmarks.preference.votes import tallies
 from models.evaluation.anchors import of_families
 from models.evaluation.run import image_paths, read_picture
@@ -43,16 +43,10 @@ def _make(arguments: argparse.Namespace) -> None:
     pictures = [(path.stem, read_picture(path)) for path in image_paths(arguments.folder)]
     rates = [float(rate) for rate in arguments.bpp.split(",")]
     (other,) = of_families((arguments.against,))
-    made = pairs(
-        pictures[: arguments.pictures],
-        LearnedCodec.load(arguments.profile),
-        other,
-        rates,
-        seed=arguments.seed,
-        controls=arguments.controls,
-    )
-    count = min(arguments.pictures, len(pictures)) * len(rates) + arguments.controls
-    key = page.write(track(made, "making pairs", count), arguments.output)
+    chosen = pictures[: arguments.pictures]
+    plans = plan(len(chosen), rates, seed=arguments.seed, controls=arguments.controls)
+    made = pairs(chosen, plans, LearnedCodec.load(arguments.profile), other)
+    key = page.write(track(made, "making pairs", len(plans)), arguments.output)
     print(f"{len(key)} pairs: open {arguments.output / 'page' / 'index.html'}")
 
 

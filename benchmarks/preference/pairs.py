@@ -65,53 +65,60 @@ class Pair:
     original: NDArray[np.uint8]
     decoded: tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
-    @property
-    def is_control(self) -> bool:
-        """Say whether both sides are one codec: voters should find no difference."""
-        return self.left == self.right
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A pair that is to be made.
+
+    Attributes:
+        picture: its number.
+        bpp: bits per pixel.
+        left: whether ours is on the left; None for a control, which shows the other codec twice.
+    """
+
+    picture: int
+    bpp: float
+    left: bool | None
+
+
+def plan(pictures: int, rates: Sequence[float], *, seed: int, controls: int) -> list[Plan]:
+    """Draw the order of the pairs, and their sides, by a seed."""
+    rng = random.Random(seed)
+    places = [(number, bpp) for number in range(pictures) for bpp in rates]
+    plans = [Plan(*place, left=rng.random() < 0.5) for place in places]
+    plans += [Plan(*place, left=None) for place in rng.sample(places, controls)]
+    rng.shuffle(plans)
+    return plans
 
 
 def pairs(
-    pictures: Sequence[tuple[str, Picture]],
-    codec: LearnedCodec,
-    other: Anchor,
-    rates: Sequence[float],
-    *,
-    seed: int,
-    controls: int,
+    pictures: Sequence[tuple[str, Picture]], plans: Sequence[Plan], codec: LearnedCodec, other: Anchor
 ) -> Iterator[Pair]:
-    """Make the pairs, in an order that the seed decides.
+    """Make the pairs of a plan.
 
     Args:
         pictures: with their names.
+        plans: of the pairs.
         codec: ours.
         other: what it is compared with.
-        rates: bits per pixel.
-        seed: of the order and of the sides.
-        controls: pairs of `other` with itself among them.
 
     Raises:
         ValueError: a picture cannot be brought to the same bytes.
     """
-    rng = random.Random(seed)
-    wanted = [(number, bpp, False) for number in range(len(pictures)) for bpp in rates]
-    wanted += [(*rng.choice(wanted)[:2], True) for _ in range(controls)]
-    rng.shuffle(wanted)
-    for number, bpp, is_control in wanted:
-        name, picture = pictures[number]
-        file = nearest(other, picture, bpp)
-        theirs = other.decode(file).rgb
-        sides = [(other.name, len(file), theirs)] * 2
-        if not is_control:
+    for planned in plans:
+        name, picture = pictures[planned.picture]
+        file = nearest(other, picture, planned.bpp)
+        theirs = (other.name, len(file), other.decode(file).rgb)
+        sides = [theirs, theirs]
+        if planned.left is not None:
             stream = of_size(codec, picture, len(file))
-            sides[0] = (codec.name, len(stream.data), codec.decode([stream.data])[0].rgb)
-            rng.shuffle(sides)
-        rule = RULES[number % len(RULES)]
-        box = crop(picture.rgb, rule)
+            sides[not planned.left] = (codec.name, len(stream.data), codec.decode([stream.data])[0].rgb)
         left, right = sides
+        rule = RULES[planned.picture % len(RULES)]
+        box = crop(picture.rgb, rule)
         yield Pair(
             picture=name,
-            bpp=bpp,
+            bpp=planned.bpp,
             rule=rule,
             box=box,
             left=left[0],

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.preference import __main__ as program
-from benchmarks.preference.pairs import BYTES_RATIO, RULES, crop, nearest, of_size, pairs
+from benchmarks.preference.pairs import BYTES_RATIO, RULES, Plan, crop, nearest, of_size, pairs, plan
 from benchmarks.preference.votes import Tally, tallies
 from models import Picture
 from models.evaluation.anchors import of_families
@@ -22,11 +22,11 @@ from models.learned.codec import LearnedCodec
 
 @pytest.fixture(scope="module")
 def large() -> Picture:
-    """640 x 480, half smooth and half busy."""
+    """480 x 460, half smooth and half busy."""
     rng = np.random.default_rng(2)
-    rows, columns = np.mgrid[0:480, 0:640]
+    rows, columns = np.mgrid[0:460, 0:480]
     light = 60 + 0.2 * columns + 0.1 * rows
-    busy = np.where(columns >= 400, rng.normal(0, 30, (480, 640)), 0)
+    busy = np.where(columns >= 300, rng.normal(0, 30, (460, 480)), 0)
     rgb = np.stack([light + busy, light + 0.8 * busy, 200 - light], 2)
     return Picture.from_array(rgb.clip(0, 255).astype(np.uint8))
 
@@ -40,54 +40,61 @@ def test_two_files_of_a_pair_are_of_the_same_size(codec: LearnedCodec, large: Pi
         of_size(codec, large, 20)
 
 
-def test_crops_follow_their_rule(large: Picture) -> None:
-    centre, busiest, median = (crop(large.rgb, rule) for rule in RULES)
-    assert centre.of(large.rgb).shape == (448, 448, 3)
+def test_crops_follow_their_rule() -> None:
+    rgb = np.full((480, 640, 3), 90, np.uint8)
+    rgb[:, 400:] = np.random.default_rng(2).integers(0, 255, (480, 240, 3))
+    centre, busiest, median = (crop(rgb, rule) for rule in RULES)
+    assert centre.of(rgb).shape == (448, 448, 3)
     assert (centre.top, centre.left) == (16, 96)
     assert busiest.left + busiest.width == 640 > median.left + median.width
-    small = crop(large.rgb[:50, :60], "busiest")
+    small = crop(rgb[:50, :60], "busiest")
     assert (small.top, small.left, small.height, small.width) == (0, 0, 50, 60)
 
 
-def test_the_same_seed_makes_the_same_pairs(codec: LearnedCodec, photo: Image.Image) -> None:
-    large = photo.resize((384, 288))
-    crops = [large.crop((number, 0, number + 320, 288)) for number in range(4)]
-    pictures = [(f"p{number}", Picture.from_image(image)) for number, image in enumerate(crops)]
-    first = list(pairs(pictures, codec, AVIF, (0.1,), seed=3, controls=2))
-    again = list(pairs(pictures, codec, AVIF, (0.1,), seed=3, controls=2))
-    assert [(pair.picture, pair.left, pair.right) for pair in first] == [
-        (pair.picture, pair.left, pair.right) for pair in again
+def test_a_seed_decides_order_and_sides() -> None:
+    plans = plan(24, (0.15, 0.3), seed=3, controls=4)
+    assert plans == plan(24, (0.15, 0.3), seed=3, controls=4) != plan(24, (0.15, 0.3), seed=4, controls=4)
+    assert len(plans) == 52
+    real = [planned for planned in plans if planned.left is not None]
+    assert sorted((planned.picture, planned.bpp) for planned in real) == [
+        (number, bpp) for number in range(24) for bpp in (0.15, 0.3)
     ]
-    assert len(first) == 6
-    assert sum(pair.is_control for pair in first) == 2
-    real = [pair for pair in first if not pair.is_control]
-    assert {pair.left for pair in real} == {codec.name, AVIF.name}
-    assert sorted(pair.picture for pair in real) == [name for name, _ in pictures]
-    for pair in real:
-        ours = pair.decoded[0] if pair.left == codec.name else pair.decoded[1]
-        theirs = pair.decoded[1] if pair.left == codec.name else pair.decoded[0]
-        assert not np.array_equal(ours, theirs)
-        assert np.abs(ours.astype(int) - pair.original).mean() < 25
+    assert 12 < sum(bool(planned.left) for planned in real) < 36
+    assert [planned.picture for planned in real] != sorted(planned.picture for planned in real)
+
+
+def test_both_sides_show_the_same_place_by_the_codec_that_the_key_names(
+    codec: LearnedCodec, large: Picture
+) -> None:
+    plans = [Plan(0, 0.2, left=True), Plan(0, 0.2, left=False)]
+    first, second = pairs([("one", large)], plans, codec, AVIF)
+    assert (first.left, first.right) == (second.right, second.left) == (codec.name, AVIF.name)
+    assert np.array_equal(first.decoded[0], second.decoded[1])
+    assert np.array_equal(first.decoded[1], second.decoded[0])
+    assert not np.array_equal(*first.decoded)
+    for decoded in first.decoded:
+        assert np.abs(decoded.astype(int) - first.original).mean() < 25
 
 
 def test_what_voters_get_tells_nothing(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     output = tmp_path / "pairs"
-    options = ["make", str(folder), "--output", str(output), "--bpp", "0.1", "--controls", "1"]
-    monkeypatch.setattr(sys, "argv", ["preference", *options])
+    options = ["--output", str(output), "--bpp", "0.1", "--controls", "1", "--pictures", "1"]
+    monkeypatch.setattr(sys, "argv", ["preference", "make", str(folder), *options])
     program.main()
     page = output / "page"
     names = sorted(path.name for path in page.iterdir())
     assert names == sorted(
-        [f"{number:03d}-{side}.png" for number in range(3) for side in ("left", "original", "right")]
+        [f"{number:03d}-{side}.png" for number in range(2) for side in ("left", "original", "right")]
         + ["index.html"]
     )
     text = (page / "index.html").read_text()
     assert "avif" not in text
     assert "ms-ssim" not in text
-    assert "const count = 3;" in text
+    assert "const count = 2;" in text
     key = json.loads((output / "key.json").read_text())["pairs"]
-    assert [pair["number"] for pair in key] == [0, 1, 2]
-    for number in range(3):
+    assert [pair["number"] for pair in key] == [0, 1]
+    assert [pair["left"] == pair["right"] for pair in key].count(True) == 1
+    for number in range(2):
         with Image.open(page / f"{number:03d}-left.png") as image:
             assert not image.info
 
