@@ -21,6 +21,7 @@ from models.training.loop import Recipe, trained_network
 from models.training.run import WEIGHTS as WEIGHTS_OF_RUN
 from models.training.run import RunWeights
 from models.training.scale_decoder import finish
+from models.weights import registry
 from models.weights.card import ModelCard, RatePoint
 from models.weights.registry import WEIGHTS
 
@@ -41,13 +42,27 @@ def main() -> None:
         report=say,
     )
     card = _card(arguments, recipe, trained, model)
-    card_path = WEIGHTS / f"{card.name}.json"
     model.save(WEIGHTS / f"{card.name}.safetensors")
-    card.save(card_path)
+    print(evaluated(card, arguments.images, arguments.run))
 
+
+def evaluated(card: ModelCard, images: Path, output: Path) -> str:
+    """Write the card of a model whose weights are in place, with what it does on test images.
+
+    Args:
+        card: without its points, or with old ones.
+        images: folder of the test images.
+        output: folder for the results of the evaluation.
+
+    Returns:
+        The results in Markdown.
+    """
+    path = WEIGHTS / f"{card.name}.json"
+    card.save(path)  # without which the codec cannot be loaded
+    registry.card.cache_clear()
     report = evaluate(
-        arguments.images,
-        arguments.run,
+        images,
+        output,
         EvaluationOptions(profiles=(card.name,)),
         on_step=lambda what, done, of: say(f"{what}: {done} of {of}"),
     )
@@ -55,8 +70,8 @@ def main() -> None:
         RatePoint(round(mean.setting, 2), round(mean.bpp, 4), round(mean.psnr, 3), round(mean.ms_ssim, 5))
         for mean in report.curves[0].means
     )
-    replace(card, evaluated_on=report.name, rate_distortion=points).save(card_path)
-    print(report.markdown())
+    replace(card, evaluated_on=report.name, rate_distortion=points).save(path)
+    return report.markdown()
 
 
 def commit() -> str:
