@@ -2,7 +2,7 @@
 
 from models import Codec
 
-codec = Codec.load("ms-ssim")
+codec = Codec.load()
 stream = codec.compress(image, bpp=0.15)
 image = codec.decompress(stream.data)
 """

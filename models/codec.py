@@ -24,8 +24,10 @@ from models.picture import Picture
 from models.postprocess.postprocessor import Postprocess
 from models.progress import UNINTERRUPTED, PartOf, Progress
 from models.rate_control import Metric, QualitySearch, Target
+from models.rate_control.quality_search import HYBRID_AXIS
 from models.stream import Comparison, Stream
 from models.tensors import check_device
+from models.weights.registry import DEFAULT
 
 CodecName = Literal["learned", "hybrid", "auto"]
 _Encode = Callable[[Picture, Target, int, Progress], Stream]
@@ -44,7 +46,7 @@ class Codec:
         self.hybrid = hybrid or HybridCodec()
 
     @classmethod
-    def load(cls, name: str = "ms-ssim", *, device: str = "cpu", bfloat16: bool | None = None) -> Codec:
+    def load(cls, name: str = DEFAULT, *, device: str = "cpu", bfloat16: bool | None = None) -> Codec:
         """Load one of `registry.available()`, with the post-processors at hand.
 
         Raises:
@@ -59,7 +61,7 @@ class Codec:
 
     @property
     def name(self) -> str:
-        """Name of the model: "psnr" or "ms-ssim"."""
+        """Name of the model, such as "psnr"."""
         return self.learned.name
 
     @property
@@ -181,13 +183,13 @@ class Codec:
 
     def _learned(self, picture: Picture, target: Target, effort: int, progress: Progress) -> Stream:
         if target.minima:
-            search = QualitySearch(target, picture.pixels, axis=self.metric, effort=effort > 0)
+            search = QualitySearch(target, picture.pixels, axis=self.learned.axis, effort=effort > 0)
             return self._reaching(search, self._learned, picture, target, effort, progress)
         return self.learned.encode([picture], [target], effort=effort, progress=progress)[0]
 
     def _hybrid(self, picture: Picture, target: Target, effort: int, progress: Progress) -> Stream:
         if target.minima:
-            search = QualitySearch(target, picture.pixels, axis="hybrid", effort=effort > 0)
+            search = QualitySearch(target, picture.pixels, axis=HYBRID_AXIS, effort=effort > 0)
             return self._reaching(search, self._hybrid, picture, target, effort, progress)
         return self.hybrid.encode(picture, target, metric=self.metric, effort=effort, progress=progress)
 

@@ -8,6 +8,8 @@ from typing import Annotated, NamedTuple
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from models.weights.registry import DEFAULT
+
 from .logs import LogFormat, LogLevel
 
 _MIN_KEY_CHARACTERS = 16
@@ -91,10 +93,10 @@ class Settings(BaseSettings):
         description="Seconds that the store may take for one operation, retries included; beyond it 503.",
     )
     models: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=("ms-ssim", "psnr"), min_length=1, description="Models to load, separated by commas."
+        default=(DEFAULT, "psnr"), min_length=1, description="Models to load, separated by commas."
     )
     profile: str = Field(
-        default="ms-ssim", description="Model that compresses when a request names none; one of those loaded."
+        default=DEFAULT, description="Model that compresses when a request names none; one of those loaded."
     )
     max_pixels: int = Field(
         default=40_000_000,

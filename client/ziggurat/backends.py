@@ -101,7 +101,7 @@ class _Installed:
         if profile is not None and profile not in registry.available():
             raise errors.UnknownProfileError(f"profile is one of {', '.join(registry.available())}")
         with _like_the_service():
-            stream = _load(profile or "ms-ssim", self._options.device).compress(image, **settings)
+            stream = _load(profile or registry.DEFAULT, self._options.device).compress(image, **settings)
             return stream.data, stream.target_met
 
 

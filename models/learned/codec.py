@@ -32,6 +32,7 @@ from models.postprocess.postprocessor import Postprocess, PostProcessor, decide
 from models.postprocess.sources import Source
 from models.progress import UNINTERRUPTED, PartOf, Progress, Repeated
 from models.rate_control import Metric, Position, Score, Target, meets
+from models.rate_control.quality_search import Axis
 from models.stream import Stream
 from models.weights import registry
 from models.weights.card import ModelCard
@@ -89,7 +90,7 @@ class LearnedCodec:
 
     @classmethod
     def load(
-        cls, name: str = "ms-ssim", *, device: str = "cpu", bfloat16: bool | None = None
+        cls, name: str = registry.DEFAULT, *, device: str = "cpu", bfloat16: bool | None = None
     ) -> LearnedCodec:
         """Load one of `registry.available()`, with the post-processor of its name, if any."""
         return cls(
@@ -102,7 +103,7 @@ class LearnedCodec:
 
     @property
     def name(self) -> str:
-        """Name of the model: "psnr" or "ms-ssim"."""
+        """Name of the model, such as "psnr"."""
         return self.card.name
 
     @property
@@ -114,6 +115,20 @@ class LearnedCodec:
     def metric(self) -> Metric:
         """The metric that the bits of its streams are spent for."""
         return "psnr" if self._objective.distortion == "mse" else "ms-ssim"
+
+    @property
+    def axis(self) -> Axis:
+        """The quality axis, with what the test images scored along it."""
+        points = self.card.rate_distortion
+        return Axis.of_scores(
+            {
+                "psnr": {point.quality: point.psnr for point in points},
+                "ms-ssim": {point.quality: point.ms_ssim for point in points},
+                "ssimulacra2": {
+                    point.quality: point.ssimulacra2 for point in points if point.ssimulacra2 is not None
+                },
+            }
+        )
 
     def encode(
         self,

@@ -78,7 +78,7 @@ class SymbolCodec:
 
     @classmethod
     @cache
-    def load(cls, name: str = "ms-ssim") -> SymbolCodec:
+    def load(cls, name: str = registry.DEFAULT) -> SymbolCodec:
         """Load one of `registry.available()`; the same object whenever it is asked for.
 
         Raises `WeightsError`.

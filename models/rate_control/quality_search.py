@@ -14,9 +14,8 @@ within the budget does. Effort comes last, near the position that was found with
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +25,6 @@ from models.rate_control.gain_search import GainSearch
 from models.rate_control.position import MAX_INDEX
 from models.rate_control.target import CLOSE_BYTES, Score, Target
 
-Axis = Literal["ms-ssim", "psnr", "hybrid"]
 MOST_ATTEMPTS = 10  # without effort
 MOST_REFINED = 3  # with effort
 # Share of the tolerance that the loss may leave: 1 % of it costs 1.2 to 2 % of the bytes on Kodak.
@@ -37,26 +35,69 @@ BELOW_STEPS = (1.0, 2.0, 4.0)  # of quality, at which it is given the chance
 _ALLOWED = 1 << 40
 _LEAST_LOSS = 1e-9  # of what is allowed; that of an exact picture has no logarithm
 
-# ln(loss) of an average photograph at equally spaced points of the axis, coarsest first: means over
-# 12 pictures of Kodak, and 4 for the hybrid codec, whose two tunings are alike.
-_AVERAGE_LN_LOSS: dict[Axis, dict[Score, tuple[float, ...]]] = {
-    "ms-ssim": {
-        "psnr": (-5.0, -5.5, -5.9, -6.3, -6.6, -6.9, -7.1),
-        "ms-ssim": (-1.6, -2.2, -2.8, -3.4, -4.1, -4.6, -4.9),
-        "ssimulacra2": (0.7, 0.4, -0.1, -0.6, -1.1, -1.5, -1.6),
-    },
-    "psnr": {
-        "psnr": (-4.9, -5.4, -5.9, -6.5, -7.3, -7.9, -8.4),
-        "ms-ssim": (-1.3, -1.7, -2.2, -2.9, -3.6, -4.3, -4.9),
-        "ssimulacra2": (0.8, 0.7, 0.3, -0.2, -0.9, -1.6, -2.2),
-    },
-    "hybrid": {
-        "psnr": (-5.5, -6.3, -6.7, -7.1, -7.6, -8.1, -8.6, -9.0, -9.4, -10.1, -11.5),
-        "ms-ssim": (-1.8, -2.6, -2.9, -3.4, -3.8, -4.3, -4.7, -5.1, -5.5, -6.2, -8.0),
-        "ssimulacra2": (0.6, -0.1, -0.4, -0.9, -1.4, -2.0, -2.4, -2.8, -3.2, -3.9, -4.8),
-    },
-}
 _GRID = np.linspace(0, 1, 121)  # of predictions, as shares of the axis
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A codec's quality axis, and the losses of an average photograph along it.
+
+    A search begins where these say. It ends at about the same stream wherever it begins.
+
+    Attributes:
+        losses: shares of the axis, rising, and ln(loss) there, by metric.
+        last: position of the finest quality.
+    """
+
+    losses: Mapping[Score, tuple[Sequence[float], Sequence[float]]]
+    last: int = MAX_INDEX
+
+    @classmethod
+    def of_scores(cls, scores: Mapping[Score, Mapping[float, float]]) -> Axis:
+        """Make the axis of a learned codec that was measured.
+
+        Args:
+            scores: mean scores of pictures by quality, [0, 100], rising. A metric with fewer than
+                two has what is usual.
+        """
+        measured = {
+            score: (
+                [quality / 100 for quality in found],
+                [math.log(max(_loss(score, value), _LEAST_LOSS)) for value in found.values()],
+            )
+            for score, found in scores.items()
+            if len(found) > 1
+        }
+        return cls({**USUAL_AXIS.losses, **measured})
+
+    def ln_loss(self, score: Score) -> NDArray[np.float64]:
+        """Interpolate ln(loss) at the points of the grid."""
+        return np.interp(_GRID, *self.losses[score])
+
+
+def _evenly(*ln_losses: float) -> tuple[Sequence[float], Sequence[float]]:
+    """Pair losses with equally spaced shares of the axis."""
+    return np.linspace(0, 1, len(ln_losses)).tolist(), ln_losses
+
+
+USUAL_AXIS = Axis(
+    {
+        "psnr": _evenly(-4.9, -5.4, -5.9, -6.5, -7.3, -7.9, -8.4),
+        "ms-ssim": _evenly(-1.3, -1.7, -2.2, -2.9, -3.6, -4.3, -4.9),
+        "ssimulacra2": _evenly(0.8, 0.7, 0.3, -0.2, -0.9, -1.6, -2.2),
+    }
+)
+"""The axis of a learned codec of which nothing is known."""
+
+HYBRID_AXIS = Axis(
+    {
+        "psnr": _evenly(-5.5, -6.3, -6.7, -7.1, -7.6, -8.1, -8.6, -9.0, -9.4, -10.1, -11.5),
+        "ms-ssim": _evenly(-1.8, -2.6, -2.9, -3.4, -3.8, -4.3, -4.7, -5.1, -5.5, -6.2, -8.0),
+        "ssimulacra2": _evenly(0.6, -0.1, -0.4, -0.9, -1.4, -2.0, -2.4, -2.8, -3.2, -3.9, -4.8),
+    },
+    LAST_SETTING,
+)
+"""The axis of the hybrid codec, whose two tunings are alike: means over 4 photographs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +136,7 @@ class QualitySearch:
     Args:
         target: its minima, and a budget or not.
         pixels: of the picture.
-        axis: the codec's: the learned one's by what its bits are spent for, or the hybrid one's.
+        axis: the codec's.
         effort: whether effort is asked for.
 
     Attributes:
@@ -106,8 +147,8 @@ class QualitySearch:
         self.met = False
         self._target = target
         self._budget = target.budget(pixels)
-        self._last = LAST_SETTING if axis == "hybrid" else MAX_INDEX  # position of the axis
-        self._average = _AVERAGE_LN_LOSS[axis]
+        self._last = axis.last
+        self._axis = axis
         self._allowed = {score: _loss(score, value) for score, value in target.minima.items()}
         self._seen: list[_Seen] = []
         self._best = (False, False, -math.inf)  # rank
@@ -202,9 +243,7 @@ class QualitySearch:
         was seen.
         """
         ln_losses = [
-            np.interp(_GRID, np.linspace(0, 1, len(average)), average) - math.log(self._allowed[score])
-            for score, average in self._average.items()
-            if score in self._allowed
+            self._axis.ln_loss(score) - math.log(allowed) for score, allowed in self._allowed.items()
         ]
         ln_loss = np.max(ln_losses, 0)
         if seen := {seen.position / self._last: math.log(seen.loss) for seen in self._seen}:

@@ -63,11 +63,17 @@ def evaluated(card: ModelCard, images: Path, output: Path) -> str:
     report = evaluate(
         images,
         output,
-        EvaluationOptions(profiles=(card.name,)),
+        EvaluationOptions(profiles=(card.name,), judges=("ssimulacra2",)),
         on_step=lambda what, done, of: say(f"{what}: {done} of {of}"),
     )
     points = tuple(
-        RatePoint(round(mean.setting, 2), round(mean.bpp, 4), round(mean.psnr, 3), round(mean.ms_ssim, 5))
+        RatePoint(
+            quality=round(mean.setting, 2),
+            bpp=round(mean.bpp, 4),
+            psnr=round(mean.psnr, 3),
+            ms_ssim=round(mean.ms_ssim, 5),
+            ssimulacra2=round(mean.scores["ssimulacra2"], 2) if "ssimulacra2" in mean.scores else None,
+        )
         for mean in report.curves[0].means
     )
     replace(card, evaluated_on=report.name, rate_distortion=points).save(path)

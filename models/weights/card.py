@@ -53,12 +53,14 @@ class RatePoint:
         bpp: bits per pixel.
         psnr: dB.
         ms_ssim: [0, 1].
+        ssimulacra2: 100 for an exact picture; None where it was not measured.
     """
 
     quality: float
     bpp: float
     psnr: float
     ms_ssim: float
+    ssimulacra2: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class ModelCard(Card):
     """The card of a learned codec's model.
 
     Attributes:
-        name: of the profile, "psnr" or "ms-ssim".
+        name: of the profile, such as "psnr".
         model_id: 8 hex digits, as in every stream of the model.
         distortion: formula of D in the loss lambda D + R, for readers.
         objective: key of D, for programs.

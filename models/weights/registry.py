@@ -11,6 +11,7 @@ from models.errors import UnknownModelError, WeightsError
 from models.weights.card import Card, ModelCard
 
 WEIGHTS = Path(__file__).parent
+DEFAULT = "ms-ssim"  # name of the model that is loaded when none is named
 _CardT = TypeVar("_CardT", bound=Card)
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
+from models.weights.registry import DEFAULT
+
 from . import bulk, paths
 from .console import (
     AsJson,
@@ -168,7 +170,7 @@ def compress(
     strict: Strict = False,
     effort: Effort = 0,
     codec: Choice = CodecChoice.LEARNED,
-    profile: Profile = "ms-ssim",
+    profile: Profile = DEFAULT,
     output: Output = None,
     device: Device = "cpu",
     metadata: KeepMetadata = MetadataChoice.NONE,

@@ -29,7 +29,7 @@ from models.postprocess.postprocessor import Postprocess
 from models.postprocess.sources import Source
 from models.progress import Progress
 from models.rate_control import QualitySearch
-from models.rate_control.quality_search import Axis
+from models.rate_control.quality_search import HYBRID_AXIS, Axis
 from models.tensors import padded_size
 
 from ..metrics import Metrics
@@ -293,7 +293,7 @@ class PictureCoder:
 
     async def _compress_learned(self, wanted: _Compression) -> Compressed:
         if wanted.task.target.minima:
-            return await self._compress_to_minima(wanted, self._compress_learned, wanted.model.codec.metric)
+            return await self._compress_to_minima(wanted, self._compress_learned, wanted.model.codec.axis)
         model = wanted.model
         timings = wanted.timings
         reached = 0
@@ -321,7 +321,7 @@ class PictureCoder:
 
     async def _compress_hybrid(self, wanted: _Compression) -> Compressed:
         if wanted.task.target.minima:
-            return await self._compress_to_minima(wanted, self._compress_hybrid, "hybrid")
+            return await self._compress_to_minima(wanted, self._compress_hybrid, HYBRID_AXIS)
         timings = wanted.timings
         stream, reached = await self._stages.search_avif(
             self._models.hybrid,

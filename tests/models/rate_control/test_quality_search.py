@@ -14,7 +14,15 @@ from models import Target
 from models.rate_control import Score
 from models.rate_control.avif_search import LAST_SETTING
 from models.rate_control.position import MAX_INDEX
-from models.rate_control.quality_search import MOST_ATTEMPTS, MOST_REFINED, Attempt, Axis, QualitySearch
+from models.rate_control.quality_search import (
+    HYBRID_AXIS,
+    MOST_ATTEMPTS,
+    MOST_REFINED,
+    USUAL_AXIS,
+    Attempt,
+    Axis,
+    QualitySearch,
+)
 
 PIXELS = 100_000
 
@@ -27,7 +35,7 @@ class Made:
 
 
 def run(
-    target: Target, make: Callable[[Attempt], Made], *, effort: bool = False, axis: Axis = "psnr"
+    target: Target, make: Callable[[Attempt], Made], *, effort: bool = False, axis: Axis = USUAL_AXIS
 ) -> tuple[Made, QualitySearch]:
     search = QualitySearch(target, PIXELS, axis=axis, effort=effort)
     best: Made | None = None
@@ -106,7 +114,7 @@ def test_the_smallest_that_reaches_all_minima_is_found(
     if any(not 0 <= value < 100 for value in values.values()):
         return
     target = Target(**values)  # type: ignore[arg-type]  # names of minima
-    best, search = run(target, codec, axis="hybrid" if steps == LAST_SETTING else "psnr")
+    best, search = run(target, codec, axis=HYBRID_AXIS if steps == LAST_SETTING else USUAL_AXIS)
     assert search.met
     assert reaches(best, target)
     assert best.size <= 1.03 * codec.smallest(target).size + 8
