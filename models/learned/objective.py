@@ -21,7 +21,7 @@ __all__ = ["FORMULAS", "Distortion", "Objective", "measure"]
 # Of `visual`: the squared error against 1 - MS-SSIM, as JPEG AI weighs them, and the parts in it of
 # luma as it is seen, of each chroma plane, and of each chroma plane seen from afar.
 SQUARED_ERROR = 43.0
-LUMA, CHROMA, FAR_CHROMA = 0.3, 0.6, 4.0
+LUMA, CHROMA, FAR_CHROMA = 0.3, 0.4, 1.5
 FAR = 8  # pixels on a side that are averaged to see it so
 # BT.709 over the full range: Y, Cb and Cr of R, G and B.
 RGB_TO_YCBCR = (
