@@ -311,7 +311,9 @@ def test_minima_with_effort_are_refined_last_and_only_while_there_is_time(photo:
             assert made.stream.target_met
             assert made.report[Measure.MS_SSIM] == made.stream.scores["ms-ssim"] >= 0.97
         assert len(refined.stream.data) <= len(plain.stream.data)
-        assert (late.effort, late.stream.data) == (0, plain.stream.data)
+        # Without time the attempts that effort was for are made all the same, without it.
+        assert late.effort == 0
+        assert len(late.stream.data) <= len(plain.stream.data)
 
     metrics = scenario(steps)
 
