@@ -19,7 +19,8 @@ from models.picture import Picture
 from models.postprocess import sources
 from models.postprocess.model import Gain
 from models.postprocess.postprocessor import PostProcessor
-from models.rate_control import Target
+from models.postprocess.sources import Source
+from models.rate_control import Position, Target
 from models.weights import registry
 
 QUALITIES: Mapping[str, tuple[int, ...]] = {
@@ -80,7 +81,13 @@ def makers(post_processor: PostProcessor) -> list[tuple[Maker, tuple[int, ...]]]
                 anchor = replace(anchor, options={**anchor.options, "speed": AVIF_SPEED})
             found.append((anchor, QUALITIES[anchor.name]))
         with suppress(UnknownModelError):
-            found.append((Own(LearnedCodec.load(registry.name_of(kind))), OWN_QUALITIES))
+            own = Own(LearnedCodec.load(registry.name_of(kind)))
+            suited = (
+                quality
+                for quality in OWN_QUALITIES
+                if post_processor.suits(Source.learned(kind, Position.from_quality(quality)))
+            )
+            found.append((own, tuple(suited)))
     return found
 
 

@@ -1,7 +1,8 @@
 """Let an exported model reach finer: gain anchors above its last, and everything else as it was.
 
 Only the gains of the new anchors are trained. At the old ones the codec computes what it did, so
-that it needs neither new integers nor new tables.
+that it needs neither new integers nor new tables. Its post-processor is told the same places of the
+axis by their new names, and does to them what it did.
 
 python -m models.training.finer --model psnr --anchors 3 --run runs/finer --data train/ \\
     --images kodak/
@@ -20,11 +21,15 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from models.learned.model import CodecModel, export
 from models.learned.objective import Distortion, Objective
+from models.network.postprocess import PostNetwork
 from models.network.precision import transform_autocast
+from models.postprocess import model as post_model
+from models.postprocess.model import PostModel, Trained
 from models.training.arguments import parser, say
 from models.training.crops import CropSampler, load
 from models.training.export import commit, evaluated
 from models.training.grow import grow
+from models.training.postprocess.export import put
 from models.training.scale_decoder import TYPICAL_CROPS, bits_per_significant
 from models.weights import registry
 
@@ -91,25 +96,54 @@ def finer(
     )
 
 
+def stretched(network: PostNetwork, model_id: str, stretch: float) -> PostNetwork:
+    """Make the post-processor of a model into that of its finer one.
+
+    Args:
+        network: for one model alone.
+        model_id: of the finer model.
+        stretch: length of its gain axis, old axes.
+
+    Returns:
+        A network that does at a share s of the new axis what the old one did at s * stretch.
+    """
+    result = PostNetwork(replace(network.topology, kinds=(model_id,)))
+    result.load_state_dict(network.state_dict())
+    first = result.modulation[0]
+    assert isinstance(first, torch.nn.Linear)
+    with torch.no_grad():
+        # It is given 1 - 2 s, and is to find there 1 - 2 s stretch.
+        first.bias += (1 - stretch) * first.weight[:, 1]
+        first.weight[:, 1] *= stretch
+    return result.eval()
+
+
 def main() -> None:
-    """Train the gains, and put the model in the place of the old one."""
+    """Train the gains, and put the model and its post-processor in the place of the old ones."""
     arguments = _arguments()
-    card = registry.card(arguments.model)
-    path = registry.weights(arguments.model)
     torch.manual_seed(1)
+    old = CodecModel.load(registry.weights(arguments.model))
     sampler = CropSampler(load(arguments.data, CROP), CROP, np.random.default_rng(1))
     model = finer(
-        CodecModel.load(path),
-        card.objective,
+        old,
+        registry.card(arguments.model).objective,
         sampler,
         anchors=arguments.anchors,
         steps=arguments.steps,
         report=say,
     )
-    model.save(path)
+    print(_replace_model(model, arguments))
+    if arguments.model in post_model.available():
+        _replace_post_processor(old, model, arguments)
+
+
+def _replace_model(model: CodecModel, arguments: argparse.Namespace) -> str:
+    """Put the model and its card into their places, and return what it does on test images."""
+    card = registry.card(arguments.model)
     line = (
         f"{arguments.anchors} gain anchors more at the fine end, {arguments.steps} steps of their gains alone"
     )
+    model.save(registry.weights(arguments.model))
     changed = replace(
         card,
         model_id=model.model_id,
@@ -118,7 +152,24 @@ def main() -> None:
         commit=commit(),
         history=(*card.history, line),
     )
-    print(evaluated(changed, arguments.images, arguments.run))
+    return evaluated(changed, arguments.images, arguments.run)
+
+
+def _replace_post_processor(old: CodecModel, model: CodecModel, arguments: argparse.Namespace) -> None:
+    """Put the post-processor and its card into their places."""
+    card = post_model.card(arguments.model)
+    before = PostModel.load(post_model.weights(arguments.model))
+    (trained,) = card.trained
+    stretch = (model.network.topology.anchors - 1) / (old.network.topology.anchors - 1)
+    post = PostModel.of(stretched(before.network, model.model_id, stretch))
+    card = replace(
+        card,
+        model_id=post.model_id,
+        trained=(Trained(model.model_id, round(1 - (1 - trained.finest) / stretch, 4), trained.coarsest),),
+        commit=commit(),
+        history=(*card.history, f"for {model.model_id}, which is {old.model_id} with a finer end"),
+    )
+    put(post, card, arguments.images, arguments.run / "files")
 
 
 def _arguments() -> argparse.Namespace:

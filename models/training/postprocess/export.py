@@ -44,12 +44,24 @@ def main() -> None:
         evaluated_on="",
         gains=(),
     )
-    pictures = [read_picture(path) for path in image_paths(arguments.images)]
-    gains = enhancement.gains(PostProcessor(model, card), pictures, arguments.files, report=say)
-    path = post_model.WEIGHTS / f"{arguments.name}.safetensors"
+    put(model, card, arguments.images, arguments.files)
+
+
+def put(model: PostModel, card: PostCard, images: Path, files: Path) -> None:
+    """Write weights and card to their places, with what the model gains on test images.
+
+    Args:
+        model: the post-processor.
+        card: without gains, or with old ones.
+        images: folder of the test images.
+        files: folder for the test images' encoded files, which are made once.
+    """
+    pictures = [read_picture(path) for path in image_paths(images)]
+    gains = enhancement.gains(PostProcessor(model, card), pictures, files, report=say)
+    path = post_model.WEIGHTS / f"{card.name}.safetensors"
     path.parent.mkdir(exist_ok=True)
     model.save(path)
-    replace(card, evaluated_on=arguments.images.name, gains=gains).save(path.with_suffix(".json"))
+    replace(card, evaluated_on=images.name, gains=gains).save(path.with_suffix(".json"))
 
 
 def network_of(trained: RunWeights) -> PostNetwork:

@@ -14,11 +14,14 @@ from PIL import Image
 from models import Target
 from models.learned.codec import LearnedCodec
 from models.learned.model import CodecModel
+from models.postprocess import model as post_model
+from models.postprocess.model import PostCard
 from models.rate_control import Position
 from models.training import export, finer
 from models.training.crops import CropSampler
 from models.weights import registry
 from models.weights.card import ModelCard
+from tests import post
 from tests.make_golden import FIXTURES, TINY, golden_picture, tiny_card
 from tests.models.training.tiny_run import quiet
 
@@ -82,6 +85,9 @@ def test_the_command_replaces_the_model_and_its_card(tmp_path: Path, monkeypatch
     old.save(weights / "tiny.safetensors")
     tiny_card(old.model_id).save(weights / "tiny.json")
     monkeypatch.setattr(registry, "WEIGHTS", weights)
+    monkeypatch.setattr(post_model, "WEIGHTS", weights / "postprocess")
+    (weights / "postprocess").mkdir()
+    post.install("tiny", (old.model_id,), finest=0.1)
     monkeypatch.setattr(export, "WEIGHTS", weights)
     monkeypatch.setattr(finer, "CROP", 64)
     registry.card.cache_clear()
@@ -98,3 +104,21 @@ def test_the_command_replaces_the_model_and_its_card(tmp_path: Path, monkeypatch
     assert card.history == ("1 gain anchors more at the fine end, 1 steps of their gains alone",)
     assert card.lambda_high == pytest.approx(4.17 * 1.9307**TINY.anchors)
     assert card.rate_distortion
+    assert card.evaluated_on == "images"
+
+    (trained,) = PostCard.load(weights / "postprocess" / "tiny.json").trained
+    assert trained.kind == model.model_id
+    assert 1 - trained.finest == pytest.approx(0.9 * LAST / (LAST + 1), abs=1e-4)
+
+
+def test_a_post_processor_does_at_the_same_place_what_it_did() -> None:
+    old = post.tiny_post_model(("01234567",)).network
+    made = finer.stretched(old, "89abcdef", 1.5)
+    assert made.topology.kinds == ("89abcdef",)
+    pixels = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    for share in (0.0, 0.3, 0.6):
+        before = old(pixels, old.condition(0, 1 - 1.5 * share)[None])
+        after = made(pixels, made.condition(0, 1 - share)[None])
+        torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5)
+    elsewhere = made(pixels, made.condition(0, 0.0)[None])
+    assert (elsewhere - after).abs().max() > 1e-3
