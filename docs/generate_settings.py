@@ -23,7 +23,7 @@ def table() -> str:
 
 
 def _default(field: FieldInfo) -> str:
-    if field.default in (None, ()):
+    if field.default_factory or field.default in (None, ()):
         return "unset"
     return f"`{','.join(field.default) if isinstance(field.default, tuple) else field.default}`"
 

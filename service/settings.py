@@ -8,7 +8,7 @@ from typing import Annotated, NamedTuple
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from models.weights.registry import DEFAULT
+from models.weights.registry import DEFAULT, SHIPPED
 
 from .logs import LogFormat, LogLevel
 
@@ -93,10 +93,12 @@ class Settings(BaseSettings):
         description="Seconds that the store may take for one operation, retries included; beyond it 503.",
     )
     models: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(DEFAULT, "psnr"), min_length=1, description="Models to load, separated by commas."
+        default=SHIPPED, min_length=1, description="Models to load, separated by commas."
     )
     profile: str = Field(
-        default=DEFAULT, description="Model that compresses when a request names none; one of those loaded."
+        default_factory=lambda data: _default_profile(data.get("models", SHIPPED)),
+        description="Model that compresses when a request names none; one of those loaded. Unset, "
+        f"`{DEFAULT}` where it is loaded, and else the first.",
     )
     max_pixels: int = Field(
         default=40_000_000,
@@ -298,3 +300,7 @@ class Settings(BaseSettings):
             loaded = ", ".join(self.models)
             raise ValueError(f"profile {self.profile!r} is not among the models to load: {loaded}")
         return self
+
+
+def _default_profile(loaded: tuple[str, ...]) -> str:
+    return DEFAULT if DEFAULT in loaded else loaded[0]

@@ -1,6 +1,6 @@
 """Make a blind comparison of ours against AVIF that people vote on, or count the votes.
 
-    python -m benchmarks.preference make FOLDER --profile ms-ssim --output pairs/
+    python -m benchmarks.preference make FOLDER --profile visual --output pairs/
     python -m benchmarks.preference count pairs/key.json votes-*.json
 
 `make` writes pairs/page/, which voters open, and pairs/key.json, which they must not see. Two files
@@ -73,7 +73,7 @@ def _arguments() -> argparse.Namespace:
     make = commands.add_parser("make", help="pairs, a page and its key")
     make.add_argument("folder", type=Path, help="of pictures")
     make.add_argument("--output", type=Path, required=True)
-    make.add_argument("--profile", default="ms-ssim", help="ours")
+    make.add_argument("--profile", default="visual", help="ours")
     make.add_argument("--against", default="avif-444", help="one codec of `ziggurat evaluate`")
     make.add_argument("--bpp", default="0.15,0.3", help="bits per pixel, separated by commas")
     make.add_argument("--pictures", type=int, default=24, help="at most so many, by name")
@@ -82,7 +82,7 @@ def _arguments() -> argparse.Namespace:
     count = commands.add_parser("count", help="votes")
     count.add_argument("key", type=Path, help="key.json")
     count.add_argument("votes", type=Path, nargs="+", help="files that voters saved")
-    count.add_argument("--ours", default="ms-ssim", help="the profile that the pairs were made with")
+    count.add_argument("--ours", default="visual", help="the profile that the pairs were made with")
     return options.parse_args()
 
 

@@ -39,7 +39,7 @@ from ziggurat.results import (
 )
 
 Method = TypeVar("Method", bound=Callable[..., Any])
-Profile = Literal["ms-ssim", "psnr"] | str
+Profile = Literal["visual", "ms-ssim", "psnr"] | str
 Codec = Literal["learned", "hybrid", "auto"]
 Metric = Literal["ms-ssim", "psnr"]
 Measure = Literal["psnr", "ms-ssim", "ssimulacra2"]
@@ -85,7 +85,7 @@ class Operations:
                 which is kept; of several all must hold.
             min_ms_ssim: MS-SSIM that it must reach, 0 to 1.
             min_ssimulacra2: SSIMULACRA2 that it must reach, 0 to 100.
-            profile: the model, "ms-ssim" (for the eye) or "psnr"; the service's default if None.
+            profile: the model, "visual" (for the eye), "ms-ssim" or "psnr"; the service's if None.
             codec: "learned"; "hybrid", tuned AVIF; or "auto", the better of both, with minima the
                 smaller.
             report: measure the decoded picture by these: "psnr", "ms-ssim", "ssimulacra2". What has

@@ -19,7 +19,7 @@ from models.stream import Stream
 from models.weights import registry
 
 # Settings of our curves; the last is for smooth pictures.
-QUALITIES = (0.0, 15.0, 30.0, 45.0, 60.0, 75.0, 90.0, 100.0)
+QUALITIES = tuple(10.0 * step for step in range(11))
 JUDGED = QUALITIES[1:]  # at which judges are asked; the first has too few bits to be compared
 
 

@@ -113,8 +113,8 @@ def stretched(network: PostNetwork, model_id: str, stretch: float) -> PostNetwor
     assert isinstance(first, torch.nn.Linear)
     with torch.no_grad():
         # It is given 1 - 2 s, and is to find there 1 - 2 s stretch.
-        first.bias += (1 - stretch) * first.weight[:, 1]
-        first.weight[:, 1] *= stretch
+        first.bias.add_((1 - stretch) * first.weight[:, 1])
+        first.weight[:, 1].mul_(stretch)
     return result.eval()
 
 

@@ -4,7 +4,7 @@ New residual blocks come last in their stage and start as the identity.
 
 New latent channels continue the DCT order. They start at the DCT's values in the linear base and at
 zero elsewhere, so that the grown network computes what the small one did, plus higher frequencies.
-New anchors continue the gain axis at its own slope.
+New anchors continue the gain axis at its own slope. Above it, what comes back keeps its scale.
 """
 
 from __future__ import annotations
@@ -43,6 +43,9 @@ def grow(old: Mapping[str, Tensor], topology: Topology, *, anchors_below: int = 
             state[name] = _grown_gain(value, anchors_below, above, topology.latents)
         else:
             state[name] = _extended(name, value, fresh[name])
+    _undo_new_gains(
+        state["gain"], state["inverse_gain"], topology.anchors - len(known["gain"]) - anchors_below
+    )
     model.load_state_dict(state)
     return model
 
@@ -71,6 +74,17 @@ def _grown_gain(old: Tensor, below: int, above: int, latents: int) -> Tensor:
     axis = torch.stack([*lower, *old, *higher])
     nearest = axis[:, -NEAREST_CHANNELS:].mean(1, keepdim=True)
     return torch.cat([axis, nearest.expand(-1, latents - axis.shape[1])], 1)
+
+
+def _undo_new_gains(gain: Tensor, inverse_gain: Tensor, above: int) -> None:
+    """Have the new upper anchors give the synthesis what the last old one does.
+
+    A finer quantiser does not change how large a latent is. At their own slopes the two drift apart
+    by a factor that grows with every anchor.
+    """
+    if above:
+        last = len(gain) - above - 1
+        inverse_gain[-above:] = inverse_gain[last] + gain[last] - gain[-above:]
 
 
 def _renamed(old: Mapping[str, Tensor], depths: tuple[int, int, int]) -> dict[str, Tensor]:

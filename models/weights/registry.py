@@ -11,7 +11,8 @@ from models.errors import UnknownModelError, WeightsError
 from models.weights.card import Card, ModelCard
 
 WEIGHTS = Path(__file__).parent
-DEFAULT = "ms-ssim"  # name of the model that is loaded when none is named
+DEFAULT = "visual"  # name of the model that is loaded when none is named
+SHIPPED = (DEFAULT, "ms-ssim", "psnr")  # names of the models that come with this package
 _CardT = TypeVar("_CardT", bound=Card)
 
 

@@ -1,6 +1,6 @@
 """`ziggurat compress --budget-bpp` and `--budget-bytes`: one budget over many images.
 
-    each image: decoded at seven points of the gain axis ── journal
+    each image: decoded at nine points of the gain axis ── journal
     all images: allocation of the budget
     each image: its stream, decoded once for the report
 

@@ -88,7 +88,7 @@ Output = Annotated[
         show_default="beside the source, and stdout for stdin",
     ),
 ]
-Profile = Annotated[str, typer.Option(help="Model: ms-ssim (made to look good) or psnr.")]
+Profile = Annotated[str, typer.Option(help="Model: visual (made to look good), ms-ssim or psnr.")]
 Device = Annotated[str, typer.Option(help="Where the networks run: cpu, cuda or cuda:N.")]
 Format = Annotated[
     str | None,

@@ -21,7 +21,7 @@ from .server import settings_from
 if TYPE_CHECKING:
     from ..settings import Settings
 
-IDLE_BYTES = 420e6  # of the service with both models; docs/operating/sizing.md
+IDLE_BYTES = 440e6  # of the service with all three models; docs/operating/sizing.md
 BYTES_PER_PIXEL = 1.5e9 / 40e6  # beside them, of the largest picture
 FEWEST_FILES = 256  # that the service may hold open; of fewer, connections are refused early
 LEAST_FREE_BYTES = 100e6  # of the store's disk

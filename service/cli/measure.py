@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from models.weights.registry import DEFAULT
+from models.weights.registry import SHIPPED
 
 from .console import Device, Quiet, app, check_device, check_profile, cores, is_silent, notes, out
 
@@ -27,7 +27,7 @@ def evaluate(
     rates: Annotated[
         str, typer.Option(help="Bits per pixel to ask our rate control for.")
     ] = "0.05,0.1,0.15,0.25,0.5,0.8",
-    profile: Annotated[str, typer.Option(help="Models to measure, separated by commas.")] = f"{DEFAULT},psnr",
+    profile: Annotated[str, typer.Option(help="Models to measure, separated by commas.")] = ",".join(SHIPPED),
     effort: Annotated[
         str, typer.Option(help="Efforts of our encoder, 0 to 9, separated by commas; a curve for each.")
     ] = "0",

@@ -1,6 +1,6 @@
 """One budget for many pictures, out of the jobs of single ones.
 
-    each picture: seven measurements ── allocation ── each picture: compress to its share
+    each picture: nine measurements ── allocation ── each picture: compress to its share
 
 Pictures come one at a time, and twice: first to be measured, then to be compressed. Each
 measurement is a job like that of any other request, and no more than a few are in the queue at

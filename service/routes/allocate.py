@@ -51,7 +51,7 @@ class AllocateQuery(BaseModel):
     )
     profile: str | None = Field(
         default=None,
-        description="The model: `ms-ssim` (for the eye) or `psnr`. Unset, the service's default.",
+        description="The model: `visual` (for the eye), `ms-ssim` or `psnr`. Unset, the service's default.",
     )
     effort: int = Field(
         default=0,
@@ -142,7 +142,7 @@ async def allocate(
     """Compress images, sent as multipart fields `file` or named by the ids of stored streams, to
     one budget for all of them.
 
-    Each image gets the share at which no byte would do more for another. It is decoded seven times
+    Each image gets the share at which no byte would do more for another. It is decoded nine times
     to find out, and once more for the facts. A stored stream is transcoded: the picture compressed,
     and compared with, is the one that it decodes to.
     """

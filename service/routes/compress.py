@@ -89,7 +89,7 @@ class CompressQuery(BaseModel):
     )
     profile: str | None = Field(
         default=None,
-        description="The model: `ms-ssim` (for the eye) or `psnr`. Unset, the service's default.",
+        description="The model: `visual` (for the eye), `ms-ssim` or `psnr`. Unset, the service's default.",
     )
     codec: CodecName = Field(
         default="learned",

@@ -3,7 +3,7 @@
 import { el } from "./dom.js";
 
 const [LEAST, MOST] = [0.03, 2]; // bits per pixel, the ends of the slider
-const PROFILES = { "ms-ssim": "the eye (MS-SSIM)", psnr: "least error (PSNR)" };
+const PROFILES = { visual: "the eye", "ms-ssim": "structure (MS-SSIM)", psnr: "least error (PSNR)" };
 
 const select = (name, choices) =>
   el("select", { name }, ...choices.map(([value, text]) => el("option", { value }, text)));

@@ -43,10 +43,11 @@ def test_every_setting_is_described_with_its_default(name: str) -> None:
     row = next(
         (line for line in SETTINGS.text.splitlines() if line.startswith(f"| `ZIGGURAT_{name.upper()}` |")), ""
     )
-    default = Settings.model_fields[name].default
+    field = Settings.model_fields[name]
+    default = field.default
     shown = (
         "unset"
-        if default in (None, ())
+        if field.default_factory or default in (None, ())
         else f"`{','.join(default) if isinstance(default, tuple) else default}`"
     )
     assert shown in row

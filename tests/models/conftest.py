@@ -57,7 +57,7 @@ def found(shipped: LearnedCodec, photo: Image.Image) -> tuple[Quantised, Window]
     model, picture = CodecModel.load(registry.weights(shipped.name)), Picture.from_image(photo)
     transforms = Transforms(model, shipped.device, bfloat16=False, tile=TILE)
     with torch.inference_mode():
-        quantised = Encoder(model, transforms).quantise([picture], [Target(quality=75.0)], [None])[0]
+        quantised = Encoder(model, transforms).quantise([picture], [Target(quality=55.0)], [None])[0]
     symbols, objective = quantised.symbols, Objective.of(shipped.card)
     residuals, z = (torch.from_numpy(values)[None] for values in (symbols.residuals, symbols.z))
     indices = transforms.indices(z, residuals)

@@ -8,11 +8,11 @@ from service.settings import ApiKey, Role, Settings
 KEY = "sixteen.letters."
 
 
-def test_defaults_load_both_models() -> None:
+def test_defaults_load_all_models() -> None:
     settings = Settings()
 
-    assert settings.models == ("ms-ssim", "psnr")
-    assert settings.profile == "ms-ssim"
+    assert settings.models == ("visual", "ms-ssim", "psnr")
+    assert settings.profile == "visual"
     assert settings.store == "./data"
 
 
@@ -24,6 +24,13 @@ def test_every_field_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatc
     settings = Settings()
 
     assert (settings.port, settings.models, settings.profile) == (9000, ("psnr",), "psnr")
+
+
+@pytest.mark.parametrize(
+    ("loaded", "profile"), [("psnr,visual", "visual"), ("psnr", "psnr"), ("ms-ssim,psnr", "ms-ssim")]
+)
+def test_the_profile_is_one_of_the_models(loaded: str, profile: str) -> None:
+    assert Settings.model_validate({"models": loaded}).profile == profile
 
 
 def test_every_field_says_what_it_is() -> None:

@@ -45,3 +45,13 @@ def test_the_same_topology_is_the_same_network() -> None:
     halved = {name: tensor.half() for name, tensor in old.state_dict().items()}
     for name, tensor in grow(halved, TINY).state_dict().items():
         assert torch.equal(tensor, halved[name].float()), name
+
+
+def test_finer_anchors_keep_the_scale_of_what_comes_back() -> None:
+    old = AutoEncoder(TINY).state_dict()
+    generator = torch.Generator().manual_seed(0)
+    for name in ("gain", "inverse_gain"):  # which do not undo each other, as in trained networks
+        old[name] = torch.randn(old[name].shape, generator=generator)
+    grown = grow(old, replace(TINY, anchors=TINY.anchors + 2))
+    scale = grown.gain + grown.inverse_gain
+    torch.testing.assert_close(scale[-2:], scale[TINY.anchors - 1].expand(2, -1))

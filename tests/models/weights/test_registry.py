@@ -14,7 +14,7 @@ from tests.make_golden import tiny_card
 
 
 def test_what_is_shipped_is_found_by_name_and_by_id() -> None:
-    assert registry.available() == ["ms-ssim", "psnr"]
+    assert registry.available() == ["ms-ssim", "psnr", "visual"]
     for name in registry.available():
         assert registry.card(name).name == name
         assert registry.name_of(registry.card(name).model_id) == name
@@ -22,7 +22,7 @@ def test_what_is_shipped_is_found_by_name_and_by_id() -> None:
 
 
 def test_unknown_models_are_named() -> None:
-    with pytest.raises(WeightsError, match="there is no model 'nope', only ms-ssim, psnr"):
+    with pytest.raises(WeightsError, match="there is no model 'nope', only ms-ssim, psnr, visual"):
         registry.card("nope")
     with pytest.raises(WeightsError, match="'nope'"):
         registry.weights("nope")

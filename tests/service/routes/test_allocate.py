@@ -64,7 +64,7 @@ def test_images_share_one_budget(client: TestClient, files: Files) -> None:
     assert facts["bytes"] == sum(map(len, streams.values()))
     assert 0.995 * budget - 8 <= facts["bytes"] <= budget
     assert facts["target_met"]
-    assert (facts["profile"], facts["metric"]) == ("ms-ssim", "ms-ssim")
+    assert (facts["profile"], facts["metric"]) == ("visual", "ms-ssim")
     assert 0.85 < facts["ms_ssim"] < 1
     assert 20 < facts["psnr"] < 50
     for share in facts["streams"]:

@@ -59,7 +59,7 @@ def test_info_reads_the_header(client: TestClient, stream: bytes) -> None:
     assert (facts["codec"], facts["format_version"], facts["profile"], facts["greyscale"]) == (
         "learned",
         PLAIN_VERSION,
-        "ms-ssim",
+        "visual",
         False,
     )
     assert facts["alpha_bytes"] is None

@@ -30,7 +30,7 @@ def test_the_answer_is_the_stream_and_its_facts(client: TestClient, jpeg: bytes)
     assert answer.headers["etag"] == f'"{stream_id}"'
     assert answer.headers["content-digest"].startswith("sha-256=:")
     header = Bitstream.parse(answer.content)
-    assert answer.headers["ziggurat-model"] == f"ms-ssim/{header.model_id.hex()}"
+    assert answer.headers["ziggurat-model"] == f"visual/{header.model_id.hex()}"
     assert float(answer.headers["ziggurat-bpp"]) == pytest.approx(
         8 * len(answer.content) / (128 * 96), abs=1e-6
     )
@@ -61,7 +61,7 @@ def test_no_budget_is_exceeded(client: TestClient, jpeg: bytes, budget: str, lar
     assert facts["target_met"] == (
         budget == "quality=60" or facts["bytes"] >= largest - max(0.01 * largest, 8)
     )
-    assert (facts["width"], facts["height"], facts["profile"]) == (128, 96, "ms-ssim")
+    assert (facts["width"], facts["height"], facts["profile"]) == (128, 96, "visual")
 
 
 def test_json_tells_what_was_asked_for(client: TestClient, jpeg: bytes) -> None:
@@ -292,7 +292,7 @@ def test_the_hybrid_codec_keeps_the_same_promises(client: TestClient, jpeg: byte
     assert 0.9 * 1500 <= len(answer.content) <= 1500
     assert Bitstream.parse(answer.content).codec is CodecKind.HYBRID
     assert answer.headers["ziggurat-codec"] == "hybrid"
-    assert answer.headers["ziggurat-model"] == f"ms-ssim/{HybridCodec.model_id}"
+    assert answer.headers["ziggurat-model"] == f"visual/{HybridCodec.model_id}"
     assert "avif;dur=" in answer.headers["server-timing"]
     assert "ziggurat-auto" not in answer.headers
     assert float(answer.headers["ziggurat-ms-ssim"]) > 0.8

@@ -18,8 +18,9 @@ def test_it_names_version_models_and_limits(client: TestClient, settings: Settin
     assert (info["version"], info["format_version"], info["device"]) == (service.__version__, VERSION, "cpu")
     ids = {model["name"]: model["model_id"] for model in info["models"] if model["kind"] == "codec"}
     assert ids == {name: registry.card(name).model_id for name in registry.available()}
-    assert [model["name"] for model in info["models"] if model["default"]] == ["ms-ssim"]
+    assert [model["name"] for model in info["models"] if model["default"]] == ["visual"]
     assert {model["name"]: model["metric"] for model in info["models"] if model["kind"] == "codec"} == {
+        "visual": "ms-ssim",
         "ms-ssim": "ms-ssim",
         "psnr": "psnr",
     }

@@ -15,7 +15,7 @@ def test_models_are_listed_with_their_cards(client: TestClient) -> None:
     expected = {"codec": ids, "hybrid": {"avif": HybridCodec.model_id}, "post-processor": post}
     for kind, known in expected.items():
         assert {name: model["model_id"] for (of, name), model in models.items() if of == kind} == known
-    assert [name for (kind, name), model in models.items() if model["default"]] == ["ms-ssim", "files"]
+    assert [name for (kind, name), model in models.items() if model["default"]] == ["visual", "files"]
     for (_, name), model in models.items():
         assert model["loaded"]
         assert model["device"] == "cpu"
