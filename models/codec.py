@@ -1,5 +1,5 @@
-"""Codec: one picture to a stream and back, with the learned codec, the hybrid one, or whichever
-comes out better.
+"""Codec: one picture to a stream and back, with the learned codec, the hybrid one, or whichever is
+better for what is in it.
 
 A thin door over two equals, for programs that hold one picture at a time. Who compresses many at
 once takes `LearnedCodec` and `HybridCodec` themselves, as the service does.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
@@ -19,7 +20,19 @@ from models.bitstream import Bitstream, CodecKind
 from models.errors import OptionError, TargetError
 from models.hybrid.codec import HybridCodec
 from models.learned.codec import LearnedCodec
-from models.metadata import Keep, Metadata, kept, pack, trusted, unpack, with_metadata, without_room_for
+from models.metadata import (
+    Keep,
+    Metadata,
+    kept,
+    pack,
+    trusted,
+    unpack,
+    with_metadata,
+    with_overlay,
+    without_room_for,
+)
+from models.mixed import Mixture, choice
+from models.overlay.cells import content
 from models.picture import Picture
 from models.postprocess.postprocessor import Postprocess
 from models.progress import UNINTERRUPTED, PartOf, Progress
@@ -103,9 +116,12 @@ class Codec:
             min_psnr: dB that the decoded picture must reach.
             min_ms_ssim: MS-SSIM that it must reach, [0, 1).
             min_ssimulacra2: SSIMULACRA2 that it must reach, [0, 100).
-            codec: "learned"; "hybrid", AVIF tuned for this model's metric; or "auto", the better of
-                the two by that metric, both encoded and decoded, or with minima the smaller.
-                `Stream.auto` then has what each scored.
+            codec: "learned"; "hybrid", AVIF tuned for this model's metric; or "auto". That is by
+                what is in the picture: learned for photographs, hybrid for drawn pages, learned
+                with text and drawing carried by AVIF for photographs with a caption. Where the
+                picture does not tell, it is the better of the first two by that metric, both
+                encoded and decoded, or with minima the smaller; `Stream.auto` then has what each
+                scored. `Stream.chosen` says which it was.
             effort: 0 to 9; more makes a better picture of the same bytes. Decoding costs the same.
             metadata: "none"; "keep", EXIF and XMP of a Pillow image, but for coordinates,
                 thumbnails and maker notes; or "keep-with-gps". The image is turned upright as its
@@ -145,7 +161,23 @@ class Codec:
         if codec == "hybrid":
             return self._hybrid(picture, target, effort, progress)
         check_auto(target)
-        learned = self._learned(picture, target, effort, PartOf(progress, 0, 2))
+        found = content(picture.rgb)
+        mixture = Mixture(picture, found, effort=effort) if found.text.any() else None
+        budget = target.budget(picture.pixels)
+        made = choice(found)
+        if made == "hybrid":
+            return replace(self._hybrid(picture, target, effort, progress), chosen=made)
+        if mixture is not None and budget is not None and not mixture.fits(budget):
+            made, mixture = "both", None
+        part = PartOf(progress, 0, 2) if made == "both" else progress
+        if mixture is not None:
+            learned = self._mixed(mixture, picture, target, effort, part)
+            if budget is not None and len(learned.data) > budget:
+                made, learned = "both", self._learned(picture, target, effort, part)
+        else:
+            learned = self._learned(picture, target, effort, part)
+        if made != "both":
+            return replace(learned, chosen=made)
         hybrid = self._hybrid(picture, target, effort, PartOf(progress, 1, 2))
         scores = [
             self.learned.score(self._decoded(stream.data), picture, self.metric, progress)
@@ -186,6 +218,20 @@ class Codec:
             search = QualitySearch(target, picture.pixels, axis=self.learned.axis, effort=effort > 0)
             return self._reaching(search, self._learned, picture, target, effort, progress)
         return self.learned.encode([picture], [target], effort=effort, progress=progress)[0]
+
+    def _mixed(
+        self, mixture: Mixture, picture: Picture, target: Target, effort: int, progress: Progress
+    ) -> Stream:
+        """Make a learned stream with an overlay."""
+        if target.minima:
+            search = QualitySearch(target, picture.pixels, axis=self.learned.axis, effort=effort > 0)
+            return self._reaching(search, partial(self._mixed, mixture), picture, target, effort, progress)
+        budget = target.budget(picture.pixels)
+        if budget is None:
+            budget = round(self.learned.expected_bpp(target.quality or 0.0) * picture.pixels / 8)
+        section = mixture.section(budget)
+        room = without_room_for(target, section, picture.pixels)
+        return with_overlay(self._learned(mixture.rest, room, effort, progress), section, target)
 
     def _hybrid(self, picture: Picture, target: Target, effort: int, progress: Progress) -> Stream:
         if target.minima:
@@ -233,7 +279,8 @@ def choose(learned: Stream, hybrid: Stream, compared: Comparison) -> Stream:
     Else the smaller of two that reach the minima; without minima the one that scores better, and
     of equals the smaller.
     """
-    return replace(max((learned, hybrid), key=lambda stream: _rank(stream, compared)), auto=compared)
+    best = max((learned, hybrid), key=lambda stream: _rank(stream, compared))
+    return replace(best, auto=compared, chosen="both")
 
 
 def _rank(stream: Stream, compared: Comparison) -> tuple[bool, bool, float, int]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from models.bitstream import Bitstream
@@ -131,6 +132,12 @@ class LearnedCodec:
                 },
             }
         )
+
+    def expected_bpp(self, quality: float) -> float:
+        """Bits per pixel that the test images took at a quality, on average."""
+        points = self.card.rate_distortion
+        bpp = np.interp(quality, [point.quality for point in points], [point.bpp for point in points])
+        return float(bpp)
 
     def encode(
         self,
