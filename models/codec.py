@@ -162,7 +162,7 @@ class Codec:
             return self._hybrid(picture, target, effort, progress)
         check_auto(target)
         found = content(picture.rgb)
-        mixture = Mixture(picture, found, effort=effort) if found.text.any() else None
+        mixture = Mixture(picture, found, effort=effort) if found.ink.any() else None
         budget = target.budget(picture.pixels)
         made = choice(found)
         if made == "hybrid":

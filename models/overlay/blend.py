@@ -1,7 +1,7 @@
 """Blends an overlay into a decoded picture, in integers, so that no seam shows [format].
 
-In the cells of the overlay its pixels are taken as they are. Around them it fades out: a pixel at a
-distance of d from the nearest cell, the larger of rows and columns, has 8 - d eighths of it.
+In the blocks of the overlay its pixels are taken as they are. Around them it fades out: a pixel at
+a distance of d from the nearest block, the larger of rows and columns, has 8 - d eighths of it.
 """
 
 from __future__ import annotations
@@ -9,32 +9,42 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.grid import HYPER_PIXELS as CELL
-from models.overlay.section import RAMP, Cells, Overlay, box
+from models.grid import STRIDE as BLOCK
+from models.overlay.section import RAMP, Blocks, Overlay, box
 
 _SHIFT = RAMP.bit_length() - 1
+_ROWS_AT_A_TIME = 64  # pixels: the sums take twice the memory
 
 
 def blend(rgb: NDArray[np.uint8], overlay: Overlay) -> None:
     """Put an overlay on a picture (H, W, 3), in place."""
-    down, across = box(overlay.cells, *rgb.shape[:2])
+    down, across = box(overlay.blocks, *rgb.shape[:2])
     under = rgb[down, across]
-    weights = _weights(overlay.cells, down, across)
-    for top in range(0, len(under), CELL):  # some rows at a time: the sums take twice the memory
-        rows = slice(top, top + CELL)
-        weight = weights[rows, :, None].astype(np.uint16)
+    eighths = weights(overlay.blocks, down, across)
+    for top in range(0, len(under), _ROWS_AT_A_TIME):
+        rows = slice(top, top + _ROWS_AT_A_TIME)
+        weight = eighths[rows, :, None].astype(np.uint16)
         mixed = under[rows] * (RAMP - weight) + overlay.rgb[rows] * weight + RAMP // 2
         under[rows] = mixed >> _SHIFT
 
 
-def _weights(cells: Cells, down: slice, across: slice) -> NDArray[np.uint8]:
-    """Eighths of the overlay at every pixel of its box, (h, w)."""
-    side = np.minimum(np.arange(1, CELL + 2 * RAMP - 1), RAMP)
-    side = np.minimum(side, side[::-1])
-    tile = np.minimum(side[:, None], side).astype(np.uint8)
-    weights = np.zeros((down.stop - down.start, across.stop - across.start), np.uint8)
-    for row, column in np.argwhere(cells) * CELL - (RAMP - 1) - (down.start, across.start):
-        part = weights[max(row, 0) : row + len(tile), max(column, 0) : column + len(tile)]
-        seen = tile[max(-row, 0) :, max(-column, 0) :][: part.shape[0], : part.shape[1]]
-        np.maximum(part, seen, out=part)
-    return weights
+def weights(blocks: Blocks, down: slice, across: slice) -> NDArray[np.uint8]:
+    """Eighths of the overlay at the pixels of its box.
+
+    Squares of RAMP pixels on a side are looked at. One outside of a block is touched by those that
+    are inside and beside it, above, below or across.
+    """
+    top, left = down.start // BLOCK, across.start // BLOCK
+    blocks = blocks[top : -(-down.stop // BLOCK), left : -(-across.stop // BLOCK)]
+    inside = np.pad(blocks.repeat(BLOCK // RAMP, 0).repeat(BLOCK // RAMP, 1), 1)
+    rows, columns = inside.shape[0] - 2, inside.shape[1] - 2
+    eighths = np.zeros((rows, RAMP, columns, RAMP), np.uint8)
+    rising = np.arange(RAMP, dtype=np.uint8)
+    sides = (RAMP - 1 - rising, np.full(RAMP, RAMP, np.uint8), rising)  # from the block before, at, after
+    for row, of_row in enumerate(sides):
+        for column, of_column in enumerate(sides):
+            near = inside[row : row + rows, column : column + columns]
+            tile = np.minimum(of_row[:, None], of_column)
+            np.maximum(eighths, near[:, None, :, None] * tile[:, None], out=eighths)
+    whole = eighths.reshape(rows * RAMP, columns * RAMP)[down.start % BLOCK :, across.start % BLOCK :]
+    return whole[: down.stop - down.start, : across.stop - across.start]

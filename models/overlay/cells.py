@@ -1,7 +1,8 @@
 """Which parts of a picture are text or drawn, and not photographed.
 
-A picture is looked at in cells of 64x64 pixels. Text and interfaces have few colours, steep edges
-and nothing in between; photographs have soft gradients nearly everywhere.
+A picture is looked at in cells of 32x64 pixels, as lines of text are wide. Text and interfaces have
+few colours, steep edges and nothing in between; photographs have soft gradients nearly everywhere.
+In cells of text, and beside them, the blocks of 16x16 pixels are found that ink is in.
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.grid import HYPER_PIXELS as CELL
-from models.overlay.section import Cells, grid
+from models.grid import STRIDE as BLOCK
+from models.grid import latent_size
+from models.overlay.section import Blocks
+
+HIGH, WIDE = 32, 64  # pixels of a cell
 
 # Differences of luma
 STILL = 1  # to a neighbour, at most: flat
@@ -23,16 +27,21 @@ THIN = 40  # at least, of a stroke to both of its sides
 ALIKE = 12  # at most, of the two sides of a stroke
 
 BINS = 32  # of the histogram of luma
-USED = 2  # pixels in a bin, at least, that is in use
+USED = 1  # pixels in a bin, more than, that is in use
 REACH = 2  # pixels that an edge or a stroke is seen in, on either side
 
 # Log-odds of text, at least
-SURE = 3.5  # of a cell
-BOTH = 1.7  # of two cells beside each other, since words lie across
+SURE = 3.7  # of cells beside each other that all have some, summed, since words lie across
+SOME = 0.5  # of each of them
 NEAR = 0.0  # of a cell beside one of text, since a word seldom ends where a cell does
 FLAT = 0.95  # share of flat pixels, at least, of a cell where nothing is
 
+# Pixels of ink in a block, at least
+INKED = 10  # in a cell of text
+INKED_BESIDE = 40  # in a cell beside one
+
 Plane = NDArray[np.uint8]
+Cells = NDArray[np.bool_]
 Floats = NDArray[np.float32]
 
 
@@ -63,26 +72,26 @@ class Probe:
 PROBE = Probe(
     weight=np.array(
         [
-            (-0.98, 1.90, 1.05),
-            (-2.03, -1.83, 7.86),
-            (-18.44, 9.45, -1.16),
-            (12.16, -9.57, 2.94),
-            (0.28, 9.35, 1.09),
-            (9.93, -0.95, -7.86),
-            (-3.01, -3.45, 4.69),
-            (-0.68, 2.53, 0.65),
-            (-0.46, 5.02, -7.43),
-            (-8.75, 4.09, -4.19),
-            (14.12, 0.60, 1.89),
-            (-14.62, 3.06, 7.04),
-            (-7.54, 7.02, 7.70),
-            (4.28, 3.45, -4.25),
+            (-2.18, 1.32, 0.22),
+            (-1.18, -1.05, 7.78),
+            (-16.03, 3.49, 2.18),
+            (11.05, -5.78, -0.15),
+            (-0.86, -4.68, -3.67),
+            (8.57, 24.94, -3.35),
+            (-2.56, -2.17, 4.70),
+            (0.28, 3.38, 1.81),
+            (-1.95, 4.54, -7.46),
+            (-7.32, 2.72, -2.95),
+            (11.19, 1.58, 2.51),
+            (-11.32, 4.28, 9.56),
+            (-7.08, 1.92, 4.60),
+            (4.25, 2.40, -5.16),
         ],
         np.float32,
     ),
-    bias=np.array([0.95, -5.49, -1.54], np.float32),
-    out=np.array([-3.88, 2.96, 3.66], np.float32),
-    shift=1.42,
+    bias=np.array([1.23, -5.49, -1.4], np.float32),
+    out=np.array([-3.56, 3.19, 3.87], np.float32),
+    shift=1.0,
 )
 
 
@@ -93,10 +102,12 @@ class Content:
     Attributes:
         text: cells with text or drawing, bool (rows, columns).
         flat: other cells where nothing is, the same.
+        ink: blocks of the text, as many as y has elements, bool (2 rows, 4 columns) at most.
     """
 
     text: Cells
     flat: Cells
+    ink: Blocks
 
     @property
     def photographed(self) -> float:
@@ -106,42 +117,76 @@ class Content:
 
 def content(rgb: NDArray[np.uint8]) -> Content:
     """Tell text, flat areas and the rest of a picture (H, W, 3) apart."""
-    described = features(rgb)
+    described, ink = look(rgb)
     odds = PROBE.odds(described)
-    sure = odds >= SURE
-    both = (odds[:, 1:] >= BOTH) & (odds[:, :-1] >= BOTH)
-    sure[:, 1:] |= both
-    sure[:, :-1] |= both
-    text = _grown(sure, odds >= NEAR)
-    return Content(text, (described[..., 0] >= FLAT) & ~text)
+    text = _grown(_summed(np.where(odds >= SOME, odds, 0)) >= SURE, odds >= NEAR)
+    height, width = latent_size(*rgb.shape[:2])
+    return Content(text, (described[..., 0] >= FLAT) & ~text, _inked(text, ink)[:height, :width])
+
+
+def _summed(odds: Floats) -> Floats:
+    """Sum the log-odds of each cell and of those beside it, up to where there are none."""
+    before, after = np.zeros_like(odds), np.zeros_like(odds)
+    columns = range(odds.shape[1])
+    for sums, order in ((before, columns), (after, reversed(columns))):
+        total = np.zeros_like(odds[:, 0])
+        for column in order:
+            total = np.where(odds[:, column] > 0, total + odds[:, column], 0)
+            sums[:, column] = total
+    return before + after - odds
+
+
+def _inked(text: Cells, ink: NDArray[np.int32]) -> Blocks:
+    """Choose the blocks of text: inked ones in its cells, and in cells beside it those that hang
+    together with them.
+    """
+    within, beside = (
+        cells.repeat(HIGH // BLOCK, 0).repeat(WIDE // BLOCK, 1) for cells in (text, _widened(text))
+    )
+    return _grown(within & (ink >= INKED), beside & (ink >= INKED_BESIDE))
 
 
 def _grown(sure: Cells, near: Cells) -> Cells:
     """Add cells of `near` that touch those of text, and those that touch them, and so on."""
     text = sure
     while True:
-        padded = np.pad(text, 1)
-        rows = padded[:-2] | padded[1:-1] | padded[2:]
-        grown = text | near & (rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:])
+        grown = text | near & _widened(text)
         if np.array_equal(grown, text):
             return text
         text = grown
 
 
+def _widened(marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Mark the eight neighbours too."""
+    padded = np.pad(marked, 1)
+    rows = padded[:-2] | padded[1:-1] | padded[2:]
+    return rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]
+
+
 def features(rgb: NDArray[np.uint8]) -> Floats:
     """Describe every cell of a picture (H, W, 3): (rows, columns, 7), each in [0, 1].
 
-    They are the shares of pixels that are flat, soft and steep, with an edge, with a drawn edge and
-    in a thin stroke, and the share of the bins of luma that are in use.
+    See `look`.
     """
-    rows, columns = grid(*rgb.shape[:2])
+    return look(rgb)[0]
+
+
+def look(rgb: NDArray[np.uint8]) -> tuple[Floats, NDArray[np.int32]]:
+    """Describe every cell of a picture (H, W, 3): (rows, columns, 7), each in [0, 1]; and count the
+    pixels of ink in every block (2 rows, 4 columns): edges of letters, and thin strokes.
+
+    Cells are described by the shares of pixels that are flat, soft and steep, with an edge, with a
+    drawn edge and in a thin stroke, and the share of the bins of luma that are in use.
+    """
     luma = _luma(rgb)
-    return np.stack([_of_row(luma[row * CELL :][: CELL + 2 * REACH], columns) for row in range(rows)])
+    rows, columns = luma.shape[0] // HIGH, luma.shape[1] // WIDE
+    seen = [_of_row(luma[row * HIGH :][: HIGH + 2 * REACH], columns) for row in range(rows)]
+    return np.stack([described for described, _ in seen]), np.concatenate([ink for _, ink in seen])
 
 
-def _of_row(luma: Plane, columns: int) -> Floats:
-    """Describe a row of cells, whose luma has REACH pixels more on all sides."""
-    step: Plane = np.zeros((CELL, columns * CELL), np.uint8)
+def _of_row(luma: Plane, columns: int) -> tuple[Floats, NDArray[np.int32]]:
+    """Look at a row of cells, whose luma has REACH pixels more on all sides."""
+    step: Plane = np.zeros((HIGH, columns * WIDE), np.uint8)
     jumps, drawn, thin = (np.zeros(step.shape, np.bool_) for _ in range(3))
     for axis in (0, 1):
         at = [_shifted(luma, axis, by) for by in range(-REACH, REACH + 1)]
@@ -152,8 +197,9 @@ def _of_row(luma: Plane, columns: int) -> Floats:
         ridge = np.minimum(_distance(at[2], at[0]), _distance(at[2], at[4])) >= THIN
         thin |= ridge & (_distance(at[0], at[4]) <= ALIKE)
     masks = (step <= STILL, (step >= SOFT[0]) & (step <= SOFT[1]), step >= STEEP, jumps, drawn, thin)
-    shares = [_share(mask, columns) for mask in masks]
-    return np.stack([*shares, _used(luma[REACH:-REACH, REACH:-REACH], columns)], -1).astype(np.float32)
+    shares = [_counts(mask, HIGH, WIDE)[0] / (HIGH * WIDE) for mask in masks]
+    used = _used(luma[REACH:-REACH, REACH:-REACH], columns)
+    return np.stack([*shares, used], -1).astype(np.float32), _counts(jumps | thin, BLOCK, BLOCK)
 
 
 def _luma(rgb: NDArray[np.uint8]) -> Plane:
@@ -161,7 +207,8 @@ def _luma(rgb: NDArray[np.uint8]) -> Plane:
     height, width = rgb.shape[:2]
     weighted = rgb[..., 0] * np.uint16(54) + rgb[..., 1] * np.uint16(183) + rgb[..., 2] * np.uint16(19)
     luma = (weighted >> 8).astype(np.uint8)
-    return np.pad(luma, [(REACH, -side % CELL + REACH) for side in (height, width)], mode="edge")
+    margins = [(REACH, -side % of + REACH) for side, of in ((height, HIGH), (width, WIDE))]
+    return np.pad(luma, margins, mode="edge")
 
 
 def _shifted(luma: Plane, axis: int, by: int) -> Plane:
@@ -175,15 +222,16 @@ def _distance(a: Plane, b: Plane) -> Plane:
     return np.maximum(a, b) - np.minimum(a, b)
 
 
-def _share(mask: NDArray[np.bool_], columns: int) -> NDArray[np.float64]:
-    """Count what is set in each cell of a row, as shares (columns)."""
-    in_column = mask.view(np.uint8).sum(0, dtype=np.uint8)  # at most CELL
-    return in_column.reshape(columns, CELL).sum(1, dtype=np.int32) / CELL**2
+def _counts(mask: NDArray[np.bool_], high: int, wide: int) -> NDArray[np.int32]:
+    """Count what is set in rectangles, (rows, columns)."""
+    height, width = mask.shape
+    down = mask.view(np.uint8).reshape(height // high, high, width).sum(1, dtype=np.uint8)
+    return down.reshape(height // high, width // wide, wide).sum(2, dtype=np.int32)
 
 
 def _used(luma: Plane, columns: int) -> NDArray[np.float64]:
     """Share of the bins of luma that each cell of a row has pixels in (columns)."""
-    bins = (luma // (256 // BINS)).reshape(CELL, columns, CELL)
+    bins = (luma // (256 // BINS)).reshape(HIGH, columns, WIDE)
     cell = np.arange(columns, dtype=np.int32).reshape(1, columns, 1) * BINS
     counts = np.bincount((cell + bins).ravel(), minlength=columns * BINS)
     used: NDArray[np.float64] = (counts.reshape(columns, BINS) > USED).mean(-1)

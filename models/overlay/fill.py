@@ -9,38 +9,38 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.grid import HYPER_PIXELS as CELL
-from models.overlay.section import RAMP, Cells, box
+from models.grid import STRIDE as BLOCK
+from models.overlay.blend import weights
+from models.overlay.section import Blocks, box
+
+AROUND = 64  # pixels around the box of the blocks that they are filled from
 
 Floats = NDArray[np.float32]
 
 
-def without(rgb: NDArray[np.uint8], cells: Cells) -> NDArray[np.uint8]:
-    """Copy a picture (H, W, 3), its cells filled from around them, for the learned codec."""
-    down, across = (_wider(part, CELL) for part in box(cells, *rgb.shape[:2]))
+def without(rgb: NDArray[np.uint8], blocks: Blocks) -> NDArray[np.uint8]:
+    """Copy a picture (H, W, 3), its blocks filled from around them, for the learned codec."""
+    down, across = (_wider(part) for part in box(blocks, *rgb.shape[:2]))
     result = rgb.copy()
-    result[down, across] = _filled(rgb[down, across], ~_pixels(cells, *rgb.shape[:2])[down, across])
+    result[down, across] = _filled(rgb[down, across], ~_pixels(blocks, *rgb.shape[:2])[down, across])
     return result
 
 
-def only(rgb: NDArray[np.uint8], cells: Cells) -> NDArray[np.uint8]:
-    """Copy the box of the cells from a picture (H, W, 3), filled but for them and the pixels around
-    them in which an overlay fades out.
+def only(rgb: NDArray[np.uint8], blocks: Blocks) -> NDArray[np.uint8]:
+    """Copy the box of the blocks from a picture (H, W, 3), filled but for them and the pixels
+    around them in which an overlay fades out.
     """
-    near = _pixels(cells, *rgb.shape[:2])
-    for row, column in np.argwhere(cells) * CELL:
-        near[max(row - RAMP, 0) : row + CELL + RAMP, max(column - RAMP, 0) : column + CELL + RAMP] = True
-    part = box(cells, *rgb.shape[:2])
-    return _filled(rgb[part], near[part])
+    part = box(blocks, *rgb.shape[:2])
+    return _filled(rgb[part], weights(blocks, *part) > 0)
 
 
-def _wider(part: slice, margin: int) -> slice:
-    return slice(max(0, part.start - margin), part.stop + margin)
+def _wider(part: slice) -> slice:
+    return slice(max(0, part.start - AROUND), part.stop + AROUND)
 
 
-def _pixels(cells: Cells, height: int, width: int) -> NDArray[np.bool_]:
-    """Mark the pixels of cells, (H, W)."""
-    return cells.repeat(CELL, 0).repeat(CELL, 1)[:height, :width]
+def _pixels(blocks: Blocks, height: int, width: int) -> NDArray[np.bool_]:
+    """Mark the pixels of blocks, (H, W)."""
+    return blocks.repeat(BLOCK, 0).repeat(BLOCK, 1)[:height, :width]
 
 
 def _filled(rgb: NDArray[np.uint8], known: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -1,12 +1,15 @@
-"""The overlay section of a learned stream: which cells it covers, and their pixels as AV1 [format].
+"""The overlay section of a learned stream: the blocks it covers, and their pixels as AV1 [format].
 
     offset  bytes  field
-         0      n  a bit for every cell, row by row, the first in the highest bit; the last byte is
-                   filled with zeros. At least one is set.
-         n    all  what `models.avif.section` leaves of an AVIF file of the box of these cells
+         0      n  a bit for every cell of 64x64 pixels, row by row, the first in the highest bit;
+                   the last byte is filled with zeros. At least one is set.
+         n     2c  for each of the c cells that are set, in this order, a bit for every block of
+                   16x16 pixels in it, in the same order; at least one is set, and none outside of
+                   the picture
+    n + 2c    all  what `models.avif.section` leaves of an AVIF file of the box of these blocks
 
-The box is the smallest that holds all cells of the overlay and `RAMP` pixels around them, within
-the picture. A picture has as many cells as z has elements in a channel.
+The box is the smallest that holds all blocks of the overlay and `RAMP` pixels around them, within
+the picture. A picture has as many blocks as y has elements in a channel, and as many cells as z.
 """
 
 from __future__ import annotations
@@ -19,13 +22,14 @@ from numpy.typing import NDArray
 from models.avif.decoder import decode
 from models.avif.section import restore
 from models.errors import DamagedStreamError
-from models.grid import HYPER_PIXELS as CELL
+from models.grid import HYPER_STRIDE as SIDE
+from models.grid import STRIDE as BLOCK
 from models.grid import hyper_size, latent_size
 
-RAMP = 8  # pixels around a cell in which the overlay fades out [format]
+RAMP = 8  # pixels around a block in which the overlay fades out [format]
 
-Cells = NDArray[np.bool_]
-"""The cells of a picture, (rows, columns), that an overlay covers."""
+Blocks = NDArray[np.bool_]
+"""The blocks of a picture, (rows, columns), that an overlay covers."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,32 +37,32 @@ class Overlay:
     """Pixels that take the place of the learned codec's.
 
     Attributes:
-        cells: that they cover.
-        rgb: the pixels of the box of these cells, uint8 (h, w, 3).
+        blocks: that they cover.
+        rgb: the pixels of the box of these blocks, uint8 (h, w, 3).
     """
 
-    cells: Cells
+    blocks: Blocks
     rgb: NDArray[np.uint8]
 
 
-def grid(height: int, width: int) -> tuple[int, int]:
-    """Rows and columns of the cells of a picture."""
-    return hyper_size(*latent_size(height, width))
-
-
-def box(cells: Cells, height: int, width: int) -> tuple[slice, slice]:
-    """Rows and columns of the pixels that an overlay holds; at least one cell is chosen."""
-    return _span(cells.any(1), height), _span(cells.any(0), width)
+def box(blocks: Blocks, height: int, width: int) -> tuple[slice, slice]:
+    """Rows and columns of the pixels that an overlay holds; at least one block is chosen."""
+    return _span(blocks.any(1), height), _span(blocks.any(0), width)
 
 
 def _span(chosen: NDArray[np.bool_], side: int) -> slice:
     numbers = np.flatnonzero(chosen)
-    return slice(max(0, int(numbers[0]) * CELL - RAMP), min(side, (int(numbers[-1]) + 1) * CELL + RAMP))
+    return slice(max(0, int(numbers[0]) * BLOCK - RAMP), min(side, (int(numbers[-1]) + 1) * BLOCK + RAMP))
 
 
-def pack(cells: Cells, av1: bytes) -> bytes:
-    """Write the section: at least one cell, and the AV1 section of the box of the cells."""
-    return np.packbits(cells).tobytes() + av1
+def pack(blocks: Blocks, av1: bytes) -> bytes:
+    """Write the section: at least one block, and the AV1 section of the box of the blocks."""
+    rows, columns = hyper_size(*blocks.shape)
+    whole = np.zeros((rows * SIDE, columns * SIDE), np.bool_)
+    whole[: blocks.shape[0], : blocks.shape[1]] = blocks
+    by_cell = whole.reshape(rows, SIDE, columns, SIDE).swapaxes(1, 2).reshape(rows * columns, SIDE**2)
+    cells = by_cell.any(1)
+    return np.packbits(cells).tobytes() + np.packbits(by_cell[cells], 1).tobytes() + av1
 
 
 def unpack(section: bytes, *, width: int, height: int, mono: bool) -> Overlay:
@@ -67,14 +71,26 @@ def unpack(section: bytes, *, width: int, height: int, mono: bool) -> Overlay:
     Raises:
         DamagedStreamError: it is nothing that an encoder writes.
     """
-    rows, columns = grid(height, width)
-    size = -(-rows * columns // 8)
-    bits = np.unpackbits(np.frombuffer(section[:size], np.uint8))
-    cells, padding = bits[: rows * columns].astype(np.bool_), bits[rows * columns :]
-    if len(bits) != 8 * size or not cells.any() or padding.any():
-        raise DamagedStreamError("the overlay section does not tell which cells it covers")
-    cells = cells.reshape(rows, columns)
-    down, across = box(cells, height, width)
+    blocks, size = _blocks(section, *latent_size(height, width))
+    down, across = box(blocks, height, width)
     height, width = down.stop - down.start, across.stop - across.start
     file = restore(section[size:], width=width, height=height, mono=mono)
-    return Overlay(cells, decode(file, width=width, height=height))
+    return Overlay(blocks, decode(file, width=width, height=height))
+
+
+def _blocks(section: bytes, height: int, width: int) -> tuple[Blocks, int]:
+    """Read the blocks (height, width) of a section, and where its AV1 begins."""
+    rows, columns = hyper_size(height, width)
+    size = -(-rows * columns // 8)
+    bits = np.unpackbits(np.frombuffer(section[:size], np.uint8))
+    cells, padding = np.flatnonzero(bits[: rows * columns]), bits[rows * columns :]
+    end = size + 2 * len(cells)
+    if len(section) < end or not len(cells) or padding.any():
+        raise DamagedStreamError("the overlay section does not tell which cells it covers")
+    by_cell = np.zeros((rows * columns, SIDE**2), np.bool_)
+    by_cell[cells] = np.unpackbits(np.frombuffer(section[size:end], np.uint8)).reshape(-1, SIDE**2)
+    whole = by_cell.reshape(rows, columns, SIDE, SIDE).swapaxes(1, 2).reshape(rows * SIDE, columns * SIDE)
+    blocks = whole[:height, :width]
+    if not by_cell[cells].any(1).all() or np.count_nonzero(whole) > np.count_nonzero(blocks):
+        raise DamagedStreamError("the overlay section does not tell which blocks it covers")
+    return blocks, end

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from models.overlay.cells import CELL, Floats, Probe, features
+from models.overlay.cells import HIGH, WIDE, Floats, Probe, features
 from models.training.arguments import parser, say
 from models.training.crops import members
 from models.training.text import decorate
@@ -33,7 +33,7 @@ DECAY = 1e-4  # weight of the squared parameters in the loss
 
 
 def fit(pictures: Sequence[NDArray[np.uint8]], seed: int = 0) -> Probe:
-    """Fit the probe, twice: the second time without drawn pictures, which have text of their own."""
+    """Fit the probe, twice: the second time without pictures that have text of their own."""
     rng = np.random.default_rng(seed)
     samples = [_cells(picture, decorate(picture, rng)) for picture in pictures]
     probe = _fitted(samples)
@@ -47,9 +47,9 @@ def _read(stored: bytes) -> NDArray[np.uint8]:
 
 def _cells(picture: NDArray[np.uint8], written: NDArray[np.uint8]) -> tuple[Floats, Floats]:
     """Describe the whole cells of a picture as it was, and those that were written on, (N, 7)."""
-    rows, columns = picture.shape[0] // CELL, picture.shape[1] // CELL
-    difference = np.abs(written.astype(np.int16) - picture).max(-1)[: rows * CELL, : columns * CELL]
-    changed = (difference > CHANGED).reshape(rows, CELL, columns, CELL).mean((1, 3))
+    rows, columns = picture.shape[0] // HIGH, picture.shape[1] // WIDE
+    difference = np.abs(written.astype(np.int16) - picture).max(-1)[: rows * HIGH, : columns * WIDE]
+    changed = (difference > CHANGED).reshape(rows, HIGH, columns, WIDE).mean((1, 3))
     plain, text = (features(rgb)[:rows, :columns] for rgb in (picture, written))
     return plain.reshape(-1, plain.shape[-1]), text[changed > WRITTEN]
 
