@@ -43,7 +43,8 @@ def test_constants_are_the_codecs() -> None:
     assert SPEC.MAGIC == bitstream.MAGIC
     versions = (bitstream.PLAIN_VERSION, bitstream.METADATA_VERSION, bitstream.VERSION)
     assert versions == (SPEC.PLAIN_VERSION, SPEC.METADATA_VERSION, SPEC.VERSION)
-    assert (SPEC.CELL, SPEC.RAMP) == (overlay.CELL, overlay.RAMP)
+    sizes = (overlay.BLOCK * overlay.SIDE, overlay.BLOCK, overlay.RAMP)
+    assert sizes == (SPEC.CELL, SPEC.BLOCK, SPEC.RAMP)
     limits = (metadata.MAX_BYTES, metadata.MAX_EXIF_BYTES, metadata.MAX_XMP_BYTES)
     assert limits == (SPEC.MAX_METADATA, SPEC.MAX_EXIF, SPEC.MAX_XMP)
     assert SPEC.PRESET == metadata.PRESET
