@@ -9,8 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.grid import STRIDE as BLOCK
-from models.overlay.section import RAMP, Blocks, Overlay, box
+from models.overlay.section import BLOCK, RAMP, Blocks, Overlay, box
 
 _SHIFT = RAMP.bit_length() - 1
 _ROWS_AT_A_TIME = 64  # pixels: the sums take twice the memory

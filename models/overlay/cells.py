@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.grid import STRIDE as BLOCK
 from models.grid import latent_size
-from models.overlay.section import Blocks
+from models.overlay.section import BLOCK, Blocks
 
 HIGH, WIDE = 32, 64  # pixels of a cell
 
@@ -137,12 +136,12 @@ def _summed(odds: Floats) -> Floats:
 
 
 def _inked(text: Cells, ink: NDArray[np.int32]) -> Blocks:
-    """Choose the blocks of text: inked ones in its cells, and in cells beside it those that hang
-    together with them.
+    """Choose the blocks of text: inked ones in its cells, and in cells beside it, as far as two
+    across, those that hang together with them.
     """
-    within, beside = (
-        cells.repeat(HIGH // BLOCK, 0).repeat(WIDE // BLOCK, 1) for cells in (text, _widened(text))
-    )
+    around = _widened(text)
+    around |= np.pad(around, ((0, 0), (1, 1)))[:, 2:] | np.pad(around, ((0, 0), (1, 1)))[:, :-2]
+    within, beside = (cells.repeat(HIGH // BLOCK, 0).repeat(WIDE // BLOCK, 1) for cells in (text, around))
     return _grown(within & (ink >= INKED), beside & (ink >= INKED_BESIDE))
 
 
@@ -226,7 +225,8 @@ def _counts(mask: NDArray[np.bool_], high: int, wide: int) -> NDArray[np.int32]:
     """Count what is set in rectangles, (rows, columns)."""
     height, width = mask.shape
     down = mask.view(np.uint8).reshape(height // high, high, width).sum(1, dtype=np.uint8)
-    return down.reshape(height // high, width // wide, wide).sum(2, dtype=np.int32)
+    counts: NDArray[np.int32] = down.reshape(height // high, width // wide, wide).sum(2, dtype=np.int32)
+    return counts
 
 
 def _used(luma: Plane, columns: int) -> NDArray[np.float64]:

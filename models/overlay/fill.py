@@ -9,9 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.grid import STRIDE as BLOCK
 from models.overlay.blend import weights
-from models.overlay.section import Blocks, box
+from models.overlay.section import BLOCK, Blocks, box
 
 AROUND = 64  # pixels around the box of the blocks that they are filled from
 
@@ -61,7 +60,7 @@ def _pushed(colour: Floats, known: Floats) -> Floats:
     padded = np.pad(colour * known[..., None], (*odd, (0, 0)))
     weight = _quads(np.pad(known, odd))
     mean = _quads(padded) / np.maximum(weight, 1)[..., None]
-    coarse = _pushed(mean, np.minimum(weight, 1))
+    coarse = _pushed(mean.astype(np.float32, copy=False), np.minimum(weight, 1))
     return np.where(known[..., None] > 0, colour, _doubled(coarse)[:height, :width])
 
 
@@ -78,5 +77,6 @@ def _doubled(values: Floats) -> Floats:
         values = values.swapaxes(0, axis)
         before, after = np.concatenate([values[:1], values[:-1]]), np.concatenate([values[1:], values[-1:]])
         pairs = np.stack([0.75 * values + 0.25 * before, 0.75 * values + 0.25 * after], 1)
-        values = pairs.reshape(-1, *values.shape[1:]).swapaxes(0, axis)
+        doubled: Floats = pairs.reshape(-1, *values.shape[1:]).astype(np.float32, copy=False)
+        values = doubled.swapaxes(0, axis)
     return values

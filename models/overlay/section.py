@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from models.avif.decoder import decode
 from models.avif.section import restore
 from models.errors import DamagedStreamError
-from models.grid import HYPER_STRIDE as SIDE
-from models.grid import STRIDE as BLOCK
-from models.grid import hyper_size, latent_size
+from models.grid import HYPER_STRIDE, STRIDE, hyper_size, latent_size
 
+BLOCK = STRIDE  # pixels on a side of a block [format]
+SIDE = HYPER_STRIDE  # blocks on a side of a cell [format]
 RAMP = 8  # pixels around a block in which the overlay fades out [format]
 
 Blocks = NDArray[np.bool_]
@@ -47,7 +47,8 @@ class Overlay:
 
 def box(blocks: Blocks, height: int, width: int) -> tuple[slice, slice]:
     """Rows and columns of the pixels that an overlay holds; at least one block is chosen."""
-    return _span(blocks.any(1), height), _span(blocks.any(0), width)
+    rows, columns = np.any(blocks, 1), np.any(blocks, 0)
+    return _span(rows, height), _span(columns, width)
 
 
 def _span(chosen: NDArray[np.bool_], side: int) -> slice:

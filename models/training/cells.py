@@ -74,7 +74,7 @@ def _fitted(samples: Sequence[tuple[Floats, Floats]]) -> Probe:
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
-    optimiser.step(closure)
+    optimiser.step(closure)  # type: ignore[no-untyped-call]
     weight, bias, out, shift = (values.detach() for values in parameters)
     weight = weight / deviation
     bias = bias - weight @ mean
