@@ -35,7 +35,7 @@ from models.mixed import Mixture, choice
 from models.overlay.cells import content
 from models.picture import Picture
 from models.postprocess.postprocessor import Postprocess
-from models.progress import UNINTERRUPTED, PartOf, Progress
+from models.progress import UNINTERRUPTED, PartOf, Progress, Repeated
 from models.rate_control import Metric, QualitySearch, Target
 from models.rate_control.quality_search import HYBRID_AXIS
 from models.stream import Comparison, Stream
@@ -119,9 +119,9 @@ class Codec:
             codec: "learned"; "hybrid", AVIF tuned for this model's metric; or "auto". That is by
                 what is in the picture: learned for photographs, hybrid for drawn pages, learned
                 with text and drawing carried by AVIF for photographs with a caption. Where the
-                picture does not tell, it is the better of the first two by that metric, both
-                encoded and decoded, or with minima the smaller; `Stream.auto` then has what each
-                scored. `Stream.chosen` says which it was.
+                picture does not tell, or the target is out of reach, it is the better of both
+                codecs by that metric, both encoded and decoded, or with minima the smaller;
+                `Stream.auto` then has what each scored. `Stream.chosen` says which it was.
             effort: 0 to 9; more makes a better picture of the same bytes. Decoding costs the same.
             metadata: "none"; "keep", EXIF and XMP of a Pillow image, but for coordinates,
                 thumbnails and maker notes; or "keep-with-gps". The image is turned upright as its
@@ -161,24 +161,34 @@ class Codec:
         if codec == "hybrid":
             return self._hybrid(picture, target, effort, progress)
         check_auto(target)
+        return self._auto(picture, target, effort, progress)
+
+    def _auto(self, picture: Picture, target: Target, effort: int, progress: Progress) -> Stream:
+        """Make what the picture asks for; both codecs' streams where that does not tell, or where
+        the target is out of reach of what it asks for.
+        """
         found = content(picture.rgb)
-        mixture = Mixture(picture, found, effort=effort) if found.ink.any() else None
-        budget = target.budget(picture.pixels)
-        made = choice(found)
-        if made == "hybrid":
-            return replace(self._hybrid(picture, target, effort, progress), chosen=made)
-        if mixture is not None and budget is not None and not mixture.fits(budget):
-            made, mixture = "both", None
-        part = PartOf(progress, 0, 2) if made == "both" else progress
-        if mixture is not None:
-            learned = self._mixed(mixture, picture, target, effort, part)
-            if budget is not None and len(learned.data) > budget:
-                made, learned = "both", self._learned(picture, target, effort, part)
+        wanted, mixture, budget = choice(found), None, target.budget(picture.pixels)
+        if found.ink.any() and wanted != "hybrid":
+            mixture = Mixture(picture, found, effort=effort)
+            if budget is not None and not mixture.fits(budget):
+                wanted, mixture = "both", None
+        parts: tuple[Progress, Progress] = (progress, Repeated(progress))
+        if wanted == "both":
+            parts = (PartOf(progress, 0, 2), PartOf(progress, 1, 2))
+        if wanted == "hybrid":
+            hybrid = self._hybrid(picture, target, effort, progress)
+            if hybrid.target_met or (not target.minima and _within(hybrid, budget)):
+                return replace(hybrid, chosen=wanted)
+            learned = self._learned(picture, target, effort, parts[1])
         else:
-            learned = self._learned(picture, target, effort, part)
-        if made != "both":
-            return replace(learned, chosen=made)
-        hybrid = self._hybrid(picture, target, effort, PartOf(progress, 1, 2))
+            encode = self._learned if mixture is None else partial(self._mixed, mixture)
+            learned = encode(picture, target, effort, parts[0])
+            if wanted != "both" and learned.target_met:
+                return replace(learned, chosen=wanted)
+            if mixture is not None and not _within(learned, budget):
+                learned = self._learned(picture, target, effort, parts[0])
+            hybrid = self._hybrid(picture, target, effort, parts[1])
         scores = [
             self.learned.score(self._decoded(stream.data), picture, self.metric, progress)
             for stream in (learned, hybrid)
@@ -283,10 +293,13 @@ def choose(learned: Stream, hybrid: Stream, compared: Comparison) -> Stream:
     return replace(best, auto=compared, chosen="both")
 
 
+def _within(stream: Stream, budget: int | None) -> bool:
+    return budget is None or len(stream.data) <= budget
+
+
 def _rank(stream: Stream, compared: Comparison) -> tuple[bool, bool, float, int]:
     size = len(stream.data)
-    budget = stream.target.budget(stream.width * stream.height)
-    within = budget is None or size <= budget
+    within = _within(stream, stream.target.budget(stream.width * stream.height))
     reaches = bool(stream.target.minima) and stream.target_met
     return within, reaches, -size if reaches else compared.of(stream.codec), -size
 

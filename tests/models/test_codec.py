@@ -128,6 +128,12 @@ def test_a_caption_with_a_minimum_is_the_smallest_that_reaches_it(codec: Learned
     assert 27 <= made.scores["psnr"] < 28, "not much more"
 
 
+def test_a_budget_above_the_models_range_is_for_both(codec: LearnedCodec, photo: Image.Image) -> None:
+    assert choice(content(np.asarray(photo))) == "learned"
+    made = Codec(codec).compress(photo, bpp=8, codec="auto")
+    assert (made.chosen, made.codec) == ("both", CodecKind.HYBRID)
+
+
 def test_without_room_for_an_overlay_both_are_made(codec: LearnedCodec) -> None:
     rgb, _ = captioned(photograph())
     made = Codec(codec).compress(rgb, max_bytes=1000, codec="auto")
