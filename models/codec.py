@@ -1,5 +1,5 @@
-"""Codec: one picture to a stream and back, with the learned codec, the hybrid one, or whichever
-comes out better.
+"""Codec: one picture to a stream and back, with the learned codec, the hybrid one, or whichever is
+better for what is in it.
 
 A thin door over two equals, for programs that hold one picture at a time. Who compresses many at
 once takes `LearnedCodec` and `HybridCodec` themselves, as the service does.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
@@ -19,10 +20,22 @@ from models.bitstream import Bitstream, CodecKind
 from models.errors import OptionError, TargetError
 from models.hybrid.codec import HybridCodec
 from models.learned.codec import LearnedCodec
-from models.metadata import Keep, Metadata, kept, pack, trusted, unpack, with_metadata, without_room_for
+from models.metadata import (
+    Keep,
+    Metadata,
+    kept,
+    pack,
+    trusted,
+    unpack,
+    with_metadata,
+    with_overlay,
+    without_room_for,
+)
+from models.mixed import Mixture, choice
+from models.overlay.cells import content
 from models.picture import Picture
 from models.postprocess.postprocessor import Postprocess
-from models.progress import UNINTERRUPTED, PartOf, Progress
+from models.progress import UNINTERRUPTED, PartOf, Progress, Repeated
 from models.rate_control import Metric, QualitySearch, Target
 from models.rate_control.quality_search import HYBRID_AXIS
 from models.stream import Comparison, Stream
@@ -103,9 +116,12 @@ class Codec:
             min_psnr: dB that the decoded picture must reach.
             min_ms_ssim: MS-SSIM that it must reach, [0, 1).
             min_ssimulacra2: SSIMULACRA2 that it must reach, [0, 100).
-            codec: "learned"; "hybrid", AVIF tuned for this model's metric; or "auto", the better of
-                the two by that metric, both encoded and decoded, or with minima the smaller.
-                `Stream.auto` then has what each scored.
+            codec: "learned"; "hybrid", AVIF tuned for this model's metric; or "auto". That is by
+                what is in the picture: learned for photographs, hybrid for drawn pages, learned
+                with text and drawing carried by AVIF for photographs with a caption. Where the
+                picture does not tell, or the target is out of reach, it is the better of both
+                codecs by that metric, both encoded and decoded, or with minima the smaller;
+                `Stream.auto` then has what each scored. `Stream.chosen` says which it was.
             effort: 0 to 9; more makes a better picture of the same bytes. Decoding costs the same.
             metadata: "none"; "keep", EXIF and XMP of a Pillow image, but for coordinates,
                 thumbnails and maker notes; or "keep-with-gps". The image is turned upright as its
@@ -145,8 +161,34 @@ class Codec:
         if codec == "hybrid":
             return self._hybrid(picture, target, effort, progress)
         check_auto(target)
-        learned = self._learned(picture, target, effort, PartOf(progress, 0, 2))
-        hybrid = self._hybrid(picture, target, effort, PartOf(progress, 1, 2))
+        return self._auto(picture, target, effort, progress)
+
+    def _auto(self, picture: Picture, target: Target, effort: int, progress: Progress) -> Stream:
+        """Make what the picture asks for; both codecs' streams where that does not tell, or where
+        the target is out of reach of what it asks for.
+        """
+        found = content(picture.rgb)
+        wanted, mixture, budget = choice(found), None, target.budget(picture.pixels)
+        if found.ink.any() and wanted != "hybrid":
+            mixture = Mixture(picture, found, effort=effort)
+            if budget is not None and not mixture.fits(budget):
+                wanted, mixture = "both", None
+        parts: tuple[Progress, Progress] = (progress, Repeated(progress))
+        if wanted == "both":
+            parts = (PartOf(progress, 0, 2), PartOf(progress, 1, 2))
+        if wanted == "hybrid":
+            hybrid = self._hybrid(picture, target, effort, progress)
+            if hybrid.target_met or (not target.minima and _within(hybrid, budget)):
+                return replace(hybrid, chosen=wanted)
+            learned = self._learned(picture, target, effort, parts[1])
+        else:
+            encode = self._learned if mixture is None else partial(self._mixed, mixture)
+            learned = encode(picture, target, effort, parts[0])
+            if wanted != "both" and learned.target_met:
+                return replace(learned, chosen=wanted)
+            if mixture is not None and not _within(learned, budget):
+                learned = self._learned(picture, target, effort, parts[0])
+            hybrid = self._hybrid(picture, target, effort, parts[1])
         scores = [
             self.learned.score(self._decoded(stream.data), picture, self.metric, progress)
             for stream in (learned, hybrid)
@@ -186,6 +228,20 @@ class Codec:
             search = QualitySearch(target, picture.pixels, axis=self.learned.axis, effort=effort > 0)
             return self._reaching(search, self._learned, picture, target, effort, progress)
         return self.learned.encode([picture], [target], effort=effort, progress=progress)[0]
+
+    def _mixed(
+        self, mixture: Mixture, picture: Picture, target: Target, effort: int, progress: Progress
+    ) -> Stream:
+        """Make a learned stream with an overlay."""
+        if target.minima:
+            search = QualitySearch(target, picture.pixels, axis=self.learned.axis, effort=effort > 0)
+            return self._reaching(search, partial(self._mixed, mixture), picture, target, effort, progress)
+        budget = target.budget(picture.pixels)
+        if budget is None:
+            budget = round(self.learned.expected_bpp(target.quality or 0.0) * picture.pixels / 8)
+        section = mixture.section(budget)
+        room = without_room_for(target, section, picture.pixels)
+        return with_overlay(self._learned(mixture.rest, room, effort, progress), section, target)
 
     def _hybrid(self, picture: Picture, target: Target, effort: int, progress: Progress) -> Stream:
         if target.minima:
@@ -233,13 +289,17 @@ def choose(learned: Stream, hybrid: Stream, compared: Comparison) -> Stream:
     Else the smaller of two that reach the minima; without minima the one that scores better, and
     of equals the smaller.
     """
-    return replace(max((learned, hybrid), key=lambda stream: _rank(stream, compared)), auto=compared)
+    best = max((learned, hybrid), key=lambda stream: _rank(stream, compared))
+    return replace(best, auto=compared, chosen="both")
+
+
+def _within(stream: Stream, budget: int | None) -> bool:
+    return budget is None or len(stream.data) <= budget
 
 
 def _rank(stream: Stream, compared: Comparison) -> tuple[bool, bool, float, int]:
     size = len(stream.data)
-    budget = stream.target.budget(stream.width * stream.height)
-    within = budget is None or size <= budget
+    within = _within(stream, stream.target.budget(stream.width * stream.height))
     reaches = bool(stream.target.minima) and stream.target_met
     return within, reaches, -size if reaches else compared.of(stream.codec), -size
 

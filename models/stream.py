@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from models.bitstream import CodecKind
 from models.rate_control import Metric, Score, Target
+
+Choice = Literal["learned", "hybrid", "mixed", "both"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,9 @@ class Stream:
             With minima: the decoded picture reaches all, within the budget if there is one; `data`
             is then the smallest stream that does, and where none does, the nearest to them.
         codec: what made the payload.
-        auto: when that was left to the codec, how the two compared.
+        auto: when the codec was chosen by making both, how the two compared.
+        chosen: when the codec was to be chosen, what was made: one of the two, the learned one with
+            an overlay ("mixed"), or both.
         scores: of the decoded picture, by every metric that had a minimum.
     """
 
@@ -60,6 +65,7 @@ class Stream:
     codec: CodecKind = CodecKind.LEARNED
     auto: Comparison | None = None
     scores: Mapping[Score, float] = field(default_factory=dict)
+    chosen: Choice | None = None
 
     def __repr__(self) -> str:
         """Without the bytes of `data`, which may be megabytes."""

@@ -2,6 +2,7 @@
 
 from models.bitstream.container import (
     MAGIC,
+    METADATA_VERSION,
     PLAIN_VERSION,
     VERSION,
     Bitstream,
@@ -10,4 +11,13 @@ from models.bitstream.container import (
 )
 from models.bitstream.metadata import Metadata
 
-__all__ = ["MAGIC", "PLAIN_VERSION", "VERSION", "Bitstream", "CodecKind", "Metadata", "header_bytes"]
+__all__ = [
+    "MAGIC",
+    "METADATA_VERSION",
+    "PLAIN_VERSION",
+    "VERSION",
+    "Bitstream",
+    "CodecKind",
+    "Metadata",
+    "header_bytes",
+]

@@ -1,20 +1,21 @@
-"""The container, format versions 3 and 4: a small header around the coded sections, and a checksum.
+"""The container, format versions 3 to 5: a small header around the coded sections, and a checksum.
 
 All integers are little-endian:
 
     offset  bytes  field
          0      3  magic "ZGT"
-         3      1  format version: 4 with a metadata section, 3 without
+         3      1  format version: 5 with an overlay section; else 4 with metadata, 3 without
          4      1  codec: 0 learned, 1 hybrid (AVIF and post-processing)
-         5      1  flags: bit 0 alpha section present, 1 greyscale, 2 post-processing recommended,
+         5      1  flags: bit 0 alpha section present, 1 greyscale, 2 post-processing recommended;
+                   in version 5 bit 3, which is always set, and 4 metadata section present;
                    others 0
          6      4  model id: first 4 bytes of the SHA-256 of what decoding depends on
         10      2  width, 1..16384
         12      2  height, 1..16384
         14      2  quality: 0..65535 stands for 0..100 on the codec's own axis
-        16   2-16  lengths of z, y and (when present) alpha and metadata: LEB128 in its shortest
-                   form, at most 4 bytes each
-                   z, y, alpha, metadata; in a hybrid stream z is empty and y is what
+        16   2-20  lengths of z, y and (when present) alpha, metadata and overlay: LEB128 in its
+                   shortest form, at most 4 bytes each
+                   z, y, alpha, metadata, overlay; in a hybrid stream z is empty and y is what
                    `models.avif.section` leaves of an AVIF file
       last      4  CRC-32 (zlib) of everything before it
 
@@ -56,9 +57,10 @@ from models.grid import MAX_SIDE
 from models.rate_control.position import MAX_INDEX, Position
 
 MAGIC = b"ZGT"
-# Streams without metadata are of version 3 for good, and read by software that knows no other.
-# Versions 1 and 2 coded residuals with other contexts; neither was released.
-VERSION = 4
+# A stream has the lowest version that holds what is in it, so that older software reads all that it
+# can. Versions 1 and 2 coded residuals with other contexts; neither was released.
+VERSION = 5
+METADATA_VERSION = 4
 PLAIN_VERSION = 3
 
 _FIXED = struct.Struct("<3sBBB4sHHH")
@@ -70,6 +72,8 @@ _MAX_SECTION_BYTES = (1 << 7 * _MAX_LENGTH_BYTES) - 1
 _ALPHA = 1
 _GREYSCALE = 2
 _POSTPROCESS = 4
+_OVERLAY = 8  # in version 5: always
+_METADATA = 16  # in version 5; the others have it in the version
 
 
 class CodecKind(IntEnum):
@@ -94,6 +98,8 @@ class Bitstream:
         y: the coded latents, or what is left of an AVIF file.
         alpha: a greyscale PNG, not looked into here; None for an opaque picture.
         metadata: what `models.bitstream.metadata` packs; None for none.
+        overlay: what `models.overlay.section` packs, not looked into here; None for none. Only
+            learned streams have one.
     """
 
     codec: CodecKind
@@ -107,6 +113,7 @@ class Bitstream:
     y: bytes
     alpha: bytes | None
     metadata: bytes | None = None
+    overlay: bytes | None = None
 
     def __repr__(self) -> str:
         """Without the sections."""
@@ -116,7 +123,9 @@ class Bitstream:
     @property
     def version(self) -> int:
         """Version of the format that the stream is written in."""
-        return PLAIN_VERSION if self.metadata is None else VERSION
+        if self.overlay is not None:
+            return VERSION
+        return PLAIN_VERSION if self.metadata is None else METADATA_VERSION
 
     @property
     def size(self) -> int:
@@ -136,6 +145,8 @@ class Bitstream:
         flags = (
             _ALPHA * (self.alpha is not None) | _GREYSCALE * self.greyscale | _POSTPROCESS * self.postprocess
         )
+        if self.overlay is not None:
+            flags |= _OVERLAY | _METADATA * (self.metadata is not None)
         header = _FIXED.pack(
             MAGIC,
             self.version,
@@ -161,17 +172,21 @@ class Bitstream:
         if len(data) < _FIXED.size:
             raise TruncatedStreamError("the stream ends within its header")
         _, version, codec, flags, model_id, width, height, position = _FIXED.unpack_from(data)
-        has_alpha, has_metadata = bool(flags & _ALPHA), version == VERSION
-        lengths, offset = _section_lengths(data, _FIXED.size, count=2 + has_alpha + has_metadata)
+        has_alpha, has_overlay = bool(flags & _ALPHA), version == VERSION
+        has_metadata = bool(flags & _METADATA) if has_overlay else version == METADATA_VERSION
+        count = 2 + has_alpha + has_metadata + has_overlay
+        lengths, offset = _section_lengths(data, _FIXED.size, count)
         _check_end(data, offset + sum(lengths) + _CHECKSUM.size)
         if codec not in list(CodecKind):
             raise DamagedStreamError(f"codec {codec} does not exist in version {version}")
-        if flags & ~(_ALPHA | _GREYSCALE | _POSTPROCESS):
+        optional = _OVERLAY | flags & _METADATA if has_overlay else 0
+        if flags & ~(_ALPHA | _GREYSCALE | _POSTPROCESS) != optional:
             raise DamagedStreamError(f"flags {flags:#04x} do not exist in version {version}")
         sections = []
         for length in lengths:
             sections.append(data[offset : offset + length])
             offset += length
+        rest = iter(sections[2:])
         stream = cls(
             codec=CodecKind(codec),
             model_id=model_id,
@@ -182,8 +197,9 @@ class Bitstream:
             postprocess=bool(flags & _POSTPROCESS),
             z=sections[0],
             y=sections[1],
-            alpha=sections[2] if has_alpha else None,
-            metadata=sections[-1] if has_metadata else None,
+            alpha=next(rest) if has_alpha else None,
+            metadata=next(rest) if has_metadata else None,
+            overlay=next(rest) if has_overlay else None,
         )
         if fault := stream._fault():
             raise DamagedStreamError(fault)
@@ -197,7 +213,7 @@ class Bitstream:
 
     @property
     def _sections(self) -> list[bytes]:
-        sections = (self.z, self.y, self.alpha, self.metadata)
+        sections = (self.z, self.y, self.alpha, self.metadata, self.overlay)
         return [section for section in sections if section is not None]
 
     def _fault(self) -> str | None:
@@ -210,6 +226,8 @@ class Bitstream:
             return f"a model id has 4 bytes, not {len(self.model_id)}"
         if self.codec is CodecKind.HYBRID and self.z:
             return "a hybrid stream has no z section"
+        if self.codec is CodecKind.HYBRID and self.overlay is not None:
+            return "a hybrid stream has no overlay"
         if max(map(len, self._sections)) > _MAX_SECTION_BYTES:
             return f"a section is over {_MAX_SECTION_BYTES} bytes"
         return None

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import io
-
-import numpy as np
-from numpy.typing import NDArray
-from PIL.AvifImagePlugin import AvifImageFile
-
+from models.avif.decoder import decode as decode_file
 from models.avif.section import restore
 from models.bitstream import Bitstream, CodecKind
 from models.bitstream.alpha import decode_alpha
-from models.errors import DamagedStreamError, UnknownModelError
+from models.errors import UnknownModelError
 from models.hybrid import MODEL_ID
 from models.picture import Picture
 
@@ -26,24 +21,10 @@ def decode(stream: Bitstream) -> Picture:
     if stream.codec is not CodecKind.HYBRID or stream.model_id.hex() != MODEL_ID:
         raise UnknownModelError(stream.model_id.hex())
     alpha = decode_alpha(stream)
-    return Picture(rgb=_decode(file_of(stream), stream), alpha=alpha, greyscale=stream.greyscale)
+    rgb = decode_file(file_of(stream), width=stream.width, height=stream.height)
+    return Picture(rgb=rgb, alpha=alpha, greyscale=stream.greyscale)
 
 
 def file_of(stream: Bitstream) -> bytes:
     """Restore the AVIF file in a stream."""
     return restore(stream.y, width=stream.width, height=stream.height, mono=stream.greyscale)
-
-
-def _decode(file: bytes, stream: Bitstream) -> NDArray[np.uint8]:
-    """Decode the pixels of a stream's file, (H, W, 3)."""
-    try:
-        # Not Image.open, whose limit against decompression bombs is the process's: the size was
-        # checked, and `restore` wrote it itself.
-        with AvifImageFile(io.BytesIO(file)) as image:
-            if image.size != (stream.width, stream.height):
-                raise DamagedStreamError("the AV1 frame is not of the picture's size")
-            return np.array(image if image.mode == "RGB" else image.convert("RGB"))
-    except (DamagedStreamError, MemoryError):
-        raise
-    except Exception as error:  # Pillow may raise anything on hostile bytes
-        raise DamagedStreamError("the AV1 frame cannot be decoded") from error

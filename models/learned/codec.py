@@ -2,6 +2,7 @@
 
     encode   pictures --encoder--> symbols --refiner (effort)--> symbols --symbol codec--> streams
     decode   streams --symbol codec--> symbols --transforms--> pictures --post-processor--> pictures
+           --overlay, if any--> pictures
 
 `encode` and `decode` are two stages each: `quantise` and `reconstruct` on the device, and
 `SymbolCodec` on the CPU, which may be another process's.
@@ -12,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from models.bitstream import Bitstream
@@ -27,6 +29,7 @@ from models.learned.symbol_codec import SymbolCodec
 from models.learned.symbols import Quantised, Symbols
 from models.learned.transforms import TILE, Transforms
 from models.metrics import score
+from models.overlay.blend import blend
 from models.picture import Picture
 from models.postprocess.postprocessor import Postprocess, PostProcessor, decide
 from models.postprocess.sources import Source
@@ -129,6 +132,12 @@ class LearnedCodec:
                 },
             }
         )
+
+    def expected_bpp(self, quality: float) -> float:
+        """Bits per pixel that the test images took at a quality, on average."""
+        points = self.card.rate_distortion
+        bpp = np.interp(quality, [point.quality for point in points], [point.bpp for point in points])
+        return float(bpp)
 
     def encode(
         self,
@@ -237,7 +246,7 @@ class LearnedCodec:
     @torch.inference_mode()
     def reconstruct(self, symbols: Sequence[Symbols], progress: Progress = UNINTERRUPTED) -> list[Picture]:
         """Do the device's share of `decode`: a batch of any sizes, post-processed where the symbols
-        say so.
+        say so, and with their overlays.
 
         `progress` may end the work by raising.
         """
@@ -251,6 +260,9 @@ class LearnedCodec:
             sources = [self._source(symbols[i].position) for i in chosen]
             improved = self.post_processor.improve([pictures[i] for i in chosen], sources, progress)
             pictures.update(zip(chosen, improved, strict=True))
+        for i, picture in enumerate(symbols):
+            if picture.overlay is not None:
+                blend(pictures[i].rgb, picture.overlay)
         return [pictures[i] for i in range(len(symbols))]
 
     @torch.inference_mode()

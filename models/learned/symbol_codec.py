@@ -6,6 +6,7 @@ and starts in a fraction of a second.
     write   z, residuals, tables --range coder--> container
     read    container --range coder--> z --scale decoder--> table indices
                       --range coder, phase by phase--> residuals
+                      --AVIF--> overlay, if any
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from models.entropy.tables import LARGEST_SUPPORT, Tables
 from models.errors import UnknownModelError, WeightsError
 from models.grid import PASSES, hyper_size, latent_size
 from models.learned.symbols import Quantised, Symbols
+from models.overlay.section import Overlay, unpack
 from models.progress import UNINTERRUPTED, Progress
 from models.rate_control import meets
 from models.stream import Stream
@@ -141,6 +143,7 @@ class SymbolCodec:
         if stream.codec is not CodecKind.LEARNED or stream.model_id.hex() != self.model_id:
             raise UnknownModelError(stream.model_id.hex())
         alpha = decode_alpha(stream)
+        overlay = _overlay(stream)
         rows, columns = latent_size(stream.height, stream.width)
         z = self._coder.decode_z(stream.z, *hyper_size(rows, columns))
         indices = self._indices(z, rows, columns, progress)
@@ -154,6 +157,7 @@ class SymbolCodec:
             residuals=self._coder.decode_residuals(stream.y, indices, progress),
             alpha=alpha,
             coded=z.size + int(np.count_nonzero(indices)),
+            overlay=overlay,
         )
 
     def _indices(self, z: NDArray[np.int8], rows: int, columns: int, progress: Progress) -> NDArray[np.uint8]:
@@ -210,6 +214,13 @@ class SymbolCodec:
         chosen = nonzero[order[: np.searchsorted(np.cumsum(saved[order]), bits) + 1]]
         shrunk[chosen] -= np.sign(shrunk[chosen])
         return shrunk.reshape(residuals.shape)
+
+
+def _overlay(stream: Bitstream) -> Overlay | None:
+    """Decode the overlay of a stream, if it has one. Raises `DamagedStreamError`."""
+    if stream.overlay is None:
+        return None
+    return unpack(stream.overlay, width=stream.width, height=stream.height, mono=stream.greyscale)
 
 
 def _in_last_pass(shape: tuple[int, ...]) -> NDArray[np.bool_]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.overlay.section import Overlay
 from models.rate_control import Position, Target
 
 
@@ -26,6 +27,8 @@ class Symbols:
         alpha: the plane (height, width), None when opaque.
         coded: number of symbols that the range coder takes: all of z, and the residuals that are
             not surely zero.
+        overlay: pixels that take the place of the decoded ones; None for none. Encoders add its
+            section afterwards.
     """
 
     width: int
@@ -37,6 +40,7 @@ class Symbols:
     residuals: NDArray[np.int16]
     alpha: NDArray[np.uint8] | None
     coded: int
+    overlay: Overlay | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

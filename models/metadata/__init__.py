@@ -1,7 +1,7 @@
 """Metadata of pictures: what is kept of EXIF and XMP, and how streams carry it."""
 
 from models.bitstream.metadata import Metadata, pack, unpack
-from models.metadata.carry import bytes_of, with_metadata, without_room_for
+from models.metadata.carry import bytes_of, with_metadata, with_overlay, without_room_for
 from models.metadata.keep import NOTHING, Keep, Kept, kept, trusted
 
 __all__ = [
@@ -15,5 +15,6 @@ __all__ = [
     "trusted",
     "unpack",
     "with_metadata",
+    "with_overlay",
     "without_room_for",
 ]

@@ -1,4 +1,4 @@
-"""Streams that carry metadata within the budget that was asked for.
+"""Streams that carry metadata, or an overlay, within the budget that was asked for.
 
     target --less the section's bytes--> any codec --> stream --with the section--> stream
 
@@ -36,7 +36,16 @@ def with_metadata(stream: Stream, section: bytes | None, target: Target) -> Stre
     """The stream with a section that it was made to have room for; `target` is the one for all."""
     if section is None:
         return stream
-    data = replace(Bitstream.parse(stream.data), metadata=section).to_bytes()
+    return _with(stream, replace(Bitstream.parse(stream.data), metadata=section), target)
+
+
+def with_overlay(stream: Stream, section: bytes, target: Target) -> Stream:
+    """The same with the section of an overlay."""
+    return _with(stream, replace(Bitstream.parse(stream.data), overlay=section), target)
+
+
+def _with(stream: Stream, grown: Bitstream, target: Target) -> Stream:
+    data = grown.to_bytes()
     budget = target.budget(stream.width * stream.height)
     # What meets the smaller budget meets this one, whose tolerance is the larger. Minima are met or
     # not by the picture, whatever the size.

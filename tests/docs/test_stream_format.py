@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from models import Picture, Target
-from models.avif.section import restore
+from models.avif.section import restore, strip
+from models.bitstream import Bitstream
 from models.entropy import context_model, scale_decoder, tables
 from models.entropy.coder import SymbolCoder
 from models.errors import DamagedStreamError, UnknownModelError
+from models.hybrid import libaom
 from models.hybrid.codec import HybridCodec
 from models.learned.codec import LearnedCodec
 from models.learned.model import CodecModel
+from models.overlay.section import box, pack, unpack
 from models.postprocess import model as post_model
 from models.postprocess.postprocessor import FILES, PostProcessor
 from models.postprocess.sources import Source
@@ -168,3 +172,46 @@ def test_a_hybrid_stream_decodes_as_any_avif_file(photo: Image.Image, mode: str)
     assert by_page(TINY, data) == (UnknownModelError,)
     with pytest.raises(SPEC.Refused, match="unknown model"):
         SPEC.hybrid_file(STREAMS[0].read_bytes())
+
+
+# Overlays
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_an_overlay_is_blended_alike(tiny: LearnedCodec, photo: Image.Image, mode: str) -> None:
+    picture = Picture.from_image(photo.convert(mode).resize((201, 150)))
+    blocks = np.random.default_rng(5).random((10, 13)) < 0.15
+    part = picture.rgb[box(blocks, picture.height, picture.width)]
+    samples = np.ascontiguousarray(part[..., 0] if picture.greyscale else part)
+    height, width = samples.shape[:2]
+    av1 = strip(libaom.encode(samples, "psnr", 1500, 9), width=width, height=height, mono=picture.greyscale)
+    learned = tiny.encode([picture], [Target(quality=40)])[0].data
+    data = replace(Bitstream.parse(learned), overlay=pack(blocks, av1)).to_bytes()
+
+    assert by_page(TINY, data) == by_page(TINY, learned) == by_codec(tiny, data)
+    fields, z, residuals = SPEC.decode_symbols(data, TINY)
+    assert np.array_equal(SPEC.overlay_blocks(fields)[0], blocks)
+    with Image.open(io.BytesIO(SPEC.overlay_file(fields)), formats=["AVIF"]) as image:
+        overlay = np.asarray(image.convert("RGB"))
+    pixels = SPEC.reconstruct(fields, z, residuals, *SPEC.read_model(TINY))
+    assert_near(SPEC.blend(pixels, overlay, fields), tiny.decode([data], postprocess="off")[0].rgb)
+
+
+BITS = st.sampled_from([b"\0", b"\1", b"\x80", b"\x88", b"\xff"])
+
+
+@given(
+    section=st.binary(max_size=8) | st.lists(BITS, max_size=8).map(b"".join),
+    width=st.integers(1, 200),
+    height=st.integers(1, 200),
+)
+def test_an_overlay_is_refused_alike(section: bytes, width: int, height: int) -> None:
+    """But for what AV1 has to say."""
+    fields = {"overlay": section, "width": width, "height": height, "greyscale": False}
+    with pytest.raises(DamagedStreamError) as refused:
+        unpack(section, width=width, height=height, mono=False)
+    if "cannot be decoded" in str(refused.value):
+        SPEC.overlay_file(fields)
+        return
+    with pytest.raises(SPEC.Refused, match="damaged"):
+        SPEC.overlay_file(fields)

@@ -33,6 +33,7 @@ def test_any_bytes_are_refused_for_the_same_cause(data: bytes) -> None:
     assert_parsed_alike(sealed(data))
     assert_parsed_alike(sealed(b"ZGT\x03" + data))
     assert_parsed_alike(sealed(b"ZGT\x04" + data))
+    assert_parsed_alike(sealed(b"ZGT\x05" + data))
 
 
 def assert_parsed_alike(data: bytes, max_pixels: int | None = None) -> None:
@@ -87,7 +88,18 @@ def test_metadata_comes_out_alike(metadata: Metadata) -> None:
     assert by_page(TINY, stream.to_bytes()) == by_page(TINY, STREAMS[0].read_bytes())
 
 
-BEGINNINGS = [b"ZGT\x03", b"ZGT\x04", b"ZGT\x05", b"ZGT\x02", b"ZGT\x00", b"ZGT", b"ZG", b"", b"ZIP\x03"]
+BEGINNINGS = [
+    b"ZGT\x03",
+    b"ZGT\x04",
+    b"ZGT\x05",
+    b"ZGT\x06",
+    b"ZGT\x02",
+    b"ZGT\x00",
+    b"ZGT",
+    b"ZG",
+    b"",
+    b"ZIP\x03",
+]
 
 
 @pytest.mark.parametrize("header", BEGINNINGS)
@@ -163,8 +175,14 @@ def test_an_escape_beyond_the_largest_residual_is_damage() -> None:
         SPEC.decode_residuals(section, TINY_ARRAYS, indices.astype(int))
 
 
-def _header(codec: int = 0, flags: int = 0, width: int = 8, height: int = 8) -> bytes:
-    return b"ZGT\x03" + bytes([codec, flags]) + b"\0\0\0\0" + struct.pack("<HHH", width, height, 0)
+def _header(codec: int = 0, flags: int = 0, width: int = 8, height: int = 8, version: int = 3) -> bytes:
+    return (
+        b"ZGT"
+        + bytes([version])
+        + bytes([codec, flags])
+        + b"\0\0\0\0"
+        + struct.pack("<HHH", width, height, 0)
+    )
 
 
 HEADERS = {
@@ -178,6 +196,11 @@ HEADERS = {
     "hybrid": _header(codec=1) + b"\0\1a",
     "another codec": _header(codec=2) + b"\0\0",
     "another flag": _header(flags=8) + b"\0\0",
+    "an overlay": _header(version=5, flags=8) + b"\0\0\1a",
+    "all five sections": _header(version=5, flags=31) + b"\0\0\1\0\1ab",
+    "no overlay": _header(version=5) + b"\0\0\1a",
+    "another flag beside an overlay": _header(version=5, flags=40) + b"\0\0\1a",
+    "hybrid with an overlay": _header(version=5, codec=1, flags=8) + b"\0\1a\1b",
     "no width": _header(width=0) + b"\0\0",
     "no height": _header(height=0) + b"\0\0",
     "largest": _header(width=MAX_SIDE, height=MAX_SIDE) + b"\0\0",

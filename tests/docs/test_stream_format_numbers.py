@@ -14,6 +14,7 @@ from models.grid import MAX_SIDE, PASSES, STRIDE
 from models.hybrid import MODEL_ID
 from models.learned.model import ENCODER_ONLY
 from models.network.context import CONTEXT_IN_CHANNELS, CONTEXT_OUT_CHANNELS
+from models.overlay import section as overlay
 from models.rate_control.position import MAX_INDEX
 from tests.docs.agreement import SPEC
 from tests.docs.spec_decoder import PAGE
@@ -40,7 +41,10 @@ def test_the_conformance_table_is_that_of_the_fixtures() -> None:
 
 def test_constants_are_the_codecs() -> None:
     assert SPEC.MAGIC == bitstream.MAGIC
-    assert (SPEC.PLAIN_VERSION, SPEC.VERSION) == (bitstream.PLAIN_VERSION, bitstream.VERSION)
+    versions = (bitstream.PLAIN_VERSION, bitstream.METADATA_VERSION, bitstream.VERSION)
+    assert versions == (SPEC.PLAIN_VERSION, SPEC.METADATA_VERSION, SPEC.VERSION)
+    sizes = (overlay.BLOCK * overlay.SIDE, overlay.BLOCK, overlay.RAMP)
+    assert sizes == (SPEC.CELL, SPEC.BLOCK, SPEC.RAMP)
     limits = (metadata.MAX_BYTES, metadata.MAX_EXIF_BYTES, metadata.MAX_XMP_BYTES)
     assert limits == (SPEC.MAX_METADATA, SPEC.MAX_EXIF, SPEC.MAX_XMP)
     assert SPEC.PRESET == metadata.PRESET

@@ -7,20 +7,24 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from models import Picture, Stream, Target
-from models.bitstream import Bitstream, CodecKind
+from models.bitstream import VERSION, Bitstream, CodecKind
 from models.codec import Codec, CodecName, choose
 from models.errors import NotAStreamError, OptionError, PictureError, TargetError
 from models.learned.codec import LearnedCodec
 from models.metadata import Metadata
+from models.mixed import choice
+from models.overlay.cells import content
 from models.progress import Progress
 from models.rate_control import Score
 from models.rate_control.target import CLOSE_BYTES
 from models.stream import Comparison
 from tests.make_golden import golden_picture
 from tests.models.metadata import samples
+from tests.models.overlay.samples import captioned, page, photograph
 
 
 def stream(codec: CodecKind, size: int, budget: int = 100) -> Stream:
@@ -59,21 +63,83 @@ def test_the_better_within_the_budget_is_chosen(
     assert made.auto == compared
 
 
-def test_auto_is_the_better_of_what_both_make(shipped: LearnedCodec, photo: Image.Image) -> None:
-    picture = Picture.from_image(photo)
-    streams = {codec: Codec(shipped).compress(picture, bpp=1.0, codec=codec) for codec in get_args(CodecName)}
+@pytest.fixture
+def untold(photo: Image.Image) -> Picture:
+    """A picture that does not tell which codec is better: most of it is flat."""
+    rgb = np.array(photo)
+    rgb[:64] = (60, 90, 160)
+    assert choice(content(rgb)) == "both"
+    return Picture.from_array(rgb)
+
+
+def test_where_the_picture_does_not_tell_auto_is_the_better(shipped: LearnedCodec, untold: Picture) -> None:
+    streams = {codec: Codec(shipped).compress(untold, bpp=1.0, codec=codec) for codec in get_args(CodecName)}
     scores = {
-        codec: shipped.score(
-            Picture.from_image(Codec(shipped).decompress(made.data)), picture, shipped.metric
-        )
+        codec: shipped.score(Picture.from_image(Codec(shipped).decompress(made.data)), untold, shipped.metric)
         for codec, made in streams.items()
     }
 
     auto = streams["auto"]
     assert auto.data == streams[auto.codec.name.lower()].data
     assert auto.auto == Comparison(shipped.metric, scores["learned"], scores["hybrid"])
+    assert auto.chosen == "both"
     assert scores["auto"] == max(scores.values())
     assert shipped.metric == {"visual": "ms-ssim"}.get(shipped.name, shipped.name)
+
+
+def test_a_photograph_is_learned_and_a_page_is_hybrid(codec: LearnedCodec) -> None:
+    expected: dict[CodecName, NDArray[np.uint8]] = {"learned": photograph(), "hybrid": page()}
+    for kind, picture in expected.items():
+        made = Codec(codec).compress(picture, bpp=0.5, codec="auto")
+        assert made.data == Codec(codec).compress(picture, bpp=0.5, codec=kind).data
+        assert (made.chosen, made.auto) == (kind, None)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "LA"])
+def test_a_caption_is_nearer_to_the_original_than_learned_alone(codec: LearnedCodec, mode: str) -> None:
+    rgb, where = captioned(photograph())
+    image = Image.fromarray(rgb).convert(mode)
+    if mode == "LA":
+        image.putalpha(77)
+    original = Picture.from_image(image).rgb[where].astype(int)
+    lying = sideways(image.transpose(Image.Transpose.ROTATE_90))
+    made = {
+        kind: Codec(codec).compress(lying, bpp=0.4, codec=kind, metadata="keep")
+        for kind in ("learned", "auto")
+    }
+    assert made["auto"].chosen == "mixed"
+    assert Bitstream.parse(made["auto"].data).version == VERSION
+    errors = []
+    for stream in made.values():
+        assert stream.target_met
+        assert stream.bpp <= 0.4
+        decoded = Codec(codec).decompress(stream.data)
+        assert (decoded.mode, b"Ziggurat" in decoded.info["exif"]) == (mode, True)
+        errors.append(np.square(Picture.from_image(decoded).rgb[where] - original).mean())
+    assert errors[1] < errors[0] / 2
+
+
+def test_a_caption_with_a_minimum_is_the_smallest_that_reaches_it(codec: LearnedCodec) -> None:
+    rgb, _ = captioned(photograph())
+    made = Codec(codec).compress(rgb, min_psnr=27, codec="auto")
+    assert made.chosen == "mixed"
+    assert made.target_met
+    decoded = Picture.from_image(Codec(codec).decompress(made.data))
+    assert codec.score(decoded, Picture.from_array(rgb), "psnr") == pytest.approx(made.scores["psnr"])
+    assert 27 <= made.scores["psnr"] < 28, "not much more"
+
+
+def test_a_budget_above_the_models_range_is_for_both(codec: LearnedCodec, photo: Image.Image) -> None:
+    assert choice(content(np.asarray(photo))) == "learned"
+    made = Codec(codec).compress(photo, bpp=8, codec="auto")
+    assert (made.chosen, made.codec) == ("both", CodecKind.HYBRID)
+
+
+def test_without_room_for_an_overlay_both_are_made(codec: LearnedCodec) -> None:
+    rgb, _ = captioned(photograph())
+    made = Codec(codec).compress(rgb, max_bytes=1000, codec="auto")
+    assert made.chosen == "both"
+    assert len(made.data) <= 1000
 
 
 def test_without_a_budget_there_is_nothing_to_compare_at(tiny: LearnedCodec, photo: Image.Image) -> None:
@@ -106,9 +172,8 @@ def test_minima_hold_for_the_picture_that_is_decoded(
     assert len(within.data) <= len(middle.data) // 2
 
 
-def test_with_minima_auto_is_the_smaller_that_reaches_them(shipped: LearnedCodec, photo: Image.Image) -> None:
-    picture = Picture.from_image(photo)
-    made = [Codec(shipped).compress(picture, min_ms_ssim=0.93, codec=kind) for kind in get_args(CodecName)]
+def test_with_minima_auto_is_the_smaller_that_reaches_them(shipped: LearnedCodec, untold: Picture) -> None:
+    made = [Codec(shipped).compress(untold, min_ms_ssim=0.93, codec=kind) for kind in get_args(CodecName)]
     assert all(stream.target_met for stream in made)
     learned, hybrid, auto = made
     assert auto.data == min((learned.data, hybrid.data), key=len)
@@ -170,7 +235,7 @@ def test_either_kind_of_stream_comes_back(tiny: LearnedCodec, photo: Image.Image
         assert codec.decompress(made.data).size == photo.size
 
 
-def test_progress_covers_both_codecs_of_auto(tiny: LearnedCodec, photo: Image.Image) -> None:
+def test_progress_covers_both_codecs_of_auto(tiny: LearnedCodec, untold: Picture) -> None:
     told: list[float] = []
 
     class Told(Progress):
@@ -178,7 +243,7 @@ def test_progress_covers_both_codecs_of_auto(tiny: LearnedCodec, photo: Image.Im
             told.append(done / of)
             return True
 
-    Codec(tiny).compress(photo, bpp=1, codec="auto", effort=3, progress=Told())
+    Codec(tiny).compress(untold, bpp=1, codec="auto", effort=3, progress=Told())
     assert told == sorted(told)
     assert min(told) < 0.5 < max(told)
 

@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.bitstream import MAGIC, PLAIN_VERSION, VERSION, Bitstream, CodecKind, Metadata, header_bytes
+from models.bitstream import (
+    MAGIC,
+    METADATA_VERSION,
+    PLAIN_VERSION,
+    VERSION,
+    Bitstream,
+    CodecKind,
+    Metadata,
+    header_bytes,
+)
 from models.bitstream.metadata import pack
 from models.errors import (
     BitstreamError,
@@ -59,6 +68,7 @@ def bitstreams(draw: st.DrawFn) -> Bitstream:
         y=draw(st.binary(max_size=300)),
         alpha=draw(some),
         metadata=pack(Metadata(draw(some), draw(some))),
+        overlay=None if codec is CodecKind.HYBRID else draw(some),
     )
 
 
@@ -74,7 +84,7 @@ def test_every_field_comes_back(stream: Bitstream) -> None:
 
 @given(bitstreams())
 def test_header_bytes_counts_exactly(stream: Bitstream) -> None:
-    sections = (stream.z, stream.y, stream.alpha, stream.metadata)
+    sections = (stream.z, stream.y, stream.alpha, stream.metadata, stream.overlay)
     lengths = [None if section is None else len(section) for section in sections]
     payload = sum(length or 0 for length in lengths)
     assert len(stream.to_bytes()) == stream.size == header_bytes(*lengths) + payload
@@ -93,10 +103,21 @@ def test_an_ordinary_header_fits_28_bytes() -> None:
 
 
 def test_a_stream_is_of_the_oldest_version_that_holds_it() -> None:
-    """So that what knows no metadata reads every stream without."""
+    """So that what knows no metadata and no overlay reads every stream without."""
     assert GOLDEN.to_bytes()[3] == GOLDEN.version == PLAIN_VERSION == 3
-    assert WITH_METADATA.to_bytes()[3] == WITH_METADATA.version == VERSION == 4
+    assert WITH_METADATA.to_bytes()[3] == WITH_METADATA.version == METADATA_VERSION == 4
     assert Bitstream.parse(WITH_METADATA.to_bytes()) == WITH_METADATA
+    for stream in (GOLDEN, WITH_METADATA):
+        covered = replace(stream, overlay=b"\x80av1")
+        assert covered.to_bytes()[3] == covered.version == VERSION == 5
+        assert Bitstream.parse(covered.to_bytes()) == covered
+
+
+def test_only_a_learned_stream_has_an_overlay() -> None:
+    data = bytearray(replace(GOLDEN, overlay=b"\x80av1", z=b"").to_bytes())
+    data[4] = CodecKind.HYBRID
+    with pytest.raises(DamagedStreamError, match="overlay"):
+        Bitstream.parse(sealed(bytes(data[:-4])))
 
 
 def test_golden_bytes() -> None:
@@ -118,7 +139,7 @@ def test_any_bytes_are_a_stream_or_a_typed_error(data: bytes) -> None:
 
 
 @given(
-    st.sampled_from([PLAIN_VERSION, VERSION]),
+    st.sampled_from([PLAIN_VERSION, METADATA_VERSION, VERSION]),
     st.binary(max_size=40),
 )
 def test_a_sealed_header_is_a_stream_in_its_only_spelling_or_a_typed_error(version: int, tail: bytes) -> None:
@@ -160,7 +181,7 @@ def test_every_truncation_is_refused_as_such(stream: Bitstream) -> None:
     [
         (b"", NotAStreamError, "not a Ziggurat stream"),
         (b"\x89PNG\r\n\x1a\n", NotAStreamError, "not a Ziggurat stream"),
-        (b"ZGT\x05", NewerVersionError, "version 5"),
+        (b"ZGT\x06", NewerVersionError, "version 6"),
         (b"ZGT\x02" + GOLDEN_BYTES[4:], OlderVersionError, "no longer read"),
         (b"ZGT\x00" + GOLDEN_BYTES[4:], DamagedStreamError, "version 0"),
         (b"ZG", TruncatedStreamError, "header"),
@@ -176,6 +197,7 @@ def test_every_truncation_is_refused_as_such(stream: Bitstream) -> None:
         (sealed(b"ZGT\3\0\0idid\1\0\1\0\0\0\x80\x80\x80\x80\1\0"), DamagedStreamError, "more than 4 bytes"),
         (sealed(b"ZGT\4\0\0idid\1\0\1\0\0\0\0\0\1?"), DamagedStreamError, "inflated"),
         (sealed(b"ZGT\4\0\x08idid\1\0\1\0\0\0\0\0\2\3\0"), DamagedStreamError, "flags 0x08"),
+        (sealed(b"ZGT\5\0\0idid\1\0\1\0\0\0\0\0\1?"), DamagedStreamError, "flags 0x00"),
         (
             sealed(b"ZGT\3\0\0idid\1\0\1\0\0\0\0\xff\xff\xff\x7f"),
             TruncatedStreamError,

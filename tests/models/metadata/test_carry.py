@@ -9,7 +9,15 @@ import pytest
 from models import Picture, Target
 from models.bitstream import Bitstream
 from models.learned.codec import LearnedCodec
-from models.metadata import Metadata, bytes_of, pack, unpack, with_metadata, without_room_for
+from models.metadata import (
+    Metadata,
+    bytes_of,
+    pack,
+    unpack,
+    with_metadata,
+    with_overlay,
+    without_room_for,
+)
 from tests.make_golden import golden_picture
 from tests.models.metadata import samples
 
@@ -55,3 +63,14 @@ def test_without_metadata_all_is_as_it_was(tiny: LearnedCodec, picture: Picture)
     stream = tiny.encode([picture], [target])[0]
     assert with_metadata(stream, None, target) is stream
     assert bytes_of(None) == 0
+
+
+def test_an_overlay_is_carried_beside_metadata(tiny: LearnedCodec, picture: Picture) -> None:
+    target, overlay, section = Target(max_bytes=2400), bytes(200), pack(METADATA)
+    rest = without_room_for(without_room_for(target, section, picture.pixels), overlay, picture.pixels)
+    made = tiny.encode([picture], [rest])[0]
+    carried = with_metadata(with_overlay(made, overlay, target), section, target)
+    stream = Bitstream.parse(carried.data)
+    assert (stream.overlay, stream.metadata) == (overlay, section)
+    assert len(carried.data) == len(made.data) + bytes_of(overlay) + bytes_of(section) <= 2400
+    assert carried.target_met

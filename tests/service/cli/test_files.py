@@ -31,7 +31,7 @@ def test_post_processing_is_asked_for(terminal: Terminal, photo_file: Path, opti
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(b"", "not a Ziggurat stream"), (b"ZGT\x05 from the future", "version 5"), (b"ZGT\x03", "header")],
+    [(b"", "not a Ziggurat stream"), (b"ZGT\x06 from the future", "version 6"), (b"ZGT\x03", "header")],
 )
 def test_a_bad_stream_is_one_line_and_writes_nothing(
     terminal: Terminal, tmp_path: Path, content: bytes, says: str
