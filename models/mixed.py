@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from models.avif.section import strip
 from models.hybrid import libaom
-from models.metadata import bytes_of
 from models.overlay import fill
 from models.overlay.cells import Content
 from models.overlay.section import pack
@@ -34,9 +33,8 @@ MAYBE_FLAT = 0.4  # flat, at least, of one without text that may be
 
 MOST_OF_BUDGET = 0.5  # that an overlay may take
 TEXT_METRIC: Metric = "psnr"  # that AVIF is tuned for
-# Pictures with text are harder than the average photograph: of training pictures with captions, so
-# many levels lower AVIF makes what hybrid streams of 0.3 bits per pixel make of the text.
-LEVELS_LOWER = 10
+LEVELS_LOWER = 8  # of AVIF's quantiser
+MOST_LEVEL = 50
 
 Encoder = Callable[[NDArray[np.uint8], Metric, int, int], bytes]
 """Encodes samples as `libaom.encode` does."""
@@ -76,21 +74,19 @@ class Mixture:
         self._sections: dict[int, bytes] = {}
         self.rest = replace(picture, rgb=fill.without(picture.rgb, content.ink))
 
-    def section(self, budget: float) -> bytes:
-        """Make the overlay section of a stream of so many bytes.
+    def section(self, bpp: float) -> bytes:
+        """Make the overlay section.
 
-        The setting is below that at which AVIF makes as many of all of an average photograph, so
-        that text has about the quality that it would have in a hybrid stream.
+        Args:
+            bpp: bits per pixel of an average photograph at the learned codec's quality. The setting
+                is a little below that at which AVIF makes as many of one.
         """
-        level = int(np.searchsorted(average_sizes(self._pixels), budget, side="right")) - 1
-        level = max(level - LEVELS_LOWER, 0)
+        sizes = average_sizes(self._pixels)
+        level = int(np.searchsorted(sizes, bpp * self._pixels / 8, side="right")) - 1 - LEVELS_LOWER
+        level = min(max(level, 0), MOST_LEVEL)
         if level not in self._sections:
             self._sections[level] = self._made(level * STRENGTHS)
         return self._sections[level]
-
-    def fits(self, budget: int) -> bool:
-        """Tell whether the overlay leaves enough of a budget in bytes to the rest."""
-        return bytes_of(self.section(budget)) <= MOST_OF_BUDGET * budget
 
     def _made(self, setting: int) -> bytes:
         height, width = self._text.shape[:2]
