@@ -7,6 +7,7 @@ once takes `LearnedCodec` and `HybridCodec` themselves, as the service does.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -234,10 +235,12 @@ class Codec:
         if target.minima:
             search = QualitySearch(target, picture.pixels, axis=self.learned.axis, effort=effort > 0)
             return self._reaching(search, partial(self._mixed, mixture), picture, target, effort, progress)
-        section = mixture.section(self.learned.expected_bpp(self._quality(mixture.rest, target, progress)))
-        room = without_room_for(target, section, picture.pixels)
+        bpp = self.learned.expected_bpp(self._quality(mixture.rest, target, progress))
         budget = target.budget(picture.pixels)
-        if budget is None or bytes_of(section) <= MOST_OF_BUDGET * budget:
+        most = math.inf if budget is None else MOST_OF_BUDGET * budget
+        section = mixture.section(bpp, most)
+        room = without_room_for(target, section, picture.pixels)
+        if bytes_of(section) <= most:
             made = with_overlay(self._learned(mixture.rest, room, effort, progress), section, target)
             if _within(made, budget):
                 return made

@@ -2,14 +2,18 @@
 
     picture --cells--> text, flat areas --choice--> "learned", "hybrid", "mixed" or "both"
 
-    mixed    text, the rest filled --AVIF at a setting for the budget--> overlay section
-             the rest, text filled --learned codec, within what is left of the budget--> stream
+    mixed    the rest, text filled --learned codec, rate control alone--> quality
+             text, the rest filled --AVIF at a setting for that quality--> overlay section
+             the rest --learned codec, within what is left of the budget--> stream
 
-Nothing is encoded to find that out. AVIF is encoded once.
+Nothing is encoded to choose, and AVIF is encoded once, or twice where that takes too much. An easy
+picture is of high quality within the same budget, and so is its text: the setting does not follow
+from the budget itself.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -32,9 +36,10 @@ MAYBE_PHOTOGRAPHED = 0.3  # photographed, at most, of one that may be better off
 MAYBE_FLAT = 0.4  # flat, at least, of one without text that may be
 
 MOST_OF_BUDGET = 0.5  # that an overlay may take
+RETRY_SHARE = 0.9  # of that, which one that took more is made for again
 TEXT_METRIC: Metric = "psnr"  # that AVIF is tuned for
-LEVELS_LOWER = 8  # of AVIF's quantiser
-MOST_LEVEL = 50
+TEXT_LEVELS_LOWER = 8  # of AVIF's quantiser: text of training pictures is then as in hybrid streams
+MOST_LEVEL = 50  # finer ones are for what nobody sees
 
 Encoder = Callable[[NDArray[np.uint8], Metric, int, int], bytes]
 """Encodes samples as `libaom.encode` does."""
@@ -74,16 +79,26 @@ class Mixture:
         self._sections: dict[int, bytes] = {}
         self.rest = replace(picture, rgb=fill.without(picture.rgb, content.ink))
 
-    def section(self, bpp: float) -> bytes:
+    def section(self, bpp: float, most: float = math.inf) -> bytes:
         """Make the overlay section.
 
         Args:
             bpp: bits per pixel of an average photograph at the learned codec's quality. The setting
                 is a little below that at which AVIF makes as many of one.
+            most: bytes. A longer section is made once more, at a setting that promises to fit.
         """
         sizes = average_sizes(self._pixels)
-        level = int(np.searchsorted(sizes, bpp * self._pixels / 8, side="right")) - 1 - LEVELS_LOWER
-        level = min(max(level, 0), MOST_LEVEL)
+        level = int(np.searchsorted(sizes, bpp * self._pixels / 8, side="right")) - 1
+        level = min(max(level - TEXT_LEVELS_LOWER, 0), MOST_LEVEL)
+        section = self._at(level)
+        if len(section) > most:
+            # Bytes of text rise about as the square root of a photograph's.
+            promised = np.sqrt(sizes / sizes[level]) * len(section)
+            fitting = int(np.searchsorted(promised, RETRY_SHARE * most, side="right")) - 1
+            section = self._at(max(fitting, 0))
+        return section
+
+    def _at(self, level: int) -> bytes:
         if level not in self._sections:
             self._sections[level] = self._made(level * STRENGTHS)
         return self._sections[level]

@@ -56,6 +56,8 @@ def test_a_mixture_is_text_and_the_rest(mode: str) -> None:
     assert mixture.section(0.2) == small
     assert settings == sorted(settings)
     assert len(settings) == 2, "what was encoded is kept"
+    most = len(small) + (len(large) - len(small)) // 2
+    assert len(small) <= len(mixture.section(0.7, most)) <= most
     overlay = unpack(large, width=512, height=384, mono=picture.greyscale)
     assert np.array_equal(overlay.blocks, found.ink)
     assert where.any()
