@@ -43,6 +43,12 @@ MOST_STEPS = 16  # that text grows by
 INKED = 10  # in a cell of text
 INKED_BESIDE = 40  # in a cell beside one
 
+# A line of text over a photograph has the ground's features, but ink in a row of blocks and none
+# above and below. Of held-out training photographs 2 % have such a row.
+LINE_INK = 96  # pixels of ink in two blocks, one above the other, at least
+LINE_BESIDE = 0.3  # of that, ink in the blocks above and below, at most
+LINE_BLOCKS = 8  # across, at least
+
 Plane = NDArray[np.uint8]
 Cells = NDArray[np.bool_]
 Floats = NDArray[np.float32]
@@ -126,6 +132,7 @@ def content(rgb: NDArray[np.uint8]) -> Content:
     text = np.zeros(flat.shape, np.bool_)
     text[: len(pairs)] |= pairs
     text[-len(pairs) :] |= pairs
+    text |= _lines(ink).reshape(*text.shape, -1).any(-1)
     height, width = latent_size(*rgb.shape[:2])
     return Content(text, (flat >= FLAT) & ~text, _inked(text, ink)[:height, :width])
 
@@ -140,6 +147,15 @@ def _summed(odds: Floats) -> Floats:
             total = np.where(odds[:, column] > 0, total + odds[:, column], 0)
             sums[:, column] = total
     return before + after - odds
+
+
+def _lines(ink: NDArray[np.int32]) -> Blocks:
+    """Mark blocks of lines of text, by the ink in all blocks."""
+    rows = np.pad(ink, ((1, 2), (0, 0)))
+    inside, beside = rows[1:-2] + rows[2:-1], rows[:-3] + rows[3:]
+    likely = (inside >= LINE_INK) & (beside <= LINE_BESIDE * inside)
+    upper = _summed(likely.astype(np.float32)) >= LINE_BLOCKS
+    return upper | np.pad(upper, ((1, 0), (0, 0)))[:-1]
 
 
 def _inked(text: Cells, ink: NDArray[np.int32]) -> Blocks:

@@ -25,6 +25,15 @@ def test_a_caption_is_found_and_little_else() -> None:
     assert ink.mean() < 0.15
 
 
+def test_a_caption_on_a_soft_ground_is_found_by_its_line() -> None:
+    rows, columns = np.mgrid[0:384, 0:512]
+    ground = np.stack([180 + rows // 8, 170 + columns // 9, 150 + 0 * rows], -1)
+    noise = np.random.default_rng(0).normal(0, 4, (384, 512, 1))
+    rgb, where = captioned((ground + noise).clip(0, 255).astype(np.uint8))
+    ink = content(rgb).ink
+    assert (ink.repeat(16, 0).repeat(16, 1) & where).sum() > 0.95 * where.sum()
+
+
 def test_a_page_is_text_and_paper() -> None:
     found = content(page())
     assert found.photographed < 0.1
