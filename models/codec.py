@@ -7,6 +7,7 @@ once takes `LearnedCodec` and `HybridCodec` themselves, as the service does.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -23,6 +24,7 @@ from models.learned.codec import LearnedCodec
 from models.metadata import (
     Keep,
     Metadata,
+    bytes_of,
     kept,
     pack,
     trusted,
@@ -31,7 +33,7 @@ from models.metadata import (
     with_overlay,
     without_room_for,
 )
-from models.mixed import Mixture, choice
+from models.mixed import MOST_OF_BUDGET, Mixture, choice
 from models.overlay.cells import content
 from models.picture import Picture
 from models.postprocess.postprocessor import Postprocess
@@ -168,26 +170,23 @@ class Codec:
         the target is out of reach of what it asks for.
         """
         found = content(picture.rgb)
-        wanted, mixture, budget = choice(found), None, target.budget(picture.pixels)
-        if found.ink.any() and wanted != "hybrid":
-            mixture = Mixture(picture, found, effort=effort)
-            if budget is not None and not mixture.fits(budget):
-                wanted, mixture = "both", None
+        wanted = choice(found)
         parts: tuple[Progress, Progress] = (progress, Repeated(progress))
         if wanted == "both":
             parts = (PartOf(progress, 0, 2), PartOf(progress, 1, 2))
         if wanted == "hybrid":
             hybrid = self._hybrid(picture, target, effort, progress)
-            if hybrid.target_met or (not target.minima and _within(hybrid, budget)):
+            if hybrid.target_met or (not target.minima and _within(hybrid, target.budget(picture.pixels))):
                 return replace(hybrid, chosen=wanted)
             learned = self._learned(picture, target, effort, parts[1])
         else:
-            encode = self._learned if mixture is None else partial(self._mixed, mixture)
+            encode = self._learned
+            if wanted == "mixed":
+                encode = partial(self._mixed, Mixture(picture, found, effort=effort))
             learned = encode(picture, target, effort, parts[0])
-            if wanted != "both" and learned.target_met:
+            has_overlay = Bitstream.parse(learned.data).overlay is not None
+            if wanted != "both" and learned.target_met and has_overlay == (wanted == "mixed"):
                 return replace(learned, chosen=wanted)
-            if mixture is not None and not _within(learned, budget):
-                learned = self._learned(picture, target, effort, parts[0])
             hybrid = self._hybrid(picture, target, effort, parts[1])
         scores = [
             self.learned.score(self._decoded(stream.data), picture, self.metric, progress)
@@ -232,16 +231,26 @@ class Codec:
     def _mixed(
         self, mixture: Mixture, picture: Picture, target: Target, effort: int, progress: Progress
     ) -> Stream:
-        """Make a learned stream with an overlay."""
+        """Make a learned stream with an overlay, or without one where there is no room for it."""
         if target.minima:
             search = QualitySearch(target, picture.pixels, axis=self.learned.axis, effort=effort > 0)
             return self._reaching(search, partial(self._mixed, mixture), picture, target, effort, progress)
+        bpp = self.learned.expected_bpp(self._quality(mixture.rest, target, progress))
         budget = target.budget(picture.pixels)
-        if budget is None:
-            budget = round(self.learned.expected_bpp(target.quality or 0.0) * picture.pixels / 8)
-        section = mixture.section(budget)
+        most = math.inf if budget is None else MOST_OF_BUDGET * budget
+        section = mixture.section(bpp, most)
         room = without_room_for(target, section, picture.pixels)
-        return with_overlay(self._learned(mixture.rest, room, effort, progress), section, target)
+        if bytes_of(section) <= most:
+            made = with_overlay(self._learned(mixture.rest, room, effort, progress), section, target)
+            if _within(made, budget):
+                return made
+        return self._learned(picture, target, effort, progress)
+
+    def _quality(self, picture: Picture, target: Target, progress: Progress) -> float:
+        """Quality that the learned codec takes for a target without minima."""
+        if target.quality is not None:
+            return target.quality
+        return self.learned.quantise([picture], [target], progress=progress)[0].symbols.position.quality
 
     def _hybrid(self, picture: Picture, target: Target, effort: int, progress: Progress) -> Stream:
         if target.minima:

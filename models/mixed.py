@@ -2,14 +2,18 @@
 
     picture --cells--> text, flat areas --choice--> "learned", "hybrid", "mixed" or "both"
 
-    mixed    text, the rest filled --AVIF at a setting for the budget--> overlay section
-             the rest, text filled --learned codec, within what is left of the budget--> stream
+    mixed    the rest, text filled --learned codec, rate control alone--> quality
+             text, the rest filled --AVIF at a setting for that quality--> overlay section
+             the rest --learned codec, within what is left of the budget--> stream
 
-Nothing is encoded to find that out. AVIF is encoded once.
+Nothing is encoded to choose, and AVIF is encoded once, or twice where that takes too much. An easy
+picture is of high quality within the same budget, and so is its text: the setting does not follow
+from the budget itself.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -18,7 +22,6 @@ from numpy.typing import NDArray
 
 from models.avif.section import strip
 from models.hybrid import libaom
-from models.metadata import bytes_of
 from models.overlay import fill
 from models.overlay.cells import Content
 from models.overlay.section import pack
@@ -33,10 +36,10 @@ MAYBE_PHOTOGRAPHED = 0.3  # photographed, at most, of one that may be better off
 MAYBE_FLAT = 0.4  # flat, at least, of one without text that may be
 
 MOST_OF_BUDGET = 0.5  # that an overlay may take
+RETRY_SHARE = 0.9  # of that, which one that took more is made for again
 TEXT_METRIC: Metric = "psnr"  # that AVIF is tuned for
-# Pictures with text are harder than the average photograph: of training pictures with captions, so
-# many levels lower AVIF makes what hybrid streams of 0.3 bits per pixel make of the text.
-LEVELS_LOWER = 10
+TEXT_LEVELS_LOWER = 8  # of AVIF's quantiser: text of training pictures is then as in hybrid streams
+MOST_LEVEL = 50  # finer ones are for what nobody sees
 
 Encoder = Callable[[NDArray[np.uint8], Metric, int, int], bytes]
 """Encodes samples as `libaom.encode` does."""
@@ -76,21 +79,29 @@ class Mixture:
         self._sections: dict[int, bytes] = {}
         self.rest = replace(picture, rgb=fill.without(picture.rgb, content.ink))
 
-    def section(self, budget: float) -> bytes:
-        """Make the overlay section of a stream of so many bytes.
+    def section(self, bpp: float, most: float = math.inf) -> bytes:
+        """Make the overlay section.
 
-        The setting is below that at which AVIF makes as many of all of an average photograph, so
-        that text has about the quality that it would have in a hybrid stream.
+        Args:
+            bpp: bits per pixel of an average photograph at the learned codec's quality. The setting
+                is a little below that at which AVIF makes as many of one.
+            most: bytes. A longer section is made once more, at a setting that promises to fit.
         """
-        level = int(np.searchsorted(average_sizes(self._pixels), budget, side="right")) - 1
-        level = max(level - LEVELS_LOWER, 0)
+        sizes = average_sizes(self._pixels)
+        level = int(np.searchsorted(sizes, bpp * self._pixels / 8, side="right")) - 1
+        level = min(max(level - TEXT_LEVELS_LOWER, 0), MOST_LEVEL)
+        section = self._at(level)
+        if len(section) > most:
+            # Bytes of text rise about as the square root of a photograph's.
+            promised = np.sqrt(sizes / sizes[level]) * len(section)
+            fitting = int(np.searchsorted(promised, RETRY_SHARE * most, side="right")) - 1
+            section = self._at(max(fitting, 0))
+        return section
+
+    def _at(self, level: int) -> bytes:
         if level not in self._sections:
             self._sections[level] = self._made(level * STRENGTHS)
         return self._sections[level]
-
-    def fits(self, budget: int) -> bool:
-        """Tell whether the overlay leaves enough of a budget in bytes to the rest."""
-        return bytes_of(self.section(budget)) <= MOST_OF_BUDGET * budget
 
     def _made(self, setting: int) -> bytes:
         height, width = self._text.shape[:2]

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from models.overlay.blend import weights
 from models.overlay.section import BLOCK, Blocks, box
 
 AROUND = 64  # pixels around the box of the blocks that they are filled from
+SQUARE = 8  # pixels on a side
 
 Floats = NDArray[np.float32]
 
@@ -43,12 +45,26 @@ def _pixels(blocks: Blocks, height: int, width: int) -> NDArray[np.bool_]:
 
 
 def _filled(rgb: NDArray[np.uint8], known: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Fill what is not known of pixels (H, W, 3); mid-grey where nothing is."""
+    """Fill what is not known of pixels (H, W, 3); mid-grey where nothing is.
+
+    It is done to means of squares, which are enlarged again: what is filled is smooth anyway.
+    """
     if not known.any():
         return np.full_like(rgb, 128)
-    filled = _pushed(rgb.astype(np.float32), known.astype(np.float32))
-    result: NDArray[np.uint8] = np.where(known[..., None], rgb, np.rint(filled).astype(np.uint8))
-    return result
+    height, width = known.shape
+    weight = _sums(known[..., None].view(np.uint8))
+    mean = _sums(rgb * known[..., None]) / np.maximum(weight, 1)
+    small = _pushed(mean.astype(np.float32), np.minimum(weight[..., 0], 1).astype(np.float32))
+    size = small.shape[1] * SQUARE, small.shape[0] * SQUARE
+    smooth = Image.fromarray(np.rint(small).astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
+    return np.where(known[..., None], rgb, np.asarray(smooth)[:height, :width])
+
+
+def _sums(values: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """Sums of squares (H, W, C), cut off at the border."""
+    rows, columns = (np.arange(0, side, SQUARE) for side in values.shape[:2])
+    down = np.add.reduceat(values, rows, 0, dtype=np.uint32)
+    return np.add.reduceat(down, columns, 1)
 
 
 def _pushed(colour: Floats, known: Floats) -> Floats:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from models.overlay.cells import HIGH, WIDE, Floats, Probe, features
+from models.overlay.cells import HIGH, WIDE, Floats, Probe, look
 from models.training.arguments import parser, say
 from models.training.crops import members
 from models.training.text import decorate
@@ -46,11 +46,12 @@ def _read(stored: bytes) -> NDArray[np.uint8]:
 
 
 def _cells(picture: NDArray[np.uint8], written: NDArray[np.uint8]) -> tuple[Floats, Floats]:
-    """Describe the whole cells of a picture as it was, and those that were written on, (N, 7)."""
-    rows, columns = picture.shape[0] // HIGH, picture.shape[1] // WIDE
-    difference = np.abs(written.astype(np.int16) - picture).max(-1)[: rows * HIGH, : columns * WIDE]
-    changed = (difference > CHANGED).reshape(rows, HIGH, columns, WIDE).mean((1, 3))
-    plain, text = (features(rgb)[:rows, :columns] for rgb in (picture, written))
+    """Describe the whole pairs of a picture as it was, and those that were written on, (N, 7)."""
+    high = 2 * HIGH
+    rows, columns = picture.shape[0] // high, picture.shape[1] // WIDE
+    difference = np.abs(written.astype(np.int16) - picture).max(-1)[: rows * high, : columns * WIDE]
+    changed = (difference > CHANGED).reshape(rows, high, columns, WIDE).mean((1, 3))
+    plain, text = (look(rgb)[0][::2][:rows, :columns] for rgb in (picture, written))
     return plain.reshape(-1, plain.shape[-1]), text[changed > WRITTEN]
 
 

@@ -51,13 +51,13 @@ def test_a_mixture_is_text_and_the_rest(mode: str) -> None:
     assert np.array_equal(mixture.rest.rgb[~ink], picture.rgb[~ink])
     assert mixture.rest.greyscale == picture.greyscale == (mode == "L")
 
-    small, large = mixture.section(4000), mixture.section(12000)
+    small, large = mixture.section(0.2), mixture.section(0.7)
     assert len(small) < len(large)
-    assert mixture.section(4000) == small
+    assert mixture.section(0.2) == small
     assert settings == sorted(settings)
     assert len(settings) == 2, "what was encoded is kept"
-    assert mixture.fits(12000)
-    assert not mixture.fits(len(small))
+    most = len(small) + (len(large) - len(small)) // 2
+    assert len(small) <= len(mixture.section(0.7, most)) <= most
     overlay = unpack(large, width=512, height=384, mono=picture.greyscale)
     assert np.array_equal(overlay.blocks, found.ink)
     assert where.any()

@@ -19,11 +19,11 @@ def photograph() -> Pixels:
 
 
 def captioned(rgb: Pixels) -> tuple[Pixels, NDArray[np.bool_]]:
-    """The picture with a line of text below, and where that is."""
+    """The picture with a line of text above, and where that is."""
     image = Image.fromarray(rgb)
     draw = ImageDraw.Draw(image)
-    font = ImageFont.load_default(18)
-    draw.text((40, rgb.shape[0] - 40), LINE, "white", font, stroke_width=1, stroke_fill="black")
+    font = ImageFont.load_default(20)
+    draw.text((40, 24), LINE, "white", font, stroke_width=1, stroke_fill="black")
     written = np.asarray(image)
     return written, (written != rgb).any(-1)
 

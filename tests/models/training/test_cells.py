@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.overlay.cells import features
+from models.overlay.cells import look
 from models.training.cells import fit
 from tests.models.overlay.samples import captioned, page, photograph
 
@@ -14,6 +14,6 @@ def test_a_fitted_probe_finds_text() -> None:
     pictures = [np.roll(photograph(), tuple(rng.integers(0, 384, 2)), (0, 1)) for _ in range(3)]
     probe = fit([*pictures, page()])
     rgb, where = captioned(photograph())
-    odds = probe.odds(features(rgb))
+    odds = probe.odds(look(rgb)[0][::2])
     written = where.reshape(12, 32, 8, 64).mean((1, 3)) > 0.05
     assert odds[written].mean() > odds[~written].mean() + 2
