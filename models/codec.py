@@ -33,8 +33,7 @@ from models.metadata import (
     with_overlay,
     without_room_for,
 )
-from models.mixed import MOST_OF_BUDGET, Mixture, choice
-from models.overlay.cells import content
+from models.mixed import MOST_OF_BUDGET, Mixture, look
 from models.picture import Picture
 from models.postprocess.postprocessor import Postprocess
 from models.progress import UNINTERRUPTED, PartOf, Progress, Repeated
@@ -169,8 +168,7 @@ class Codec:
         """Make what the picture asks for; both codecs' streams where that does not tell, or where
         the target is out of reach of what it asks for.
         """
-        found = content(picture.rgb)
-        wanted = choice(found)
+        wanted, mixture = look(picture, effort)
         parts: tuple[Progress, Progress] = (progress, Repeated(progress))
         if wanted == "both":
             parts = (PartOf(progress, 0, 2), PartOf(progress, 1, 2))
@@ -180,9 +178,7 @@ class Codec:
                 return replace(hybrid, chosen=wanted)
             learned = self._learned(picture, target, effort, parts[1])
         else:
-            encode = self._learned
-            if wanted == "mixed":
-                encode = partial(self._mixed, Mixture(picture, found, effort=effort))
+            encode = self._learned if mixture is None else partial(self._mixed, mixture)
             learned = encode(picture, target, effort, parts[0])
             has_overlay = Bitstream.parse(learned.data).overlay is not None
             if wanted != "both" and learned.target_met and has_overlay == (wanted == "mixed"):

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from models.avif.section import strip
 from models.hybrid import libaom
 from models.overlay import fill
-from models.overlay.cells import Content
+from models.overlay.cells import Content, content
 from models.overlay.section import pack
 from models.picture import Picture
 from models.rate_control import Metric
@@ -52,6 +52,13 @@ def choice(content: Content) -> Choice:
     if content.photographed <= DRAWN_PHOTOGRAPHED:
         return "hybrid"
     return "both" if content.photographed <= MAYBE_PHOTOGRAPHED else "mixed"
+
+
+def look(picture: Picture, effort: int = 0) -> tuple[Choice, Mixture | None]:
+    """Choose what to make of a picture, and take it apart if that is a mixture."""
+    found = content(picture.rgb)
+    chosen = choice(found)
+    return chosen, Mixture(picture, found, effort=effort) if chosen == "mixed" else None
 
 
 class Mixture:

@@ -4,9 +4,10 @@
     decompress   entropy worker: read ── device threads: batches
     enhance      device threads: batches
 
-The hybrid codec takes AVIF threads in place of device and entropy worker; `auto` goes both ways at
-the same time, and the device measures what came of each. A damaged stream is found while its
-symbols are read, before it costs the device anything.
+The hybrid codec takes AVIF threads in place of device and entropy worker. `auto` looks at the
+picture, in an image worker, and goes one way; or, where that does not tell, both at the same time,
+and the device measures what came of each. A damaged stream is found while its symbols are read,
+before it costs the device anything.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 from models import Picture, Stream, Target
@@ -24,7 +26,8 @@ from models.codec import CodecName
 from models.grid import STRIDE
 from models.hybrid import av1
 from models.learned.symbols import Quantised
-from models.metadata import with_metadata, without_room_for
+from models.metadata import bytes_of, with_metadata, with_overlay, without_room_for
+from models.mixed import MOST_OF_BUDGET, Mixture, look
 from models.postprocess.postprocessor import Postprocess
 from models.postprocess.sources import Source
 from models.progress import Progress
@@ -41,7 +44,7 @@ from .loaded import Models
 from .queue import Job
 from .results import OF_SETS, Compressed, Decompressed, Measure, better
 from .stages import Stages
-from .timings import DECODE_AV1, ENCODE_ALPHA, Timings
+from .timings import DECODE_AV1, ENCODE_ALPHA, LOOK, Timings
 from .work import (
     CompareTask,
     DeviceModel,
@@ -161,14 +164,12 @@ class PictureCoder:
         model = self._models.model(profile)
         room = without_room_for(target, metadata, picture.pixels)
         task = QuantiseTask(picture, await self.alpha_section(picture), room)
-        metric = model.codec.metric
         report |= {Measure(score) for score in target.minima}
-        measured = report | {Measure(metric)} if codec == "auto" else report
+        measured = report | {Measure(model.codec.metric)} if codec == "auto" else report
         until = self._effort_until(effort_share, deadline, measures=bool(measured))
         wanted = _Compression(model, task, measured, effort, until, deadline, timings)
         if codec == "auto":
-            learned, hybrid = await self._compress_with_both(wanted)
-            made = better(learned, hybrid, metric, report)
+            made = await self._compress_auto(wanted, report)
         elif codec == "hybrid":
             made = await self._compress_hybrid(wanted)
         else:
@@ -307,8 +308,57 @@ class PictureCoder:
         self._metrics.entropy_coded("compress", quantised.symbols.coded)
         return Compressed(stream, await self._scores(wanted, stream), reached)
 
-    async def _compress_with_both(self, wanted: _Compression) -> tuple[Compressed, Compressed]:
-        """Compress with the learned and with the hybrid codec.
+    async def _compress_auto(self, wanted: _Compression, report: frozenset[Measure]) -> Compressed:
+        """Make what the picture asks for; both, where that does not tell or misses the target.
+
+        Args:
+            wanted: reports what decides between both, too.
+            report: what the client asked for.
+        """
+        choice, mixture = await self._stages.in_image_worker(
+            LOOK, wanted.timings, wanted.picture.pixels, look, wanted.picture, wanted.effort
+        )
+        learned = self._compress_learned if mixture is None else partial(self._compress_mixed, mixture)
+        if choice != "both":
+            alone = replace(wanted, report=report)
+            made = await (self._compress_hybrid(alone) if choice == "hybrid" else learned(alone))
+            has_overlay = Bitstream.parse(made.stream.data).overlay is not None
+            if made.stream.target_met and has_overlay == (choice == "mixed"):
+                return replace(made, stream=replace(made.stream, chosen=choice))
+        candidates = await self._compress_with_both(wanted, learned)
+        return better(*candidates, wanted.model.codec.metric, report)
+
+    async def _compress_mixed(self, mixture: Mixture, wanted: _Compression) -> Compressed:
+        """Compress with the learned codec, with text in an overlay where there is room for it."""
+        if wanted.task.target.minima:
+            compress = partial(self._compress_mixed, mixture)
+            return await self._compress_to_minima(wanted, compress, wanted.model.codec.axis)
+        target, pixels = wanted.task.target, wanted.picture.pixels
+        budget = target.budget(pixels)
+        rest = replace(wanted, task=replace(wanted.task, picture=mixture.rest), report=frozenset())
+        bpp = wanted.model.codec.expected_bpp(await self._quality(rest))
+        most = math.inf if budget is None else MOST_OF_BUDGET * budget
+        section = await self._stages.encode_beside(wanted.timings, pixels, mixture.section, bpp, most)
+        if bytes_of(section) <= most:
+            room = replace(rest.task, target=without_room_for(target, section, pixels))
+            made = await self._compress_learned(replace(rest, task=room))
+            stream = with_overlay(made.stream, section, target)
+            if budget is None or len(stream.data) <= budget:
+                return Compressed(stream, await self._scores(wanted, stream), made.effort)
+        return await self._compress_learned(wanted)
+
+    async def _quality(self, wanted: _Compression) -> float:
+        """Find the quality that the learned codec takes for a target without minima."""
+        if wanted.task.target.quality is not None:
+            return wanted.task.target.quality
+        job = wanted.job(wanted.model.quantise, wanted.task)
+        quantised = await self._stages.on_device(job, wanted.timings)
+        return quantised.symbols.position.quality
+
+    async def _compress_with_both(
+        self, wanted: _Compression, learned: Callable[[_Compression], Awaitable[Compressed]]
+    ) -> tuple[Compressed, Compressed]:
+        """Compress with the learned codec, in one of its ways, and with the hybrid codec.
 
         Of a large picture each holds more than a gigabyte: one comes after the other.
         """
@@ -316,8 +366,8 @@ class PictureCoder:
             now = time.monotonic()
             half_way = now + (wanted.effort_until - now) / 2
             hybrid = await self._compress_hybrid(replace(wanted, effort_until=half_way))
-            return await self._compress_learned(wanted), hybrid
-        return await both(self._compress_learned(wanted), self._compress_hybrid(wanted))
+            return await learned(wanted), hybrid
+        return await both(learned(wanted), self._compress_hybrid(wanted))
 
     async def _compress_hybrid(self, wanted: _Compression) -> Compressed:
         if wanted.task.target.minima:

@@ -17,6 +17,7 @@ from models import Picture, Target
 from models.bitstream import Bitstream
 from models.errors import DamagedStreamError, WeightsError
 from models.learned.codec import LearnedCodec
+from models.weights import registry
 from service.engine import entropy_worker
 from service.engine.costs import LARGE_PIXELS
 from service.engine.entropy import EntropyStage, default_workers
@@ -30,7 +31,7 @@ def scenario(steps: Callable[[EntropyStage], Awaitable[None]], *, workers: int) 
 
     async def run() -> None:
         stage = EntropyStage(workers, metrics, StageTimer(metrics))
-        await stage.start(["ms-ssim"])
+        await stage.start([registry.DEFAULT])
         try:
             await steps(stage)
         finally:
@@ -50,14 +51,14 @@ def test_streams_are_the_same_wherever_they_are_coded(
     expected = codec.encode([picture], [target])[0]
 
     async def steps(stage: EntropyStage) -> None:
-        stream = await stage.run(None, entropy_worker.write, "ms-ssim", quantised)
+        stream = await stage.run(None, entropy_worker.write, codec.name, quantised)
         assert stream == expected
         parsed = Bitstream.parse(stream.data)
-        symbols = await stage.run(None, entropy_worker.read, "ms-ssim", parsed)
+        symbols = await stage.run(None, entropy_worker.read, codec.name, parsed)
         assert (symbols.residuals == quantised.symbols.residuals).all()
         with pytest.raises(DamagedStreamError):
             await stage.run(
-                None, entropy_worker.read, "ms-ssim", replace(parsed, y=parsed.y + bytes(range(8)))
+                None, entropy_worker.read, codec.name, replace(parsed, y=parsed.y + bytes(range(8)))
             )
         assert (await stage.run(None, os.getpid) == os.getpid()) == (workers == 0)
 

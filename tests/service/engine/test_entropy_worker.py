@@ -22,15 +22,15 @@ def test_a_worker_is_small() -> None:
 
 def test_what_it_writes_it_reads(codec: LearnedCodec, photo: Image.Image) -> None:
     (quantised,) = codec.quantise([Picture.from_image(photo)], [Target(quality=30)])
-    entropy_worker.load(["ms-ssim"])
+    entropy_worker.load([codec.name])
 
-    stream = entropy_worker.write("ms-ssim", quantised)
-    symbols = entropy_worker.read("ms-ssim", Bitstream.parse(stream.data))
+    stream = entropy_worker.write(codec.name, quantised)
+    symbols = entropy_worker.read(codec.name, Bitstream.parse(stream.data))
 
     np.testing.assert_array_equal(symbols.residuals, quantised.symbols.residuals)
     np.testing.assert_array_equal(symbols.z, quantised.symbols.z)
     with pytest.raises(TruncatedStreamError):
-        entropy_worker.read("ms-ssim", Bitstream.parse(stream.data[:-9]))
+        entropy_worker.read(codec.name, Bitstream.parse(stream.data[:-9]))
 
 
 def test_tables_that_do_not_exist_are_told() -> None:

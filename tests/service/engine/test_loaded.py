@@ -42,20 +42,18 @@ def test_each_file_of_weights_is_read_once(monkeypatch: pytest.MonkeyPatch) -> N
 
     Models(Settings(threads=1), Metrics()).load()
 
-    codecs = [registry.weights(name) for name in ("ms-ssim", "psnr")]
+    codecs = [registry.weights(name) for name in registry.SHIPPED]
     post_processors = [post_model.weights(name) for name in ("files", "psnr")]
     assert read == Counter([*codecs, *post_processors])
 
 
 def test_models_are_found_by_name_and_by_id(models: Models) -> None:
-    ids = {name: registry.card(name).model_id for name in ("ms-ssim", "psnr")} | {
-        "avif": HybridCodec.model_id
-    }
+    ids = {name: registry.card(name).model_id for name in registry.SHIPPED} | {"avif": HybridCodec.model_id}
 
     assert {name: models.model_id(name) for name in ids} == ids
     assert [models.profile_of(model_id) for model_id in ids.values()] == list(ids)
     assert models.model("psnr").codec is models.codecs["psnr"]
-    with pytest.raises(UnknownProfileError, match="ms-ssim, psnr"):
+    with pytest.raises(UnknownProfileError, match="visual, ms-ssim, psnr"):
         models.model("vmaf")
     with pytest.raises(UnknownModelError):
         models.profile_of("00000000")
