@@ -33,7 +33,7 @@ from models.metadata import (
     with_overlay,
     without_room_for,
 )
-from models.mixed import MOST_OF_BUDGET, Mixture, look
+from models.mixed import MOST_OF_BUDGET, Mixture, look, suffices
 from models.picture import Picture
 from models.postprocess.postprocessor import Postprocess
 from models.progress import UNINTERRUPTED, PartOf, Progress, Repeated
@@ -168,20 +168,19 @@ class Codec:
         """Make what the picture asks for; both codecs' streams where that does not tell, or where
         the target is out of reach of what it asks for.
         """
-        wanted, mixture = look(picture, effort)
+        wanted, mixture = look(picture, self.metric, effort)
         parts: tuple[Progress, Progress] = (progress, Repeated(progress))
         if wanted == "both":
             parts = (PartOf(progress, 0, 2), PartOf(progress, 1, 2))
         if wanted == "hybrid":
             hybrid = self._hybrid(picture, target, effort, progress)
-            if hybrid.target_met or (not target.minima and _within(hybrid, target.budget(picture.pixels))):
+            if suffices(hybrid, wanted):
                 return replace(hybrid, chosen=wanted)
             learned = self._learned(picture, target, effort, parts[1])
         else:
             encode = self._learned if mixture is None else partial(self._mixed, mixture)
             learned = encode(picture, target, effort, parts[0])
-            has_overlay = Bitstream.parse(learned.data).overlay is not None
-            if wanted != "both" and learned.target_met and has_overlay == (wanted == "mixed"):
+            if wanted != "both" and suffices(learned, wanted):
                 return replace(learned, chosen=wanted)
             hybrid = self._hybrid(picture, target, effort, parts[1])
         scores = [

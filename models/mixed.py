@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.avif.section import strip
+from models.bitstream import Bitstream
 from models.hybrid import libaom
 from models.overlay import fill
 from models.overlay.cells import Content, content
@@ -28,13 +29,16 @@ from models.overlay.section import pack
 from models.picture import Picture
 from models.rate_control import Metric
 from models.rate_control.avif_search import STRENGTHS, average_sizes
-from models.stream import Choice
+from models.stream import Choice, Stream
 
 # Shares of the cells of a picture
 DRAWN_PHOTOGRAPHED = 0.1  # photographed, at most, of a picture that is drawn
 MAYBE_PHOTOGRAPHED = 0.3  # photographed, at most, of one that may be better off as a drawn one
 MAYBE_FLAT = 0.4  # flat, at least, of one without text that may be
 
+# Quality of the learned codec above which AVIF may be better: by MS-SSIM it overtakes `visual` between
+# 50 and 80 on twelve training pictures, and `ms-ssim` between 80 and 90.
+FINEST_ALONE = 45.0
 MOST_OF_BUDGET = 0.5  # that an overlay may take
 RETRY_SHARE = 0.9  # of that, which one that took more is made for again
 TEXT_METRIC: Metric = "psnr"  # that AVIF is tuned for
@@ -54,11 +58,29 @@ def choice(content: Content) -> Choice:
     return "both" if content.photographed <= MAYBE_PHOTOGRAPHED else "mixed"
 
 
-def look(picture: Picture, effort: int = 0) -> tuple[Choice, Mixture | None]:
-    """Choose what to make of a picture, and take it apart if that is a mixture."""
+def look(picture: Picture, metric: Metric, effort: int = 0) -> tuple[Choice, Mixture | None]:
+    """Choose what to make of a picture, and take it apart if that is a mixture.
+
+    By PSNR AVIF and the learned codec are too close to tell from a photograph alone.
+    """
     found = content(picture.rgb)
     chosen = choice(found)
+    if metric == "psnr" and chosen != "hybrid":
+        return "both", None
     return chosen, Mixture(picture, found, effort=effort) if chosen == "mixed" else None
+
+
+def suffices(stream: Stream, chosen: Choice) -> bool:
+    """Tell whether what was chosen will do; else the other codec is to be tried too.
+
+    It misses its target, has no room for its overlay, or is so fine that AVIF may be better.
+    """
+    if chosen == "hybrid":
+        budget = stream.target.budget(stream.width * stream.height)
+        within = not stream.target.minima and budget is not None and len(stream.data) <= budget
+        return stream.target_met or within
+    has_overlay = Bitstream.parse(stream.data).overlay is not None
+    return stream.target_met and has_overlay == (chosen == "mixed") and stream.quality <= FINEST_ALONE
 
 
 class Mixture:

@@ -27,7 +27,7 @@ from models.grid import STRIDE
 from models.hybrid import av1
 from models.learned.symbols import Quantised
 from models.metadata import bytes_of, with_metadata, with_overlay, without_room_for
-from models.mixed import MOST_OF_BUDGET, Mixture, look
+from models.mixed import MOST_OF_BUDGET, Mixture, look, suffices
 from models.postprocess.postprocessor import Postprocess
 from models.postprocess.sources import Source
 from models.progress import Progress
@@ -316,14 +316,19 @@ class PictureCoder:
             report: what the client asked for.
         """
         choice, mixture = await self._stages.in_image_worker(
-            LOOK, wanted.timings, wanted.picture.pixels, look, wanted.picture, wanted.effort
+            LOOK,
+            wanted.timings,
+            wanted.picture.pixels,
+            look,
+            wanted.picture,
+            wanted.model.codec.metric,
+            wanted.effort,
         )
         learned = self._compress_learned if mixture is None else partial(self._compress_mixed, mixture)
         if choice != "both":
             alone = replace(wanted, report=report)
             made = await (self._compress_hybrid(alone) if choice == "hybrid" else learned(alone))
-            has_overlay = Bitstream.parse(made.stream.data).overlay is not None
-            if made.stream.target_met and has_overlay == (choice == "mixed"):
+            if suffices(made.stream, choice):
                 return replace(made, stream=replace(made.stream, chosen=choice))
         candidates = await self._compress_with_both(wanted, learned)
         return better(*candidates, wanted.model.codec.metric, report)
