@@ -36,8 +36,8 @@ DRAWN_PHOTOGRAPHED = 0.1  # photographed, at most, of a picture that is drawn
 MAYBE_PHOTOGRAPHED = 0.3  # photographed, at most, of one that may be better off as a drawn one
 MAYBE_FLAT = 0.4  # flat, at least, of one without text that may be
 
-# Quality of the learned codec above which AVIF may be better: by MS-SSIM it overtakes `visual` between
-# 50 and 80 on twelve training pictures, and `ms-ssim` between 80 and 90.
+# Quality of the learned codec above which AVIF may be better: by MS-SSIM it overtakes `visual`
+# between 50 and 80 on twelve training pictures, and `ms-ssim` between 80 and 90.
 FINEST_ALONE = 45.0
 MOST_OF_BUDGET = 0.5  # that an overlay may take
 RETRY_SHARE = 0.9  # of that, which one that took more is made for again

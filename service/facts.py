@@ -38,6 +38,7 @@ class StreamFacts(BaseModel):
     y_bytes: int = Field(description="Of a hybrid stream, the AV1 frame.")
     alpha_bytes: int | None = Field(description="null without an alpha plane.")
     metadata_bytes: int | None = Field(description="EXIF and XMP, compressed; null without any.")
+    overlay_bytes: int | None = Field(description="Text that AVIF carries; null without any.")
 
     @classmethod
     def of(cls, stream: builtins.bytes) -> StreamFacts:
@@ -65,6 +66,7 @@ class StreamFacts(BaseModel):
             y_bytes=len(header.y),
             alpha_bytes=None if header.alpha is None else len(header.alpha),
             metadata_bytes=None if header.metadata is None else len(header.metadata),
+            overlay_bytes=None if header.overlay is None else len(header.overlay),
         )
 
 

@@ -1,6 +1,6 @@
 """The header of a stream: what is in a .zgt file, without any codec.
 
-The layout is that of docs/stream-format.md, format versions 3 and 4.
+The layout is that of docs/stream-format.md, format versions 3 to 5.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from ziggurat.errors import (
 )
 
 MAGIC = b"ZGT"
-VERSION = 4  # with metadata
-_PLAIN_VERSION = 3  # without
-MAX_HEADER_BYTES = 32  # before the sections
+VERSION = 5  # with an overlay
+_METADATA_VERSION = 4  # without, with metadata
+_PLAIN_VERSION = 3  # without either
+MAX_HEADER_BYTES = 36  # before the sections
 _MAX_SIDE = 16384
 _FIXED = struct.Struct("<3sBBB4sHHH")
 _CHECKSUM_BYTES = 4
 _CODECS = ("learned", "hybrid")
-_ALPHA, _GREYSCALE, _POSTPROCESS = 1, 2, 4  # flags
+_ALPHA, _GREYSCALE, _POSTPROCESS, _OVERLAY, _METADATA = 1, 2, 4, 8, 16  # flags
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,8 @@ class Header:
         greyscale: the picture has one plane.
         postprocess: the encoder recommends post-processing.
         z_bytes, y_bytes, alpha_bytes: lengths of the sections; alpha_bytes is None without alpha.
-        metadata_bytes: length of the last section, of EXIF and XMP; None without any.
+        metadata_bytes: length of the section of EXIF and XMP; None without any.
+        overlay_bytes: length of the last section, of text that AVIF carries; None without any.
         size: length of the whole stream in bytes.
     """
 
@@ -58,17 +60,20 @@ class Header:
     y_bytes: int
     alpha_bytes: int | None
     metadata_bytes: int | None
+    overlay_bytes: int | None
     size: int
 
     @property
     def version(self) -> int:
         """Version of the format."""
-        return _PLAIN_VERSION if self.metadata_bytes is None else VERSION
+        if self.overlay_bytes is not None:
+            return VERSION
+        return _PLAIN_VERSION if self.metadata_bytes is None else _METADATA_VERSION
 
     @property
     def metadata_at(self) -> int:
         """Offset of the metadata section, or of where it would be."""
-        return self.size - _CHECKSUM_BYTES - (self.metadata_bytes or 0)
+        return self.size - _CHECKSUM_BYTES - (self.metadata_bytes or 0) - (self.overlay_bytes or 0)
 
     @property
     def mode(self) -> str:
@@ -83,12 +88,15 @@ class Header:
             BitstreamError: a subclass for each cause.
         """
         header, codec, flags = _parsed(beginning)
-        if codec >= len(_CODECS) or flags & ~(_ALPHA | _GREYSCALE | _POSTPROCESS):
+        optional = _OVERLAY | flags & _METADATA if header.overlay_bytes is not None else 0
+        if codec >= len(_CODECS) or flags & ~(_ALPHA | _GREYSCALE | _POSTPROCESS) != optional:
             raise DamagedStreamError(f"version {header.version} has no codec {codec} with flags {flags:#04x}")
         if not (1 <= header.width <= _MAX_SIDE and 1 <= header.height <= _MAX_SIDE):
             raise DamagedStreamError(f"{header.width}x{header.height} pixels: a side has 1 to {_MAX_SIDE}")
         if header.codec == "hybrid" and header.z_bytes:
             raise DamagedStreamError("a hybrid stream has no z section")
+        if header.codec == "hybrid" and header.overlay_bytes is not None:
+            raise DamagedStreamError("a hybrid stream has no overlay")
         return header
 
 
@@ -110,6 +118,7 @@ class StreamInfo:
         postprocess: the encoder recommends post-processing.
         z_bytes, y_bytes, alpha_bytes: lengths of the sections; alpha_bytes is None without alpha.
         metadata_bytes: length of EXIF and XMP, compressed; None without any.
+        overlay_bytes: length of the text and drawing that AVIF carries; None without any.
     """
 
     id: str
@@ -128,6 +137,7 @@ class StreamInfo:
     y_bytes: int
     alpha_bytes: int | None
     metadata_bytes: int | None = None
+    overlay_bytes: int | None = None
 
 
 def inspect(stream: Source) -> StreamInfo:
@@ -155,6 +165,7 @@ def inspect(stream: Source) -> StreamInfo:
         y_bytes=header.y_bytes,
         alpha_bytes=header.alpha_bytes,
         metadata_bytes=header.metadata_bytes,
+        overlay_bytes=header.overlay_bytes,
     )
 
 
@@ -173,7 +184,7 @@ def checked(stream: bytes) -> Header:
         raise DamagedStreamError("the stream's checksum does not match")
     header = Header.read(stream)
     if header.metadata_bytes is not None:
-        metadata.read(stream[header.metadata_at : end])
+        metadata.read(stream[header.metadata_at : end - (header.overlay_bytes or 0)])
     return header
 
 
@@ -202,8 +213,9 @@ def _parsed(beginning: bytes) -> tuple[Header, int, int]:
     if len(beginning) < _FIXED.size:
         raise TruncatedStreamError("the stream ends within its header")
     _, version, codec, flags, model_id, width, height, quality = _FIXED.unpack_from(beginning)
-    has_alpha, has_metadata = bool(flags & _ALPHA), version == VERSION
-    lengths, end = _lengths(beginning, 2 + has_alpha + has_metadata)
+    has_alpha, has_overlay = bool(flags & _ALPHA), version == VERSION
+    has_metadata = bool(flags & _METADATA) if has_overlay else version == _METADATA_VERSION
+    lengths, end = _lengths(beginning, 2 + has_alpha + has_metadata + has_overlay)
     header = Header(
         codec=_CODECS[codec] if codec < len(_CODECS) else "",
         model_id=model_id.hex(),
@@ -215,7 +227,8 @@ def _parsed(beginning: bytes) -> tuple[Header, int, int]:
         z_bytes=lengths[0],
         y_bytes=lengths[1],
         alpha_bytes=lengths[2] if has_alpha else None,
-        metadata_bytes=lengths[-1] if has_metadata else None,
+        metadata_bytes=lengths[2 + has_alpha] if has_metadata else None,
+        overlay_bytes=lengths[-1] if has_overlay else None,
         size=end + sum(lengths) + _CHECKSUM_BYTES,
     )
     return header, codec, flags

@@ -86,8 +86,8 @@ class Operations:
             min_ms_ssim: MS-SSIM that it must reach, 0 to 1.
             min_ssimulacra2: SSIMULACRA2 that it must reach, 0 to 100.
             profile: the model, "visual" (for the eye), "ms-ssim" or "psnr"; the service's if None.
-            codec: "learned"; "hybrid", tuned AVIF; or "auto", the better of both, with minima the
-                smaller.
+            codec: "learned"; "hybrid", tuned AVIF; or "auto", as suits the picture: text is carried
+                by AVIF.
             report: measure the decoded picture by these: "psnr", "ms-ssim", "ssimulacra2". What has
                 a minimum is measured in any case.
             effort: 0 to 9; more makes a better picture of the same bytes.

@@ -129,7 +129,7 @@ Strict = Annotated[
 Choice = Annotated[
     CodecChoice,
     typer.Option(
-        help="learned; hybrid, which is AVIF in our container; or auto, the better of the two for each image."
+        help="learned; hybrid, which is AVIF in our container; or auto, what suits an image: text is AVIF's."
     ),
 ]
 KeepMetadata = Annotated[

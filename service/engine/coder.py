@@ -325,12 +325,18 @@ class PictureCoder:
             wanted.effort,
         )
         learned = self._compress_learned if mixture is None else partial(self._compress_mixed, mixture)
-        if choice != "both":
-            alone = replace(wanted, report=report)
-            made = await (self._compress_hybrid(alone) if choice == "hybrid" else learned(alone))
-            if suffices(made.stream, choice):
-                return replace(made, stream=replace(made.stream, chosen=choice))
-        candidates = await self._compress_with_both(wanted, learned)
+        if choice == "both":
+            candidates = await self._compress_with_both(wanted)
+            return better(*candidates, wanted.model.codec.metric, report)
+        first, second = learned, self._compress_hybrid
+        if choice == "hybrid":
+            first, second = second, first
+        made = await first(replace(wanted, report=report))
+        if suffices(made.stream, choice):
+            return replace(made, stream=replace(made.stream, chosen=choice))
+        other = await second(wanted)
+        made = replace(made, report=await self._scores(wanted, made.stream))
+        candidates = (other, made) if choice == "hybrid" else (made, other)
         return better(*candidates, wanted.model.codec.metric, report)
 
     async def _compress_mixed(self, mixture: Mixture, wanted: _Compression) -> Compressed:
@@ -360,10 +366,8 @@ class PictureCoder:
         quantised = await self._stages.on_device(job, wanted.timings)
         return quantised.symbols.position.quality
 
-    async def _compress_with_both(
-        self, wanted: _Compression, learned: Callable[[_Compression], Awaitable[Compressed]]
-    ) -> tuple[Compressed, Compressed]:
-        """Compress with the learned codec, in one of its ways, and with the hybrid codec.
+    async def _compress_with_both(self, wanted: _Compression) -> tuple[Compressed, Compressed]:
+        """Compress with the learned and with the hybrid codec.
 
         Of a large picture each holds more than a gigabyte: one comes after the other.
         """
@@ -371,8 +375,8 @@ class PictureCoder:
             now = time.monotonic()
             half_way = now + (wanted.effort_until - now) / 2
             hybrid = await self._compress_hybrid(replace(wanted, effort_until=half_way))
-            return await learned(wanted), hybrid
-        return await both(learned(wanted), self._compress_hybrid(wanted))
+            return await self._compress_learned(wanted), hybrid
+        return await both(self._compress_learned(wanted), self._compress_hybrid(wanted))
 
     async def _compress_hybrid(self, wanted: _Compression) -> Compressed:
         if wanted.task.target.minima:

@@ -93,9 +93,10 @@ class CompressQuery(BaseModel):
     )
     codec: CodecName = Field(
         default="learned",
-        description="`hybrid` is AVIF in our container, tuned for the profile's metric. `auto` makes "
-        "both within the budget and answers "
-        "the better by that metric; with minima, the smaller.",
+        description="`hybrid` is AVIF in our container, tuned for the profile's metric. `auto` takes "
+        "what suits the picture: one of the two, or the learned codec with text carried by AVIF. Where "
+        "the picture does not tell, and by PSNR, it makes both within the budget and answers the "
+        "better by that metric; with minima, the smaller.",
     )
     report: Annotated[list[Measure], Field(max_length=MAX_MEASURES), FailFast(), BeforeValidator(split)] = (
         Field(default=[], description=f"{REPORT} What has a minimum is measured in any case.")
@@ -153,7 +154,9 @@ class Compression(BaseModel):
     )
     ms_ssim: float | None = Field(default=None, description="0 to 1, when asked for.")
     ssimulacra2: float | None = Field(default=None, description="At most 100, when asked for.")
-    auto: Scores | None = Field(default=None, description="With `codec=auto`, how the two compared.")
+    auto: Scores | None = Field(
+        default=None, description="With `codec=auto`, where both were made, how they compared."
+    )
     metadata_bytes: int | None = Field(default=None, description="Of the metadata kept; null for none.")
     dropped: list[str] = Field(default=[], description=DROPPED)
     warnings: list[str] = Field(
@@ -176,7 +179,7 @@ HEADERS = {
     "Ziggurat-Target-Met": "true or false.",
     "Ziggurat-Larger-Than-Source": "true when the stream has more bytes than the file that was sent.",
     "Ziggurat-Codec": "learned or hybrid.",
-    "Ziggurat-Auto": "With codec=auto, the metric and what both scored: "
+    "Ziggurat-Auto": "With codec=auto, where both were made, the metric and what they scored: "
     "`metric=ms-ssim, learned=0.94120, hybrid=0.93310`.",
     "Ziggurat-Model": "Profile and model id.",
     "Ziggurat-Effort": "What was done, 0 to 9; less than asked for where the deadline ended it early.",

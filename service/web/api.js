@@ -60,7 +60,7 @@ const ADVICE = {
   "animated-image": "Send one frame of it.",
   "damaged-image": "Copy the file again from where it came, or save it anew in another program.",
   "costly-image": "Save the picture anew in another program.",
-  "too-costly": "Make the picture smaller, or choose the learned codec in place of the better of both.",
+  "too-costly": "Make the picture smaller, or choose the learned codec.",
   "deadline-exceeded": "Try again later, choose less effort, or make the picture smaller.",
   overloaded: "Others are being served. Try again in a moment.",
   unavailable: "The service is starting or stopping. Try again in a moment.",

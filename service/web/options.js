@@ -31,7 +31,7 @@ export class Options {
       effortField,
     );
     if (alone) {
-      this.codec = select("codec", [["learned", "learned"], ["hybrid", "hybrid (AVIF inside)"], ["auto", "the better of both"]]);
+      this.codec = select("codec", [["learned", "learned"], ["hybrid", "hybrid (AVIF inside)"], ["auto", "as suits it"]]);
       this.postprocess = select("postprocess", [["auto", "as recommended"], ["on", "on"], ["off", "off"]]);
       effortField.before(field("Codec", this.codec));
       form.append(field("Post-processing", this.postprocess));

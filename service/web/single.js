@@ -334,6 +334,7 @@ function insides(facts) {
     ["Side information", facts.z_bytes !== undefined ? bytes(facts.z_bytes) : null],
     ["Picture", facts.y_bytes !== undefined ? bytes(facts.y_bytes) : null],
     ["Alpha", facts.alpha_bytes ? bytes(facts.alpha_bytes) : null],
+    ["Text", facts.overlay_bytes ? bytes(facts.overlay_bytes) : null],
     ["Metadata", facts.metadata_bytes ? bytes(facts.metadata_bytes) : null],
     ["Format version", facts.format_version],
     ["Post-processing", facts.postprocessed],

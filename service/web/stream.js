@@ -1,10 +1,10 @@
-// The header of a .zgt stream, read in the browser; docs/stream-format.md specifies it.
+// The header of a .zgt stream; docs/stream-format.md specifies it.
 
 export const isStream = (data) => data[0] === 0x5a && data[1] === 0x47 && data[2] === 0x54; // "ZGT"
 
-/** Read the facts in a sound header; null when it is of another version or cut off. */
+/** Read the facts in a sound header; null of another version, or cut off. */
 export function header(data) {
-  if (!isStream(data) || data.length < 18 || (data[3] !== 3 && data[3] !== 4)) return null;
+  if (!isStream(data) || data.length < 18 || data[3] < 3 || data[3] > 5) return null;
   const view = new DataView(data.buffer, data.byteOffset);
   const [codec, flags] = [data[4], data[5]];
   let at = 16;
@@ -30,6 +30,7 @@ export function header(data) {
     z_bytes: length(),
     y_bytes: length(),
     alpha_bytes: flags & 1 ? length() : null,
-    metadata_bytes: data[3] === 4 ? length() : null,
+    metadata_bytes: data[3] === 4 || flags & 16 ? length() : null,
+    overlay_bytes: flags & 8 ? length() : null,
   };
 }

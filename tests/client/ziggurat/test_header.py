@@ -26,11 +26,14 @@ STREAMS = sorted(GOLDEN.glob("*.zgt"))
 METADATA = replace(
     Bitstream.parse(STREAMS[0].read_bytes()), metadata=pack(Metadata(b"exif", b"xmp"))
 ).to_bytes()
+OVERLAY = replace(Bitstream.parse(METADATA), overlay=b"cells and AV1").to_bytes()
 
 
-def test_the_facts_of_a_stream_with_metadata() -> None:
-    ours, theirs = ziggurat.inspect(METADATA), StreamFacts.of(METADATA)
-    assert (ours.format_version, ours.metadata_bytes) == (4, theirs.metadata_bytes)
+@pytest.mark.parametrize(("stream", "version"), [(METADATA, 4), (OVERLAY, 5)])
+def test_the_facts_of_a_stream_with_more_sections(stream: bytes, version: int) -> None:
+    ours, theirs = ziggurat.inspect(stream), StreamFacts.of(stream)
+    assert (ours.format_version, ours.metadata_bytes) == (version, theirs.metadata_bytes)
+    assert ours.overlay_bytes == theirs.overlay_bytes == (len(b"cells and AV1") if version == 5 else None)
 
 
 @pytest.mark.parametrize("path", STREAMS, ids=lambda path: path.stem)
@@ -49,6 +52,7 @@ def test_the_facts_are_those_of_the_service(path: Path) -> None:
     alpha=st.none() | st.binary(max_size=200),
     y=st.binary(max_size=200),
     exif=st.none() | st.binary(max_size=200),
+    overlay=st.none() | st.binary(max_size=200),
 )
 def test_every_header_is_read_right(
     codec: CodecKind,
@@ -59,26 +63,40 @@ def test_every_header_is_read_right(
     alpha: bytes | None,
     y: bytes,
     exif: bytes | None,
+    overlay: bytes | None,
 ) -> None:
     metadata = pack(Metadata(exif))
+    overlay = None if codec is CodecKind.HYBRID else overlay
     z = b"" if codec is CodecKind.HYBRID else b"z" * 130
     stream = Bitstream(
-        codec, b"\1\2\3\xff", width, height, Position(position), greyscale, False, z, y, alpha, metadata
+        codec,
+        b"\1\2\3\xff",
+        width,
+        height,
+        Position(position),
+        greyscale,
+        False,
+        z,
+        y,
+        alpha,
+        metadata,
+        overlay,
     ).to_bytes()
     header = Header.read(stream[:MAX_HEADER_BYTES])
     assert (header.width, header.height, header.codec) == (width, height, codec.name.lower())
     assert header.mode == ("L" if greyscale else "RGB") + ("" if alpha is None else "A")
     assert header.size == len(stream)
-    assert header.version == (3 if metadata is None else 4)
+    assert header.version == (5 if overlay is not None else 3 if metadata is None else 4)
     assert header.metadata_bytes == (None if metadata is None else len(metadata))
-    assert stream[header.metadata_at : -4] == (metadata or b"")
+    assert stream[header.metadata_at : -4] == (metadata or b"") + (overlay or b"")
+    assert header.overlay_bytes == (None if overlay is None else len(overlay))
     assert (header.z_bytes, header.y_bytes) == (len(z), len(y))
     assert header.quality == pytest.approx(Position(position).quality, abs=1e-3)
 
 
 @given(data=st.data())
 def test_what_the_codec_refuses_is_refused_by_the_same_name(data: st.DataObject) -> None:
-    stream = bytearray(data.draw(st.sampled_from([STREAMS[0].read_bytes(), METADATA])))
+    stream = bytearray(data.draw(st.sampled_from([STREAMS[0].read_bytes(), METADATA, OVERLAY])))
     for _ in range(data.draw(st.integers(0, 3))):
         stream[data.draw(st.integers(0, len(stream) - 1))] = data.draw(st.integers(0, 255))
     damaged = bytes(stream[: data.draw(st.integers(0, len(stream)))])

@@ -149,7 +149,7 @@ def test_every_request_learns_where_its_time_went(photo: Image.Image) -> None:
             "auto",
             "",
             "queue device entropy avif",
-            {"encode": 1, "decode": 1, "queue": 3, "device": 3, "rate_control": 1, "entropy": 2},
+            {"encode": 1, "decode": 2, "queue": 3, "device": 3, "rate_control": 1, "entropy": 2},
         ),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import ExifTags, Image, ImageCms
 
-from models.bitstream import Bitstream, CodecKind
+from models.bitstream import VERSION, Bitstream, CodecKind
 from models.codec import Codec
 from models.hybrid.codec import HybridCodec
 from models.learned.codec import LearnedCodec
@@ -16,6 +16,7 @@ from models.rate_control import meets
 from service.engine import coder
 from service.ids import id_of
 from tests.models.metadata import samples
+from tests.models.overlay import samples as drawn
 
 RAW = {"Content-Type": "image/jpeg"}
 
@@ -328,6 +329,30 @@ def test_auto_says_which_codec_it_took_and_by_how_much(client: TestClient, jpeg:
     assert auto.headers["ziggurat-auto"].startswith(
         f"metric={profile}, learned={facts['auto']['learned']:.5f}, hybrid="
     )
+
+
+def test_auto_has_text_carried_by_avif_and_makes_photographs_once(client: TestClient) -> None:
+    facts = {}
+    for name, rgb in (
+        ("photograph", drawn.photograph()),
+        ("captioned", drawn.captioned(drawn.photograph())[0]),
+    ):
+        file = io.BytesIO()
+        Image.fromarray(rgb).save(file, "PNG")
+        made = client.post(
+            "/compress?bpp=0.12&codec=auto&report=psnr",
+            content=file.getvalue(),
+            headers=RAW | {"Accept": "application/json"},
+        )
+        assert "ziggurat-auto" not in made.headers
+        facts[name] = client.get(f"/bitstreams/{made.json()['id']}/info").json()
+        assert (made.json()["bpp"] <= 0.12, made.json()["auto"]) == (True, None)
+        back = client.get(made.json()["url"], headers={"Accept": "image/png"})
+        error = np.square(np.asarray(Image.open(io.BytesIO(back.content)), float) - rgb).mean()
+        assert 10 * np.log10(255**2 / error) == pytest.approx(made.json()["psnr"], abs=0.01)
+    assert facts["photograph"]["overlay_bytes"] is None
+    assert facts["captioned"]["overlay_bytes"] > 100
+    assert facts["captioned"]["format_version"] == VERSION
 
 
 def test_alpha_and_grey_survive_every_codec(client: TestClient, photo: Image.Image) -> None:
