@@ -55,7 +55,7 @@ def refine_among_others(server: Server, side: int) -> tuple[Message, bytes]:
 
 def test_effort_is_bounded_and_in_nobodys_way(tmp_path: Path, codec: LearnedCodec) -> None:
     settings = {
-        "ZIGGURAT_MODELS": "ms-ssim",
+        "ZIGGURAT_MODELS": codec.name,
         "ZIGGURAT_DEVICE_THREADS": "1",
         "ZIGGURAT_THREADS": "1",
         "ZIGGURAT_REQUEST_TIMEOUT_SECONDS": str(TIMEOUT_SECONDS),

@@ -23,7 +23,7 @@ def test_facts_are_those_of_the_stream(codec: LearnedCodec, photo: Image.Image) 
     assert facts.id == id_of(stream.data)
     assert (facts.width, facts.height, facts.bytes) == (128, 96, len(stream.data))
     assert facts.bpp == pytest.approx(stream.bpp, abs=1e-6)
-    assert (facts.codec, facts.profile, facts.model_id) == ("learned", "ms-ssim", codec.model_id)
+    assert (facts.codec, facts.profile, facts.model_id) == ("learned", codec.name, codec.model_id)
     assert facts.quality == pytest.approx(stream.quality, abs=1e-3)
     assert facts.alpha_bytes
     assert facts.z_bytes + facts.y_bytes + facts.alpha_bytes < facts.bytes

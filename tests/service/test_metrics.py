@@ -117,6 +117,7 @@ def test_a_running_app_shows_every_series_from_the_start(client: TestClient) -> 
     assert all(name.startswith(("ziggurat_", "process_")) for name in families)
     assert all(family.documentation for family in families.values())
     assert {sample.labels["model"] for sample in families["ziggurat_model_info"].samples} == {
+        "visual",
         "ms-ssim",
         "psnr",
         "post-files",

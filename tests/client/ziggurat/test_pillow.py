@@ -194,7 +194,7 @@ def test_what_ends_within_its_header_is_no_image(zgt: Path, length: int) -> None
 def test_another_version_is_named(zgt: Path) -> None:
     newer = b"ZGT\x09" + zgt.read_bytes()[4:]
     with (
-        pytest.warns(UserWarning, match="format version 9; this is version 4"),
+        pytest.warns(UserWarning, match="format version 9; this is version 5"),
         pytest.raises(UnidentifiedImageError),
     ):
         Image.open(io.BytesIO(newer))

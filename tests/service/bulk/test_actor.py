@@ -32,5 +32,5 @@ def test_an_actor_that_measures_writes_no_stream(folder: Path, work: Work) -> No
         (row,) = rows_of(actor(sources_table([source])), MeasuredRow)
     finally:
         actor.close()
-    assert len(row.sizes) == 7
+    assert len(row.sizes) == 9
     assert [path.name for path in Path(work.output).iterdir()] == ["journal"]

@@ -40,7 +40,7 @@ def folder(tmp_path: Path, photo: Image.Image) -> Path:
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[Local]:
-    wishes = Wishes(Target(bpp=1), "ms-ssim", registry.card("ms-ssim").model_id)
+    wishes = Wishes(Target(bpp=1), registry.DEFAULT, registry.card(registry.DEFAULT).model_id)
     means = Means("cpu", cores=1, at_once=2, max_pixels=10**6, max_file_bytes=10**6)
     with asyncio.Runner() as runner:
         engine = Engine(settings_of(Work(wishes, means, "")), Metrics())
