@@ -33,7 +33,7 @@ from models.metadata import (
     with_overlay,
     without_room_for,
 )
-from models.mixed import MOST_OF_BUDGET, Mixture, look, suffices
+from models.mixed import COARSEST_MIXED, MOST_OF_BUDGET, Mixture, look, suffices
 from models.picture import Picture
 from models.postprocess.postprocessor import Postprocess
 from models.progress import UNINTERRUPTED, PartOf, Progress, Repeated
@@ -226,11 +226,14 @@ class Codec:
     def _mixed(
         self, mixture: Mixture, picture: Picture, target: Target, effort: int, progress: Progress
     ) -> Stream:
-        """Make a learned stream with an overlay, or without one where there is no room for it."""
+        """Make a learned stream with an overlay, or without one where it would not do."""
         if target.minima:
             search = QualitySearch(target, picture.pixels, axis=self.learned.axis, effort=effort > 0)
             return self._reaching(search, partial(self._mixed, mixture), picture, target, effort, progress)
-        bpp = self.learned.expected_bpp(self._quality(mixture.rest, target, progress))
+        quality = self._quality(mixture.rest, target, progress)
+        if quality < COARSEST_MIXED:
+            return self._learned(picture, target, effort, progress)
+        bpp = self.learned.expected_bpp(quality)
         budget = target.budget(picture.pixels)
         most = math.inf if budget is None else MOST_OF_BUDGET * budget
         section = mixture.section(bpp, most)

@@ -39,6 +39,9 @@ MAYBE_FLAT = 0.4  # flat, at least, of one without text that may be
 # Quality of the learned codec above which AVIF may be better: by MS-SSIM it overtakes `visual`
 # between 50 and 80 on twelve training pictures, and `ms-ssim` between 80 and 90.
 FINEST_ALONE = 45.0
+# Quality of the learned codec below which AVIF garbles letters too: at 0.15 bits per pixel an
+# overlay made captions on training pictures worse by SSIMULACRA2, and at 0.3 much better.
+COARSEST_MIXED = 38.0
 MOST_OF_BUDGET = 0.5  # that an overlay may take
 RETRY_SHARE = 0.9  # of that, which one that took more is made for again
 TEXT_METRIC: Metric = "psnr"  # that AVIF is tuned for
@@ -73,7 +76,8 @@ def look(picture: Picture, metric: Metric, effort: int = 0) -> tuple[Choice, Mix
 def suffices(stream: Stream, chosen: Choice) -> bool:
     """Tell whether what was chosen will do; else the other codec is to be tried too.
 
-    It misses its target, has no room for its overlay, or is so fine that AVIF may be better.
+    It misses its target, has no room for its overlay or is too coarse for one, or is so fine that
+    AVIF may be better.
     """
     if chosen == "hybrid":
         budget = stream.target.budget(stream.width * stream.height)

@@ -27,7 +27,7 @@ from models.grid import STRIDE
 from models.hybrid import av1
 from models.learned.symbols import Quantised
 from models.metadata import bytes_of, with_metadata, with_overlay, without_room_for
-from models.mixed import MOST_OF_BUDGET, Mixture, look, suffices
+from models.mixed import COARSEST_MIXED, MOST_OF_BUDGET, Mixture, look, suffices
 from models.postprocess.postprocessor import Postprocess
 from models.postprocess.sources import Source
 from models.progress import Progress
@@ -340,14 +340,17 @@ class PictureCoder:
         return better(*candidates, wanted.model.codec.metric, report)
 
     async def _compress_mixed(self, mixture: Mixture, wanted: _Compression) -> Compressed:
-        """Compress with the learned codec, with text in an overlay where there is room for it."""
+        """Compress with the learned codec, with text in an overlay where that will do."""
         if wanted.task.target.minima:
             compress = partial(self._compress_mixed, mixture)
             return await self._compress_to_minima(wanted, compress, wanted.model.codec.axis)
         target, pixels = wanted.task.target, wanted.picture.pixels
         budget = target.budget(pixels)
         rest = replace(wanted, task=replace(wanted.task, picture=mixture.rest), report=frozenset())
-        bpp = wanted.model.codec.expected_bpp(await self._quality(rest))
+        quality = await self._quality(rest)
+        if quality < COARSEST_MIXED:
+            return await self._compress_learned(wanted)
+        bpp = wanted.model.codec.expected_bpp(quality)
         most = math.inf if budget is None else MOST_OF_BUDGET * budget
         section = await self._stages.encode_beside(wanted.timings, pixels, mixture.section, bpp, most)
         if bytes_of(section) <= most:
