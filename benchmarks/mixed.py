@@ -1,6 +1,6 @@
 """What `codec=auto` makes of photographs, with and without a caption, against making both.
 
-    python -m benchmarks.mixed FOLDER [--every 1] [--model NAME] [--bpp 0.3] [--output mixed.json]
+    python -m benchmarks.mixed FOLDER [--every 1] [--profile NAME] [--bpp 0.3] [--output mixed.json]
 
 Each picture is compressed by each codec and by `auto`, as it is and with a line of text and a label
 drawn on it. Seconds are processor time; those of `auto` are told as a ratio to the learned codec's,
@@ -28,6 +28,7 @@ from models import Codec, Picture
 from models.codec import CodecName
 from models.evaluation.run import image_paths, read_picture
 from models.rate_control import Score
+from models.weights import registry
 
 CODECS: tuple[CodecName, ...] = ("learned", "hybrid", "auto")
 SCORES: tuple[Score, ...] = ("ssimulacra2", "ms-ssim", "psnr")
@@ -137,10 +138,10 @@ def main() -> None:
     """Run, print and write."""
     options = parser(__doc__, "mixed.json")
     add_folder(options, every=True)
-    options.add_argument("--model", default="ms-ssim")
+    options.add_argument("--profile", default=registry.DEFAULT)
     options.add_argument("--bpp", type=float, default=0.3)
     arguments = options.parse_args()
-    codec = Codec.load(arguments.model)
+    codec = Codec.load(arguments.profile)
     paths = image_paths(arguments.folder)[:: arguments.every]
     codec.compress(read_picture(paths[0]), bpp=arguments.bpp)  # warm
     found = [trial for path in track(paths) for trial in trials(codec, path, arguments.bpp)]

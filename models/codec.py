@@ -7,7 +7,6 @@ once takes `LearnedCodec` and `HybridCodec` themselves, as the service does.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -24,7 +23,6 @@ from models.learned.codec import LearnedCodec
 from models.metadata import (
     Keep,
     Metadata,
-    bytes_of,
     kept,
     pack,
     trusted,
@@ -33,7 +31,7 @@ from models.metadata import (
     with_overlay,
     without_room_for,
 )
-from models.mixed import COARSEST_MIXED, MOST_OF_BUDGET, Mixture, look, suffices
+from models.mixed import Mixture, look, suffices
 from models.picture import Picture
 from models.postprocess.postprocessor import Postprocess
 from models.progress import UNINTERRUPTED, PartOf, Progress, Repeated
@@ -231,16 +229,11 @@ class Codec:
             search = QualitySearch(target, picture.pixels, axis=self.learned.axis, effort=effort > 0)
             return self._reaching(search, partial(self._mixed, mixture), picture, target, effort, progress)
         quality = self._quality(mixture.rest, target, progress)
-        if quality < COARSEST_MIXED:
-            return self._learned(picture, target, effort, progress)
-        bpp = self.learned.expected_bpp(quality)
         budget = target.budget(picture.pixels)
-        most = math.inf if budget is None else MOST_OF_BUDGET * budget
-        section = mixture.section(bpp, most)
-        room = without_room_for(target, section, picture.pixels)
-        if bytes_of(section) <= most:
+        if section := mixture.section(quality, self.learned.expected_bpp(quality), budget):
+            room = without_room_for(target, section, picture.pixels)
             made = with_overlay(self._learned(mixture.rest, room, effort, progress), section, target)
-            if _within(made, budget):
+            if made.within_budget:
                 return made
         return self._learned(picture, target, effort, progress)
 
@@ -300,15 +293,10 @@ def choose(learned: Stream, hybrid: Stream, compared: Comparison) -> Stream:
     return replace(best, auto=compared, chosen="both")
 
 
-def _within(stream: Stream, budget: int | None) -> bool:
-    return budget is None or len(stream.data) <= budget
-
-
 def _rank(stream: Stream, compared: Comparison) -> tuple[bool, bool, float, int]:
     size = len(stream.data)
-    within = _within(stream, stream.target.budget(stream.width * stream.height))
     reaches = bool(stream.target.minima) and stream.target_met
-    return within, reaches, -size if reaches else compared.of(stream.codec), -size
+    return stream.within_budget, reaches, -size if reaches else compared.of(stream.codec), -size
 
 
 def _picture(image: Image.Image | NDArray[np.uint8] | Picture) -> Picture:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from models.avif.section import strip
 from models.bitstream import Bitstream
 from models.hybrid import libaom
+from models.metadata import bytes_of
 from models.overlay import fill
 from models.overlay.cells import Content, content
 from models.overlay.section import pack
@@ -80,9 +81,7 @@ def suffices(stream: Stream, chosen: Choice) -> bool:
     AVIF may be better.
     """
     if chosen == "hybrid":
-        budget = stream.target.budget(stream.width * stream.height)
-        within = not stream.target.minima and budget is not None and len(stream.data) <= budget
-        return stream.target_met or within
+        return stream.target_met or (stream.within_budget and not stream.target.minima)
     has_overlay = Bitstream.parse(stream.data).overlay is not None
     return stream.target_met and has_overlay == (chosen == "mixed") and stream.quality <= FINEST_ALONE
 
@@ -112,24 +111,29 @@ class Mixture:
         self._sections: dict[int, bytes] = {}
         self.rest = replace(picture, rgb=fill.without(picture.rgb, content.ink))
 
-    def section(self, bpp: float, most: float = math.inf) -> bytes:
-        """Make the overlay section.
+    def section(self, quality: float, bpp: float, budget: int | None = None) -> bytes:
+        """Make the overlay section; it is empty where an overlay will not do.
 
         Args:
-            bpp: bits per pixel of an average photograph at the learned codec's quality. The setting
-                is a little below that at which AVIF makes as many of one.
-            most: bytes. A longer section is made once more, at a setting that promises to fit.
+            quality: that the learned codec reaches with the rest.
+            bpp: bits per pixel of an average photograph at this quality. AVIF's setting is a little
+                below that at which it makes as many of one.
+            budget: bytes of the whole stream. A section that takes too much of it is made once
+                more, at a setting that promises to fit.
         """
+        if quality < COARSEST_MIXED:
+            return b""
+        most = math.inf if budget is None else MOST_OF_BUDGET * budget
         sizes = average_sizes(self._pixels)
         level = int(np.searchsorted(sizes, bpp * self._pixels / 8, side="right")) - 1
         level = min(max(level - TEXT_LEVELS_LOWER, 0), MOST_LEVEL)
         section = self._at(level)
-        if len(section) > most:
+        if bytes_of(section) > most:
             # Bytes of text rise about as the square root of a photograph's.
             promised = np.sqrt(sizes / sizes[level]) * len(section)
             fitting = int(np.searchsorted(promised, RETRY_SHARE * most, side="right")) - 1
             section = self._at(max(fitting, 0))
-        return section
+        return section if bytes_of(section) <= most else b""
 
     def _at(self, level: int) -> bytes:
         if level not in self._sections:

@@ -74,6 +74,12 @@ class Stream:
         return f"<Stream {facts}, quality {self.quality:.1f}, {self.codec.name.lower()} {self.model}{met}>"
 
     @property
+    def within_budget(self) -> bool:
+        """True when it has no more bytes than its target allows."""
+        budget = self.target.budget(self.width * self.height)
+        return budget is None or len(self.data) <= budget
+
+    @property
     def bpp(self) -> float:
         """Bits of the whole stream per pixel."""
         return 8 * len(self.data) / (self.width * self.height)

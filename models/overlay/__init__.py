@@ -1,1 +1,1 @@
-"""The overlay of a learned stream: cells of 64x64 pixels that AVIF carries, where there is text."""
+"""The overlay of a learned stream: blocks of pixels that AVIF carries, where there is text."""

@@ -26,8 +26,8 @@ from models.codec import CodecName
 from models.grid import STRIDE
 from models.hybrid import av1
 from models.learned.symbols import Quantised
-from models.metadata import bytes_of, with_metadata, with_overlay, without_room_for
-from models.mixed import COARSEST_MIXED, MOST_OF_BUDGET, Mixture, look, suffices
+from models.metadata import with_metadata, with_overlay, without_room_for
+from models.mixed import Mixture, look, suffices
 from models.postprocess.postprocessor import Postprocess
 from models.postprocess.sources import Source
 from models.progress import Progress
@@ -348,16 +348,15 @@ class PictureCoder:
         budget = target.budget(pixels)
         rest = replace(wanted, task=replace(wanted.task, picture=mixture.rest), report=frozenset())
         quality = await self._quality(rest)
-        if quality < COARSEST_MIXED:
-            return await self._compress_learned(wanted)
         bpp = wanted.model.codec.expected_bpp(quality)
-        most = math.inf if budget is None else MOST_OF_BUDGET * budget
-        section = await self._stages.encode_beside(wanted.timings, pixels, mixture.section, bpp, most)
-        if bytes_of(section) <= most:
+        section = await self._stages.encode_beside(
+            wanted.timings, pixels, mixture.section, quality, bpp, budget
+        )
+        if section:
             room = replace(rest.task, target=without_room_for(target, section, pixels))
             made = await self._compress_learned(replace(rest, task=room))
             stream = with_overlay(made.stream, section, target)
-            if budget is None or len(stream.data) <= budget:
+            if stream.within_budget:
                 return Compressed(stream, await self._scores(wanted, stream), made.effort)
         return await self._compress_learned(wanted)
 

@@ -24,13 +24,11 @@ from typing import Any, NamedTuple
 from PIL import AvifImagePlugin
 
 # What jobs need is imported before workers are forked.
-from models import (
-    Picture,
-    mixed,  # noqa: F401
-)
+from models import Picture
 from models.bitstream import alpha  # noqa: F401
 from models.bitstream.metadata import unpack
 from models.hybrid import av1, libaom  # noqa: F401
+from models.mixed import look  # noqa: F401
 
 from .. import images
 from . import child

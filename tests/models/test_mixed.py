@@ -10,7 +10,7 @@ from PIL import Image
 
 from models import Picture
 from models.hybrid import libaom
-from models.mixed import Mixture, choice
+from models.mixed import COARSEST_MIXED, Mixture, choice
 from models.overlay.cells import Content, content
 from models.overlay.section import unpack
 from models.rate_control import Metric
@@ -51,13 +51,15 @@ def test_a_mixture_is_text_and_the_rest(mode: str) -> None:
     assert np.array_equal(mixture.rest.rgb[~ink], picture.rgb[~ink])
     assert mixture.rest.greyscale == picture.greyscale == (mode == "L")
 
-    small, large = mixture.section(0.2), mixture.section(0.7)
+    assert mixture.section(COARSEST_MIXED - 1, 0.2) == b""
+    small, large = mixture.section(40, 0.2), mixture.section(50, 0.7)
     assert len(small) < len(large)
-    assert mixture.section(0.2) == small
+    assert mixture.section(40, 0.2) == small
     assert settings == sorted(settings)
     assert len(settings) == 2, "what was encoded is kept"
     most = len(small) + (len(large) - len(small)) // 2
-    assert len(small) <= len(mixture.section(0.7, most)) <= most
+    assert len(small) <= len(mixture.section(50, 0.7, 2 * most)) <= most
+    assert mixture.section(50, 0.7, len(small) // 4) == b"", "without room"
     overlay = unpack(large, width=512, height=384, mono=picture.greyscale)
     assert np.array_equal(overlay.blocks, found.ink)
     assert where.any()
